@@ -1,0 +1,77 @@
+"""Augmentation on the device, each sample with its own draw and no loop over samples."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from amkd_viz.data.dataset import Dataset
+from amkd_viz.errors import InputError, unknown
+
+__all__ = ["Augment", "augment_for"]
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random crops of the zero-padded image, random mirroring, and Gaussian noise.
+
+    Attributes:
+        pad: zeros added on each side before a window of the old size is cut out, >= 0.
+        flip: mirror each image left to right with probability 1/2.
+        jitter: standard deviation of noise added to points, >= 0.
+    """
+
+    pad: int = 4
+    flip: bool = True
+    jitter: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.pad < 0:
+            raise InputError(f"Augment cannot pad by {self.pad}; give 0 or more pixels.")
+        if not 0 <= self.jitter < math.inf:
+            raise InputError(f"Augment cannot jitter by {self.jitter}; give a finite standard deviation of 0 or more.")
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Images (N, C, H, W) of any dtype, uint8 being the fastest, or points (N, 2); same shape and dtype back.
+
+        Zero is black before normalisation, as in torchvision's recipes. ``generator`` must live on x's device.
+        """
+        if x.ndim == 2:
+            if not self.jitter:
+                return x
+            return x + self.jitter * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        n = len(x)
+        if self.pad:
+            h, w = x.shape[2:]
+            windows = F.pad(x, [self.pad] * 4).unfold(2, h, 1).unfold(3, w, 1)  # a view: (N, C, 2p+1, 2p+1, H, W)
+            dy, dx = torch.randint(2 * self.pad + 1, (2, n), generator=generator, device=x.device)
+            x = windows[torch.arange(n, device=x.device), :, dy, dx]
+        if self.flip:
+            mirrored = torch.randint(2, (n, 1, 1, 1), generator=generator, device=x.device, dtype=torch.bool)
+            x = torch.where(mirrored, x.flip(3), x)
+        return x
+
+
+def augment_for(dataset: Dataset, name: str = "auto") -> Augment:
+    """The augmentation called ``name`` at this data set's size: auto, none, crop or crop-flip.
+
+    A crop pads by an eighth of the side (CIFAR 4, Tiny ImageNet 8, digits 1). "auto" is crop-flip for images, but
+    crop for digits, which mirroring turns into other signs, and none for points.
+
+    Raises:
+        InputError: an unknown name, or crops asked for points.
+    """
+    names = ("auto", "none", "crop", "crop-flip")
+    if name not in names:
+        raise unknown("augmentation", name, names)
+    if dataset.kind == "points":
+        if name.startswith("crop"):
+            raise InputError(f"Augmentation {name!r} needs images but {dataset.name} has points; use 'auto' or 'none'.")
+        return Augment(pad=0, flip=False)
+    if name == "auto":
+        name = "crop" if dataset.name == "digits" else "crop-flip"
+    return Augment(pad=0 if name == "none" else max(1, dataset.shape[-1] // 8), flip=name == "crop-flip")

@@ -1,0 +1,69 @@
+"""Every data set by its name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from amkd_viz.data.cifar import load_cifar
+from amkd_viz.data.dataset import Dataset
+from amkd_viz.data.digits import load_digits
+from amkd_viz.data.folder import load_folder
+from amkd_viz.data.points import PROBLEMS, load_points
+from amkd_viz.data.tiny_imagenet import load_tiny_imagenet
+from amkd_viz.data.where import FOLDERS, data_root
+from amkd_viz.errors import unknown
+
+__all__ = ["dataset_names", "load"]
+
+
+def dataset_names() -> list[str]:
+    """The names that :func:`load` knows, besides ``folder:PATH``."""
+    return [*PROBLEMS, "digits", *FOLDERS]
+
+
+def load(
+    name: str,
+    root: str | Path | None = None,
+    download: bool = False,
+    seed: int = 0,
+    **options: int | float,
+) -> Dataset:
+    """Load a data set into memory.
+
+    Args:
+        name: one of :func:`dataset_names`, or ``folder:PATH`` for class subfolders of images.
+        root: where the official archives are unpacked; by default the environment variable AMKD_VIZ_DATA, else
+            ``~/.cache/amkd_viz/data``.
+        download: fetch CIFAR if it is missing.
+        seed: which tenth of the training samples validates, and which points are drawn. Never changes the test split.
+        options: ``n``, ``noise`` and ``classes`` of the 2-D problems; ``size`` of an image folder.
+
+    Raises:
+        InputError: an unknown name or option, or data that is missing, damaged or cannot be split.
+
+    >>> load("moons", n=200)
+    Dataset(moons: 2 classes, points (2,), 180 train, 20 val, 200 test)
+    """
+    source = _source(name, data_root(root), download)
+    allowed = [p.name for p in inspect.signature(source).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for option in options:
+        if option not in allowed:
+            raise unknown(f"option of {name}", option, allowed or ["none"])
+    return source(seed=seed, **options)
+
+
+def _source(name: str, root: Path, download: bool) -> Callable[..., Dataset]:
+    if name.startswith("folder:"):
+        return partial(load_folder, name.removeprefix("folder:"))
+    if name in PROBLEMS:
+        return partial(load_points, name)
+    if name == "digits":
+        return load_digits
+    if name == "tiny-imagenet":
+        return partial(load_tiny_imagenet, root, download)
+    if name in FOLDERS:
+        return partial(load_cifar, name, root, download)
+    raise unknown("data set", name, [*dataset_names(), "folder:PATH"])

@@ -1,0 +1,45 @@
+"""Image files to one uint8 tensor."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from amkd_viz.data.checks import require
+from amkd_viz.errors import InputError
+
+__all__ = ["decode"]
+
+
+def decode(paths: Sequence[Path], size: int) -> Tensor:
+    """Read images as RGB: uint8 (N, 3, size, size). The short side is made to fit, then the centre is cut out.
+
+    Raises:
+        InputError: a file is missing, damaged or not an 8-bit image (it is named), or Pillow is not installed.
+    """
+    image, ops = (require(f"PIL.{part}", "pillow", "Reading image files") for part in ("Image", "ImageOps"))
+    pixels = np.empty((len(paths), 3, size, size), np.uint8)
+
+    def read(position: int) -> None:
+        path = paths[position]
+        try:
+            with image.open(path) as opened:
+                if opened.mode.startswith(("I", "F")):  # Pillow would clip these to 255, not scale them
+                    raise InputError(f"{path} holds more than 8 bits a channel; save it with 8 bits.")
+                whole = ops.exif_transpose(opened).convert("RGB")
+        except (OSError, SyntaxError, ValueError, struct.error, image.DecompressionBombError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{path} cannot be read as an image ({error}); replace or remove it.") from error
+        pixels[position] = np.asarray(ops.fit(whole, (size, size), image.Resampling.BICUBIC)).transpose(2, 0, 1)
+
+    with ThreadPoolExecutor() as pool:  # Pillow lets other threads run while it decodes
+        for _ in pool.map(read, range(len(paths))):
+            pass  # the walk raises what a thread raised
+    return torch.from_numpy(pixels)

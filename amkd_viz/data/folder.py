@@ -1,0 +1,80 @@
+"""Any folder of images with one subfolder a class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from amkd_viz.data.dataset import Dataset, Split
+from amkd_viz.data.decode import decode
+from amkd_viz.data.strata import hold_out, shuffled
+from amkd_viz.errors import InputError
+
+__all__ = ["load_folder"]
+
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+
+
+def load_folder(path: str | Path, seed: int = 0, *, size: int = 64) -> Dataset:
+    """uint8 (N, 3, size, size): each image's short side is made to fit, then its centre is cut out.
+
+    Classes are the subfolders in alphabetical order. A stratified fifth is the test split, the same whatever the
+    seed. Where ``path`` holds train/ with test/ or val/, those are used instead (with all three, val/ validates).
+
+    Raises:
+        InputError: no folder, fewer than two classes, a class too small to be split, classes that differ between
+            the parts, an image that cannot be read, or a size out of range.
+    """
+    root = Path(path).expanduser()
+    name = f"folder:{path}"
+    if not 8 <= size <= 1024:
+        raise InputError(f"size={size} is out of range; image folders are read at 8 to 1024 pixels a side.")
+    if not root.is_dir():
+        raise InputError(f"{root} is not a folder; give folder:PATH with one subfolder of images a class.")
+
+    parts = {part: root / part for part in ("train", "val", "test") if (root / part).is_dir()}
+    if len(parts) > 1 and "train" in parts:
+        classes = _classes(parts["train"])
+        splits = {part: _read(*_listing(folder, classes), size) for part, folder in parts.items()}
+        test = splits["test"] if "test" in splits else splits.pop("val")
+        return Dataset.assemble(name, classes, splits["train"], test, seed=seed, val=splits.get("val"))
+
+    classes = _classes(root)
+    paths, y = _listing(root, classes)
+    few = [(k, n) for k, n in zip(classes, torch.bincount(y).tolist(), strict=True) if n < 3]
+    if few:  # said before the decoding, which may take minutes
+        raise InputError(
+            f"Class {few[0][0]!r} of {root} cannot be split: it has {few[0][1]} of the 3 images that training, "
+            f"validation and test need; add images or remove the class."
+        )
+    whole = _read(paths, y, size)
+    train, test_at = hold_out(y, 0.2, shuffled(len(y), 0, "test"), classes)
+    return Dataset.assemble(name, classes, whole.take(train), whole.take(test_at), seed=seed)
+
+
+def _classes(folder: Path) -> tuple[str, ...]:
+    names = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
+    if len(names) < 2:
+        raise InputError(f"{folder} has {len(names)} class subfolders; a classification needs at least 2.")
+    return names
+
+
+def _listing(folder: Path, classes: tuple[str, ...]) -> tuple[list[Path], Tensor]:
+    """The image files under each class, sorted, and their labels (N,)."""
+    extra = sorted(set(_classes(folder)) - set(classes))
+    if extra:
+        raise InputError(f"{folder / extra[0]} is no class of the training folder; the parts must share their classes.")
+    paths, labels = [], []
+    for k, name in enumerate(classes):
+        found = sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
+        if not found:
+            raise InputError(f"Class folder {folder / name} holds no images; add some or remove it.")
+        paths += found
+        labels += [k] * len(found)
+    return paths, torch.tensor(labels)
+
+
+def _read(paths: list[Path], y: Tensor, size: int) -> Split:
+    return Split(decode(paths, size), y, torch.arange(len(y)))

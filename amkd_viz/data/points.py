@@ -1,0 +1,95 @@
+"""Two-dimensional problems for any number of classes, drawn with torch alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from numbers import Integral
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from amkd_viz.data.dataset import Dataset, Split
+from amkd_viz.data.seeds import generator
+from amkd_viz.errors import InputError
+
+__all__ = ["PROBLEMS", "load_points"]
+
+
+class Problem(NamedTuple):
+    """A family of curves: ``curve(t, k, classes)`` places t in [0, 1] (N,) on the curve of class k (N,), as (N, 2)."""
+
+    curve: Callable[[Tensor, Tensor, int], Tensor]
+    classes: int
+    noise: float
+
+
+def moons(t: Tensor, k: Tensor, classes: int) -> Tensor:
+    """A chain of half circles that bite into each other, alternately up and down."""
+    up = 1 - 2.0 * (k % 2)
+    # 1.25 apart where two classic moons are 1 apart: at 1, the first and the third would touch.
+    x = torch.cos(math.pi * t) + 1.25 * (k - (classes - 1) / 2)
+    return torch.stack([x, up * (torch.sin(math.pi * t) - 0.25)], 1)
+
+
+def circles(t: Tensor, k: Tensor, classes: int) -> Tensor:
+    """Concentric rings, half a unit apart."""
+    return _polar((k + 1) / 2, 2 * math.pi * t)
+
+
+def spirals(t: Tensor, k: Tensor, classes: int) -> Tensor:
+    """Arms of one turn each, evenly turned about the origin; the square root keeps them evenly dense."""
+    r = 0.1 + 0.9 * t.sqrt()
+    return _polar(2 * r, 2 * math.pi * (r + k / classes))
+
+
+def blobs(t: Tensor, k: Tensor, classes: int) -> Tensor:
+    """Centres on a circle, each two units from the next; noise makes the blob."""
+    return _polar(torch.full_like(t, 1 / math.sin(math.pi / classes)), 2 * math.pi * k / classes)
+
+
+def _polar(radius: Tensor, angle: Tensor) -> Tensor:
+    return torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], 1)
+
+
+PROBLEMS = {
+    "moons": Problem(moons, classes=2, noise=0.1),
+    "circles": Problem(circles, classes=2, noise=0.1),
+    "spirals": Problem(spirals, classes=3, noise=0.1),
+    "blobs": Problem(blobs, classes=4, noise=0.4),
+}
+
+
+def load_points(
+    name: str, seed: int = 0, *, n: int = 1000, noise: float | None = None, classes: int | None = None
+) -> Dataset:
+    """Draw ``n`` points for training and validation by ``seed``, and ``n`` test points that no seed changes.
+
+    Args:
+        name: a key of ``PROBLEMS``.
+        n: at least two a class.
+        noise: standard deviation added to each coordinate, >= 0; the problem's own by default.
+        classes: two or more; the problem's own by default.
+
+    Raises:
+        InputError: a value out of range.
+    """
+    problem = PROBLEMS[name]
+    noise = problem.noise if noise is None else noise
+    classes = problem.classes if classes is None else classes
+    if not isinstance(classes, Integral) or classes < 2:
+        raise InputError(f"{name} cannot have {classes} classes; give a whole number of 2 or more.")
+    if not isinstance(n, Integral) or n < 2 * classes:
+        raise InputError(f"{name} with {classes} classes cannot have n={n} points; give {2 * classes} or more.")
+    if not 0 <= noise < math.inf:
+        raise InputError(f"{name} cannot have noise={noise}; give a finite standard deviation of 0 or more.")
+
+    def draw(*stream: int | str) -> Split:
+        source = generator("cpu", name, *stream)
+        y = torch.randperm(n, generator=source) % classes
+        clean = problem.curve(torch.rand(n, generator=source), y, classes)
+        return Split(clean + noise * torch.randn(n, 2, generator=source), y, torch.arange(n))
+
+    names = tuple(f"{name[:-1]} {k + 1}" for k in range(classes))
+    return Dataset.assemble(name, names, draw("train", seed), draw("test"), seed=seed)

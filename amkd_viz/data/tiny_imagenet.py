@@ -1,0 +1,66 @@
+"""Tiny ImageNet from its official folder layout, whole or cut down to some of its classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from amkd_viz.data.dataset import Dataset, Split
+from amkd_viz.data.decode import decode
+from amkd_viz.data.where import FOLDERS, VARIABLE
+from amkd_viz.errors import InputError
+
+__all__ = ["load_tiny_imagenet"]
+
+SIZE = 64
+
+
+def load_tiny_imagenet(root: Path, download: bool = False, seed: int = 0) -> Dataset:
+    """uint8 (N, 3, 64, 64). The official validation images are the test split (the official test has no labels).
+
+    ``wnids.txt`` gives the classes and their order, ``words.txt`` their readable names.
+
+    Raises:
+        InputError: the data or a part of it is missing, or an image is damaged (it is named).
+    """
+    folder = root / FOLDERS["tiny-imagenet"]
+    if not folder.is_dir():
+        refusal = "it is not fetched for you: " if download else ""
+        raise InputError(
+            f"tiny-imagenet was not found (looked for {folder}); {refusal}download the archive from its authors' "
+            f"page and unpack it there, or set {VARIABLE} to the folder that holds {folder.name}."
+        )
+    wnids = [line.strip() for line in _lines(folder / "wnids.txt")]
+    if len(wnids) < 2:
+        raise InputError(f"{folder / 'wnids.txt'} names {len(wnids)} classes; a classification needs at least 2.")
+    words = dict(line.split("\t", 1) for line in _lines(folder / "words.txt") if "\t" in line)
+    classes = tuple(words.get(wnid, wnid).split(",")[0] for wnid in wnids)
+
+    train = [(path, k) for k, wnid in enumerate(wnids) for path in _images(folder / "train" / wnid / "images")]
+    number = {wnid: k for k, wnid in enumerate(wnids)}
+    rows = [line.split("\t") for line in _lines(folder / "val" / "val_annotations.txt")]
+    test = [(folder / "val" / "images" / row[0], number[row[1]]) for row in rows if len(row) > 1 and row[1] in number]
+    if not test:
+        raise InputError(f"{folder / 'val' / 'val_annotations.txt'} names no image of the classes in wnids.txt.")
+    return Dataset.assemble("tiny-imagenet", classes, _split(train), _split(test), seed=seed)
+
+
+def _split(samples: list[tuple[Path, int]]) -> Split:
+    paths, labels = zip(*samples, strict=True)
+    return Split(decode(paths, SIZE), torch.tensor(labels), torch.arange(len(labels)))
+
+
+def _images(folder: Path) -> list[Path]:
+    """The images of one class in a natural order: n01_2.JPEG before n01_10.JPEG."""
+    found = sorted(folder.glob("*.JPEG"), key=lambda path: (len(path.name), path.name))
+    if not found:
+        raise InputError(f"{folder} holds no .JPEG images; unpack the official archive again.")
+    return found
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); unpack the official archive again.") from error

@@ -1,0 +1,56 @@
+"""Where data lives on disk, and what of it is there: nothing here decodes a file."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from amkd_viz.data.points import PROBLEMS
+
+__all__ = ["FOLDERS", "Status", "data_root", "find", "status"]
+
+VARIABLE = "AMKD_VIZ_DATA"
+
+# The folder that each official archive unpacks to.
+FOLDERS = {
+    "cifar10": "cifar-10-batches-py",
+    "cifar100": "cifar-100-python",
+    "tiny-imagenet": "tiny-imagenet-200",
+}
+
+
+class Status(NamedTuple):
+    """One line of ``doctor``: whether a data set can be loaded, and from where, or why not."""
+
+    name: str
+    found: bool
+    note: str
+
+
+def data_root(root: str | Path | None = None) -> Path:
+    """``root`` if given, else the environment variable AMKD_VIZ_DATA, else ``~/.cache/amkd_viz/data``."""
+    return Path(root or os.environ.get(VARIABLE) or "~/.cache/amkd_viz/data").expanduser()
+
+
+def find(name: str, root: str | Path | None = None) -> Path | None:
+    """The folder under ``root`` that an official archive was unpacked to, or None; its content is not checked.
+
+    Data sets that need no file (2-D problems, digits) have none.
+    """
+    if name not in FOLDERS:
+        return None
+    folder = data_root(root) / FOLDERS[name]
+    return folder if folder.is_dir() else None
+
+
+def status(root: str | Path | None = None) -> list[Status]:
+    """What ``load`` would find under ``root``, one line for each data set it knows."""
+    sklearn = importlib.util.find_spec("sklearn") is not None
+    lines = [Status(name, True, "drawn when asked for") for name in PROBLEMS]
+    lines.append(Status("digits", sklearn, "ships with scikit-learn" if sklearn else "scikit-learn is not installed"))
+    for name in FOLDERS:
+        folder = find(name, root)
+        lines.append(Status(name, folder is not None, str(folder or f"no {data_root(root) / FOLDERS[name]}")))
+    return lines
