@@ -1,0 +1,236 @@
+"""Splits, limits, statistics and the data sets that need no file."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from amkd_viz.data import Dataset, Split, dataset_names, generator, load, mix
+from amkd_viz.data.points import PROBLEMS
+from amkd_viz.data.strata import hold_out, pick, shuffled
+from amkd_viz.errors import InputError
+
+DIGITS = load("digits")
+
+few = settings(max_examples=25)
+seeds = st.integers(0, 2**31)
+label_lists = st.lists(st.integers(2, 40), min_size=2, max_size=6)  # how many samples each class has
+
+
+def labels(counts: list[int]) -> torch.Tensor:
+    y = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    return y[shuffled(len(y), "labels")]
+
+
+def names(counts: list[int]) -> list[str]:
+    return [f"class {k}" for k in range(len(counts))]
+
+
+def in_memory(counts: list[int], seed: int = 0) -> Dataset:
+    y = labels(counts)
+    x = torch.randint(256, (len(y), 3, 2, 2), generator=generator("cpu", "x"), dtype=torch.uint8)
+    whole = Split(x, y, torch.arange(len(y)))
+    return Dataset.assemble("toy", tuple(names(counts)), whole, whole, seed=seed)
+
+
+def same(a: Split, b: Split) -> bool:
+    return all(torch.equal(getattr(a, part), getattr(b, part)) for part in ("x", "y", "index"))
+
+
+# Seeds
+
+
+def test_mix_is_pinned_and_63_bits():
+    assert mix(0, "order", 1) == 116889601432050504  # another process, another machine: the same run
+    assert all(0 <= mix(k) < 2**63 for k in range(200))
+    assert len({mix(1, 2), mix(2, 1), mix(12), mix("1", 2), mix("1,2"), mix("12")}) == 6
+
+
+def test_generator_repeats():
+    draws = [torch.rand(3, generator=generator("cpu", 7, name)) for name in ("a", "a", "b")]
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+
+
+# Stratification
+
+
+@few
+@given(label_lists, st.sampled_from([0.1, 0.2, 0.5]), seeds)
+def test_hold_out_partitions_each_class(counts, fraction, seed):
+    y = labels(counts)
+    kept, held = hold_out(y, fraction, shuffled(len(y), seed), names(counts))
+    assert torch.equal(torch.cat([kept, held]).sort().values, torch.arange(len(y)))
+    for k, count in enumerate(counts):
+        n = int((y[held] == k).sum())
+        assert 1 <= n < count
+        assert n == 1 or abs(n - fraction * count) <= 0.5
+
+
+def test_hold_out_names_the_class_that_is_too_small():
+    with pytest.raises(InputError, match="'class 1' has too few samples"):
+        hold_out(labels([5, 1]), 0.1, torch.arange(6), names([5, 1]))
+
+
+@few
+@given(label_lists, seeds, st.data())
+def test_pick_is_as_equal_as_possible_and_nested(counts, seed, data):
+    y = labels(counts)
+    n = data.draw(st.integers(len(counts), len(y)))
+    chosen = pick(y, n, seed)
+    assert len(chosen.unique()) == n
+    got = torch.bincount(y[chosen], minlength=len(counts))
+    assert all(int(got[k]) in (counts[k], *range(int(got.max()) - 1, int(got.max()) + 1)) for k in range(len(counts)))
+    smaller = pick(y, data.draw(st.integers(1, n)), seed)
+    assert torch.isin(smaller, chosen).all()
+
+
+@few
+@given(label_lists, seeds)
+def test_validation_and_training_share_nothing_and_miss_nothing(counts, seed):
+    dataset = in_memory(counts, seed)
+    both = torch.cat([dataset.train.index, dataset.val.index])
+    assert torch.equal(both.sort().values, torch.arange(sum(counts)))
+    assert torch.equal(dataset.train.x, dataset.test.x[dataset.train.index])  # a sample keeps its identity
+
+
+@few
+@given(seeds, st.integers(10, 1295))
+def test_limit_touches_training_only(seed, n):
+    whole = DIGITS
+    part = whole.limit(n, seed)
+    assert len(part.train) == n
+    assert torch.isin(part.train.index, whole.train.index).all()
+    assert part.val is whole.val
+    assert part.test is whole.test
+    assert (part.mean, part.std) == (whole.mean, whole.std)
+    assert same(part.train, whole.limit(n, seed).train)
+
+
+@pytest.mark.parametrize("n", [-1, 9, 1296])
+def test_limit_out_of_range(n):
+    with pytest.raises(InputError, match=rf"Cannot keep {n} training samples of digits; ask for 10 .* to 1295"):
+        DIGITS.limit(n)
+
+
+def test_limit_depends_on_its_seed():
+    assert not torch.equal(DIGITS.limit(100, 0).train.index, DIGITS.limit(100, 1).train.index)
+
+
+# Statistics and values
+
+
+def test_statistics_match_the_float_formula():
+    dataset = in_memory([30, 40])
+    x = dataset.train.floats().double()
+    assert dataset.mean == pytest.approx(x.mean((0, 2, 3)).tolist(), abs=1e-6)
+    assert dataset.std == pytest.approx(x.std((0, 2, 3), correction=0).tolist(), abs=1e-6)
+
+
+def test_a_constant_channel_is_not_divided_by_zero():
+    x = torch.zeros(20, 1, 2, 2, dtype=torch.uint8)
+    black = Split(x, torch.arange(20) % 2, torch.arange(20))
+    assert Dataset.assemble("black", ("a", "b"), black, black, seed=0).std == (1.0,)
+
+
+def test_floats_of_images_and_points():
+    digits, moons = DIGITS.test, load("moons").test
+    assert digits.floats().dtype == torch.float32
+    assert digits.floats().min() == 0
+    assert digits.floats().max() == 1
+    assert torch.equal(digits.floats([3, 1]), digits.floats()[[3, 1]])
+    assert torch.equal(digits.floats(slice(4)), digits.floats(torch.arange(4)))
+    assert moons.floats() is moons.x
+
+
+def test_to_moves_every_split():
+    moved = load("moons").to("meta")
+    assert {moved.train.x.device.type, moved.val.y.device.type, moved.test.index.device.type} == {"meta"}
+
+
+# The 2-D problems and digits
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_points_are_balanced_finite_and_apart_without_noise(name, classes):
+    dataset = load(name, n=1400, noise=0, classes=classes)
+    assert (dataset.kind, dataset.shape, dataset.num_classes) == ("points", (2,), classes)
+    x, y = dataset.test.x, dataset.test.y
+    assert x.dtype == torch.float32
+    assert x.isfinite().all()
+    counts = torch.bincount(y)
+    assert counts.max() - counts.min() <= 1
+    distance = torch.cdist(x, x)
+    assert distance[y[:, None] != y].min() > 0.09  # the curves of two classes never touch
+    assert (len(dataset.train) + len(dataset.val), len(dataset.test)) == (1400, 1400)
+
+
+@pytest.mark.parametrize("name", ["moons", "circles", "spirals", "blobs", "digits"])
+def test_seed_decides_all_but_the_test_split(name):
+    a, again, other = load(name, seed=1), load(name, seed=1), load(name, seed=2)
+    assert all(same(getattr(a, part), getattr(again, part)) for part in ("train", "val", "test"))
+    assert not torch.equal(a.val.x, other.val.x)
+    assert same(a.test, other.test)
+    assert not torch.equal(a.train.x[:50], a.test.x[:50])
+
+
+def test_digits_are_the_scans_on_the_8_bit_scale():
+    from sklearn.datasets import load_digits
+
+    source, digits = load_digits(), DIGITS
+    every = torch.cat([digits.train.index, digits.val.index, digits.test.index])
+    assert torch.equal(every.sort().values, torch.arange(1797))
+    assert (digits.shape, digits.train.x.dtype, len(digits.test)) == ((1, 8, 8), torch.uint8, 359)
+    for split in (digits.train, digits.val, digits.test):
+        scans = torch.from_numpy(source.images)[split.index]
+        assert torch.equal(split.x[:, 0], (scans * 255 / 16).round().byte())
+        assert torch.equal(split.y, torch.from_numpy(source.target)[split.index])
+    assert digits.test.index.min() > digits.train.index.float().mean()  # the last fifth of each digit
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"classes": 1}, "moons cannot have 1 classes"),
+        ({"classes": 2.5}, "moons cannot have 2.5 classes"),
+        ({"n": 3}, "moons with 2 classes cannot have n=3 points; give 4 or more"),
+        ({"n": 99.5}, "n=99.5"),
+        ({"noise": -0.1}, "moons cannot have noise=-0.1"),
+        ({"noise": float("nan")}, "noise=nan"),
+        ({"noize": 0.1}, "Unknown option of moons 'noize'; did you mean 'noise'"),
+    ],
+)
+def test_point_options_out_of_range(options, sentence):
+    with pytest.raises(InputError, match=sentence):
+        load("moons", **options)
+
+
+def test_unknown_names_offer_the_nearest():
+    with pytest.raises(InputError, match="Unknown data set 'cifar-10'; did you mean 'cifar10'"):
+        load("cifar-10")
+    with pytest.raises(InputError, match="Unknown option of digits 'size'"):
+        load("digits", size=8)
+    assert dataset_names() == ["moons", "circles", "spirals", "blobs", "digits", "cifar10", "cifar100", "tiny-imagenet"]
+
+
+def test_a_machine_with_torch_and_numpy_alone_can_train_on_points():
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['sklearn', 'torchvision', 'PIL']))\n"  # None: cannot be imported
+        "from amkd_viz.data import load\n"
+        "assert len(load('moons').train) == 900\n"
+        "for name in ('digits', 'cifar10'):\n"
+        "    try: load(name)\n"
+        "    except ValueError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "The data set 'digits' needs scikit-learn" in done.stdout
+    assert "pip install torchvision" in done.stdout

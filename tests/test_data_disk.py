@@ -1,0 +1,328 @@
+"""CIFAR, Tiny ImageNet and image folders: what is read, and each way the files can be wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.datasets import CIFAR10
+
+from amkd_viz.data import find, load, status
+from amkd_viz.errors import InputError
+
+pytest_plugins = ["shared_data"]
+
+
+def md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def small_cifar(tmp_path, monkeypatch):
+    """A data root with CIFAR-10's files at 20 images each, which torchvision is made to take for the official ones."""
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for name in [*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"]:
+        batch = {"data": random.integers(256, size=(20, 3072), dtype=np.uint8), "labels": [*range(10)] * 2}
+        (folder / name).write_bytes(pickle.dumps(batch))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": [f"thing {k}" for k in range(10)]}))
+    for files in ("train_list", "test_list"):
+        monkeypatch.setattr(CIFAR10, files, [[name, md5(folder / name)] for name, _ in getattr(CIFAR10, files)])
+    monkeypatch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": md5(folder / "batches.meta")})
+    return tmp_path
+
+
+def pack(root: Path) -> Path:
+    """Turn the unpacked folder into the archive as it is downloaded."""
+    with tarfile.open(root / CIFAR10.filename, "w:gz") as archive:
+        archive.add(root / "cifar-10-batches-py", "cifar-10-batches-py")
+    shutil.rmtree(root / "cifar-10-batches-py")
+    return root / CIFAR10.filename
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A data root with Tiny ImageNet's layout: three classes of eleven images, two for the test each."""
+    folder = tmp_path / "tiny-imagenet-200"
+    wnids = ["n03", "n01", "n02"]
+    (folder / "val" / "images").mkdir(parents=True)
+    rows = []
+    for k, wnid in enumerate(wnids):
+        (folder / "train" / wnid / "images").mkdir(parents=True)
+        for i in range(11):
+            colour = Image.new("RGB", (64, 64), (80 * k, 10 * i, 0))
+            (colour.convert("L") if i == 3 else colour).save(folder / "train" / wnid / "images" / f"{wnid}_{i}.JPEG")
+        for i in range(2):
+            Image.new("RGB", (64, 64), (80 * k, 10 * i, 0)).save(folder / "val" / "images" / f"val_{2 * k + i}.JPEG")
+            rows.append(f"val_{2 * k + i}.JPEG\t{wnid}\t0\t0\t62\t62\n")
+    (folder / "val" / "val_annotations.txt").write_text("".join(rows))
+    (folder / "wnids.txt").write_text("\n".join(wnids))
+    (folder / "words.txt").write_text("n01\tgoldfish, Carassius auratus\nn02\tbee\nn99\tnothing here\n")
+    return tmp_path
+
+
+def paint(folder: Path, counts: dict[str, int], size: tuple[int, int] = (20, 12)) -> Path:
+    """An image folder with so many pictures a class; the red channel counts the classes, the green one the images."""
+    for k, (name, count) in enumerate(counts.items()):
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            Image.new("RGB", size, (k, i, 0)).save(folder / name / f"{i:02}.png")
+    return folder
+
+
+def spoil(path: Path, how: str) -> None:
+    """Truncate a file, or alter it without changing its length."""
+    content = bytearray(path.read_bytes())
+    if how == "truncated":
+        content = content[: len(content) // 2]
+    else:
+        content[: len(content) // 2] = bytes(len(content) // 2)
+    path.write_bytes(content)
+
+
+damage = pytest.mark.parametrize("how", ["truncated", "altered"])
+
+
+# CIFAR
+
+
+def test_cifar_keeps_the_official_positions(small_cifar):
+    dataset = load("cifar10", small_cifar, seed=3)
+    assert (len(dataset.train), len(dataset.val), len(dataset.test)) == (90, 10, 20)
+    assert dataset.classes == tuple(f"thing {k}" for k in range(10))
+    official = CIFAR10(small_cifar)
+    for split in (dataset.train, dataset.val):
+        pixels = torch.from_numpy(official.data[split.index.numpy()]).permute(0, 3, 1, 2)
+        assert torch.equal(split.x, pixels)
+        assert split.x.is_contiguous()
+    assert torch.equal(dataset.test.y, torch.arange(20) % 10)
+
+
+def test_missing_cifar_says_where_it_looked_and_how_to_get_it(tmp_path):
+    with pytest.raises(InputError, match=r"cifar10 was not found \(looked for .*cifar-10-batches-py\).*--download"):
+        load("cifar10", tmp_path)
+    with pytest.raises(InputError, match=r"cifar100 was not found \(looked for .*cifar-100-python\)"):
+        load("cifar100", tmp_path / "nowhere")
+
+
+@damage
+@pytest.mark.parametrize("file", ["data_batch_2", "test_batch", "batches.meta"])
+def test_damaged_cifar_names_the_file(small_cifar, file, how):
+    spoil(small_cifar / "cifar-10-batches-py" / file, how)
+    with pytest.raises(InputError, match=rf"{file} is truncated or altered"):
+        load("cifar10", small_cifar)
+
+
+@pytest.mark.parametrize("file", ["data_batch_2", "batches.meta"])
+def test_incomplete_cifar_names_the_file(small_cifar, file):
+    (small_cifar / "cifar-10-batches-py" / file).unlink()
+    with pytest.raises(InputError, match=rf"{file} is missing"):
+        load("cifar10", small_cifar)
+
+
+def test_a_cifar_archive_is_unpacked_without_a_network(small_cifar, monkeypatch):
+    before = load("cifar10", small_cifar)
+    monkeypatch.setattr(CIFAR10, "tgz_md5", md5(pack(small_cifar)))
+    assert torch.equal(load("cifar10", small_cifar).train.x, before.train.x)
+
+
+@damage
+def test_a_damaged_cifar_archive_is_named(small_cifar, monkeypatch, how):
+    archive = pack(small_cifar)
+    monkeypatch.setattr(CIFAR10, "tgz_md5", md5(archive))
+    spoil(archive, how)
+    with pytest.raises(InputError, match=rf"{archive.name} is truncated or altered"):
+        load("cifar10", small_cifar)
+
+
+def test_a_failed_download_is_said_in_our_words(tmp_path, monkeypatch):
+    monkeypatch.setattr(CIFAR10, "url", (tmp_path / "no-such-file").as_uri())
+    with pytest.raises(InputError, match="cifar10 could not be fetched into"):
+        load("cifar10", tmp_path, download=True)
+
+
+def test_the_real_cifar10(cifar10_root):
+    dataset = load("cifar10", cifar10_root)
+    assert repr(dataset) == ("Dataset(cifar10: 10 classes, images (3, 32, 32), 45000 train, 5000 val, 10000 test)")
+    assert torch.bincount(dataset.val.y).tolist() == [500] * 10
+    assert dataset.classes[3] == "cat"
+    assert dataset.mean == pytest.approx((0.4914, 0.4822, 0.4465), abs=2e-3)
+    assert dataset.std == pytest.approx((0.2470, 0.2435, 0.2616), abs=2e-3)
+    assert dataset.test.y[:6].tolist() == [3, 8, 8, 0, 6, 6]
+
+
+# Tiny ImageNet
+
+
+def test_tiny_imagenet_layout(tiny):
+    dataset = load("tiny-imagenet", tiny)
+    assert dataset.classes == ("n03", "goldfish", "bee")  # the order of wnids.txt; an unlisted word stays a wnid
+    assert (dataset.shape, len(dataset.train), len(dataset.val), len(dataset.test)) == ((3, 64, 64), 30, 3, 6)
+    assert dataset.test.y.tolist() == [0, 0, 1, 1, 2, 2]
+    green = dataset.train.x[:, 1].float().mean((1, 2))
+    grey = dataset.train.index % 11 == 3
+    assert torch.allclose(green[~grey], 10.0 * (dataset.train.index % 11)[~grey], atol=3)  # 2.JPEG before 10.JPEG
+    assert torch.equal(dataset.train.x[grey][:, 0], dataset.train.x[grey][:, 2])
+
+
+def test_missing_tiny_imagenet_says_how_to_get_it(tmp_path):
+    with pytest.raises(InputError, match=r"tiny-imagenet was not found \(looked for .*\); download the archive"):
+        load("tiny-imagenet", tmp_path)
+    with pytest.raises(InputError, match="it is not fetched for you"):
+        load("tiny-imagenet", tmp_path, download=True)
+
+
+@damage
+@pytest.mark.parametrize("file", ["train/n01/images/n01_7.JPEG", "val/images/val_4.JPEG"])
+def test_a_damaged_jpeg_is_named(tiny, file, how):
+    spoil(tiny / "tiny-imagenet-200" / file, how)
+    with pytest.raises(InputError, match=rf"{file} cannot be read as an image"):
+        load("tiny-imagenet", tiny)
+
+
+@pytest.mark.parametrize(
+    ("part", "sentence"),
+    [
+        ("wnids.txt", r"wnids\.txt cannot be read"),
+        ("words.txt", r"words\.txt cannot be read"),
+        ("val/val_annotations.txt", r"val_annotations\.txt cannot be read"),
+        ("val/images/val_1.JPEG", r"val_1\.JPEG cannot be read"),
+        ("train/n02", r"n02/images holds no \.JPEG images"),
+    ],
+)
+def test_incomplete_tiny_imagenet_names_the_part(tiny, part, sentence):
+    path = tiny / "tiny-imagenet-200" / part
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(InputError, match=sentence):
+        load("tiny-imagenet", tiny)
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence"), [("wnids.txt", "names 0 classes"), ("val/val_annotations.txt", "names no")]
+)
+def test_empty_tiny_imagenet_lists(tiny, file, sentence):
+    (tiny / "tiny-imagenet-200" / file).write_text("")
+    with pytest.raises(InputError, match=sentence):
+        load("tiny-imagenet", tiny)
+
+
+def test_the_real_tiny_imagenet(tiny_root, tmp_path):
+    """Two of its classes, so that the test stays quick; one image of the greyscale ones comes along."""
+    source, part = tiny_root / "tiny-imagenet-200", tmp_path / "tiny-imagenet-200"
+    wnids = (source / "wnids.txt").read_text().split()
+    (part / "train").mkdir(parents=True)
+    for wnid in wnids[:2]:
+        (part / "train" / wnid).symlink_to(source / "train" / wnid)
+    for name in ("val", "words.txt"):
+        (part / name).symlink_to(source / name)
+    (part / "wnids.txt").write_text("\n".join(wnids[:2]))
+    dataset = load("tiny-imagenet", tmp_path)
+    assert (len(dataset.train), len(dataset.val), len(dataset.test)) == (900, 100, 100)
+    assert torch.bincount(dataset.test.y).tolist() == [50, 50]
+    assert 0.15 < min(dataset.std) < max(dataset.std) < 0.35
+
+
+# Image folders
+
+
+def test_folder_splits_by_class_and_keeps_the_test_split(tmp_path):
+    folder = paint(tmp_path / "pets", {"cat": 20, "dog": 10})
+    a, b = load(f"folder:{folder}", seed=0, size=8), load(f"folder:{folder}", seed=1, size=8)
+    assert a.classes == ("cat", "dog")
+    assert torch.bincount(a.test.y).tolist() == [4, 2]
+    assert torch.bincount(a.val.y).tolist() == [2, 1]
+    assert torch.equal(a.test.index, b.test.index)
+    assert not torch.equal(a.val.index, b.val.index)
+    every = torch.cat([a.train.index, a.val.index, a.test.index])
+    assert torch.equal(every.sort().values, torch.arange(30))
+    assert torch.equal(a.train.x[:, 1, 0, 0].long(), torch.where(a.train.y == 0, a.train.index, a.train.index - 20))
+
+
+def test_folder_fits_the_short_side_then_cuts_the_centre(tmp_path):
+    folder = paint(tmp_path, {"a": 3, "b": 3})
+    stripes = np.zeros((10, 30, 3), np.uint8)
+    stripes[:, 10:20] = 200
+    Image.fromarray(stripes).save(folder / "a" / "00.png")
+    Image.fromarray(stripes[..., 0]).save(folder / "a" / "01.png")
+    Image.new("RGBA", (5, 9), (9, 8, 7, 0)).save(folder / "a" / "02.png")
+    dataset = load(f"folder:{folder}", size=10)
+    pixels = {int(i): x for s in (dataset.train, dataset.val, dataset.test) for i, x in zip(s.index, s.x, strict=True)}
+    assert (pixels[0] == 200).all()
+    assert (pixels[1] == 200).all()
+    assert pixels[2].flatten(1).unique(dim=1).flatten().tolist() == [9, 8, 7]
+
+
+@pytest.mark.parametrize("held", ["test", "val"])
+def test_folder_with_its_own_parts(tmp_path, held):
+    paint(tmp_path / "train", {"cat": 20, "dog": 10})
+    paint(tmp_path / held, {"cat": 1, "dog": 2})
+    dataset = load(f"folder:{tmp_path}", size=8)
+    assert (len(dataset.train), len(dataset.val), len(dataset.test)) == (27, 3, 3)
+
+
+def test_folder_with_all_three_parts(tmp_path):
+    for part, n in (("train", 4), ("val", 2), ("test", 1)):
+        paint(tmp_path / part, {"cat": n, "dog": n})
+    dataset = load(f"folder:{tmp_path}", size=8)
+    assert (len(dataset.train), len(dataset.val), len(dataset.test)) == (8, 4, 2)
+
+
+def test_folder_that_cannot_be_used(tmp_path):
+    def refused(folder: Path, **options: int) -> str:
+        with pytest.raises(InputError) as caught:
+            load(f"folder:{folder}", **options)
+        return str(caught.value)
+
+    assert "is not a folder" in refused(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "has 0 class subfolders" in refused(tmp_path / "empty")
+    assert "has 1 class subfolders" in refused(paint(tmp_path / "one", {"cat": 5}))
+    assert "Class 'dog'" in refused(paint(tmp_path / "single", {"cat": 5, "dog": 1}))
+    assert "has 2 of the 3 images" in refused(paint(tmp_path / "pair", {"cat": 5, "dog": 2}))
+    assert "dog holds no images" in refused(paint(tmp_path / "hollow", {"cat": 5, "dog": 0}))
+    assert "size=4 is out of range" in refused(tmp_path / "pair", size=4)
+    paint(tmp_path / "parts" / "train", {"cat": 5, "dog": 5})
+    paint(tmp_path / "parts" / "test", {"cat": 5, "fox": 5})
+    assert "fox is no class of the training folder" in refused(tmp_path / "parts")
+    paint(tmp_path / "thin" / "train", {"cat": 5, "dog": 1})
+    paint(tmp_path / "thin" / "test", {"cat": 1, "dog": 1})
+    assert "Class 'dog' has too few samples" in refused(tmp_path / "thin")
+
+
+@damage
+def test_folder_with_a_damaged_image(tmp_path, how):
+    path = paint(tmp_path, {"cat": 4, "dog": 4}) / "dog" / "photo.jpg"
+    Image.effect_noise((40, 40), 50).save(path)
+    spoil(path, how)
+    with pytest.raises(InputError, match=r"photo\.jpg cannot be read as an image"):
+        load(f"folder:{tmp_path}")
+
+
+def test_folder_with_a_16_bit_image(tmp_path):
+    path = paint(tmp_path, {"cat": 4, "dog": 4}) / "dog" / "scan.png"
+    Image.fromarray(np.full((9, 9), 40_000, np.uint16)).save(path)
+    with pytest.raises(InputError, match=r"scan\.png holds more than 8 bits"):
+        load(f"folder:{tmp_path}")
+
+
+# What doctor reads
+
+
+def test_status_and_find_look_without_reading(tiny, monkeypatch):
+    lines = {line.name: line for line in status(tiny)}
+    assert lines["tiny-imagenet"].found
+    assert lines["moons"].found
+    assert not lines["cifar10"].found
+    assert "cifar-10-batches-py" in lines["cifar10"].note
+    monkeypatch.setenv("AMKD_VIZ_DATA", str(tiny))
+    assert find("tiny-imagenet") == tiny / "tiny-imagenet-200"
+    assert find("cifar10") is None
+    assert find("moons") is None

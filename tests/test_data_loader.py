@@ -1,0 +1,111 @@
+"""The loader's batches, their repetition and every position in between."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from amkd_viz.data import Augment, Loader, Split, load
+from amkd_viz.errors import InputError
+
+few = settings(max_examples=20)
+
+
+def split_of(n: int) -> Split:
+    x = (torch.arange(n * 12) % 256).byte().reshape(n, 3, 2, 2)
+    return Split(x, torch.arange(n) % 3, 100 + torch.arange(n))
+
+
+def same(a, b) -> bool:
+    return len(a) == len(b) and all(
+        torch.equal(p, q) for x, y in zip(a, b, strict=True) for p, q in zip(x, y, strict=True)
+    )
+
+
+@few
+@given(st.integers(1, 50), st.integers(1, 60), st.integers(0, 3))
+def test_an_epoch_is_a_permutation_without_its_remainder(n, batch_size, epoch):
+    split = split_of(n)
+    loader = Loader(split, batch_size, seed=5)
+    batches = list(loader.epoch(epoch))
+    assert len(batches) == len(loader) == max(1, n // batch_size)
+    at = torch.cat([positions for _, _, positions in batches])
+    assert len(at.unique()) == len(at) == len(loader) * min(n, batch_size)
+    for x, y, positions in batches:
+        assert torch.equal(x, split.floats(positions))
+        assert torch.equal(y, split.y[positions])
+
+
+def test_orders_differ_by_epoch_and_seed_but_repeat():
+    split = split_of(40)
+
+    def order(seed: int, epoch: int) -> list[int]:
+        return torch.cat([at for _, _, at in Loader(split, 10, seed=seed).epoch(epoch)]).tolist()
+
+    assert order(0, 0) == order(0, 0)
+    assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
+
+
+def test_without_shuffling_the_order_is_the_split():
+    at = torch.cat([at for _, _, at in Loader(split_of(9), 3, shuffle=False).epoch(4)])
+    assert at.tolist() == list(range(9))
+
+
+@few
+@given(st.integers(0, 14))
+def test_seek_equals_never_having_stopped(stop):
+    split = split_of(60)
+    augment = Augment(pad=1, flip=True)
+
+    def fresh() -> Loader:
+        return Loader(split, 12, seed=2, augment=augment)
+
+    straight = [batch for epoch in range(3) for batch in fresh().epoch(epoch)]
+    first, second = fresh(), fresh()
+    before = list(itertools.islice(itertools.chain.from_iterable(itertools.repeat(first)), stop))
+    second.seek(**first.state())
+    after = list(itertools.islice(itertools.chain.from_iterable(itertools.repeat(second)), 15 - stop))
+    assert same(before + after, straight)
+
+
+def test_state_inside_the_loop_points_at_the_next_batch():
+    loader = Loader(split_of(9), 3)
+    assert loader.state() == {"epoch": 0, "batch": 0}
+    assert [loader.state() for _ in loader] == [
+        {"epoch": 0, "batch": 1},
+        {"epoch": 0, "batch": 2},
+        {"epoch": 1, "batch": 0},
+    ]
+    assert same(list(loader.epoch(1, start=2)), list(loader.epoch(1))[2:])
+
+
+def test_points_pass_unscaled():
+    moons = load("moons", n=40).train
+    x, _, at = next(Loader(moons, 8).epoch(0))
+    assert torch.equal(x, moons.x[at])
+
+
+def test_what_is_refused():
+    with pytest.raises(InputError, match="batch_size=0 is out of range"):
+        Loader(split_of(4), 0)
+    with pytest.raises(InputError, match="is empty"):
+        Loader(split_of(0), 4)
+    for position in ((-1, 0), (0, -1), (0, 3)):
+        with pytest.raises(InputError, match="There is no batch"):
+            Loader(split_of(4), 2).seek(*position)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_no_batch_waits_for_the_gpu():
+    batches = Loader(split_of(400), 20, augment=Augment(), device="cuda").epoch(0)
+    next(batches)  # the order travels with the first batch
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for x, _, _ in batches:
+            assert x.is_cuda
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
