@@ -1,0 +1,151 @@
+"""Other ways across, or towards, a decision boundary. Each is one pure function that returns BoundarySamples."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..data.checks import check_inputs
+from ..errors import InputError
+from ..models import freeze
+from .samples import BoundarySamples, Passes, Space, logits_in, space_of, status_of
+
+__all__ = ["deepfool", "fgsm", "noise"]
+
+
+def fgsm(model: nn.Module, x: Tensor, target: Tensor, *, epsilon: float = 8 / 255) -> BoundarySamples:
+    """Targeted fast gradient sign method (Goodfellow et al., ICLR 2015, arXiv 1412.6572): x - epsilon sign grad CE(target).
+
+    Args:
+        x: (M, C, H, W) in [0, 1], or (M, 2).
+        target: (M,) classes.
+        epsilon: > 0, in pixel units of [0, 1] (L-infinity).
+    """
+    _check(x)
+    _positive("epsilon", epsilon)
+    here = space_of(model, x, "pixel", None)
+    with freeze(model):
+        start = x.detach().clone().requires_grad_()
+        before = logits_in(here, start, grad=True)
+        (g,) = torch.autograd.grad(F.cross_entropy(before, target, reduction="sum"), start)
+        moved = here.clamp(start.detach() - epsilon * g.sign())
+        return _one_step(here, x, moved, before.detach(), target, Passes(2 * len(x), len(x)))
+
+
+def noise(
+    model: nn.Module, x: Tensor, target: Tensor, *, epsilon: float = 8 / 255, generator: torch.Generator | None = None
+) -> BoundarySamples:
+    """x plus uniform noise in [-epsilon, epsilon], clamped to the pixel box: the control that knows no boundary.
+
+    Args:
+        x: (M, C, H, W) in [0, 1], or (M, 2).
+        target: (M,) classes, only used for the status.
+    """
+    _check(x)
+    _positive("epsilon", epsilon)
+    here = space_of(model, x, "pixel", None)
+    with freeze(model):
+        before = logits_in(here, x.detach())
+        shift = torch.empty_like(x).uniform_(-epsilon, epsilon, generator=generator)
+        return _one_step(here, x, here.clamp(x.detach() + shift), before, target, Passes(2 * len(x), 0))
+
+
+def deepfool(
+    model: nn.Module, x: Tensor, target: Tensor | None = None, *, steps: int = 50, overshoot: float = 0.02
+) -> BoundarySamples:
+    r"""DeepFool (Moosavi-Dezfooli et al., CVPR 2016, arXiv 1511.04599), L2: to the nearest boundary of the linearised net.
+
+    In each step the class l with the smallest :math:`|f_l - f_b| / \|w_l\|`, w_l = grad(f_l - f_b), is approached by
+    :math:`(|f_l - f_b| / \|w_l\|^2)\, w_l`; the sum of the steps is scaled by 1 + ``overshoot``.
+
+    Args:
+        x: (M, C, H, W) in [0, 1], or (M, 2).
+        target: (M,) to go to these classes only; None for the nearest of all. ``target`` of the result is the class
+            in which the sample ended.
+        steps: >= 1.
+        overshoot: >= 0.
+    """
+    _check(x)
+    if steps < 1 or overshoot < 0:
+        raise InputError(f"deepfool needs steps >= 1 and overshoot >= 0, not {steps} and {overshoot}.")
+    here = space_of(model, x, "pixel", None)
+    shape = (-1,) + (1,) * (x.ndim - 1)
+    with freeze(model):
+        start = x.detach().clone()
+        total = torch.zeros_like(start)
+        before = logits_in(here, start)
+        classes = before.shape[1]
+        base = before.argmax(1)
+        logits, outside, inside = before.clone(), start.clone(), start.clone()
+        applied = torch.zeros_like(base)
+        live = torch.arange(len(x), device=x.device)
+        forward, backward = len(x), 0
+        for _ in range(steps):
+            if not len(live):  # host sync per step: live samples only
+                break
+            current = outside[live].requires_grad_()
+            seen = logits_in(here, current, grad=True)
+            b = base[live]
+            gaps = seen - seen.gather(1, b[:, None])
+            rows = []
+            wanted = range(classes) if target is None else [int(k) for k in target[live].unique()]
+            for k in wanted:
+                rows.append(torch.autograd.grad(gaps[:, k].sum(), current, retain_graph=True)[0])
+            w = torch.stack(rows, 1)  # (live, wanted, ...)
+            forward, backward = forward + len(live), backward + len(live) * len(rows)
+            length = w.flatten(2).norm(dim=2).clamp_min(1e-12)
+            columns = torch.tensor(list(wanted), device=x.device)
+            distance = gaps.detach()[:, columns].abs() / length
+            allowed = columns[None] != b[:, None] if target is None else columns[None] == target[live][:, None]
+            nearest = distance.masked_fill(~allowed, torch.inf).argmin(1)
+            pick = torch.arange(len(live), device=x.device)
+            shift = ((distance + 1e-6) / length)[pick, nearest].view(shape) * w[pick, nearest]
+            inside[live] = current.detach()
+            total[live] += shift
+            moved = here.clamp(start[live] + (1 + overshoot) * total[live])
+            outside[live] = moved
+            logits[live] = logits_in(here, moved)
+            forward += len(live)
+            applied[live] += 1
+            live = live[logits[live].argmax(1) == b]
+    winner = logits.argmax(1)
+    goal = winner.clone() if target is None else target.detach().clone()
+    return BoundarySamples(
+        x=outside,
+        base=base,
+        target=goal,
+        status=status_of(winner, base, goal),
+        steps=applied,
+        path=None,
+        passes=Passes(forward, backward),
+        inside=inside,
+        origin=start,
+        logits=logits,
+    )
+
+
+def _one_step(here: Space, x: Tensor, moved: Tensor, before: Tensor, target: Tensor, cost: Passes) -> BoundarySamples:
+    logits, base = logits_in(here, moved), before.argmax(1)
+    return BoundarySamples(
+        x=moved,
+        base=base,
+        target=target.detach().clone(),
+        status=status_of(logits.argmax(1), base, target),
+        steps=torch.ones_like(target),
+        path=None,
+        passes=cost,
+        inside=x.detach().clone(),
+        origin=x.detach().clone(),
+        logits=logits,
+    )
+
+
+def _check(x: Tensor) -> None:
+    if len(x):  # an empty batch is a batch
+        check_inputs(x)
+
+
+def _positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise InputError(f"{name} must be > 0, not {value}.")

@@ -1,0 +1,139 @@
+"""What every boundary sampler returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..models import Classifier
+
+__all__ = ["BoundarySamples", "Passes", "Status", "logits_in", "space_of"]
+
+
+class Status(IntEnum):
+    """Where a sample ended: in the class it was sent to, in another one, or still in its base class."""
+
+    NOT_CROSSED = 0
+    TARGET = 1
+    OTHER = 2
+
+
+class Passes(NamedTuple):
+    """What the sampler cost, in single-sample passes through the net."""
+
+    forward: int
+    backward: int
+
+
+@dataclass(frozen=True)
+class BoundarySamples:
+    """M samples on their way across a decision boundary; every tensor is detached.
+
+    Attributes:
+        x: (M, ...) the first iterate past the boundary (or the last iterate), in the input space: images in [0, 1].
+        base: (M,) class of the net on the origin.
+        target: (M,) class the sample was sent to.
+        status: (M,) a ``Status``.
+        steps: (M,) updates applied.
+        path: (S + 1, M, ...) the iterates, a sample that has stopped repeated; None unless asked for.
+        passes: forward and backward passes, counted in single samples.
+        inside: (M, ...) the last iterate that the net still gives to the base class.
+        origin: (M, ...) where the samples started.
+        logits: (M, K) of the attacked net on ``x``.
+    """
+
+    x: Tensor
+    base: Tensor
+    target: Tensor
+    status: Tensor
+    steps: Tensor
+    path: Tensor | None
+    passes: Passes
+    inside: Tensor
+    origin: Tensor
+    logits: Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def crossed(self) -> Tensor:
+        """(M,) bool: the net gives ``x`` to another class than ``origin``."""
+        return self.status != Status.NOT_CROSSED
+
+    def __getitem__(self, index: Tensor | slice) -> BoundarySamples:
+        """The chosen samples; ``passes`` still counts the whole batch."""
+        chosen = {
+            name: getattr(self, name)[index]
+            for name in ("x", "base", "target", "status", "steps", "inside", "origin", "logits")
+        }
+        return BoundarySamples(path=None if self.path is None else self.path[:, index], passes=self.passes, **chosen)
+
+
+def status_of(winner: Tensor, base: Tensor, target: Tensor) -> Tensor:
+    """(M,) Status of samples whose arg-max is now ``winner``."""
+    reached = torch.where(winner == target, int(Status.TARGET), int(Status.OTHER))
+    return torch.where(winner == base, int(Status.NOT_CROSSED), reached)
+
+
+class Space(NamedTuple):
+    """The space in which an attack moves: ways in and out, the net's logits there, and the box."""
+
+    enter: Callable[[Tensor], Tensor]
+    leave: Callable[[Tensor], Tensor]
+    logits: Callable[[Tensor], Tensor]
+    low: Tensor | float | None
+    high: Tensor | float | None
+
+    def clamp(self, z: Tensor) -> Tensor:
+        return z if self.low is None else torch.minimum(torch.maximum(z, self._as(self.low, z)), self._as(self.high, z))
+
+    @staticmethod
+    def _as(bound: Tensor | float | None, z: Tensor) -> Tensor:
+        return torch.as_tensor(bound, device=z.device, dtype=z.dtype)
+
+
+def space_of(model: nn.Module, x: Tensor, space: str, clamp: float | tuple[float, float] | None) -> Space:
+    """The ``space`` ("normalised" or "pixel") of a net for inputs like ``x``.
+
+    ``clamp`` None is the exact pixel box for images and no box for points; a number c is [-c, c] in that space.
+    """
+    if space not in ("normalised", "pixel"):
+        raise InputError(f"space must be 'normalised' or 'pixel', not {space!r}.")
+    image = x.ndim == 4
+    normalise = model.normalise if isinstance(model, Classifier) and space == "normalised" else None
+    if normalise is None and space == "normalised" and image:
+        raise InputError(
+            "The attack runs in the normalised space, but this module does not say how it normalises images; "
+            "wrap(module, shape=, mean=, std=) it first, or pass space='pixel'."
+        )
+    low: Tensor | float | None = None
+    high: Tensor | float | None = None
+    if clamp is not None:
+        low, high = clamp if isinstance(clamp, tuple) else (-clamp, clamp)
+        if not low < high:
+            raise InputError(f"clamp must be a positive number or (low, high) with low < high, not {clamp!r}.")
+    elif image:
+        low, high = 0.0, 1.0
+        if normalise is not None:
+            low, high = normalise(torch.zeros_like(normalise.mean)), normalise(torch.ones_like(normalise.mean))
+    boxed = image and clamp is None  # rounding on the way back must not leave the box
+    if normalise is None:
+        return Space(torch.clone, torch.clone, model, low, high)
+    return Space(
+        normalise, lambda z: normalise.inverse(z).clamp(0, 1) if boxed else normalise.inverse(z), model.normalised, low, high
+    )
+
+
+def logits_in(space: Space, z: Tensor, grad: bool = False) -> Tensor:
+    """float32 logits (M, K) at ``z``, also under autocast and for M = 0."""
+    with torch.set_grad_enabled(grad):
+        if len(z) == 0:  # not every net takes an empty batch
+            return space.logits(z.new_zeros(1, *z.shape[1:])).float()[:0]
+        return space.logits(z).float()

@@ -1,0 +1,50 @@
+"""Which samples are attacked, and towards which class: arXiv 1805.05532, sections 3.2 and 3.3."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["sample_targets", "select_bases"]
+
+
+def select_bases(teacher_logits: Tensor, student_logits: Tensor, y: Tensor, limit: int = 64) -> Tensor:
+    r"""Indices of the base samples: both nets right, and of those the ``limit`` that differ most.
+
+    They are ranked by :math:`\sum_{j \ne y} (p^T_j - p^S_j)^2` at temperature 1, largest first.
+
+    Args:
+        teacher_logits, student_logits: (B, K).
+        y: (B,) labels.
+
+    Returns:
+        (M,) indices into the batch, 0 <= M <= ``limit``.
+    """
+    right = (teacher_logits.argmax(1) == y) & (student_logits.argmax(1) == y)
+    p_teacher, p_student = teacher_logits.float().softmax(1), student_logits.float().softmax(1)
+    wrong_classes = torch.ones_like(p_teacher).scatter_(1, y[:, None], 0)
+    score = ((p_teacher - p_student).square() * wrong_classes).sum(1)
+    best = score.masked_fill(~right, -1).topk(min(limit, len(y))).indices
+    return best[right[best]]  # host sync on a GPU: the number of samples that both nets get right
+
+
+def sample_targets(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Draw each sample's target class from the net's softmax without its top class.
+
+    Class k is drawn with probability p_k / (1 - max p); where that is 0 / 0 in float32, the second-ranked class is
+    taken. One multinomial draw for the whole batch.
+
+    Args:
+        logits: (M, K), K >= 2.
+
+    Returns:
+        (M,) classes, none of them the arg-max.
+    """
+    if len(logits) == 0:
+        return logits.new_zeros(0, dtype=torch.long)
+    p = logits.float().softmax(1)
+    top, second = p.topk(2).indices.unbind(1)
+    p = p.scatter(1, top[:, None], 0)
+    empty = p.sum(1, keepdim=True) <= 0
+    p = torch.where(empty, torch.zeros_like(p).scatter_(1, second[:, None], 1), p)
+    return torch.multinomial(p, 1, generator=generator)[:, 0]

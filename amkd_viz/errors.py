@@ -1,0 +1,24 @@
+"""The one error a person is meant to read: a sentence with what is wrong, the value, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["InputError", "unknown"]
+
+
+class InputError(ValueError):
+    """Bad input, said in one sentence. The command line prints it and exits with 2; Python callers see a ValueError."""
+
+
+def unknown(kind: str, name: object, allowed: Iterable[str]) -> InputError:
+    """An InputError for a name that is not among ``allowed``; the nearest names are offered first.
+
+    >>> print(unknown("method", "akmd", ["ce", "kd", "amkd"]))
+    Unknown method 'akmd'; did you mean 'amkd' or 'kd'? Allowed: ce, kd, amkd.
+    """
+    names = list(allowed)
+    near = difflib.get_close_matches(str(name).lower(), names, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else "."
+    return InputError(f"Unknown {kind} {str(name)!r}{hint} Allowed: {', '.join(names)}.")

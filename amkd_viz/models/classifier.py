@@ -1,0 +1,135 @@
+"""A classifier in three named parts, normalise -> body -> head, so that every space of the papers has a name.
+
+Images enter as floats in [0, 1], (N, C, H, W); 2-D points as (N, 2) floats. The body turns the normalised input
+into penultimate features (N, D) and the head turns features into logits (N, K).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Classifier", "Embedding", "Normalise", "freeze"]
+
+
+class Embedding(NamedTuple):
+    """What a classifier says of a batch: ``logits`` (N, K), ``features`` (N, D), ``taps`` name -> activation."""
+
+    logits: Tensor
+    features: Tensor
+    taps: dict[str, Tensor]
+
+
+class Normalise(nn.Module):
+    """(x - mean) / std per channel (images) or per coordinate (points), and back."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], image: bool = True) -> None:
+        super().__init__()
+        view = (1, -1, 1, 1) if image else (1, -1)
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(view))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(view))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+    def inverse(self, z: Tensor) -> Tensor:
+        return z * self.std + self.mean
+
+
+class Classifier(nn.Module):
+    """normalise -> body -> head.
+
+    Args:
+        body: normalised input -> features (N, D).
+        head: features -> logits (N, K).
+        mean, std: of the training inputs, per channel ([0, 1] units) or per coordinate.
+        num_classes: K.
+        shape: (C, H, W) of an image or (2,) for points.
+        architecture: the name that rebuilds this net, or "custom".
+    """
+
+    def __init__(
+        self,
+        body: nn.Module,
+        head: nn.Module,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        num_classes: int,
+        shape: tuple[int, ...],
+        architecture: str = "custom",
+    ) -> None:
+        super().__init__()
+        self.normalise = Normalise(mean, std, image=len(shape) == 3)
+        self.body = body
+        self.head = head
+        self.num_classes = num_classes
+        self.shape = tuple(shape)
+        self.architecture = architecture
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, K) of inputs in [0, 1] (images) or of points."""
+        return self.normalised(self.normalise(x))
+
+    def normalised(self, z: Tensor) -> Tensor:
+        """Logits (N, K) of inputs that are normalised already: the space in which BSS defines its step."""
+        return self.head(self.body(z))
+
+    def embed(self, x: Tensor, taps: Sequence[str] = ()) -> Embedding:
+        """Logits, penultimate features and the activations of the named ``taps`` (submodules of the body)."""
+        kept: dict[str, Tensor] = {}
+
+        def keeper(name: str):  # type: ignore[no-untyped-def]
+            return lambda _module, _inputs, output: kept.__setitem__(name, output)
+
+        with ExitStack() as stack:
+            for name in taps:
+                stack.callback(self.body.get_submodule(name).register_forward_hook(keeper(name)).remove)
+            features = self.body(self.normalise(x))
+        return Embedding(self.head(features), features, kept)
+
+    @property
+    def tap_names(self) -> tuple[str, ...]:
+        """Names that ``embed(taps=...)`` takes, in the order in which the body's stages run."""
+        stages = getattr(self.body, "stages", None)
+        return tuple(stages) if stages else tuple(name for name, _ in self.body.named_children())
+
+    @property
+    def feature_width(self) -> int:
+        """D, the width of the penultimate features (one forward pass of one blank input)."""
+        device = self.normalise.mean.device
+        with freeze(self), torch.no_grad():
+            return int(self.body(torch.zeros(1, *self.shape, device=device)).shape[1])
+
+
+@contextmanager
+def freeze(*models: nn.Module) -> Iterator[None]:
+    """Eval mode and no parameter gradients inside; each module's and parameter's own flags back afterwards.
+
+    >>> net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2).eval())
+    >>> with freeze(net):
+    ...     print(net.training, net[0].weight.requires_grad)
+    False False
+    >>> net.training, net[1].training, net[0].weight.requires_grad
+    (True, False, True)
+    """
+    modes = [(m, m.training) for model in models for m in model.modules()]
+    flags = [(p, p.requires_grad) for model in models for p in model.parameters()]
+    try:
+        for module, _ in modes:
+            module.training = False
+        for parameter, _ in flags:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)

@@ -1,0 +1,134 @@
+"""Classifiers on disk: safetensors only, never a pickle."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..files import write_atomic
+from .classifier import Classifier
+from .resnet import ResNetBody
+from .zoo import BODIES, build
+
+__all__ = ["load_teacher", "load_weights", "save_classifier"]
+
+OURS = "amkd_viz"  # the metadata key of files written here
+
+
+def save_classifier(model: Classifier, path: str | Path, **facts: object) -> Path:
+    """Write weights and what rebuilds the net to one safetensors file, atomically. ``facts`` travel as metadata."""
+    about = {"architecture": model.architecture, "num_classes": model.num_classes, "shape": model.shape, **facts}
+    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    return write_atomic(Path(path), save(tensors, metadata={OURS: json.dumps(about)}))
+
+
+def load_teacher(path: str | Path, device: str | torch.device = "cpu") -> Classifier:
+    """A trained classifier from a safetensors file: one of ours, or any CIFAR ResNet with basic blocks.
+
+    For a foreign file depth and width are inferred from names and shapes (``conv1``, ``layer{1,2,3}.{i}.conv{1,2}``,
+    ``linear`` or ``fc``), a 1x1 convolution in a shortcut is recognised, and the normalisation is read from the
+    file's metadata (``normalise_mean`` and ``normalise_std``, comma-separated, per channel of [0, 1] images).
+
+    Returns:
+        The classifier in eval mode, its parameters without gradients.
+
+    Raises:
+        InputError: the file is missing, truncated, a pickle, or not such a net.
+    """
+    tensors, metadata = read_tensors(Path(path))
+    if OURS in metadata:
+        about = json.loads(metadata[OURS])
+        if about["architecture"] not in BODIES:
+            raise InputError(
+                f"{path} holds a net of architecture {about['architecture']!r}, which has no name here; "
+                "build it yourself and use load_weights(model, path)."
+            )
+        model = build(about["architecture"], num_classes=about["num_classes"], shape=about["shape"])
+    else:
+        model, tensors = cifar_resnet(tensors, metadata, str(path))
+    fill(model, tensors, str(path))
+    return model.eval().requires_grad_(False).to(device)
+
+
+def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
+    """Fill ``model`` with the tensors of a safetensors file; every name and shape must agree."""
+    fill(model, read_tensors(Path(path))[0], str(path))
+    return model
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    if not path.is_file():
+        raise InputError(f"There is no file {path}; give the path of a .safetensors file.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        start = path.open("rb").read(2)
+        pickled = start[:1] == b"\x80" or start == b"PK"  # pickle protocol 2+, or the zip that torch.save writes
+        why = "it looks like a pickle (torch.save), which can run code and is never loaded" if pickled else str(error)
+        raise InputError(f"{path} is not a whole safetensors file: {why}; save the weights as safetensors.") from error
+
+
+def fill(model: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
+    wanted = model.state_dict()
+    for name, tensor in wanted.items():
+        if name not in tensors and name.endswith("num_batches_tracked"):
+            tensors[name] = tensor
+    wrong = [n for n, t in wanted.items() if n not in tensors or tensors[n].shape != t.shape]
+    wrong += [n for n in tensors if n not in wanted]
+    if wrong:
+        raise InputError(f"{where} does not fit the net: {len(wrong)} tensors differ in name or shape, first {wrong[0]!r}.")
+    model.load_state_dict(tensors)
+
+
+def cifar_resnet(
+    tensors: dict[str, Tensor], metadata: dict[str, str], where: str
+) -> tuple[Classifier, dict[str, Tensor]]:
+    """The net that foreign tensors describe, and the tensors under our names."""
+    tensors = {ours(name): tensor for name, tensor in tensors.items()}
+    stages = [len({m[1] for n in tensors if (m := re.match(rf"body\.layer{s}\.(\d+)\.", n))}) for s in (1, 2, 3)]
+    odd = [n for n in tensors if re.search(r"layer4|conv3", n)]
+    try:
+        stem = tensors["body.conv1.weight"]
+        widths = [stem.shape[0]] + [tensors[f"body.layer{s}.0.conv2.weight"].shape[0] for s in (1, 2, 3)]
+        num_classes, width = tensors["head.weight"].shape
+    except KeyError as error:
+        raise InputError(f"{where} is not a CIFAR ResNet with basic blocks: it has no tensor {error}.") from error
+    if odd or stem.shape[-1] != 3 or width != widths[-1]:
+        what = odd[0] if odd else f"a stem of shape {tuple(stem.shape)} and a head over {width} features"
+        raise InputError(f"{where} is not a CIFAR ResNet with three stages of basic blocks: it has {what}.")
+    try:
+        mean, std = ([float(v) for v in metadata[f"normalise_{k}"].split(",")] for k in ("mean", "std"))
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{where} does not say how its inputs are normalised; write its metadata with normalise_mean and "
+            "normalise_std, e.g. '0.4914,0.4822,0.4465'."
+        ) from error
+    shortcut = "conv" if any("downsample" in n for n in tensors) else "pad"
+    regular = len(set(stages)) == 1 and shortcut == "pad"
+    names = {(16, 16, 32, 64): f"resnet{6 * stages[0] + 2}", (32, 64, 128, 256): f"resnet{6 * stages[0] + 2}x4"}
+    name = names.get(tuple(widths), "custom") if regular else "custom"
+    channels = stem.shape[1]
+    model = Classifier(
+        ResNetBody(stages, widths, channels, shortcut),
+        nn.Linear(width, num_classes),
+        mean=mean,
+        std=std,
+        num_classes=num_classes,
+        shape=(channels, 32, 32),
+        architecture=name if name in BODIES else "custom",
+    )
+    return model, tensors | {"normalise.mean": model.normalise.mean, "normalise.std": model.normalise.std}
+
+
+def ours(name: str) -> str:
+    name = name.removeprefix("module.").replace(".shortcut.", ".downsample.")
+    head, dot, leaf = name.partition(".")
+    return f"head.{leaf}" if head in ("linear", "fc", "classifier") and dot else f"body.{name}"

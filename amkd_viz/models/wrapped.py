@@ -1,0 +1,64 @@
+"""Any torchvision or timm classifier as a Classifier."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from ..errors import InputError
+from .classifier import Classifier, freeze
+
+__all__ = ["wrap"]
+
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def wrap(
+    module: nn.Module,
+    *,
+    shape: Sequence[int],
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> Classifier:
+    """A copy of ``module`` behind the Classifier interface; the original is left alone.
+
+    The last linear layer becomes the head, so that ``embed`` gives what feeds it as features; where the module does
+    something after that layer, the whole module is the body and features equal logits.
+
+    Args:
+        module: normalised inputs (N, *shape) -> logits (N, K).
+        shape: (C, H, W), or (2,) for points.
+        mean, std: what the module's inputs are normalised with, in [0, 1] units. Default: ImageNet's for three
+            channels, otherwise 0 and 1 (no normalisation).
+
+    Raises:
+        InputError: where the module does not turn (1, *shape) into (1, K).
+    """
+    shape = tuple(shape)
+    if mean is None or std is None:
+        mean, std = IMAGENET if len(shape) == 3 and shape[0] == 3 else ((0.0,) * shape[0], (1.0,) * shape[0])
+    body: nn.Module = copy.deepcopy(module)
+    probe = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    with freeze(body), torch.no_grad():
+        try:
+            expected = body(probe)
+        except RuntimeError as error:
+            raise InputError(f"The module does not take inputs of shape {shape}: {str(error).splitlines()[0]}") from error
+        if not isinstance(expected, torch.Tensor) or expected.ndim != 2:
+            raise InputError(f"The module must return logits (N, K), but gave {type(expected).__name__} for (2, {shape}).")
+        head: nn.Module = nn.Identity()
+        linears = [name for name, part in body.named_modules() if isinstance(part, nn.Linear) and name]
+        if linears:
+            parent, _, leaf = linears[-1].rpartition(".")
+            holder = body.get_submodule(parent)
+            last = getattr(holder, leaf)
+            setattr(holder, leaf, nn.Identity())
+            features = body(probe)
+            if features.ndim == 2 and features.shape[1] == last.in_features and torch.allclose(last(features), expected):
+                head = last
+            else:
+                setattr(holder, leaf, last)
+    return Classifier(body, head, mean=mean, std=std, num_classes=expected.shape[1], shape=shape)

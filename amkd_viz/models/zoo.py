@@ -1,0 +1,110 @@
+"""Nets by name: ``build("resnet8", dataset)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from ..errors import InputError, unknown
+from .classifier import Classifier
+from .mobilenet import MobileNetV2Body
+from .resnet import ResNetBody
+from .small import CNNBody, MLPBody
+from .vgg import VGG_STAGES, VGGBody
+from .wrn import WideResNetBody
+
+if TYPE_CHECKING:
+    from ..data import Dataset
+
+__all__ = ["architectures", "build"]
+
+Shape = tuple[int, ...]
+
+
+def resnet(depth: int, widen: int = 1) -> Callable[[Shape], nn.Module]:
+    widths = (16, 16, 32, 64) if widen == 1 else (32, 16 * widen, 32 * widen, 64 * widen)
+    return lambda shape: ResNetBody([(depth - 2) // 6] * 3, widths, shape[0])
+
+
+MLPS = {"mlp-tiny": (8, 1), "mlp-small": (16, 2), "mlp": (128, 3)}
+CNNS = {"cnn-tiny": (4, 8), "cnn-small": (8, 16), "cnn": (32, 64, 128)}
+
+BODIES: dict[str, Callable[[Shape], nn.Module]] = {
+    **{name: lambda shape, size=size: MLPBody(shape, *size) for name, size in MLPS.items()},
+    **{name: lambda shape, widths=widths: CNNBody(widths, shape[0]) for name, widths in CNNS.items()},
+    **{f"resnet{depth}": resnet(depth) for depth in (8, 14, 20, 26, 32, 44, 56, 110)},
+    **{f"resnet{depth}x4": resnet(depth, 4) for depth in (8, 32)},
+    **{
+        f"wrn{depth}-{widen}": lambda shape, d=depth, w=widen: WideResNetBody(d, w, shape[0])
+        for depth in (16, 28, 40)
+        for widen in (1, 2, 4, 10)
+    },
+    **{name: lambda shape, name=name: VGGBody(name, shape[0], min(shape[1:])) for name in VGG_STAGES},
+    "mobilenetv2": lambda shape: MobileNetV2Body(shape[0], min(shape[1:])),
+    "mobilenetv2-half": lambda shape: MobileNetV2Body(shape[0], min(shape[1:]), 0.5),
+}
+
+
+def architectures(shape: Sequence[int] | None = None) -> list[str]:
+    """The names ``build`` takes; with ``shape`` (2,) only those that take points.
+
+    >>> architectures((2,))
+    ['mlp-tiny', 'mlp-small', 'mlp']
+    """
+    return list(MLPS) if shape is not None and len(shape) == 1 else list(BODIES)
+
+
+def build(
+    name: str,
+    dataset: Dataset | None = None,
+    *,
+    num_classes: int | None = None,
+    shape: Sequence[int] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    seed: int = 0,
+) -> Classifier:
+    """A fresh net, its weights a function of ``seed`` alone (the global random state is left as it was).
+
+    Args:
+        name: one of ``architectures()``.
+        dataset: gives classes, shape, mean and std; each can be overridden. Without it: 10 classes of (3, 32, 32)
+            images, normalised to mean 0.5 and standard deviation 0.25.
+
+    Raises:
+        InputError: for an unknown name (nearest names offered) or a net that does not take inputs of this shape.
+
+    >>> net = build("resnet8", num_classes=10, shape=(3, 32, 32))
+    >>> sum(p.numel() for p in net.parameters())
+    77754
+    """
+    if name not in BODIES:
+        raise unknown("model", name, BODIES)
+    shape = tuple(shape or (dataset.shape if dataset else (3, 32, 32)))
+    num_classes = num_classes or (dataset.num_classes if dataset else 10)
+    if name not in architectures(shape):
+        raise InputError(
+            f"Model {name!r} takes images, not points of shape {shape}; choose one of {', '.join(architectures(shape))}."
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        body = BODIES[name](shape)
+        for module in body.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        body.eval()
+        with torch.no_grad():
+            width = body(torch.zeros(1, *shape)).shape[1]
+        head = nn.Linear(width, num_classes)
+    return Classifier(
+        body.train(),
+        head,
+        mean=mean or (dataset.mean if dataset else (0.5,) * shape[0]),
+        std=std or (dataset.std if dataset else (0.25,) * shape[0]),
+        num_classes=num_classes,
+        shape=shape,
+        architecture=name,
+    )

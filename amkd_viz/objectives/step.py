@@ -1,0 +1,170 @@
+"""One training step's quantities, each computed when a term first asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..boundary import BoundarySamples, bss, deepfool, fgsm, noise, sample_targets, select_bases
+from ..errors import InputError, unknown
+from ..models import Classifier, Embedding
+
+__all__ = ["Attack", "BoundaryBatch", "Step"]
+
+
+@dataclass(frozen=True)
+class Attack:
+    """How boundary samples are made within a step (arXiv 1805.05532, section 3; its settings are the defaults).
+
+    ``sampler`` and the terms that read its samples are independent choices.
+    """
+
+    sampler: str = "bss"
+    step_size: float = 0.3
+    steps: int = 10
+    rule: str = "code"
+    limit: int = 64
+    epsilon: float = 8 / 255
+    student_pass: str = "separate"
+
+    def __post_init__(self) -> None:
+        if self.sampler not in SAMPLERS:
+            raise unknown("boundary sampler", self.sampler, SAMPLERS)
+        if self.student_pass not in ("separate", "joint", "frozen"):
+            raise unknown("student pass", self.student_pass, ["separate", "joint", "frozen"])
+        if self.limit < 1:
+            raise InputError(f"At least one sample of a batch must be attacked, not {self.limit}.")
+
+    def __call__(self, model: nn.Module, x: Tensor, target: Tensor, generator: torch.Generator) -> BoundarySamples:
+        return SAMPLERS[self.sampler](self, model, x, target, generator)
+
+
+Sampler = Callable[[Attack, nn.Module, Tensor, Tensor, torch.Generator], BoundarySamples]
+SAMPLERS: dict[str, Sampler] = {
+    "bss": lambda a, net, x, k, g: bss(net, x, k, step_size=a.step_size, steps=a.steps, rule=a.rule, check=False),
+    "fgsm": lambda a, net, x, k, g: fgsm(net, x, k, epsilon=a.epsilon),
+    "noise": lambda a, net, x, k, g: noise(net, x, k, epsilon=a.epsilon, generator=g),
+    "deepfool": lambda a, net, x, k, g: deepfool(net, x, k, steps=a.steps),
+}
+
+
+class BoundaryBatch(NamedTuple):
+    """Boundary samples of the base images ``index`` (M,) of the batch."""
+
+    index: Tensor
+    samples: BoundarySamples
+
+
+@dataclass
+class Step:
+    """Teacher and student on one batch. Every property is computed once, when first read; logits are float32.
+
+    Attributes:
+        teacher: frozen, in eval mode. student: in the mode the loop left it in.
+        x: (B, ...) in [0, 1]; y: (B,) labels.
+        progress: e / E in (0, 1].
+        reads_boundary: a live term reads the boundary samples (the objective says so; only the joint pass asks).
+        generator: the only source of chance in the step.
+        modules: learned parts of the terms, by term name.
+        terms: the value of each live term, once the objective has been called.
+        metrics: scalars that terms leave behind for the log; histograms likewise, 32 bins over [0, 4].
+    """
+
+    teacher: Classifier
+    student: Classifier
+    x: Tensor
+    y: Tensor
+    progress: float
+    generator: torch.Generator
+    attack: Attack = field(default_factory=Attack)
+    reads_boundary: bool = False
+    modules: nn.ModuleDict = field(default_factory=nn.ModuleDict)
+    terms: dict[str, Tensor] = field(default_factory=dict)
+    metrics: dict[str, Tensor] = field(default_factory=dict)
+    histograms: dict[str, Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def teacher_clean(self) -> Embedding:
+        with torch.no_grad():
+            return _wide(self.teacher.embed(self.x))
+
+    @cached_property
+    def student_clean(self) -> Embedding:
+        if self.attack.student_pass == "joint" and self.reads_boundary:
+            return self._joint[0]
+        return _wide(self.student.embed(self.x))
+
+    @cached_property
+    def boundary(self) -> BoundaryBatch:
+        """Base selection, target draw and attack (arXiv 1805.05532, sections 3.1 to 3.3)."""
+        if self.attack.student_pass == "joint":  # the joint pass needs the samples first, so select without it
+            with torch.no_grad(), _frozen_norms(self.student):
+                student_logits = self.student(self.x)
+        else:
+            student_logits = self.student_clean.logits.detach()
+        index = select_bases(self.teacher_clean.logits, student_logits, self.y, self.attack.limit)
+        target = sample_targets(self.teacher_clean.logits[index], self.generator)
+        samples = self.attack(self.teacher, self.x[index].detach(), target, self.generator)
+        if len(index):
+            self.metrics["attack.crossed"] = samples.crossed.float().mean()
+            self.metrics["attack.reached_target"] = (samples.status == 1).float().mean()
+        return BoundaryBatch(index, samples)
+
+    @cached_property
+    def teacher_boundary(self) -> Embedding:
+        """The teacher on the boundary samples, with features; the logits alone come with the samples for free."""
+        with torch.no_grad():
+            return _wide(self.teacher.embed(self.boundary.samples.x))
+
+    @cached_property
+    def student_boundary(self) -> Embedding:
+        """The student on the boundary samples, in a pass of its own, joined to the clean batch, or with frozen norms."""
+        samples, mode = self.boundary.samples, self.attack.student_pass
+        if len(samples) == 0:
+            return Embedding(self.student_clean.logits[:0], self.student_clean.features[:0], {})  # stays in the graph
+        if mode == "joint":
+            embedding = self._joint[1]
+        elif mode == "frozen" or len(samples) == 1:  # one sample has no batch statistics
+            with _frozen_norms(self.student):
+                embedding = _wide(self.student.embed(samples.x))
+        else:
+            embedding = _wide(self.student.embed(samples.x))
+        log_teacher, log_student = samples.logits.log_softmax(1), embedding.logits.detach().log_softmax(1)
+        self.metrics["boundary.kl"] = (log_teacher.exp() * (log_teacher - log_student)).sum(1).mean()
+        self.metrics["boundary.student_flipped"] = (log_student.argmax(1) != samples.base).float().mean()
+        return embedding
+
+    @cached_property
+    def _joint(self) -> tuple[Embedding, Embedding]:
+        samples = self.boundary.samples
+        both = _wide(self.student.embed(torch.cat([self.x, samples.x])))
+        (clean_z, edge_z), (clean_f, edge_f) = (part.split([len(self.x), len(samples)]) for part in both[:2])
+        return Embedding(clean_z, clean_f, {}), Embedding(edge_z, edge_f, {})
+
+
+def _wide(embedding: Embedding) -> Embedding:
+    """float32 under autocast; float64 stays."""
+
+    def wide(t: Tensor) -> Tensor:
+        return t if t.dtype == torch.float64 else t.float()
+
+    return Embedding(wide(embedding.logits), wide(embedding.features), embedding.taps)
+
+
+@contextmanager
+def _frozen_norms(model: nn.Module) -> Iterator[None]:
+    """Batch norms use and keep their running statistics; everything else stays in its mode."""
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+    for norm in norms:
+        norm.training = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.training = True

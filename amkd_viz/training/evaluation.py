@@ -1,0 +1,33 @@
+"""Numbers of a trained net. Nothing here changes a net's mode for longer than the call."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..data import Split
+from ..models import freeze
+
+__all__ = ["accuracy", "logits_on", "scores"]
+
+
+def logits_on(model: nn.Module, split: Split, batch_size: int = 500, autocast: torch.dtype | None = None) -> Tensor:
+    """float32 logits (N, K) of a whole split, in eval mode; the net's own flags are restored."""
+    with freeze(model), torch.no_grad(), torch.autocast(split.x.device.type, autocast, enabled=autocast is not None):
+        parts = [model(split.floats(slice(i, i + batch_size))).float() for i in range(0, len(split), batch_size)]
+    return torch.cat(parts)
+
+
+def accuracy(logits: Tensor, y: Tensor) -> float:
+    """Share of arg-max hits, in [0, 1]."""
+    return float((logits.argmax(1) == y).float().mean())
+
+
+def scores(student: Tensor, teacher: Tensor, y: Tensor) -> dict[str, float]:
+    """Of logits (N, K) of both nets and labels (N,): accuracy, agreement of the arg-max, KL(teacher || student) in nats."""
+    p, q = teacher.log_softmax(1), student.log_softmax(1)
+    return {
+        "accuracy": accuracy(student, y),
+        "agreement": accuracy(student, teacher.argmax(1)),
+        "kl": float((p.exp() * (p - q)).sum(1).mean()),
+    }

@@ -1,0 +1,145 @@
+"""Everything that defines a distillation, in one frozen dataclass: flags, widgets and the JSON beside a result come from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, get_args, get_type_hints
+
+from ..data import dataset_names
+from ..errors import InputError, unknown
+from ..models import architectures
+from ..objectives import Attack, Objective, methods
+
+__all__ = ["Recipe"]
+
+PRECISIONS = ("fp32", "bf16")
+SCHEDULES = ("onecycle", "step", "constant")
+AUGMENTS = ("auto", "none", "crop", "crop-flip")
+
+
+def _field(default: Any, help: str, **about: Any) -> Any:  # noqa: A002
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata={"help": help, **about})
+    return field(default=default, metadata={"help": help, **about})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A distillation. Each field's bounds and help stand in its metadata and are enforced.
+
+    Raises:
+        InputError: a value is unknown or out of range: the field, the value and what is allowed.
+
+    >>> Recipe(dataset="digits", method="amkd", epochs=5).method
+    'amkd'
+    >>> Recipe(epochs=0)
+    Traceback (most recent call last):
+    amkd_viz.errors.InputError: epochs must be at least 1, not 0.
+    """
+
+    dataset: str = _field("digits", "data set name, or folder:PATH with one folder per class")
+    root: str | None = _field(None, "folder of the downloaded data sets; default: the user's cache")
+    teacher: str = _field("cnn", "architecture (trained once, then cached) or a .safetensors file")
+    student: str = _field("cnn-tiny", "architecture of the student")
+    method: str = _field("amkd", "named objective")
+    changes: Mapping[str, Any] = _field({}, "numbers of the objective, e.g. boundary_triplet.margin=0.2, kd.scale=2")
+    epochs: int = _field(30, "passes over the training data", low=1, high=10_000)
+    batch_size: int = _field(128, "images per step", low=2, high=65_536)
+    seed: int = _field(0, "of the student's weights, the order and every draw", low=0)
+    device: str = _field("auto", "auto, cpu, cuda, cuda:1, mps")
+    precision: str = _field("fp32", "arithmetic of both nets", choices=PRECISIONS)
+    limit_train: int | None = _field(None, "so many training samples for the student, classes balanced", low=2)
+    augment: str = _field("auto", "augmentation of the training images", choices=AUGMENTS)
+    learning_rate: float = _field(0.1, "peak learning rate of SGD", low=1e-6, high=10.0)
+    schedule: str = _field(
+        "onecycle", "onecycle: up for 15 %, cosine down; step: x 0.1 at 50 % and 75 %", choices=SCHEDULES
+    )
+    momentum: float = _field(0.9, "of SGD", low=0.0, high=0.999)
+    weight_decay: float = _field(1e-4, "of SGD, on every parameter", low=0.0, high=1.0)
+    sampler: str = _field("bss", "how boundary samples are made", choices=("bss", "fgsm", "noise", "deepfool"))
+    step_size: float = _field(0.3, "of the BSS attack, in the normalised space", low=1e-3, high=10.0)
+    attack_steps: int = _field(10, "at most so many attack steps", low=1, high=100)
+    attacked: int = _field(64, "at most so many boundary samples per batch", low=1)
+    student_pass: str = _field(
+        "separate", "how the student's batch norms see boundary samples", choices=("separate", "joint", "frozen")
+    )
+    teacher_epochs: int = _field(40, "of a teacher that is trained here", low=1, high=10_000)
+    data_seed: int = _field(0, "of the validation split, the limit and generated problems", low=0)
+    evaluate_every: int = _field(1, "epochs between validations; the last one always", low=1)
+    similarity_images: int = _field(100, "test images for MagSim and AngSim; 0 to skip", low=0)
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if value is None and type(None) in get_args(hints[f.name]):
+                continue
+            kind = next((t for t in (int, float, str) if hints[f.name] in (t, t | None)), None)
+            if kind is not None:
+                object.__setattr__(self, f.name, _typed(f.name, value, kind))
+            value, about = getattr(self, f.name), f.metadata
+            if "choices" in about and value not in about["choices"]:
+                raise unknown(f.name, value, about["choices"])
+            if "low" in about and not value >= about["low"]:
+                raise InputError(f"{f.name} must be at least {about['low']}, not {value}.")
+            if "high" in about and not value <= about["high"]:
+                raise InputError(f"{f.name} must be at most {about['high']}, not {value}.")
+        object.__setattr__(self, "changes", dict(self.changes))
+        if not self.dataset.startswith("folder:") and self.dataset not in dataset_names():
+            raise unknown("data set", self.dataset, [*dataset_names(), "folder:PATH"])
+        if self.student not in architectures():
+            raise unknown("student", self.student, architectures())
+        if not self.teacher.endswith(".safetensors") and self.teacher not in architectures():
+            raise unknown("teacher", self.teacher, [*architectures(), "FILE.safetensors"])
+        _ = self.objective  # refuses unknown methods, terms and numbers
+
+    @property
+    def objective(self) -> Objective:
+        """The method's sum with ``changes`` applied."""
+        return methods[self.method]().changed(**self.changes)
+
+    @property
+    def attack(self) -> Attack:
+        return Attack(
+            sampler=self.sampler,
+            step_size=self.step_size,
+            steps=self.attack_steps,
+            limit=self.attacked,
+            student_pass=self.student_pass,
+        )
+
+    def replace(self, **changes: Any) -> Recipe:
+        """The same recipe with other values, checked again."""
+        return replace(self, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Recipe:
+        known = {f.name for f in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise unknown("recipe field", name, sorted(known))
+        return cls(**values)
+
+    @property
+    def hash(self) -> str:
+        """Ten hex digits that name this recipe."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _typed(name: str, value: Any, kind: type) -> Any:
+    if kind is str and isinstance(value, str):
+        return value
+    if kind in (int, float) and not isinstance(value, bool | str):
+        try:
+            if kind(value) == value:
+                return kind(value)
+        except (TypeError, ValueError):
+            pass
+    words = {int: "a whole number", float: "a number", str: "a text"}
+    raise InputError(f"{name} must be {words[kind]}, not {value!r}.")

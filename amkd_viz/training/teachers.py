@@ -1,0 +1,54 @@
+"""Teachers: read from a file, or trained once by their own recipe and cached under its hash."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..models import Classifier, load_teacher, save_classifier
+from .recipe import Recipe
+
+__all__ = ["cache_folder", "teacher_for", "teacher_recipe"]
+
+
+def cache_folder() -> Path:
+    """``AMKD_VIZ_CACHE``, or the user's cache folder."""
+    return Path(os.environ.get("AMKD_VIZ_CACHE") or Path.home() / ".cache" / "amkd_viz")
+
+
+def teacher_recipe(recipe: Recipe) -> Recipe:
+    """How the teacher of ``recipe`` is trained: on the whole training split, by cross-entropy."""
+    return Recipe(
+        dataset=recipe.dataset,
+        root=recipe.root,
+        teacher=recipe.teacher,
+        student=recipe.teacher,
+        method="ce",
+        epochs=recipe.teacher_epochs,
+        batch_size=recipe.batch_size,
+        device=recipe.device,
+        precision=recipe.precision,
+        augment=recipe.augment,
+        learning_rate=recipe.learning_rate,
+        data_seed=recipe.data_seed,
+        evaluate_every=recipe.teacher_epochs,
+        similarity_images=0,
+    )
+
+
+def teacher_for(recipe: Recipe) -> Classifier:
+    """The teacher of a recipe, in eval mode without gradients."""
+    if recipe.teacher.endswith(".safetensors"):
+        return load_teacher(recipe.teacher)
+    own = teacher_recipe(recipe)
+    path = cache_folder() / "teachers" / f"{own.dataset.replace('/', '_')}-{own.teacher}-{own.hash}.safetensors"
+    if not path.is_file():
+        from .loop import EpochEnded, Training, events
+
+        training = Training(own)
+        last: dict[str, object] = {}
+        for event in events(own, training):
+            if isinstance(event, EpochEnded):
+                last = event.metrics
+        save_classifier(training.student, path, recipe=own.to_json(), val_accuracy=last.get("val_accuracy"))
+    return load_teacher(path)

@@ -1,0 +1,88 @@
+"""Train many students, a few at a time, and write every number with what it takes to get it again.
+
+Each finished student is a line of OUT.jsonl at once, so a stopped command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import platform
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from amkd_viz.files import write_atomic
+from amkd_viz.training.recipe import Recipe
+
+KEPT = ("test_accuracy", "test_agreement", "val_accuracy", "magsim", "angsim", "kept", "train_seconds")
+_last: list[Any] = []  # the worker's previous Training: data, teacher and its logits are used again
+
+
+def train_one(job: tuple[str, dict[str, Any], int]) -> dict[str, Any]:
+    """Train one student in this process; returns its label, recipe and last-epoch numbers."""
+    import torch
+
+    from amkd_viz.training.loop import Finished, Training, events
+
+    label, values, threads = job
+    torch.set_num_threads(threads)
+    recipe = Recipe.from_json(values)
+    training = Training(recipe, like=_last[0] if _last else None)
+    _last[:] = [training]
+    for event in events(recipe, training):
+        if isinstance(event, Finished):
+            return {"label": label, "recipe": recipe.hash, "seed": recipe.seed, **event.summary}
+    raise AssertionError("the events of a recipe end with Finished")
+
+
+def train_all(recipes: Mapping[str, Recipe], out: Path, workers: int) -> list[dict[str, Any]]:
+    """The results of all recipes, those in OUT.jsonl taken as they are."""
+    partial = out.with_suffix(".jsonl")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    lines = partial.read_text().splitlines() if partial.exists() else []
+    done = {row["label"]: row for row in map(json.loads, lines) if row["label"] in recipes}
+    done = {label: row for label, row in done.items() if row["recipe"] == recipes[label].hash}
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    jobs = [(label, recipe.to_json(), threads) for label, recipe in recipes.items() if label not in done]
+    with multiprocessing.get_context("spawn").Pool(workers) as pool, partial.open("a") as file:
+        for row in pool.imap_unordered(train_one, jobs):
+            done[row["label"]] = row
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            print(f"{len(done):3d}/{len(recipes)}  {row['label']:44s} val {row['val_accuracy']:.2%}", flush=True)
+    return [done[label] for label in recipes]
+
+
+def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and standard deviation (n - 1) over seeds of each number, and the single values of the accuracies."""
+    found: dict[str, Any] = {"seeds": [row["seed"] for row in rows]}
+    for name in KEPT:
+        values = [row[name] for row in rows if row.get(name) is not None]
+        if values:
+            found[name] = {"mean": statistics.fmean(values), "sd": statistics.stdev(values) if len(values) > 1 else None}
+            if name.endswith("accuracy"):
+                found[name]["values"] = values
+    return found
+
+
+def write_result(out: Path, begun: float, **facts: Any) -> None:
+    """One JSON file: the facts, then command, versions, device and wall time."""
+    import torch
+
+    from amkd_viz import __version__
+
+    about = {
+        "command": "python -m " + " ".join([f"benchmarks.{Path(sys.argv[0]).stem}", *map(shlex.quote, sys.argv[1:])]),
+        "versions": {"amkd_viz": __version__, "python": platform.python_version(), "torch": torch.__version__},
+        "device": f"{platform.machine()} CPU, {os.cpu_count()} cores"
+        if not torch.cuda.is_available()
+        else torch.cuda.get_device_name(),
+        "wall_seconds": round(time.time() - begun, 1),
+    }
+    write_atomic(out, json.dumps({**facts, **about}, indent=2) + "\n")
