@@ -30,5 +30,7 @@ def write_atomic(path: Path, content: bytes | str) -> Path:
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise InputError(f"Cannot write {path}: {error.strerror or error}; free some space or choose another folder.") from error
+        raise InputError(
+            f"Cannot write {path}: {error.strerror or error}; free some space or choose another folder."
+        ) from error
     return path

@@ -65,7 +65,10 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     for name in KEPT:
         values = [row[name] for row in rows if row.get(name) is not None]
         if values:
-            found[name] = {"mean": statistics.fmean(values), "sd": statistics.stdev(values) if len(values) > 1 else None}
+            found[name] = {
+                "mean": statistics.fmean(values),
+                "sd": statistics.stdev(values) if len(values) > 1 else None,
+            }
             if name.endswith("accuracy"):
                 found[name]["values"] = values
     return found

@@ -1,11 +1,11 @@
 """Samples on the decision boundary: attacks, selection, refinement, and how alike two boundaries are."""
 
-from .bss import bss
-from .refinement import refine
-from .samplers import deepfool, fgsm, noise
-from .samples import BoundarySamples, Passes, Status
-from .selection import sample_targets, select_bases
-from .similarity import BoundarySimilarity, boundary_similarity
+from amkd_viz.boundary.bss import bss
+from amkd_viz.boundary.refinement import refine
+from amkd_viz.boundary.samplers import deepfool, fgsm, noise
+from amkd_viz.boundary.samples import BoundarySamples, Passes, Status
+from amkd_viz.boundary.selection import sample_targets, select_bases
+from amkd_viz.boundary.similarity import BoundarySimilarity, boundary_similarity
 
 __all__ = [
     "BoundarySamples",

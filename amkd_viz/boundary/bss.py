@@ -6,10 +6,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..data.checks import check_inputs
-from ..errors import InputError
-from ..models import freeze
-from .samples import BoundarySamples, Passes, logits_in, space_of, status_of
+from amkd_viz.boundary.samples import BoundarySamples, Passes, logits_in, space_of, status_of
+from amkd_viz.data.checks import check_inputs
+from amkd_viz.errors import InputError
+from amkd_viz.models import freeze
 
 __all__ = ["bss"]
 

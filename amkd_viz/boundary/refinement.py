@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from ..errors import InputError
-from ..models import freeze
-from .samples import BoundarySamples, Passes
+from amkd_viz.boundary.samples import BoundarySamples, Passes
+from amkd_viz.errors import InputError
+from amkd_viz.models import freeze
 
 __all__ = ["refine"]
 

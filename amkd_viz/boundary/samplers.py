@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data.checks import check_inputs
-from ..errors import InputError
-from ..models import freeze
-from .samples import BoundarySamples, Passes, Space, logits_in, space_of, status_of
+from amkd_viz.boundary.samples import BoundarySamples, Passes, Space, logits_in, space_of, status_of
+from amkd_viz.data.checks import check_inputs
+from amkd_viz.errors import InputError
+from amkd_viz.models import freeze
 
 __all__ = ["deepfool", "fgsm", "noise"]
 

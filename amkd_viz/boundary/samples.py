@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
-from ..models import Classifier
+from amkd_viz.errors import InputError
+from amkd_viz.models import Classifier
 
 __all__ = ["BoundarySamples", "Passes", "Status", "logits_in", "space_of"]
 
@@ -127,7 +127,11 @@ def space_of(model: nn.Module, x: Tensor, space: str, clamp: float | tuple[float
     if normalise is None:
         return Space(torch.clone, torch.clone, model, low, high)
     return Space(
-        normalise, lambda z: normalise.inverse(z).clamp(0, 1) if boxed else normalise.inverse(z), model.normalised, low, high
+        normalise,
+        lambda z: normalise.inverse(z).clamp(0, 1) if boxed else normalise.inverse(z),
+        model.normalised,
+        low,
+        high,
     )
 
 

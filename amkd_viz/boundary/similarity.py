@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
-from .bss import bss
-from .refinement import refine
+from amkd_viz.boundary.bss import bss
+from amkd_viz.boundary.refinement import refine
+from amkd_viz.errors import InputError
 
 __all__ = ["BoundarySimilarity", "boundary_similarity"]
 

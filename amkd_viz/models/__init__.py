@@ -1,10 +1,10 @@
 """Nets that are classifiers: normalise -> body -> head."""
 
-from .classifier import Classifier, Embedding, Normalise, freeze
-from .fold import inference_copy
-from .weights import load_teacher, load_weights, save_classifier
-from .wrapped import wrap
-from .zoo import architectures, build
+from amkd_viz.models.classifier import Classifier, Embedding, Normalise, freeze
+from amkd_viz.models.fold import inference_copy
+from amkd_viz.models.weights import load_teacher, load_weights, save_classifier
+from amkd_viz.models.wrapped import wrap
+from amkd_viz.models.zoo import architectures, build
 
 __all__ = [
     "Classifier",

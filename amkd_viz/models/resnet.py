@@ -29,9 +29,7 @@ class BasicBlock(nn.Module):
         self.stride, self.extra = stride, width - width_in
         self.downsample: nn.Module | None = None
         if shortcut == "conv" and (stride != 1 or self.extra):
-            self.downsample = nn.Sequential(
-                nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width)
-            )
+            self.downsample = nn.Sequential(nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width))
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.bn1(self.conv1(x)))

@@ -11,11 +11,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ..errors import InputError
-from ..files import write_atomic
-from .classifier import Classifier
-from .resnet import ResNetBody
-from .zoo import BODIES, build
+from amkd_viz.errors import InputError
+from amkd_viz.files import write_atomic
+from amkd_viz.models.classifier import Classifier
+from amkd_viz.models.resnet import ResNetBody
+from amkd_viz.models.zoo import BODIES, build
 
 __all__ = ["load_teacher", "load_weights", "save_classifier"]
 
@@ -84,7 +84,9 @@ def fill(model: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
     wrong = [n for n, t in wanted.items() if n not in tensors or tensors[n].shape != t.shape]
     wrong += [n for n in tensors if n not in wanted]
     if wrong:
-        raise InputError(f"{where} does not fit the net: {len(wrong)} tensors differ in name or shape, first {wrong[0]!r}.")
+        raise InputError(
+            f"{where} does not fit the net: {len(wrong)} tensors differ in name or shape, first {wrong[0]!r}."
+        )
     model.load_state_dict(tensors)
 
 

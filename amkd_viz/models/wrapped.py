@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..errors import InputError
-from .classifier import Classifier, freeze
+from amkd_viz.errors import InputError
+from amkd_viz.models.classifier import Classifier, freeze
 
 __all__ = ["wrap"]
 
@@ -46,9 +46,13 @@ def wrap(
         try:
             expected = body(probe)
         except RuntimeError as error:
-            raise InputError(f"The module does not take inputs of shape {shape}: {str(error).splitlines()[0]}") from error
+            raise InputError(
+                f"The module does not take inputs of shape {shape}: {str(error).splitlines()[0]}"
+            ) from error
         if not isinstance(expected, torch.Tensor) or expected.ndim != 2:
-            raise InputError(f"The module must return logits (N, K), but gave {type(expected).__name__} for (2, {shape}).")
+            raise InputError(
+                f"The module must return logits (N, K), but gave {type(expected).__name__} for (2, {shape})."
+            )
         head: nn.Module = nn.Identity()
         linears = [name for name, part in body.named_modules() if isinstance(part, nn.Linear) and name]
         if linears:
@@ -57,7 +61,11 @@ def wrap(
             last = getattr(holder, leaf)
             setattr(holder, leaf, nn.Identity())
             features = body(probe)
-            if features.ndim == 2 and features.shape[1] == last.in_features and torch.allclose(last(features), expected):
+            if (
+                features.ndim == 2
+                and features.shape[1] == last.in_features
+                and torch.allclose(last(features), expected)
+            ):
                 head = last
             else:
                 setattr(holder, leaf, last)

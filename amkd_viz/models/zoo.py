@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from ..errors import InputError, unknown
-from .classifier import Classifier
-from .mobilenet import MobileNetV2Body
-from .resnet import ResNetBody
-from .small import CNNBody, MLPBody
-from .vgg import VGG_STAGES, VGGBody
-from .wrn import WideResNetBody
+from amkd_viz.errors import InputError, unknown
+from amkd_viz.models.classifier import Classifier
+from amkd_viz.models.mobilenet import MobileNetV2Body
+from amkd_viz.models.resnet import ResNetBody
+from amkd_viz.models.small import CNNBody, MLPBody
+from amkd_viz.models.vgg import VGG_STAGES, VGGBody
+from amkd_viz.models.wrn import WideResNetBody
 
 if TYPE_CHECKING:
-    from ..data import Dataset
+    from amkd_viz.data import Dataset
 
 __all__ = ["architectures", "build"]
 

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError, unknown
-from .schedule import Schedule, constant
-from .step import Step
+from amkd_viz.errors import InputError, unknown
+from amkd_viz.objectives.schedule import Schedule, constant
+from amkd_viz.objectives.step import Step
 
 __all__ = ["Objective", "Term"]
 
@@ -28,7 +28,9 @@ class Summand(ABC):
     def __mul__(self, weight: float | Schedule) -> Objective:
         if isinstance(weight, Schedule):
             if any(own.start != own.end for _, own in self.parts()):
-                raise InputError(f"'{self}' has a schedule already; multiply it by a number or schedule its terms singly.")
+                raise InputError(
+                    f"'{self}' has a schedule already; multiply it by a number or schedule its terms singly."
+                )
             return Objective(tuple((term, weight * own.start) for term, own in self.parts()))
         return Objective(tuple((term, own * float(weight)) for term, own in self.parts()))
 
@@ -54,7 +56,8 @@ class Term(Summand):
 
     def __str__(self) -> str:
         inner = ", ".join(
-            f"{f.name}={v:g}" if isinstance(v := getattr(self, f.name), float) else f"{f.name}={v}" for f in fields(self)
+            f"{f.name}={v:g}" if isinstance(v := getattr(self, f.name), float) else f"{f.name}={v}"
+            for f in fields(self)
         )
         return f"{self.name}({inner})"
 
@@ -74,7 +77,9 @@ class Objective(Summand):
         names = [term.name for term, _ in self.summands]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
-            raise InputError(f"An objective holds each term once, but has {', '.join(sorted(twice))} twice; add the weights.")
+            raise InputError(
+                f"An objective holds each term once, but has {', '.join(sorted(twice))} twice; add the weights."
+            )
 
     def parts(self) -> tuple[tuple[Term, Schedule], ...]:
         return self.summands

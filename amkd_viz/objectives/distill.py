@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import InputError
-from .algebra import Term
-from .step import Step
+from amkd_viz.errors import InputError
+from amkd_viz.objectives.algebra import Term
+from amkd_viz.objectives.step import Step
 
 __all__ = ["boundary_kd", "ce", "kd", "soft_cross_entropy"]
 
@@ -31,7 +31,7 @@ TEMPERATURE = {"low": 0.5, "high": 20.0, "help": "softens both nets' softmax"}
 
 
 @dataclass(frozen=True)
-class ce(Term):  # noqa: N801 - terms read as functions in an objective
+class ce(Term):
     """Cross-entropy of the student with the labels."""
 
     name: ClassVar[str] = "ce"
@@ -57,7 +57,7 @@ class _Softened(Term):
 
 
 @dataclass(frozen=True)
-class kd(_Softened):  # noqa: N801
+class kd(_Softened):
     """Knowledge distillation (Hinton et al., 2015, arXiv 1503.02531) on the clean batch, as weighted in arXiv 1805.05532."""
 
     name: ClassVar[str] = "kd"
@@ -67,7 +67,7 @@ class kd(_Softened):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class boundary_kd(_Softened):  # noqa: N801
+class boundary_kd(_Softened):
     """The same loss on the boundary samples (arXiv 1805.05532, equation 8)."""
 
     name: ClassVar[str] = "boundary_kd"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from ..errors import unknown
-from .algebra import Objective
-from .distill import boundary_kd, ce, kd
-from .schedule import constant, linear
-from .triplets import boundary_triplet, triplet
+from amkd_viz.errors import unknown
+from amkd_viz.objectives.algebra import Objective
+from amkd_viz.objectives.distill import boundary_kd, ce, kd
+from amkd_viz.objectives.schedule import constant, linear
+from amkd_viz.objectives.triplets import boundary_triplet, triplet
 
 __all__ = ["methods"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import InputError
+from amkd_viz.errors import InputError
 
 __all__ = ["Schedule", "constant", "linear"]
 

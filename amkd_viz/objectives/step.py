@@ -11,9 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..boundary import BoundarySamples, bss, deepfool, fgsm, noise, sample_targets, select_bases
-from ..errors import InputError, unknown
-from ..models import Classifier, Embedding
+from amkd_viz.boundary import BoundarySamples, bss, deepfool, fgsm, noise, sample_targets, select_bases
+from amkd_viz.errors import InputError, unknown
+from amkd_viz.models import Classifier, Embedding
 
 __all__ = ["Attack", "BoundaryBatch", "Step"]
 

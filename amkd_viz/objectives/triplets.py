@@ -8,11 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError, unknown
-from ..models import Classifier
-from .algebra import Term
-from .metric import EMBEDDINGS, MININGS, embed, squared_distances, triplet_hinge
-from .step import Step
+from amkd_viz.errors import InputError, unknown
+from amkd_viz.models import Classifier
+from amkd_viz.objectives.algebra import Term
+from amkd_viz.objectives.metric import EMBEDDINGS, MININGS, embed, squared_distances, triplet_hinge
+from amkd_viz.objectives.step import Step
 
 __all__ = ["boundary_triplet", "negatives_of", "triplet"]
 
@@ -31,7 +31,7 @@ def negatives_of(y: Tensor, base: Tensor, target: Tensor, which: str = "others")
 
 
 @dataclass(frozen=True)
-class boundary_triplet(Term):  # noqa: N801
+class boundary_triplet(Term):
     r"""The metric part of AMKD: [d(a, p) - d(a, n) + m]_+ around each boundary sample, d the squared distance of unit
     embeddings, negatives from the classes outside {base, target}.
 
@@ -55,7 +55,12 @@ class boundary_triplet(Term):  # noqa: N801
     negatives: str = field(default="others", metadata={"choices": NEGATIVES, "help": "classes of the negatives"})
 
     def __post_init__(self) -> None:
-        for name, allowed in {"reading": READINGS, "mining": MININGS, "embedding": EMBEDDINGS, "negatives": NEGATIVES}.items():
+        for name, allowed in {
+            "reading": READINGS,
+            "mining": MININGS,
+            "embedding": EMBEDDINGS,
+            "negatives": NEGATIVES,
+        }.items():
             if getattr(self, name) not in allowed:
                 raise unknown(f"{self.name}.{name}", getattr(self, name), allowed)
         if not 0 <= self.margin <= 4:
@@ -103,7 +108,7 @@ class boundary_triplet(Term):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class triplet(Term):  # noqa: N801
+class triplet(Term):
     r"""Triplet distillation on clean images (Oki, Abe, Miyao, Kurita, IJCNN 2020, arXiv 2004.08116):
     mean of [||T(x) - S(x)|| - ||T(x) - S(x')|| + margin]_+ on raw logits, x' a random sample of another class."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..data import Split
-from ..models import freeze
+from amkd_viz.data import Split
+from amkd_viz.models import freeze
 
 __all__ = ["accuracy", "logits_on", "scores"]
 

@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..boundary import boundary_similarity
-from ..data import Dataset, Loader, augment_for, load
-from ..data.seeds import generator, mix
-from ..errors import InputError
-from ..models import Classifier, build, inference_copy
-from ..objectives import BoundaryBatch, Step
-from .evaluation import logits_on, scores
-from .recipe import Recipe
-from .schedule import learning_rate
+from amkd_viz.boundary import boundary_similarity
+from amkd_viz.data import Dataset, Loader, augment_for, load
+from amkd_viz.data.seeds import generator, mix
+from amkd_viz.errors import InputError
+from amkd_viz.models import Classifier, build, inference_copy
+from amkd_viz.objectives import BoundaryBatch, Step
+from amkd_viz.training.evaluation import logits_on, scores
+from amkd_viz.training.recipe import Recipe
+from amkd_viz.training.schedule import learning_rate
 
 __all__ = ["EpochEnded", "Event", "Finished", "Started", "Stepped", "Training", "events", "pick_device"]
 
@@ -61,7 +61,7 @@ class Training:
 
     def __init__(self, recipe: Recipe, like: Training | None = None) -> None:
         """Load, build and check everything; ``like`` lends its data and teacher where the recipes name the same."""
-        from .teachers import teacher_for  # a teacher may have to be trained first, by this very loop
+        from amkd_viz.training.teachers import teacher_for  # a teacher may have to be trained first, by this very loop
 
         self.recipe = recipe
         same = like is not None and all(getattr(like.recipe, f) == getattr(recipe, f) for f in SHARED)
@@ -231,7 +231,7 @@ class Log:
 
 
 def pick_device(name: str) -> torch.device:
-    """"auto" is the first CUDA device, else the CPU.
+    """ "auto" is the first CUDA device, else the CPU.
 
     Raises:
         InputError: torch does not know the device, or it is not there.
@@ -242,7 +242,9 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"Device {name!r} is not usable here: {str(error).splitlines()[0]}; use 'auto' or 'cpu'.") from error
+        raise InputError(
+            f"Device {name!r} is not usable here: {str(error).splitlines()[0]}; use 'auto' or 'cpu'."
+        ) from error
     return device
 
 
@@ -254,7 +256,9 @@ def needs_teacher(recipe: Recipe) -> bool:
 def check_pair(teacher: Classifier, dataset: Dataset, name: str) -> None:
     """The teacher must take the data's inputs and know its classes."""
     if teacher.shape[0] != dataset.shape[0] or len(teacher.shape) != len(dataset.shape):
-        raise InputError(f"Teacher {name} takes inputs of shape {teacher.shape}, but {dataset.name} has {dataset.shape}.")
+        raise InputError(
+            f"Teacher {name} takes inputs of shape {teacher.shape}, but {dataset.name} has {dataset.shape}."
+        )
     if teacher.num_classes != dataset.num_classes:
         raise InputError(
             f"Teacher {name} knows {teacher.num_classes} classes, but {dataset.name} has {dataset.num_classes}; "

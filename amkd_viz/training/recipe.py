@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, get_args, get_type_hints
 
-from ..data import dataset_names
-from ..errors import InputError, unknown
-from ..models import architectures
-from ..objectives import Attack, Objective, methods
+from amkd_viz.data import dataset_names
+from amkd_viz.errors import InputError, unknown
+from amkd_viz.models import architectures
+from amkd_viz.objectives import Attack, Objective, methods
 
 __all__ = ["Recipe"]
 
@@ -20,7 +20,7 @@ SCHEDULES = ("onecycle", "step", "constant")
 AUGMENTS = ("auto", "none", "crop", "crop-flip")
 
 
-def _field(default: Any, help: str, **about: Any) -> Any:  # noqa: A002
+def _field(default: Any, help: str, **about: Any) -> Any:
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata={"help": help, **about})
     return field(default=default, metadata={"help": help, **about})

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..models import Classifier, load_teacher, save_classifier
-from .recipe import Recipe
+from amkd_viz.models import Classifier, load_teacher, save_classifier
+from amkd_viz.training.recipe import Recipe
 
 __all__ = ["cache_folder", "teacher_for", "teacher_recipe"]
 
@@ -43,7 +43,7 @@ def teacher_for(recipe: Recipe) -> Classifier:
     own = teacher_recipe(recipe)
     path = cache_folder() / "teachers" / f"{own.dataset.replace('/', '_')}-{own.teacher}-{own.hash}.safetensors"
     if not path.is_file():
-        from .loop import EpochEnded, Training, events
+        from amkd_viz.training.loop import EpochEnded, Training, events
 
         training = Training(own)
         last: dict[str, object] = {}
