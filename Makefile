@@ -1,0 +1,65 @@
+# make help lists the targets. Everything runs in .venv, which the first target that needs it creates.
+
+PYTHON ?=
+OUT    ?= demo-out
+SEEDS  ?= 3
+JOBS   ?= 2
+VENV   := .venv
+STAMP  := $(VENV)/.installed
+RUN    := $(VENV)/bin/python -m
+
+# With several test workers each takes one thread: on few cores that is faster than workers that fight over them.
+PYTEST := $(RUN) pytest $(if $(filter-out 0 1,$(JOBS)),-n $(JOBS) --dist loadfile,-n 0)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-quick lab lint format bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@echo "  settings: PYTHON=python3.12 (3.11 to 3.13)  OUT=demo-out  SEEDS=3  JOBS=2 (test workers)  ARGS= (more words for pytest)"
+
+install: $(STAMP) ## make .venv with the exact versions of constraints.txt; nothing to do when it is up to date
+
+$(STAMP): pyproject.toml constraints.txt
+	@set -e; \
+	usable() { "$$1" -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; }; \
+	found=; for python in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
+	    if usable "$$python"; then found="$$python"; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	    echo "amkd_viz needs Python 3.11, 3.12 or 3.13 with its venv module, and $(or $(PYTHON),the PATH) does not give one: name one with PYTHON=..." >&2; exit 1; \
+	fi; \
+	echo "Installing into $(VENV) with $$("$$found" --version); the first time this downloads a few GB."; \
+	"$$found" -m venv --clear $(VENV); \
+	$(RUN) pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+	touch $@
+
+demo: install ## train, compare and draw everything once, into demo-out (or demo-out-2, -3, ... when it exists)
+	@out="$(OUT)"; n=2; while [ -e "$$out" ]; do out="$(OUT)-$$n"; n=$$((n + 1)); done; \
+	echo "$(RUN) amkd_viz demo --out $$out --seeds $(SEEDS)"; \
+	$(RUN) amkd_viz demo --out "$$out" --seeds $(SEEDS)
+
+test: lint ## lint, then every test
+	$(PYTEST) $(ARGS)
+
+test-quick: install ## the tests that need neither a browser nor patience
+	$(PYTEST) -m "not slow and not browser" $(ARGS)
+
+lint: install ## ruff and mypy
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+
+format: install ## let ruff repair what it can
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+lab: install ## JupyterLab on notebooks/, for this machine only, behind its token
+	$(RUN) jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=notebooks $$([ "$$(id -u)" = 0 ] && echo --allow-root)
+
+bench: install ## measure speed; numbers go to benchmarks/
+	@if [ -f benchmarks/__main__.py ]; then $(RUN) benchmarks; else echo "There is no benchmarks/__main__.py here." >&2; exit 1; fi
+
+clean: ## remove .venv and caches; results (demo-out, runs, data) stay
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

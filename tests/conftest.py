@@ -1,0 +1,15 @@
+"""What every test shares: one thread for each parallel worker, and no deadline on a busy machine."""
+
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch, numpy or numba are imported: they read these once
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+try:
+    import hypothesis
+except ImportError:  # a bare machine can still run the tests that do not need it
+    pass
+else:
+    hypothesis.settings.register_profile("amkd_viz", deadline=None, print_blob=True)
+    hypothesis.settings.load_profile("amkd_viz")
