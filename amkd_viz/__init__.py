@@ -1,1 +1,40 @@
+"""See and steer Adversarial Metric Knowledge Distillation.
+
+What a notebook needs is here, imported when first used, so that ``import amkd_viz`` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from amkd_viz.data import load
+    from amkd_viz.models import build, load_teacher
+    from amkd_viz.objectives import methods
+    from amkd_viz.training import Recipe, Run, distill
+
 __version__ = "0.1.0"
+__all__ = ["Recipe", "Run", "build", "distill", "load", "load_teacher", "methods"]
+
+_HOMES = {
+    "load": "data",
+    "build": "models",
+    "load_teacher": "models",
+    "methods": "objectives",
+    "Recipe": "training",
+    "Run": "training",
+    "distill": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'amkd_viz' has no attribute {name!r}; it has {', '.join(__all__)}")
+    value = getattr(import_module(f"amkd_viz.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -15,7 +15,7 @@ __all__ = ["deepfool", "fgsm", "noise"]
 
 
 def fgsm(model: nn.Module, x: Tensor, target: Tensor, *, epsilon: float = 8 / 255) -> BoundarySamples:
-    """Targeted fast gradient sign method (Goodfellow et al., ICLR 2015, arXiv 1412.6572): x - epsilon sign grad CE(target).
+    """Targeted fast gradient sign method (Goodfellow et al., ICLR 2015, arXiv 1412.6572): x - epsilon sign(grad CE).
 
     Args:
         x: (M, C, H, W) in [0, 1], or (M, 2).
@@ -54,7 +54,7 @@ def noise(
 def deepfool(
     model: nn.Module, x: Tensor, target: Tensor | None = None, *, steps: int = 50, overshoot: float = 0.02
 ) -> BoundarySamples:
-    r"""DeepFool (Moosavi-Dezfooli et al., CVPR 2016, arXiv 1511.04599), L2: to the nearest boundary of the linearised net.
+    r"""DeepFool, L2 (Moosavi-Dezfooli et al., CVPR 2016, arXiv 1511.04599): to the linearised net's nearest boundary.
 
     In each step the class l with the smallest :math:`|f_l - f_b| / \|w_l\|`, w_l = grad(f_l - f_b), is approached by
     :math:`(|f_l - f_b| / \|w_l\|^2)\, w_l`; the sum of the steps is scaled by 1 + ``overshoot``.

@@ -107,8 +107,8 @@ def space_of(model: nn.Module, x: Tensor, space: str, clamp: float | tuple[float
     if space not in ("normalised", "pixel"):
         raise InputError(f"space must be 'normalised' or 'pixel', not {space!r}.")
     image = x.ndim == 4
-    normalise = model.normalise if isinstance(model, Classifier) and space == "normalised" else None
-    if normalise is None and space == "normalised" and image:
+    own = model if isinstance(model, Classifier) and space == "normalised" else None
+    if own is None and space == "normalised" and image:
         raise InputError(
             "The attack runs in the normalised space, but this module does not say how it normalises images; "
             "wrap(module, shape=, mean=, std=) it first, or pass space='pixel'."
@@ -121,18 +121,13 @@ def space_of(model: nn.Module, x: Tensor, space: str, clamp: float | tuple[float
             raise InputError(f"clamp must be a positive number or (low, high) with low < high, not {clamp!r}.")
     elif image:
         low, high = 0.0, 1.0
-        if normalise is not None:
-            low, high = normalise(torch.zeros_like(normalise.mean)), normalise(torch.ones_like(normalise.mean))
+        if own is not None:
+            low, high = (own.normalise(torch.full_like(own.normalise.mean, edge)) for edge in (0.0, 1.0))
     boxed = image and clamp is None  # rounding on the way back must not leave the box
-    if normalise is None:
-        return Space(torch.clone, torch.clone, model, low, high)
-    return Space(
-        normalise,
-        lambda z: normalise.inverse(z).clamp(0, 1) if boxed else normalise.inverse(z),
-        model.normalised,
-        low,
-        high,
-    )
+    if own is None:
+        return Space(torch.clone, torch.clone, lambda z: model(z), low, high)
+    leave = own.normalise.inverse
+    return Space(own.normalise, lambda z: leave(z).clamp(0, 1) if boxed else leave(z), own.normalised, low, high)
 
 
 def logits_in(space: Space, z: Tensor, grad: bool = False) -> Tensor:

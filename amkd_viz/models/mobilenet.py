@@ -1,4 +1,4 @@
-"""MobileNetV2 (Sandler et al., CVPR 2018, arXiv 1801.04381) with the strides that small images need (no early 4x cut)."""
+"""MobileNetV2 (Sandler et al., CVPR 2018, arXiv 1801.04381) with strides for small images (no early 4x cut)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""VGG with batch norm (Simonyan & Zisserman, ICLR 2015, arXiv 1409.1556) for small images, as distillation papers use it.
+"""VGG with batch norm (Simonyan & Zisserman, ICLR 2015, arXiv 1409.1556) for small images, as in distillation papers.
 
 A stage ends with 2x2 max pooling while the map is larger than one pixel, so 8x8 digits pass as well as 64x64 images.
 """

@@ -115,8 +115,9 @@ def cifar_resnet(
         ) from error
     shortcut = "conv" if any("downsample" in n for n in tensors) else "pad"
     regular = len(set(stages)) == 1 and shortcut == "pad"
-    names = {(16, 16, 32, 64): f"resnet{6 * stages[0] + 2}", (32, 64, 128, 256): f"resnet{6 * stages[0] + 2}x4"}
-    name = names.get(tuple(widths), "custom") if regular else "custom"
+    widths_of: dict[tuple[int, ...], str] = {(16, 16, 32, 64): "", (32, 64, 128, 256): "x4"}
+    known = regular and tuple(widths) in widths_of
+    name = f"resnet{6 * stages[0] + 2}{widths_of[tuple(widths)]}" if known else "custom"
     channels = stem.shape[1]
     model = Classifier(
         ResNetBody(stages, widths, channels, shortcut),

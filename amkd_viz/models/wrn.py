@@ -1,4 +1,4 @@
-"""Wide residual networks (Zagoruyko & Komodakis, BMVC 2016, arXiv 1605.07146): pre-activation blocks, 6 n + 4 layers."""
+"""Wide residual networks (Zagoruyko & Komodakis, BMVC 2016, arXiv 1605.07146): pre-activation, 6 n + 4 layers."""
 
 from __future__ import annotations
 

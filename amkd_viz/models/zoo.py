@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,25 +25,26 @@ __all__ = ["architectures", "build"]
 Shape = tuple[int, ...]
 
 
-def resnet(depth: int, widen: int = 1) -> Callable[[Shape], nn.Module]:
-    widths = (16, 16, 32, 64) if widen == 1 else (32, 16 * widen, 32 * widen, 64 * widen)
-    return lambda shape: ResNetBody([(depth - 2) // 6] * 3, widths, shape[0])
-
-
 MLPS = {"mlp-tiny": (8, 1), "mlp-small": (16, 2), "mlp": (128, 3)}
 CNNS = {"cnn-tiny": (4, 8), "cnn-small": (8, 16), "cnn": (32, 64, 128)}
 
+
+def resnet(shape: Shape, depth: int, widen: int = 1) -> nn.Module:
+    widths = (16, 16, 32, 64) if widen == 1 else (32, 16 * widen, 32 * widen, 64 * widen)
+    return ResNetBody([(depth - 2) // 6] * 3, widths, shape[0])
+
+
 BODIES: dict[str, Callable[[Shape], nn.Module]] = {
-    **{name: lambda shape, size=size: MLPBody(shape, *size) for name, size in MLPS.items()},
-    **{name: lambda shape, widths=widths: CNNBody(widths, shape[0]) for name, widths in CNNS.items()},
-    **{f"resnet{depth}": resnet(depth) for depth in (8, 14, 20, 26, 32, 44, 56, 110)},
-    **{f"resnet{depth}x4": resnet(depth, 4) for depth in (8, 32)},
+    **{name: partial(MLPBody, width=width, depth=depth) for name, (width, depth) in MLPS.items()},
+    **{name: lambda shape, widths=widths: CNNBody(widths, shape[0]) for name, widths in CNNS.items()},  # type: ignore[misc]
+    **{f"resnet{depth}": partial(resnet, depth=depth) for depth in (8, 14, 20, 26, 32, 44, 56, 110)},
+    **{f"resnet{depth}x4": partial(resnet, depth=depth, widen=4) for depth in (8, 32)},
     **{
-        f"wrn{depth}-{widen}": lambda shape, d=depth, w=widen: WideResNetBody(d, w, shape[0])
+        f"wrn{depth}-{widen}": lambda shape, depth=depth, widen=widen: WideResNetBody(depth, widen, shape[0])  # type: ignore[misc]
         for depth in (16, 28, 40)
         for widen in (1, 2, 4, 10)
     },
-    **{name: lambda shape, name=name: VGGBody(name, shape[0], min(shape[1:])) for name in VGG_STAGES},
+    **{name: lambda shape, name=name: VGGBody(name, shape[0], min(shape[1:])) for name in VGG_STAGES},  # type: ignore[misc]
     "mobilenetv2": lambda shape: MobileNetV2Body(shape[0], min(shape[1:])),
     "mobilenetv2-half": lambda shape: MobileNetV2Body(shape[0], min(shape[1:]), 0.5),
 }
@@ -86,9 +88,8 @@ def build(
     shape = tuple(shape or (dataset.shape if dataset else (3, 32, 32)))
     num_classes = num_classes or (dataset.num_classes if dataset else 10)
     if name not in architectures(shape):
-        raise InputError(
-            f"Model {name!r} takes images, not points of shape {shape}; choose one of {', '.join(architectures(shape))}."
-        )
+        allowed = ", ".join(architectures(shape))
+        raise InputError(f"Model {name!r} takes images, not points of shape {shape}; choose one of {allowed}.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         body = BODIES[name](shape)

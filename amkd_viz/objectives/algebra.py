@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from amkd_viz.errors import InputError, unknown
+from amkd_viz.models import Classifier
 from amkd_viz.objectives.schedule import Schedule, constant
 from amkd_viz.objectives.step import Step
 
@@ -39,7 +40,7 @@ class Summand(ABC):
 
 @dataclass(frozen=True)
 class Term(Summand):
-    """One loss: reads what it needs from the lazy ``Step`` and returns a scalar. Its fields become flags and sliders."""
+    """One loss: reads what it needs from the lazy ``Step``, returns a scalar. Its fields become flags and sliders."""
 
     name: ClassVar[str]
     on_boundary: ClassVar[bool] = False  # reads step.boundary
@@ -47,7 +48,7 @@ class Term(Summand):
     @abstractmethod
     def __call__(self, step: Step) -> Tensor: ...
 
-    def module(self, teacher: nn.Module, student: nn.Module) -> nn.Module | None:
+    def module(self, teacher: Classifier, student: Classifier) -> nn.Module | None:
         """A part that is learned with the student (a projection), or None."""
         return None
 
@@ -99,7 +100,7 @@ class Objective(Summand):
         """Whether a term that is live at ``progress`` reads boundary samples: whether the attack will run."""
         return any(term.on_boundary and weight(progress) != 0 for term, weight in self.summands)
 
-    def modules(self, teacher: nn.Module, student: nn.Module) -> nn.ModuleDict:
+    def modules(self, teacher: Classifier, student: Classifier) -> nn.ModuleDict:
         """The learned parts of the terms, to be trained with the student."""
         made = {term.name: term.module(teacher, student) for term, _ in self.summands}
         return nn.ModuleDict({name: module for name, module in made.items() if module is not None})
@@ -122,7 +123,7 @@ class Objective(Summand):
     def changed(self, **changes: Any) -> Objective:
         """The same sum with other numbers: ``changed(**{"kd.temperature": 4, "kd.weight": 1, "kd.scale": 0.5})``.
 
-        ``TERM.FIELD`` sets a field of the term, ``TERM.weight`` a constant weight, ``TERM.scale`` multiplies its schedule.
+        ``TERM.FIELD`` sets a field, ``TERM.weight`` a constant weight, and ``TERM.scale`` multiplies the schedule.
         """
         parts = dict(zip(self.names, self.summands, strict=True))
         for key, value in changes.items():
@@ -148,6 +149,6 @@ def _like(old: object, value: Any, key: str) -> Any:
             raise InputError(f"{key} is true or false, not {value!r}.")
         return str(value).lower() in ("true", "1")
     try:
-        return type(old)(value)
+        return type(old)(value)  # type: ignore[call-arg]
     except (TypeError, ValueError) as error:
         raise InputError(f"{key} takes a {type(old).__name__}, not {value!r}.") from error

@@ -58,7 +58,7 @@ class _Softened(Term):
 
 @dataclass(frozen=True)
 class kd(_Softened):
-    """Knowledge distillation (Hinton et al., 2015, arXiv 1503.02531) on the clean batch, as weighted in arXiv 1805.05532."""
+    """Knowledge distillation on the clean batch (Hinton et al., 2015, arXiv 1503.02531)."""
 
     name: ClassVar[str] = "kd"
 

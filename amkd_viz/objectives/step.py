@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +53,8 @@ SAMPLERS: dict[str, Sampler] = {
 }
 
 
-class BoundaryBatch(NamedTuple):
+@dataclass(frozen=True)
+class BoundaryBatch:
     """Boundary samples of the base images ``index`` (M,) of the batch."""
 
     index: Tensor
@@ -124,7 +124,7 @@ class Step:
 
     @cached_property
     def student_boundary(self) -> Embedding:
-        """The student on the boundary samples, in a pass of its own, joined to the clean batch, or with frozen norms."""
+        """The student on the boundary samples: in its own pass, joined to the clean batch, or with frozen norms."""
         samples, mode = self.boundary.samples, self.attack.student_pass
         if len(samples) == 0:
             return Embedding(self.student_clean.logits[:0], self.student_clean.features[:0], {})  # stays in the graph

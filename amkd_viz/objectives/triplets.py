@@ -35,7 +35,7 @@ class boundary_triplet(Term):
     r"""The metric part of AMKD: [d(a, p) - d(a, n) + m]_+ around each boundary sample, d the squared distance of unit
     embeddings, negatives from the classes outside {base, target}.
 
-    Only the abstract of "Adversarial Metric Knowledge Distillation" (ICAIP 2020) is public, so these are readings of it:
+    Only the abstract of "Adversarial Metric Knowledge Distillation" (ICAIP 2020) is public; these are readings of it:
 
     - ``A``: anchor = the teacher on the boundary sample (no gradient), positive = the student on the same sample,
       negatives = the student on the clean batch.
@@ -66,17 +66,16 @@ class boundary_triplet(Term):
         if not 0 <= self.margin <= 4:
             raise InputError(f"{self.name}.margin must be in [0, 4], the range of d, not {self.margin}.")
 
-    def module(self, teacher: nn.Module, student: nn.Module) -> nn.Module | None:
+    def module(self, teacher: Classifier, student: Classifier) -> nn.Module | None:
         """Reading A compares features of two nets: where their widths differ, a learned linear map of the student's."""
         if self.embedding != "feature" or self.reading != "A":
             return None
-        assert isinstance(teacher, Classifier) and isinstance(student, Classifier)
         if teacher.feature_width == student.feature_width:
             return None
         return nn.Linear(student.feature_width, teacher.feature_width, bias=False)
 
     def __call__(self, step: Step) -> Tensor:
-        index, samples = step.boundary
+        index, samples = step.boundary.index, step.boundary.samples
         project = step.modules[self.name] if self.name in step.modules else nn.Identity()
 
         clean, edge = step.student_clean, step.student_boundary
@@ -100,7 +99,7 @@ class boundary_triplet(Term):
         return loss
 
     def _teacher_margin(self, step: Step) -> Tensor:
-        index, samples = step.boundary
+        index, samples = step.boundary.index, step.boundary.samples
         clean = step.teacher_clean
         features = step.teacher_boundary.features if self.embedding == "feature" else samples.logits
         n, a = embed(self.embedding, *clean[:2]), embed(self.embedding, samples.logits, features)

@@ -24,7 +24,7 @@ def accuracy(logits: Tensor, y: Tensor) -> float:
 
 
 def scores(student: Tensor, teacher: Tensor, y: Tensor) -> dict[str, float]:
-    """Of logits (N, K) of both nets and labels (N,): accuracy, agreement of the arg-max, KL(teacher || student) in nats."""
+    """Of both nets' logits (N, K) and labels (N,): accuracy, arg-max agreement, KL(teacher || student) in nats."""
     p, q = teacher.log_softmax(1), student.log_softmax(1)
     return {
         "accuracy": accuracy(student, y),

@@ -16,11 +16,13 @@ from amkd_viz.data.seeds import generator, mix
 from amkd_viz.errors import InputError
 from amkd_viz.models import Classifier, build, inference_copy
 from amkd_viz.objectives import BoundaryBatch, Step
-from amkd_viz.training.evaluation import logits_on, scores
+from amkd_viz.training.device import pick_device
+from amkd_viz.training.evaluation import accuracy, logits_on, scores
+from amkd_viz.training.log import Log
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.schedule import learning_rate
 
-__all__ = ["EpochEnded", "Event", "Finished", "Started", "Stepped", "Training", "events", "pick_device"]
+__all__ = ["EpochEnded", "Event", "Finished", "Started", "Stepped", "Training", "events"]
 
 
 @dataclass(frozen=True)
@@ -64,26 +66,24 @@ class Training:
         from amkd_viz.training.teachers import teacher_for  # a teacher may have to be trained first, by this very loop
 
         self.recipe = recipe
-        same = like is not None and all(getattr(like.recipe, f) == getattr(recipe, f) for f in SHARED)
+        if like is not None and any(getattr(like.recipe, f) != getattr(recipe, f) for f in SHARED):
+            like = None
         self.device = pick_device(recipe.device)
-        if same:
-            self.full = like.full
-        else:
-            self.full = load(recipe.dataset, root=recipe.root, seed=recipe.data_seed)
+        self.full: Dataset = like.full if like else load(recipe.dataset, root=recipe.root, seed=recipe.data_seed)
         limited = self.full.limit(recipe.limit_train, recipe.data_seed) if recipe.limit_train else self.full
         self.dataset = limited.to(self.device)
         self.layout = torch.channels_last if self.dataset.kind == "images" else torch.contiguous_format
         self.student = build(recipe.student, self.dataset, seed=mix(recipe.seed, "student"))
-        self.student.to(self.device, memory_format=self.layout)
+        self.student.to(self.device).to(memory_format=self.layout)
         self.teacher: Classifier | None = None
         self._teacher_logits: dict[str, Tensor] = {}
-        if same and like.teacher is not None:
+        if like is not None and like.teacher is not None:
             self.teacher, self._teacher_logits = like.teacher, like._teacher_logits
         elif needs_teacher(recipe):
             teacher = teacher_for(recipe)
             check_pair(teacher, self.dataset, recipe.teacher)
             # folded and frozen: about a third less time in the attack, the same logits
-            self.teacher = inference_copy(teacher).to(self.device, memory_format=self.layout)
+            self.teacher = inference_copy(teacher).to(self.device).to(memory_format=self.layout)
         self.objective, self.attack = recipe.objective, recipe.attack
         self.modules = self.objective.modules(self.teacher or self.student, self.student).to(self.device)
         self.parameters = [*self.student.parameters(), *self.modules.parameters()]
@@ -171,7 +171,7 @@ def events(recipe: Recipe, training: Training | None = None) -> Iterator[Event]:
             log.add(step)
             seen += len(x)
             yield Stepped(epoch, batch, len(training.loader), step.terms, step.__dict__.get("boundary"))
-        metrics = {"images_per_s": seen / (time.perf_counter() - epoch_begun), **log.means()}  # CPU-GPU sync point
+        metrics = {"images_per_s": seen / (time.perf_counter() - epoch_begun), **log.read()}  # CPU-GPU sync point
         if not all(v == v and abs(v) != float("inf") for v in metrics["terms"].values()):
             raise InputError(
                 f"The loss is not finite in epoch {epoch + 1} ({metrics['terms']}); "
@@ -193,7 +193,7 @@ def final_scores(training: Training) -> dict[str, Any]:
     found: dict[str, Any] = training.evaluate("test") | training.evaluate("val")
     if training.teacher is None:
         return found
-    found["teacher_test_accuracy"] = scores(*[training._teacher_logits["test"]] * 2, test.y)["accuracy"]
+    found["teacher_test_accuracy"] = accuracy(training._teacher_logits["test"], test.y)
     count = min(recipe.similarity_images, len(test))
     if count:
         chosen = torch.randperm(len(test), generator=generator("cpu", "similarity"))[:count].to(test.y.device)
@@ -207,45 +207,6 @@ def final_scores(training: Training) -> dict[str, Any]:
             max_targets=9,
         )._asdict()
     return found
-
-
-class Log:
-    """Means over an epoch, kept on the device and read once."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, dict[str, Tensor]] = {"terms": {}, "metrics": {}, "histograms": {}}
-        self.counts: dict[str, int] = {}
-
-    def add(self, step: Step) -> None:
-        for kind, values in (("terms", step.terms), ("metrics", step.metrics), ("histograms", step.histograms)):
-            for name, value in values.items():
-                self.sums[kind][name] = self.sums[kind].get(name, 0) + value.detach().float()
-                self.counts[name] = self.counts.get(name, 0) + 1
-
-    def means(self) -> dict[str, Any]:
-        """Terms and metrics as means over the steps that had them, histograms as counts."""
-        read = {kind: {name: value.tolist() for name, value in values.items()} for kind, values in self.sums.items()}
-        for kind in ("terms", "metrics"):
-            read[kind] = {name: value / self.counts[name] for name, value in read[kind].items()}
-        return {kind: values for kind, values in read.items() if values}
-
-
-def pick_device(name: str) -> torch.device:
-    """ "auto" is the first CUDA device, else the CPU.
-
-    Raises:
-        InputError: torch does not know the device, or it is not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"Device {name!r} is not usable here: {str(error).splitlines()[0]}; use 'auto' or 'cpu'."
-        ) from error
-    return device
 
 
 def needs_teacher(recipe: Recipe) -> bool:

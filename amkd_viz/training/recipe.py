@@ -1,4 +1,4 @@
-"""Everything that defines a distillation, in one frozen dataclass: flags, widgets and the JSON beside a result come from it."""
+"""Everything that defines a distillation: flags, widgets and the JSON beside a result come from one dataclass."""
 
 from __future__ import annotations
 

@@ -1,0 +1,185 @@
+"""A run is a folder. Whoever writes it, and whoever reads it, sees the same files.
+
+config.json          the recipe, versions, device
+metrics.jsonl        one object a line, appended
+student.safetensors  the student of the last epoch
+checkpoints/         the last two states of training, each with its checksum
+snapshots/           the student after each epoch, for looking back
+summary.json         last-epoch numbers; its presence says that the run is finished
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from amkd_viz.data import Dataset, load
+from amkd_viz.errors import InputError
+from amkd_viz.files import append_line, write_atomic
+from amkd_viz.models import Classifier, load_teacher, save_classifier
+from amkd_viz.training.recipe import Recipe
+from amkd_viz.training.teachers import teacher_for
+
+__all__ = ["Run"]
+
+FORMAT = 1
+KEEP_CHECKPOINTS = 2
+
+
+class Run:
+    """One distillation on disk: only JSON, safetensors, and checkpoints that load with ``weights_only=True``."""
+
+    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+        self.path = path
+        self.config = config
+        self.recipe = Recipe.from_json(config["recipe"])
+
+    def __repr__(self) -> str:
+        state = "finished" if self.finished else f"{len(self.metrics())} of {self.recipe.epochs} epochs"
+        return f"Run({self.label}: {state}, {self.path})"
+
+    @classmethod
+    def create(cls, path: str | Path, recipe: Recipe) -> Run:
+        """Start a run in a new or empty folder.
+
+        Raises:
+            InputError: the folder holds something already (it is left as it is), or cannot be written.
+        """
+        path = Path(path)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            what = "another run" if (path / "config.json").exists() else "other files"
+            raise InputError(f"{path} holds {what} and is never overwritten; choose a new folder with --out.")
+        config = {
+            "format": FORMAT,
+            "recipe": recipe.to_json(),
+            "objective": str(recipe.objective),
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "versions": versions(),
+        }
+        write_atomic(path / "config.json", json.dumps(config, indent=2) + "\n")
+        return cls(path, config)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """A run that is there, finished or not.
+
+        Raises:
+            InputError: no run there, or one of another format.
+        """
+        path = Path(path)
+        try:
+            config = json.loads((path / "config.json").read_text())
+            if config["format"] != FORMAT:
+                raise InputError(f"{path} has run format {config['format']}, but this version reads {FORMAT}.")
+            return cls(path, config)
+        except FileNotFoundError as error:
+            raise InputError(f"There is no run in {path}: it has no config.json.") from error
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise InputError(f"{path / 'config.json'} is damaged ({error}); the run cannot be opened.") from error
+
+    # what it holds
+
+    @property
+    def label(self) -> str:
+        return f"{self.recipe.dataset} {self.recipe.method} seed {self.recipe.seed}"
+
+    @property
+    def finished(self) -> bool:
+        return (self.path / "summary.json").exists()
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Last-epoch test accuracy first.
+
+        Raises:
+            InputError: the run is not finished.
+        """
+        if not self.finished:
+            raise InputError(f"The run {self.path} is not finished: it has no summary yet.")
+        found: dict[str, Any] = json.loads((self.path / "summary.json").read_text())
+        return found
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines written so far; a last line that is still being written is left out."""
+        path = self.path / "metrics.jsonl"
+        text = path.read_text() if path.exists() else ""
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+    def student(self, epoch: int | None = None) -> Classifier:
+        """The student of the last epoch, or its snapshot after ``epoch`` (from 1)."""
+        if epoch is None:
+            return load_teacher(self.path / "student.safetensors")
+        return load_teacher(self.path / "snapshots" / f"epoch-{epoch:04d}.safetensors")
+
+    def snapshots(self) -> list[int]:
+        """Epochs of which ``student(epoch)`` has a snapshot."""
+        return sorted(int(p.stem.split("-")[1]) for p in (self.path / "snapshots").glob("epoch-*.safetensors"))
+
+    def teacher(self) -> Classifier:
+        return teacher_for(self.recipe)
+
+    def dataset(self) -> Dataset:
+        """The data as the student saw it, ``limit_train`` applied."""
+        full = load(self.recipe.dataset, root=self.recipe.root, seed=self.recipe.data_seed)
+        return full.limit(self.recipe.limit_train, self.recipe.data_seed) if self.recipe.limit_train else full
+
+    # writing
+
+    def log(self, line: dict[str, Any]) -> None:
+        """Append one object to metrics.jsonl; numbers that are not finite become null."""
+        append_line(self.path / "metrics.jsonl", json.dumps(_finite(line)))
+
+    def save_snapshot(self, student: Classifier, epoch: int) -> None:
+        save_classifier(student, self.path / "snapshots" / f"epoch-{epoch:04d}.safetensors", epoch=epoch)
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        """The state of training after an epoch, with a checksum; the last two are kept."""
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        folder, content = self.path / "checkpoints", buffer.getvalue()
+        name = f"epoch-{state['epoch']:04d}"
+        write_atomic(folder / f"{name}.pt", content)
+        write_atomic(folder / f"{name}.sha256", hashlib.sha256(content).hexdigest() + "\n")
+        for old in sorted(folder.glob("epoch-*.pt"))[:-KEEP_CHECKPOINTS]:
+            old.with_suffix(".sha256").unlink(missing_ok=True)
+            old.unlink()
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """The newest checkpoint that is whole, or None. Loaded with ``weights_only=True``: tensors, no code."""
+        for path in sorted((self.path / "checkpoints").glob("epoch-*.pt"), reverse=True):
+            content, checksum = path.read_bytes(), path.with_suffix(".sha256")
+            if checksum.exists() and checksum.read_text().strip() == hashlib.sha256(content).hexdigest():
+                state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+                return state
+        return None
+
+    def finish(self, student: Classifier, summary: dict[str, Any]) -> None:
+        """Write the student, then the summary."""
+        save_classifier(student, self.path / "student.safetensors", recipe=self.recipe.to_json())
+        about = {"recipe": self.recipe.hash, "versions": versions(), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+        write_atomic(self.path / "summary.json", json.dumps(_finite({**summary, **about}), indent=2) + "\n")
+
+
+def versions() -> dict[str, str]:
+    """What a number depends on besides the recipe."""
+    from amkd_viz import __version__
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
+    return {"amkd_viz": __version__, "python": platform.python_version(), "torch": torch.__version__, "device": device}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
+        return None
+    return value
