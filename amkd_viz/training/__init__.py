@@ -1,6 +1,6 @@
 """Recipes, the loop, runs on disk, and comparisons."""
 
-from amkd_viz.training.comparison import Row, compare, format_table, table
+from amkd_viz.training.comparison import Row, compare, format_table, reading, table
 from amkd_viz.training.evaluation import accuracy, logits_on, scores
 from amkd_viz.training.loop import EpochEnded, Event, Finished, Started, Stepped, Training, events
 from amkd_viz.training.recipe import Recipe
@@ -24,6 +24,7 @@ __all__ = [
     "events",
     "format_table",
     "logits_on",
+    "reading",
     "scores",
     "table",
     "teacher_for",

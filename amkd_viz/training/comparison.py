@@ -10,12 +10,12 @@ from typing import Any
 
 from amkd_viz.errors import InputError
 from amkd_viz.objectives import methods as known_methods
-from amkd_viz.training.loop import Event, Started, Training
+from amkd_viz.training.loop import Event, Training
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.recording import distill
-from amkd_viz.training.run import Run
+from amkd_viz.training.run import Run, refuse_used
 
-__all__ = ["Row", "compare", "format_table", "table"]
+__all__ = ["COLUMNS", "Row", "compare", "format_table", "reading", "table"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,14 @@ class Row:
     numbers: dict[str, tuple[float, float | None]]
 
 
-COLUMNS = ("test_accuracy", "test_agreement", "magsim", "angsim", "train_seconds")
+# number -> heading, scale, digits
+COLUMNS: dict[str, tuple[str, float, int]] = {
+    "test_accuracy": ("test accuracy %", 100, 2),
+    "test_agreement": ("agreement %", 100, 2),
+    "magsim": ("MagSim", 1, 3),
+    "angsim": ("AngSim", 1, 3),
+    "train_seconds": ("seconds", 1, 1),
+}
 
 
 def compare(
@@ -41,7 +48,7 @@ def compare(
     seeds: int,
     out: str | Path,
     *,
-    listen: Callable[[Recipe, Event], None] | None = None,
+    listen: Callable[[Event], None] | None = None,
 ) -> list[Run]:
     """Train ``recipe`` by each method with seeds 0 .. seeds - 1, each into its own folder ``out/METHOD-seedK``.
 
@@ -50,26 +57,19 @@ def compare(
     Raises:
         InputError: an unknown method, no seed, or a folder that holds something already.
     """
-    out = Path(out)
     if seeds < 1:
         raise InputError(f"seeds must be at least 1, not {seeds}.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} holds other files and is never overwritten; choose a new folder with --out.")
-    last: list[Training] = []
-    runs = []
+    recipes = []
     for method in methods:
         terms = known_methods[method]().names
-        changes = {name: value for name, value in recipe.changes.items() if name.split(".")[0] in terms}
-        for seed in range(seeds):
-            own = recipe.replace(method=method, seed=seed, changes=changes)
-
-            def hear(event: Event, own: Recipe = own) -> None:
-                if isinstance(event, Started):
-                    last[:] = [event.training]
-                if listen is not None:
-                    listen(own, event)
-
-            runs.append(distill(own, out / f"{method}-seed{seed}", listen=hear, like=last[0] if last else None))
+        changes = {name: value for name, value in recipe.changes.items() if name.partition(".")[0] in terms}
+        recipes += [recipe.replace(method=method, seed=seed, changes=changes) for seed in range(seeds)]
+    refuse_used(Path(out))
+    runs: list[Run] = []
+    like: Training | None = None
+    for own in recipes:
+        like = Training(own, like, listen)
+        runs.append(distill(own, Path(out) / f"{own.method}-seed{own.seed}", listen=listen, training=like))
     return runs
 
 
@@ -95,36 +95,49 @@ def format_table(rows: Sequence[Row]) -> str:
 
     >>> print(format_table([Row("digits", "kd", (0, 1), {"test_accuracy": (0.9312, 0.004), "train_seconds": (2, 1)})]))
     digits, last epoch, mean ± sd over seeds 0, 1
-    method            test accuracy %  agreement %      MagSim           AngSim           seconds
-    kd                93.12 ± 0.40     -                -                -                2.0 ± 1.0
+    method  test accuracy %  agreement %  MagSim  AngSim  seconds
+    kd      93.12 ± 0.40     -            -       -       2.0 ± 1.0
     """
-    lines: list[str] = []
+    blocks = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
         own = [row for row in rows if row.dataset == dataset]
-        seeds = ", ".join(map(str, own[0].seeds))
-        lines += [
-            "",
-            f"{dataset}, last epoch, " + ("mean ± sd over seeds " if len(own[0].seeds) > 1 else "seed ") + seeds,
-        ]
-        lines.append("".join(f"{head:17s}" for head in ("method ", *HEADS)).rstrip())
-        for row in own:
-            cells = [_cell(row.numbers.get(name), *FORMATS[name]) for name in COLUMNS]
-            lines.append("".join(f"{cell:17s}" for cell in (row.method + " ", *cells)).rstrip())
-    return "\n".join(lines[1:])
-
-
-HEADS = (" test accuracy %", " agreement %", " MagSim", " AngSim", " seconds")
-FORMATS = {
-    "test_accuracy": (100, 2),
-    "test_agreement": (100, 2),
-    "magsim": (1, 3),
-    "angsim": (1, 3),
-    "train_seconds": (1, 1),
-}
+        over = "mean ± sd over seeds" if len(own[0].seeds) > 1 else "seed"
+        lines = [f"{dataset}, last epoch, {over} {', '.join(map(str, own[0].seeds))}"]
+        cells = [["method", *(head for head, _, _ in COLUMNS.values())]]
+        cells += [[row.method, *(_cell(row.numbers.get(name), *COLUMNS[name][1:]) for name in COLUMNS)] for row in own]
+        widths = [max(map(len, column)) + 2 for column in zip(*cells, strict=True)]
+        lines += ["".join(f"{c:{w}s}" for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
 
 
 def _cell(number: tuple[float, float | None] | None, scale: float, digits: int) -> str:
     if number is None:
-        return " -"
+        return "-"
     mean, sd = number
-    return f" {mean * scale:.{digits}f}" + (f" ± {sd * scale:.{digits}f}" if sd is not None else "")
+    return f"{mean * scale:.{digits}f}" + (f" ± {sd * scale:.{digits}f}" if sd is not None else "")
+
+
+def reading(rows: Sequence[Row]) -> list[str]:
+    """What the accuracies say, each method against the one before it that it builds on, in sentences.
+
+    A difference counts as seen when it exceeds two standard errors, sqrt(sd1^2 / n1 + sd2^2 / n2).
+    """
+    sentences = []
+    for dataset in dict.fromkeys(row.dataset for row in rows):
+        own = {row.method: row for row in rows if row.dataset == dataset}
+        for method, simpler in (("kd", "ce"), ("bss", "kd"), ("amkd", "bss")):
+            if method in own and simpler in own:
+                sentences.append(f"{dataset}: {_difference(own[method], own[simpler])}")
+    return sentences
+
+
+def _difference(row: Row, other: Row) -> str:
+    (mean, sd), (other_mean, other_sd) = row.numbers["test_accuracy"], other.numbers["test_accuracy"]
+    points = 100 * (mean - other_mean)
+    said = f"{row.method} against {other.method} {points:+.2f} points of test accuracy"
+    if sd is None or other_sd is None:
+        return said + ", from one seed: no statement about noise."
+    error = 100 * (sd**2 / len(row.seeds) + other_sd**2 / len(other.seeds)) ** 0.5
+    verdict = "seen beyond the noise" if abs(points) > 2 * error else "within the noise"
+    return f"{said}, standard error {error:.2f}: {verdict}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,8 +61,15 @@ SHARED = ("dataset", "root", "data_seed", "teacher", "teacher_epochs", "batch_si
 class Training:
     """What a recipe stands for, in memory and on the device: data, nets, objective, optimiser, position."""
 
-    def __init__(self, recipe: Recipe, like: Training | None = None) -> None:
-        """Load, build and check everything; ``like`` lends its data and teacher where the recipes name the same."""
+    def __init__(
+        self, recipe: Recipe, like: Training | None = None, listen: Callable[[Event], None] | None = None
+    ) -> None:
+        """Load, build and check everything.
+
+        Args:
+            like: an earlier training that lends its data and teacher where the recipes name the same.
+            listen: hears the training of the teacher, if there has to be one.
+        """
         from amkd_viz.training.teachers import teacher_for  # a teacher may have to be trained first, by this very loop
 
         self.recipe = recipe
@@ -80,7 +87,7 @@ class Training:
         if like is not None and like.teacher is not None:
             self.teacher, self._teacher_logits = like.teacher, like._teacher_logits
         elif needs_teacher(recipe):
-            teacher = teacher_for(recipe)
+            teacher = teacher_for(recipe, listen)
             check_pair(teacher, self.dataset, recipe.teacher)
             # folded and frozen: about a third less time in the attack, the same logits
             self.teacher = inference_copy(teacher).to(self.device).to(memory_format=self.layout)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from amkd_viz.training.loop import EpochEnded, Event, Finished, Started, Training, events
 from amkd_viz.training.recipe import Recipe
-from amkd_viz.training.run import Run
+from amkd_viz.training.run import Run, refuse_used
 
 __all__ = ["distill"]
 
@@ -17,7 +17,7 @@ def distill(
     out: str | Path | None = None,
     *,
     listen: Callable[[Event], None] | None = None,
-    like: Training | None = None,
+    training: Training | None = None,
     snapshots: bool = True,
 ) -> Run:
     """Train the student of ``recipe`` and write everything that happens to the run folder ``out``.
@@ -25,13 +25,16 @@ def distill(
     Args:
         out: a new or empty folder; default: a new one under ``runs/``, named after the recipe.
         listen: called with each event, for a progress bar or a picture.
-        like: an earlier training whose data and teacher are used again where the recipes name the same.
+        training: the recipe's ``Training``, where the caller has made it already.
         snapshots: keep the student of each epoch.
 
     Raises:
         InputError: see ``Recipe``, ``Run.create`` and ``events``. What has been written stays.
     """
-    training = Training(recipe, like)  # first: a recipe that does not fit its data leaves no folder behind
+    if out is not None:
+        refuse_used(Path(out))  # before a teacher is trained for nothing
+    # then the training: a recipe that does not fit its data leaves no folder behind
+    training = training or Training(recipe, listen=listen)
     run = Run.create(out if out is not None else fresh_folder(recipe), recipe)
     for event in events(recipe, training):
         record(run, event, training, snapshots)

@@ -53,9 +53,7 @@ class Run:
             InputError: the folder holds something already (it is left as it is), or cannot be written.
         """
         path = Path(path)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            what = "another run" if (path / "config.json").exists() else "other files"
-            raise InputError(f"{path} holds {what} and is never overwritten; choose a new folder with --out.")
+        refuse_used(path)
         config = {
             "format": FORMAT,
             "recipe": recipe.to_json(),
@@ -165,6 +163,17 @@ class Run:
         save_classifier(student, self.path / "student.safetensors", recipe=self.recipe.to_json())
         about = {"recipe": self.recipe.hash, "versions": versions(), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
         write_atomic(self.path / "summary.json", json.dumps(_finite({**summary, **about}), indent=2) + "\n")
+
+
+def refuse_used(path: Path) -> None:
+    """Nothing that is there is overwritten.
+
+    Raises:
+        InputError: ``path`` is a file, or a folder that holds something.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        what = "another run" if (path / "config.json").exists() else "other files" if path.is_dir() else "a file"
+        raise InputError(f"{path} holds {what} and is never overwritten; choose a new folder.")
 
 
 def versions() -> dict[str, str]:

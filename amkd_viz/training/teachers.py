@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from amkd_viz.models import Classifier, load_teacher, save_classifier
 from amkd_viz.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from amkd_viz.training.loop import Event
 
 __all__ = ["cache_folder", "teacher_for", "teacher_recipe"]
 
@@ -36,19 +41,22 @@ def teacher_recipe(recipe: Recipe) -> Recipe:
     )
 
 
-def teacher_for(recipe: Recipe) -> Classifier:
-    """The teacher of a recipe, in eval mode without gradients."""
+def teacher_for(recipe: Recipe, listen: Callable[[Event], None] | None = None) -> Classifier:
+    """The teacher of a recipe, in eval mode without gradients; ``listen`` hears its training if it is not cached."""
     if recipe.teacher.endswith(".safetensors"):
         return load_teacher(recipe.teacher)
     own = teacher_recipe(recipe)
-    path = cache_folder() / "teachers" / f"{own.dataset.replace('/', '_')}-{own.teacher}-{own.hash}.safetensors"
+    stem = own.dataset.replace("/", "_").replace(":", "_")
+    path = cache_folder() / "teachers" / f"{stem}-{own.teacher}-{own.hash}.safetensors"
     if not path.is_file():
         from amkd_viz.training.loop import EpochEnded, Training, events
 
         training = Training(own)
-        last: dict[str, object] = {}
+        val_accuracy = None
         for event in events(own, training):
+            if listen is not None:
+                listen(event)
             if isinstance(event, EpochEnded):
-                last = event.metrics
-        save_classifier(training.student, path, recipe=own.to_json(), val_accuracy=last.get("val_accuracy"))
+                val_accuracy = event.metrics.get("val_accuracy")
+        save_classifier(training.student, path, recipe=own.to_json(), val_accuracy=val_accuracy)
     return load_teacher(path)

@@ -1,0 +1,211 @@
+"""The command line: ``python -m amkd_viz COMMAND`` or ``amkd-viz COMMAND``.
+
+Exit status 0, or 2 with one line that says what is wrong and what is allowed. Each command imports what it needs
+when it runs, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+from amkd_viz import __version__
+from amkd_viz.errors import InputError
+
+__all__ = ["main"]
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but an error is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see '{self.prog} --help'.\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = Parser(prog="amkd-viz", description="See and steer Adversarial Metric Knowledge Distillation.")
+    parser.add_argument("--version", action="version", version=f"amkd_viz {__version__}")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of: " + ", ".join(COMMANDS))
+    parser.epilog = "\n".join(f"  {name:8s} {run.__doc__}" for name, run in COMMANDS.items())
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    command = parser.parse_args(words[:1]).command
+    own = Parser(prog=f"amkd-viz {command}", description=COMMANDS[command].__doc__)
+    try:
+        COMMANDS[command](own, words[1:])
+    except InputError as error:
+        print(f"amkd-viz {command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\namkd-viz {command}: stopped; what has been written stays.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def demo(parser: Parser, words: Sequence[str]) -> None:
+    """The main job on scikit-learn's digits and on spirals: train, compare, and write a report."""
+    from amkd_viz.demo import run_demo
+
+    parser.add_argument("--out", type=Path, default=Path("demo-out"), help="a new folder (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, help="students per method (default: %(default)s)")
+    args = parser.parse_args(words)
+    run_demo(args.out, args.seeds)
+
+
+def distill(parser: Parser, words: Sequence[str]) -> None:
+    """Distil one student into a run folder."""
+    from amkd_viz.progress import Progress
+    from amkd_viz.training import distill, format_table, table
+
+    _recipe_flags(parser)
+    parser.add_argument("--out", type=Path, help="a new folder (default: a new one under runs/)")
+    args = parser.parse_args(words)
+    recipe = _recipe(args)
+    with Progress(recipe.epochs) as progress:
+        run = distill(recipe, args.out, listen=progress)
+    print(f"{format_table(table([run]))}\n\nThe run is in {run.path}.")
+
+
+def compare(parser: Parser, words: Sequence[str]) -> None:
+    """Distil by several methods and seeds, print the table and write a report."""
+    from amkd_viz.progress import Progress
+    from amkd_viz.training import compare, format_table, reading, table
+
+    _recipe_flags(parser, without=("method", "seed"))
+    parser.add_argument("--methods", default="ce,kd,bss,amkd", help="separated by commas (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, help="0 .. SEEDS - 1 (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("comparison"), help="a new folder (default: %(default)s)")
+    args = parser.parse_args(words)
+    recipe, names = _recipe(args), [name for name in args.methods.split(",") if name]
+    with Progress(recipe.epochs * len(names) * args.seeds) as progress:
+        runs = compare(recipe, names, args.seeds, args.out, listen=progress)
+    rows = table(runs)
+    print("\n".join([format_table(rows), "", *reading(rows)]))
+    _write_report(runs, args.out / "report.html")
+
+
+def report(parser: Parser, words: Sequence[str]) -> None:
+    """Draw finished runs (or folders of runs) as one HTML file."""
+    from amkd_viz.training import Run
+
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or folders that hold them")
+    parser.add_argument("--out", type=Path, help="a new .html file (default: report.html beside the first run)")
+    args = parser.parse_args(words)
+    folders = [own for path in args.runs for own in _runs_in(path)]
+    runs = [Run.open(folder) for folder in folders]
+    unfinished = [run for run in runs if not run.finished]
+    if unfinished:
+        print(f"Left out, not finished: {', '.join(str(run.path) for run in unfinished)}.")
+    runs = [run for run in runs if run.finished]
+    if not runs:
+        raise InputError(f"None of the runs in {', '.join(map(str, args.runs))} is finished; there is nothing to draw.")
+    _write_report(runs, args.out or _fresh(folders[0].parent / "report.html"))
+
+
+def lab(parser: Parser, words: Sequence[str]) -> None:
+    """Open JupyterLab on the notebooks, for this machine only, behind its token."""
+    import importlib.util
+    import os
+    import subprocess
+
+    parser.add_argument("folder", nargs="?", type=Path, help="default: notebooks/ where it exists, else here")
+    args = parser.parse_args(words)
+    folder = args.folder or (Path("notebooks") if Path("notebooks").is_dir() else Path("."))
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {folder}; give the one that holds the notebooks.")
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise InputError("JupyterLab is not installed here; run 'pip install jupyterlab'.")
+    command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={folder}"]
+    root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    subprocess.run(command + root, check=False)
+
+
+def doctor(parser: Parser, words: Sequence[str]) -> None:
+    """Say what is installed, which devices there are, which data is where, and what is missing."""
+    from amkd_viz.doctor import diagnosis
+
+    parser.add_argument("--root", help="folder of the downloaded data sets")
+    args = parser.parse_args(words)
+    print("\n".join(diagnosis(args.root)))
+
+
+COMMANDS: dict[str, Callable[[Parser, Sequence[str]], None]] = {
+    "demo": demo,
+    "distill": distill,
+    "compare": compare,
+    "report": report,
+    "lab": lab,
+    "doctor": doctor,
+}
+
+
+def _recipe_flags(parser: Parser, without: Sequence[str] = ()) -> None:
+    """One flag for each field of Recipe; its help and choices come from the field."""
+    from amkd_viz.training import Recipe
+
+    parser.add_argument("--download", action="store_true", help="fetch CIFAR first if it is not there")
+    for field in fields(Recipe):
+        if field.name in without:
+            continue
+        if field.name == "changes":
+            parser.add_argument(
+                "--set", action="append", default=[], metavar="TERM.FIELD=VALUE", help=field.metadata["help"]
+            )
+            continue
+        default = field.default if field.default is not MISSING else None
+        kind = {"int": int, "float": float, "int | None": int}.get(str(field.type), str)
+        said = field.metadata["help"] + ("" if default is None else " (default: %(default)s)")
+        if "choices" in field.metadata:
+            said = f"one of {', '.join(field.metadata['choices'])}: {said}"
+        flag = "--" + field.name.replace("_", "-")
+        parser.add_argument(flag, type=kind, default=default, metavar=kind.__name__.upper(), help=said)
+
+
+def _recipe(args: argparse.Namespace) -> Any:
+    from amkd_viz.data import load
+    from amkd_viz.training import Recipe
+
+    values = {f.name: getattr(args, f.name) for f in fields(Recipe) if hasattr(args, f.name)}
+    changes = {}
+    for text in args.set:
+        name, equals, value = text.partition("=")
+        if not equals or "." not in name:
+            raise InputError(f"--set takes TERM.FIELD=VALUE, e.g. boundary_triplet.margin=0.2, not {text!r}.")
+        changes[name] = value
+    # for a comparison, which has no --method, changes are checked against the fullest sum
+    recipe = Recipe(**{"method": "amkd", **values}, changes=changes)
+    if args.download:
+        load(recipe.dataset, root=recipe.root, download=True)
+    return recipe
+
+
+def _runs_in(path: Path) -> list[Path]:
+    """The run folders at or below ``path``, in order."""
+    if not path.exists():
+        raise InputError(f"There is no folder {path}; give run folders, as 'distill' and 'compare' write them.")
+    found = sorted({config.parent for config in path.rglob("config.json") if (config.parent / "config.json").is_file()})
+    if not found:
+        raise InputError(f"There is no run in {path}: no config.json there or below.")
+    return found
+
+
+def _write_report(runs: Sequence[Any], path: Path) -> None:
+    from amkd_viz.views.report import write_report
+
+    if path.exists():
+        raise InputError(f"{path} is there already and is never overwritten; choose another name with --out.")
+    print("\nDrawing the report ...", flush=True)
+    print(f"The report is {write_report(runs, path)}.")
+
+
+def _fresh(path: Path) -> Path:
+    """``path``, or the first of path-2, path-3, ... that is not there yet."""
+    number, found = 2, path
+    while found.exists():
+        found, number = path.with_stem(f"{path.stem}-{number}"), number + 1
+    return found

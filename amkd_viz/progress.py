@@ -1,0 +1,53 @@
+"""One bar for any number of trainings: method, seed, epoch, images/s, time left."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+from amkd_viz.training import EpochEnded, Event, Recipe, Started
+
+__all__ = ["Progress"]
+
+
+class Progress:
+    """Hears events; counts epochs. A teacher that has to be trained first adds its own to the total.
+
+    Args:
+        epochs: of all the students together.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+        self._bar: tqdm[None] | None = None  # nothing is drawn before the first training starts: it may be refused
+        self._recipe: Recipe | None = None
+
+    def __call__(self, event: Event) -> None:
+        if self._bar is None:
+            self._bar = tqdm(
+                total=self._epochs,
+                file=sys.stderr,
+                mininterval=0.2 if sys.stderr.isatty() else 15,  # a log file wants a line now and then
+                bar_format="{desc} |{bar:20}| {n_fmt}/{total_fmt} epochs, {remaining} left{postfix}",
+            )
+        if isinstance(event, Started):
+            self._recipe = event.training.recipe
+            teacher = event.training.teacher is None
+            if teacher:
+                self._bar.total += self._recipe.epochs
+            what = f"teacher {self._recipe.student}" if teacher else f"{self._recipe.method} seed {self._recipe.seed}"
+            self._bar.set_description_str(f"{self._recipe.dataset}: {what}", refresh=False)
+        elif isinstance(event, EpochEnded) and self._recipe is not None:
+            speed = f"epoch {event.epoch}/{self._recipe.epochs}, {event.metrics['images_per_s']:,.0f} images/s"
+            self._bar.set_postfix_str(speed, refresh=False)
+            self._bar.update()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.close()
