@@ -54,9 +54,8 @@ def run_demo(out: Path, seeds: int) -> Path:
         spirals = compare(SPIRALS, METHODS, 1, out / "spirals", listen=progress)
     rows = table(digits + spirals)
     print("\n".join(["", format_table(rows), "", *reading(table(digits))]))
-    print(
-        "The AMKD loss is our reading of a public abstract. MagSim and AngSim compare both nets' boundaries (1 = same)."
-    )
+    print("MagSim, AngSim: 1 where the student's boundary lies as far as the teacher's, and in the same direction.")
+    print("The AMKD loss is our reading of a public abstract.")
     print("\nDrawing the report ...", flush=True)
     path = write_report(digits + spirals, out / "report.html")
     print(f"The report is {path}: open it in a browser.")

@@ -47,13 +47,9 @@ def diagnosis(root: str | None = None) -> list[str]:
     lines += [f"  {line.name:{width}s} {'ready  ' if line.found else 'missing'}  {line.note}" for line in found]
     absent = [line.name for line in found if not line.found]
     if any(name.startswith("cifar") for name in absent):
-        lines.append(
-            "  To get CIFAR: amkd_viz.load('cifar10', download=True), or put the official archive into that folder."
-        )
+        lines.append("  To get CIFAR: load(name, download=True) or --download; or put the official archive there.")
     if "tiny-imagenet" in absent:
-        lines.append(
-            "  To get Tiny ImageNet: download tiny-imagenet-200.zip from its authors' page and unpack it there."
-        )
+        lines.append("  To get Tiny ImageNet: unpack tiny-imagenet-200.zip, from its authors' page, there.")
     lines.append("  Another folder: --root, or the environment variable AMKD_VIZ_DATA.")
 
     teachers = sorted((cache_folder() / "teachers").glob("*.safetensors"))
