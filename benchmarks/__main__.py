@@ -1,4 +1,4 @@
-"""``make bench``: the measurements that need no data and take seconds. The others: ``python -m benchmarks.NAME --help``."""
+"""``make bench``: what needs no data and takes seconds. The others: ``python -m benchmarks.NAME --help``."""
 
 from __future__ import annotations
 
