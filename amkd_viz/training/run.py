@@ -57,6 +57,7 @@ class Run:
         config = {
             "format": FORMAT,
             "recipe": recipe.to_json(),
+            "folder": str(Path.cwd()),  # what relative paths of the recipe are relative to
             "objective": str(recipe.objective),
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "versions": versions(),
@@ -121,12 +122,25 @@ class Run:
         return sorted(int(p.stem.split("-")[1]) for p in (self.path / "snapshots").glob("epoch-*.safetensors"))
 
     def teacher(self) -> Classifier:
-        return teacher_for(self.recipe)
+        """The recipe's teacher, read from its file or the cache (where it has gone from there: trained again)."""
+        path = self._located(self.recipe.teacher)
+        return load_teacher(path) if path.endswith(".safetensors") else teacher_for(self.recipe)
 
     def dataset(self) -> Dataset:
         """The data as the student saw it, ``limit_train`` applied."""
-        full = load(self.recipe.dataset, root=self.recipe.root, seed=self.recipe.data_seed)
-        return full.limit(self.recipe.limit_train, self.recipe.data_seed) if self.recipe.limit_train else full
+        recipe, kind = self.recipe, "folder:"
+        name = (
+            kind + self._located(recipe.dataset.removeprefix(kind))
+            if recipe.dataset.startswith(kind)
+            else recipe.dataset
+        )
+        full = load(name, root=recipe.root and self._located(recipe.root), seed=recipe.data_seed)
+        return full.limit(recipe.limit_train, recipe.data_seed) if recipe.limit_train else full
+
+    def _located(self, path: str) -> str:
+        """A relative path of the recipe; if it is not here, then where it was when the run was made."""
+        there = Path(self.config.get("folder", "."), path)
+        return str(there) if not Path(path).exists() and there.exists() else path
 
     # writing
 
