@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from amkd_viz.boundary.samples import BoundarySamples, Passes, logits_in, space_of, status_of
+from amkd_viz.boundary.samples import BoundarySamples, Passes, check_target, logits_in, space_of, status_of
 from amkd_viz.data.checks import check_inputs
 from amkd_viz.errors import InputError
 from amkd_viz.models import freeze
@@ -53,7 +53,7 @@ def bss(
         keep_path: keep every iterate.
         compact: compute only samples that are still on their way (a host sync per step); default: on CPU only, since
             static shapes are faster on a GPU.
-        check: look at ``x`` for NaN and range first (one pass and, on a GPU, one sync).
+        check: look at ``x`` for NaN and range, and at ``target``, first (one pass and, on a GPU, a few syncs).
 
     Raises:
         InputError: x is not in [0, 1] or not finite, shapes disagree, or an option is out of range.
@@ -64,14 +64,12 @@ def bss(
         raise InputError(f"rule must be 'code' or 'paper', not {rule!r}.")
     if not step_size > 0 or steps < 1:
         raise InputError(f"The attack needs step_size > 0 and steps >= 1, not step_size={step_size}, steps={steps}.")
-    if target.shape != x.shape[:1]:
-        raise InputError(f"target must hold one class per sample, shape ({len(x)},), not {tuple(target.shape)}.")
     here = space_of(model, x, space, clamp)
     compact = x.device.type == "cpu" if compact is None else compact
     power = 1 if rule == "code" else 2
     shape = (-1,) + (1,) * (x.ndim - 1)
 
-    with freeze(model):
+    with freeze(model), torch.enable_grad():
         z = here.enter(x.detach())
         inside, applied = z.clone(), torch.zeros_like(target)
         path = [z.clone()] if keep_path else []
@@ -83,6 +81,7 @@ def bss(
             seen = logits_in(here, current, grad=not last)
             forward += len(current)
             if step == 0:
+                check_target(target, seen, values=check)
                 logits = seen.detach().clone()
                 base = logits.argmax(1)
             else:
@@ -90,6 +89,7 @@ def bss(
             b, k = base[live], target[live]
             alive = (seen.argmax(1) == b) & (b != k)
             if last or (compact and not alive.any()):
+                inside[live] = torch.where(alive.view(shape), current.detach(), inside[live])
                 break
             gap = (seen.gather(1, b[:, None]) - seen.gather(1, k[:, None]))[:, 0]
             (g,) = torch.autograd.grad(-gap.sum(), current)

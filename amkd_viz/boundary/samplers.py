@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from amkd_viz.boundary.samples import BoundarySamples, Passes, Space, logits_in, space_of, status_of
+from amkd_viz.boundary.samples import BoundarySamples, Passes, Space, check_target, logits_in, space_of, status_of
 from amkd_viz.data.checks import check_inputs
 from amkd_viz.errors import InputError
 from amkd_viz.models import freeze
@@ -25,9 +25,10 @@ def fgsm(model: nn.Module, x: Tensor, target: Tensor, *, epsilon: float = 8 / 25
     _check(x)
     _positive("epsilon", epsilon)
     here = space_of(model, x, "pixel", None)
-    with freeze(model):
+    with freeze(model), torch.enable_grad():
         start = x.detach().clone().requires_grad_()
         before = logits_in(here, start, grad=True)
+        check_target(target, before)
         (g,) = torch.autograd.grad(F.cross_entropy(before, target, reduction="sum"), start)
         moved = here.clamp(start.detach() - epsilon * g.sign())
         return _one_step(here, x, moved, before.detach(), target, Passes(2 * len(x), len(x)))
@@ -47,6 +48,7 @@ def noise(
     here = space_of(model, x, "pixel", None)
     with freeze(model):
         before = logits_in(here, x.detach())
+        check_target(target, before)
         shift = torch.empty_like(x).uniform_(-epsilon, epsilon, generator=generator)
         return _one_step(here, x, here.clamp(x.detach() + shift), before, target, Passes(2 * len(x), 0))
 
@@ -71,10 +73,12 @@ def deepfool(
         raise InputError(f"deepfool needs steps >= 1 and overshoot >= 0, not {steps} and {overshoot}.")
     here = space_of(model, x, "pixel", None)
     shape = (-1,) + (1,) * (x.ndim - 1)
-    with freeze(model):
+    with freeze(model), torch.enable_grad():
         start = x.detach().clone()
         total = torch.zeros_like(start)
         before = logits_in(here, start)
+        if target is not None:
+            check_target(target, before)
         classes = before.shape[1]
         base = before.argmax(1)
         logits, outside, inside = before.clone(), start.clone(), start.clone()
@@ -109,6 +113,7 @@ def deepfool(
             forward += len(live)
             applied[live] += 1
             live = live[logits[live].argmax(1) == b]
+        inside[live] = outside[live]
     winner = logits.argmax(1)
     goal = winner.clone() if target is None else target.detach().clone()
     return BoundarySamples(
@@ -127,6 +132,7 @@ def deepfool(
 
 def _one_step(here: Space, x: Tensor, moved: Tensor, before: Tensor, target: Tensor, cost: Passes) -> BoundarySamples:
     logits, base = logits_in(here, moved), before.argmax(1)
+    stayed = (logits.argmax(1) == base).view((-1,) + (1,) * (x.ndim - 1))
     return BoundarySamples(
         x=moved,
         base=base,
@@ -135,7 +141,7 @@ def _one_step(here: Space, x: Tensor, moved: Tensor, before: Tensor, target: Ten
         steps=torch.ones_like(target),
         path=None,
         passes=cost,
-        inside=x.detach().clone(),
+        inside=torch.where(stayed, moved, x.detach()),
         origin=x.detach().clone(),
         logits=logits,
     )

@@ -76,6 +76,24 @@ class BoundarySamples:
         return BoundarySamples(path=None if self.path is None else self.path[:, index], passes=self.passes, **chosen)
 
 
+def check_target(target: Tensor, logits: Tensor, values: bool = True) -> None:
+    """Check that ``target`` holds one class for each row of ``logits``; ``values`` reads it back (a sync on a GPU).
+
+    Raises:
+        InputError: another shape, no integers, or a class that the net does not know.
+    """
+    count, classes = logits.shape
+    if target.shape != (count,) or target.dtype != torch.long:
+        raise InputError(
+            f"target must hold one class per sample, int64 of shape ({count},), "
+            f"not {str(target.dtype).removeprefix('torch.')} of shape {tuple(target.shape)}."
+        )
+    if values and count and not (int(target.min()) >= 0 and int(target.max()) < classes):
+        raise InputError(
+            f"target has classes from {int(target.min())} to {int(target.max())}; the net knows 0 to {classes - 1}."
+        )
+
+
 def status_of(winner: Tensor, base: Tensor, target: Tensor) -> Tensor:
     """(M,) Status of samples whose arg-max is now ``winner``."""
     reached = torch.where(winner == target, int(Status.TARGET), int(Status.OTHER))
@@ -133,6 +151,6 @@ def space_of(model: nn.Module, x: Tensor, space: str, clamp: float | tuple[float
 def logits_in(space: Space, z: Tensor, grad: bool = False) -> Tensor:
     """float32 logits (M, K) at ``z``, also under autocast and for M = 0."""
     with torch.set_grad_enabled(grad):
-        if len(z) == 0:  # not every net takes an empty batch
-            return space.logits(z.new_zeros(1, *z.shape[1:])).float()[:0]
+        if len(z) == 0:  # not every net takes an empty batch; the cat keeps z in the graph
+            return space.logits(torch.cat([z, z.new_zeros(1, *z.shape[1:])])).float()[:0]
         return space.logits(z).float()

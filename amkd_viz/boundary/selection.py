@@ -31,8 +31,8 @@ def select_bases(teacher_logits: Tensor, student_logits: Tensor, y: Tensor, limi
 def sample_targets(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Draw each sample's target class from the net's softmax without its top class.
 
-    Class k is drawn with probability p_k / (1 - max p); where that is 0 / 0 in float32, the second-ranked class is
-    taken. One multinomial draw for the whole batch.
+    Class k is drawn with probability p_k / (1 - max p); where that is 0 / 0 in float32, or nearly so, the second-ranked
+    class is taken. One multinomial draw for the whole batch.
 
     Args:
         logits: (M, K), K >= 2.
@@ -42,9 +42,9 @@ def sample_targets(logits: Tensor, generator: torch.Generator | None = None) -> 
     """
     if len(logits) == 0:
         return logits.new_zeros(0, dtype=torch.long)
-    p = logits.float().softmax(1)
-    top, second = p.topk(2).indices.unbind(1)
-    p = p.scatter(1, top[:, None], 0)
-    empty = p.sum(1, keepdim=True) <= 0
+    top = logits.argmax(1, keepdim=True)
+    second = logits.scatter(1, top, -torch.inf).argmax(1)  # of the logits: in p the ranks may be lost already
+    p = logits.float().softmax(1).scatter(1, top, 0)
+    empty = p.sum(1, keepdim=True) < 1e-30  # below, the draw's own arithmetic underflows and could return the top class
     p = torch.where(empty, torch.zeros_like(p).scatter_(1, second[:, None], 1), p)
     return torch.multinomial(p, 1, generator=generator)[:, 0]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from amkd_viz.boundary.bss import bss
 from amkd_viz.boundary.refinement import refine
 from amkd_viz.errors import InputError
+from amkd_viz.models import freeze
 
 __all__ = ["BoundarySimilarity", "boundary_similarity"]
 
@@ -51,7 +52,7 @@ def boundary_similarity(
     """
     if x.shape[:1] != y.shape:
         raise InputError(f"x and y must hold as many samples, not {len(x)} and {len(y)}.")
-    with torch.no_grad():
+    with freeze(teacher, student), torch.no_grad():
         logits = [(teacher(xb).argmax(1), student(xb)) for xb in x.split(batch_size)] if len(x) else []
     if not logits:
         return BoundarySimilarity(float("nan"), float("nan"), 0, 0)

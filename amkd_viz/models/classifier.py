@@ -13,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from amkd_viz.errors import InputError, unknown
+
 __all__ = ["Classifier", "Embedding", "Normalise", "freeze"]
 
 
@@ -37,6 +39,9 @@ class Normalise(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(view))
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != self.mean.ndim or x.shape[1] != self.mean.shape[1]:  # one channel would broadcast to three
+            wanted = f"(N, {self.mean.shape[1]}, H, W)" if self.mean.ndim == 4 else f"(N, {self.mean.shape[1]})"
+            raise InputError(f"The net takes inputs of shape {wanted}, not {tuple(x.shape)}.")
         return (x - self.mean) / self.std
 
     def inverse(self, z: Tensor) -> Tensor:
@@ -91,6 +96,8 @@ class Classifier(nn.Module):
 
         with ExitStack() as stack:
             for name in taps:
+                if name not in dict(self.body.named_modules()):
+                    raise unknown("tap", name, self.tap_names)
                 stack.callback(self.body.get_submodule(name).register_forward_hook(keeper(name)).remove)
             features = self.body(self.normalise(x))
         return Embedding(self.head(features), features, kept)
@@ -99,7 +106,9 @@ class Classifier(nn.Module):
     def tap_names(self) -> tuple[str, ...]:
         """Names that ``embed(taps=...)`` takes, in the order in which the body's stages run."""
         stages = getattr(self.body, "stages", None)
-        return tuple(stages) if stages else tuple(name for name, _ in self.body.named_children())
+        if isinstance(stages, tuple):  # a wrapped net may have an attribute of this name that is something else
+            return stages
+        return tuple(name for name, _ in self.body.named_children())
 
     @property
     def feature_width(self) -> int:

@@ -23,10 +23,11 @@ def inference_copy(model: M) -> M:
     """
     model = copy.deepcopy(model).eval().requires_grad_(False)
     for module in list(model.modules()):
-        if not (isinstance(module, nn.Sequential) or getattr(module, "folds", False)):
+        in_order = isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+        if not (in_order or getattr(module, "folds", False)):
             continue
         for (before, conv), (after, norm) in pairwise(list(module.named_children())):
-            if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d:
+            if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d and norm.running_mean is not None:
                 setattr(module, before, fuse_conv_bn_eval(conv, norm).requires_grad_(False))
-                setattr(module, after, nn.Identity())
+                setattr(module, after, nn.Identity().eval())
     return model

@@ -44,13 +44,17 @@ def load_teacher(path: str | Path, device: str | torch.device = "cpu") -> Classi
     """
     tensors, metadata = read_tensors(Path(path))
     if OURS in metadata:
-        about = json.loads(metadata[OURS])
-        if about["architecture"] not in BODIES:
+        try:
+            about = json.loads(metadata[OURS])
+            name, num_classes, shape = about["architecture"], int(about["num_classes"]), tuple(map(int, about["shape"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path} does not say which net it holds: its metadata are damaged ({error}).") from error
+        if name not in BODIES:
             raise InputError(
-                f"{path} holds a net of architecture {about['architecture']!r}, which has no name here; "
+                f"{path} holds a net of architecture {name!r}, which has no name here; "
                 "build it yourself and use load_weights(model, path)."
             )
-        model = build(about["architecture"], num_classes=about["num_classes"], shape=about["shape"])
+        model = build(name, num_classes=num_classes, shape=shape)
     else:
         model, tensors = cifar_resnet(tensors, metadata, str(path))
     fill(model, tensors, str(path))
@@ -113,12 +117,17 @@ def cifar_resnet(
             f"{where} does not say how its inputs are normalised; write its metadata with normalise_mean and "
             "normalise_std, e.g. '0.4914,0.4822,0.4465'."
         ) from error
+    channels = stem.shape[1]
+    if not (len(mean) == len(std) == channels and all(s > 0 for s in std)):
+        raise InputError(
+            f"{where} normalises with mean {mean} and std {std}; one number for each of {channels} channels is needed, "
+            "and std > 0."
+        )
     shortcut = "conv" if any("downsample" in n for n in tensors) else "pad"
     regular = len(set(stages)) == 1 and shortcut == "pad"
     widths_of: dict[tuple[int, ...], str] = {(16, 16, 32, 64): "", (32, 64, 128, 256): "x4"}
     known = regular and tuple(widths) in widths_of
     name = f"resnet{6 * stages[0] + 2}{widths_of[tuple(widths)]}" if known else "custom"
-    channels = stem.shape[1]
     model = Classifier(
         ResNetBody(stages, widths, channels, shortcut),
         nn.Linear(width, num_classes),

@@ -41,11 +41,12 @@ def wrap(
     if mean is None or std is None:
         mean, std = IMAGENET if len(shape) == 3 and shape[0] == 3 else ((0.0,) * shape[0], (1.0,) * shape[0])
     body: nn.Module = copy.deepcopy(module)
-    probe = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    device = next((p.device for p in body.parameters()), torch.device("cpu"))
+    probe = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).to(device)
     with freeze(body), torch.no_grad():
         try:
             expected = body(probe)
-        except RuntimeError as error:
+        except Exception as error:  # whatever the module raises, the inputs are not for it
             raise InputError(
                 f"The module does not take inputs of shape {shape}: {str(error).splitlines()[0]}"
             ) from error
@@ -60,13 +61,13 @@ def wrap(
             holder = body.get_submodule(parent)
             last = getattr(holder, leaf)
             setattr(holder, leaf, nn.Identity())
-            features = body(probe)
-            if (
-                features.ndim == 2
-                and features.shape[1] == last.in_features
-                and torch.allclose(last(features), expected)
-            ):
+            try:
+                features = body(probe)
+                ends_there = features.shape == (2, last.in_features) and torch.allclose(last(features), expected)
+            except Exception:  # the module cannot run without it: not its last operation
+                ends_there = False
+            if ends_there:
                 head = last
             else:
                 setattr(holder, leaf, last)
-    return Classifier(body, head, mean=mean, std=std, num_classes=expected.shape[1], shape=shape)
+    return Classifier(body, head, mean=mean, std=std, num_classes=expected.shape[1], shape=shape).to(device)

@@ -91,7 +91,7 @@ def build(
         allowed = ", ".join(architectures(shape))
         raise InputError(f"Model {name!r} takes images, not points of shape {shape}; choose one of {allowed}.")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also reset every GPU's
         body = BODIES[name](shape)
         for module in body.modules():
             if isinstance(module, nn.Conv2d):

@@ -1,0 +1,330 @@
+"""Refinement, the other samplers, and how alike two boundaries are."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from amkd_viz.boundary import Status, boundary_similarity, bss, deepfool, fgsm, noise, refine
+from amkd_viz.errors import InputError
+from amkd_viz.models import Classifier, build
+
+few = settings(max_examples=12)
+
+
+def gen(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def linear(weight: Tensor, bias: Tensor | None = None, std: float = 0.25) -> Classifier:
+    """A linear classifier of 2-D points or of flattened (1, H, W) images."""
+    classes, width = weight.shape
+    head = nn.Linear(width, classes)
+    head.weight.data.copy_(weight)
+    head.bias.data.copy_(torch.zeros(classes) if bias is None else bias)
+    if width == 2:
+        return Classifier(nn.Identity(), head, mean=[0, 0], std=[1, 1], num_classes=classes, shape=(2,)).eval()
+    side = math.isqrt(width)
+    shape = (1, side, side)
+    return Classifier(nn.Flatten(), head, mean=[0.5], std=[std], num_classes=classes, shape=shape).eval()
+
+
+def curved(seed: int = 1, classes: int = 4) -> Classifier:
+    """Boundaries that bend, with every class somewhere: sharp random features of points."""
+    torch.manual_seed(seed)
+    net = build("mlp-small", num_classes=classes, shape=(2,), mean=[0, 0], std=[1, 1], seed=seed).eval()
+    with torch.no_grad():
+        x = points(200)
+        net.head.weight.mul_(8)
+        net.head.bias -= net(x).mean(0)
+    return net
+
+
+def points(count: int, seed: int = 0) -> Tensor:
+    return 4 * torch.rand(count, 2, generator=gen(seed)) - 2
+
+
+IMAGES = linear(4 * torch.randn(5, 16, generator=gen(1)))
+
+
+def images(count: int, seed: int = 0) -> Tensor:
+    return torch.rand(count, 1, 4, 4, generator=gen(seed))
+
+
+# ------------------------------------------------------------------ refine
+
+
+@pytest.mark.parametrize("steps", [0, 1, 6])
+def test_refined_ends_lie_on_both_sides_and_half_as_far_apart_each_time(steps):
+    net, x = curved(), points(60)
+    found = bss(net, x, (net(x).argmax(1) + 1) % 4, step_size=0.3)
+    assert 20 < int(found.crossed.sum()) < 60
+    finer = refine(net, found, steps)
+    done = found.crossed
+    assert torch.equal(finer.crossed, done)
+    assert (net(finer.x).argmax(1) != found.base)[done].all()
+    assert torch.equal(net(finer.inside).argmax(1), found.base)
+    before, after = ((f.x - f.inside)[done].norm(dim=1) for f in (found, finer))
+    torch.testing.assert_close(after, before / 2**steps, rtol=1e-3, atol=1e-6)
+    for end in (finer.x, finer.inside):  # on the segment
+        along = (end - found.inside)[done].norm(dim=1) + (end - found.x)[done].norm(dim=1)
+        torch.testing.assert_close(along, before, rtol=1e-4, atol=1e-6)
+    assert torch.equal(finer.x[~done], found.x[~done])
+    assert torch.equal(finer.logits.argmax(1), net(finer.x).argmax(1))
+    assert torch.equal(finer.status == Status.TARGET, done & (finer.logits.argmax(1) == found.target))
+    assert finer.passes == (found.passes.forward + steps * 60, found.passes.backward)
+
+
+def test_refined_points_are_on_the_boundary_of_a_linear_net():
+    net = linear(torch.tensor([[1.0, 2.0], [-0.5, 0.3]]), torch.tensor([0.1, 0.4]))
+    x = points(30)
+    found = refine(net, bss(net, x, 1 - net(x).argmax(1), step_size=1), 20)
+    assert found.crossed.all()
+    logits = net(found.x)
+    assert (logits[:, 0] - logits[:, 1]).abs().max() < 1e-4
+
+
+def test_refine_of_nothing_and_bad_steps():
+    net = curved()
+    empty = bss(net, points(0), torch.zeros(0, dtype=torch.long))
+    assert len(refine(net, empty)) == 0
+    with pytest.raises(InputError, match="refine needs steps >= 0, not -1"):
+        refine(net, empty, -1)
+
+
+# ------------------------------------------------------------------ fgsm and noise
+
+
+@few
+@given(count=st.integers(0, 5), seed=st.integers(0, 99), epsilon=st.sampled_from([0.01, 8 / 255, 0.4]))
+def test_ball_and_box(count, seed, epsilon):
+    x, target = images(count, seed), torch.randint(5, (count,), generator=gen(seed))
+    for found in (fgsm(IMAGES, x, target, epsilon=epsilon), noise(IMAGES, x, target, epsilon=epsilon, generator=gen())):
+        assert found.x.shape == x.shape
+        assert ((found.x - x).abs() <= epsilon + 1e-6).all()
+        assert ((found.x >= 0) & (found.x <= 1)).all()
+        winner = IMAGES(found.x).argmax(1)
+        assert torch.equal(found.crossed, winner != IMAGES(x).argmax(1))
+        assert torch.equal(found.status == Status.TARGET, found.crossed & (winner == target))
+        assert torch.equal(IMAGES(found.inside).argmax(1), found.base)
+        assert torch.equal(found.inside[found.crossed], x[found.crossed])
+        assert torch.equal(found.target, target)
+        assert (found.steps == 1).all()
+
+
+def test_fgsm_follows_the_sign_of_the_gradient_towards_the_target():
+    x, target = 0.4 + 0.2 * images(6), torch.tensor([0, 1, 2, 3, 4, 0])
+    found = fgsm(IMAGES, x, target, epsilon=0.05)
+    for i in range(6):
+        one = x[i : i + 1].clone().requires_grad_()
+        (g,) = torch.autograd.grad(nn.functional.cross_entropy(IMAGES(one), target[i : i + 1]), one)
+        assert torch.allclose(found.x[i], x[i] - 0.05 * g[0].sign())
+
+    def loss(z):
+        return nn.functional.cross_entropy(IMAGES(z), target, reduction="none")
+
+    assert (loss(found.x) < loss(x)).all()
+    assert IMAGES.head.weight.grad is None
+    assert found.passes == (12, 6)
+
+
+def test_noise_is_its_generators_and_fills_the_ball():
+    x, target = torch.full((40, 1, 4, 4), 0.5), torch.zeros(40, dtype=torch.long)
+    first, again, other = (noise(IMAGES, x, target, epsilon=0.1, generator=gen(s)).x for s in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    shift = (first - x) / 0.1
+    assert shift.min() < -0.95
+    assert shift.max() > 0.95
+    assert abs(float(shift.mean())) < 0.1
+    assert float(shift.std()) == pytest.approx(1 / math.sqrt(3), rel=0.1)
+
+
+# ------------------------------------------------------------------ deepfool
+
+
+def test_deepfool_crosses_a_linear_net_at_the_analytic_distance():
+    net = linear(torch.randn(4, 2, generator=gen(3)), 0.3 * torch.randn(4, generator=gen(4)))
+    x = points(50)
+    f = net(x)
+    w = net.head.weight
+    analytic = torch.full((50,), torch.inf)
+    nearest = torch.zeros(50, dtype=torch.long)
+    for i in range(50):
+        b = int(f[i].argmax())
+        for k in range(4):
+            if k != b:
+                d = float(((f[i, b] - f[i, k]) / (w[k] - w[b]).norm()).detach())
+                if d < analytic[i]:
+                    analytic[i], nearest[i] = d, k
+    found = deepfool(net, x, overshoot=0.02)
+    assert found.crossed.all()
+    assert (found.steps == 1).all()
+    torch.testing.assert_close((found.x - x).norm(dim=1), 1.02 * analytic, rtol=1e-3, atol=1e-5)
+    assert torch.equal(found.target, nearest)
+    assert torch.equal(net(found.x).argmax(1), nearest)
+    edge = refine(net, found, 20)
+    torch.testing.assert_close((edge.x - x).norm(dim=1), analytic, rtol=1e-3, atol=1e-5)
+
+
+def test_targeted_deepfool_takes_the_way_to_the_target():
+    net = linear(torch.randn(4, 2, generator=gen(3)))
+    x = points(30)
+    b = net(x).argmax(1)
+    target = (b + 2) % 4
+    found = deepfool(net, x, target, steps=1)
+    w = net.head.weight[target] - net.head.weight[b]
+    gap = (net(x).gather(1, b[:, None]) - net(x).gather(1, target[:, None]))[:, 0]
+    torch.testing.assert_close((found.x - x).norm(dim=1), 1.02 * gap / w.norm(dim=1), rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(nn.functional.cosine_similarity(found.x - x, w), torch.ones(30), rtol=1e-4, atol=1e-4)
+    own = deepfool(net, x, b, steps=2)
+    assert torch.equal(own.x, x)
+
+
+def test_deepfool_needs_several_steps_where_boundaries_bend_and_stays_in_the_box():
+    net, x = curved(), points(40)
+    found = deepfool(net, x, steps=20)
+    assert found.crossed.float().mean() > 0.9
+    assert int(found.steps.max()) > 1
+    assert torch.equal(net(found.inside).argmax(1), found.base)
+    assert torch.equal(net(found.x).argmax(1), found.logits.argmax(1))
+    pictures = images(8)
+    box = deepfool(IMAGES, pictures, (IMAGES(pictures).argmax(1) + 1) % 5, steps=5)
+    assert ((box.x >= 0) & (box.x <= 1)).all()
+    assert box.passes.forward <= 8 + 5 * 16
+
+
+@pytest.mark.parametrize("sampler", [fgsm, noise, deepfool, bss])
+def test_samplers_take_nothing_no_grad_and_leave_the_net_alone(sampler):
+    net = build("cnn-tiny", num_classes=3, shape=(1, 8, 8))
+    net.body.stage1.eval()
+    flags = [m.training for m in net.modules()]
+    state = {k: v.clone() for k, v in net.state_dict().items()}
+    empty = sampler(net, torch.rand(0, 1, 8, 8), torch.zeros(0, dtype=torch.long))
+    assert (len(empty), empty.x.shape, empty.logits.shape) == (0, (0, 1, 8, 8), (0, 3))
+    x, target = torch.rand(3, 1, 8, 8, generator=gen()), torch.arange(3)
+    with torch.no_grad():
+        inner = sampler(net, x, target) if sampler is not noise else noise(net, x, target, generator=gen())
+    outer = sampler(net, x, target) if sampler is not noise else noise(net, x, target, generator=gen())
+    assert torch.equal(inner.x, outer.x)
+    assert not any(t.requires_grad for t in (outer.x, outer.inside, outer.logits, outer.origin))
+    assert [m.training for m in net.modules()] == flags
+    assert all(p.grad is None and p.requires_grad for p in net.parameters())
+    assert all(torch.equal(v, state[k]) for k, v in net.state_dict().items())
+
+
+@pytest.mark.parametrize("sampler", [fgsm, noise, deepfool])
+def test_bad_inputs(sampler):
+    net, x, target = IMAGES, images(2), torch.tensor([0, 1])
+    with pytest.raises(InputError, match="contains NaN"):
+        sampler(net, x * float("nan"), target)
+    with pytest.raises(InputError, match=r"images lie in \[0, 1\]"):
+        sampler(net, x + 1, target)
+    with pytest.raises(InputError, match=r"one class per sample, int64 of shape \(2,\), not int64 of shape \(1,\)"):
+        sampler(net, x, target[:1])
+    with pytest.raises(InputError, match="target has classes from 0 to 9; the net knows 0 to 4"):
+        sampler(net, x, torch.tensor([0, 9]))
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda x, k: fgsm(IMAGES, x, k, epsilon=0), "epsilon must be > 0, not 0"),
+        (lambda x, k: noise(IMAGES, x, k, epsilon=-1), "epsilon must be > 0, not -1"),
+        (lambda x, k: deepfool(IMAGES, x, steps=0), "steps >= 1 and overshoot >= 0, not 0"),
+        (lambda x, k: deepfool(IMAGES, x, overshoot=-0.1), "not 50 and -0.1"),
+    ],
+)
+def test_bad_options(call, sentence):
+    with pytest.raises(InputError, match=sentence):
+        call(images(2), torch.tensor([0, 1]))
+
+
+# ------------------------------------------------------------------ MagSim, AngSim
+
+
+def slow_similarity(teacher, student, x, y, *, refined, step_size, max_targets=None):
+    classes = teacher.num_classes
+    magnitudes, angles, tried = [], [], 0
+    for xi, yi in zip(x, y.tolist(), strict=True):
+        if int(teacher(xi[None]).argmax()) != yi or int(student(xi[None]).argmax()) != yi:
+            continue
+        for shift in range(1, classes):
+            if max_targets is not None and shift > max_targets:
+                continue
+            tried += 1
+            moves = []
+            for net in (teacher, student):
+                found = bss(net, xi[None], torch.tensor([(yi + shift) % classes]), step_size=step_size)
+                if refined:
+                    found = refine(net, found)
+                if found.crossed[0]:
+                    moves.append((found.x[0] - xi).flatten())
+            if len(moves) == 2:
+                t, s = moves
+                magnitudes.append(float(min(t.norm(), s.norm()) / max(t.norm(), s.norm())))
+                angles.append(float(t @ s / t.norm() / s.norm()))
+    return sum(magnitudes) / len(magnitudes), sum(angles) / len(angles), len(angles), tried
+
+
+@pytest.mark.parametrize(("refined", "max_targets"), [(False, None), (True, None), (False, 2)])
+def test_similarity_equals_the_slow_loop(refined, max_targets):
+    teacher, student, x = curved(4), curved(3), points(40, 5)
+    y = teacher(x).argmax(1)
+    y[:3] = (y[:3] + 1) % 4  # not every image is right
+    options = {"refined": refined, "step_size": 0.3, "max_targets": max_targets}
+    found = boundary_similarity(teacher, student, x, y, batch_size=7, **options)
+    magsim, angsim, kept, tried = slow_similarity(teacher, student, x, y, **options)
+    assert (found.kept, found.tried) == (kept, tried)
+    assert 0 < kept < tried < 40 * 3
+    assert found.magsim == pytest.approx(magsim, abs=1e-4)
+    assert found.angsim == pytest.approx(angsim, abs=1e-4)
+    assert found.magsim < 0.99
+
+
+def test_a_net_is_like_itself():
+    net, x = curved(), points(20)
+    found = boundary_similarity(net, net, x, net(x).argmax(1), step_size=0.3)
+    assert found.kept > 0
+    assert found.magsim == pytest.approx(1)
+    assert found.angsim == pytest.approx(1)
+
+
+def test_nothing_kept():
+    net, x = curved(), points(10)
+    wrong = (net(x).argmax(1) + 1) % 4
+    for xs, ys in ((x, wrong), (x[:0], wrong[:0])):
+        found = boundary_similarity(net, net, xs, ys)
+        assert math.isnan(found.magsim)
+        assert math.isnan(found.angsim)
+        assert (found.kept, found.tried) == (0, 0)
+    still = boundary_similarity(net, net, x, net(x).argmax(1), step_size=1e-9, steps=1)
+    assert math.isnan(still.magsim)
+    assert (still.kept, still.tried) == (0, 30)
+
+
+def test_similarity_of_nets_in_train_mode_neither_uses_nor_changes_batch_statistics():
+    net, other = (build("cnn-tiny", num_classes=3, shape=(1, 8, 8), seed=s) for s in (0, 1))
+    x = torch.rand(12, 1, 8, 8, generator=gen())
+    with torch.no_grad():
+        for n in (net, other):
+            n(x)
+    y = net.eval()(x).argmax(1)
+    other.eval()
+    expected = boundary_similarity(net, other, x, y)
+    before = {k: v.clone() for k, v in other.state_dict().items()}
+    net.train(), other.train()
+    assert boundary_similarity(net, other, x, y) == pytest.approx(expected, nan_ok=True)
+    assert net.training
+    assert other.training
+    assert all(torch.equal(v, before[k]) for k, v in other.state_dict().items())
+
+
+def test_labels_must_be_as_many_as_images():
+    with pytest.raises(InputError, match="as many samples, not 4 and 3"):
+        boundary_similarity(curved(), curved(), points(4), torch.zeros(3, dtype=torch.long))

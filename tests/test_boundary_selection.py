@@ -1,0 +1,121 @@
+"""Base selection against a slow loop, and the distribution of the target draw."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+from torch import Tensor
+
+from amkd_viz.boundary import sample_targets, select_bases
+
+few = settings(max_examples=30)
+
+
+def gen(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def slow_bases(teacher: Tensor, student: Tensor, y: Tensor, limit: int) -> list[int]:
+    scores = []
+    for i in range(len(y)):
+        label = int(y[i])
+        if int(teacher[i].argmax()) == label and int(student[i].argmax()) == label:
+            p, q = teacher[i].softmax(0), student[i].softmax(0)
+            scores.append((sum(float(p[j] - q[j]) ** 2 for j in range(len(p)) if j != label), i))
+    return [i for _, i in sorted(scores, reverse=True)[:limit]]
+
+
+@few
+@given(
+    count=st.integers(0, 30),
+    classes=st.integers(2, 6),
+    limit=st.integers(1, 12),
+    seed=st.integers(0, 9999),
+    easy=st.booleans(),
+)
+def test_select_bases_equals_the_slow_loop(count, classes, limit, seed, easy):
+    random = gen(seed)
+    teacher, student = (3 * torch.randn(count, classes, generator=random) for _ in range(2))
+    y = teacher.argmax(1) if easy else torch.randint(classes, (count,), generator=random)
+    student = 0.5 * student + teacher if easy else student
+    assert select_bases(teacher, student, y, limit).tolist() == slow_bases(teacher, student, y, limit)
+
+
+def test_no_base_and_one():
+    right, wrong = torch.tensor([[5.0, 0, 0]]), torch.tensor([[0.0, 5, 0]])
+    y = torch.zeros(4, dtype=torch.long)
+    assert select_bases(wrong.repeat(4, 1), right.repeat(4, 1), y).shape == (0,)
+    assert select_bases(right.repeat(4, 1), wrong.repeat(4, 1), y).shape == (0,)
+    teacher = torch.cat([wrong, wrong, right, wrong])
+    assert select_bases(teacher, right.repeat(4, 1), y).tolist() == [2]
+    assert select_bases(teacher, right.repeat(4, 1), y, limit=1).tolist() == [2]
+
+
+def test_wrong_samples_do_not_displace_right_ones():
+    """Of five candidates the two that differ most are wrong; a limit of two must not lose the right ones."""
+    teacher = torch.tensor([[9.0, 0, 0], [9, 0, 0], [2, 1, 0], [2, 1, 0.5], [9, 0, 0]])
+    student = torch.tensor([[0.0, 9, 0], [0, 0, 9], [2, 0, 1], [2, 1, 0.4], [9, 0, 0]])
+    assert select_bases(teacher, student, torch.zeros(5, dtype=torch.long), limit=2).tolist() == [2, 3]
+
+
+def test_score_leaves_out_the_label_itself():
+    """Sample 0 differs more in all, by its label; sample 1 differs more over the other classes."""
+    teacher = torch.tensor([[0.90, 0.05, 0.05], [0.60, 0.39, 0.01]]).log()
+    student = torch.tensor([[0.60, 0.20, 0.20], [0.60, 0.01, 0.39]]).log()
+    assert select_bases(teacher, student, torch.zeros(2, dtype=torch.long)).tolist() == [1, 0]
+
+
+LOGITS = torch.tensor([0.3, 2.0, -0.5, 1.4, 0.9])
+
+
+def test_targets_follow_the_softmax_without_its_top_class():
+    draws = 20000
+    counts = sample_targets(LOGITS.repeat(draws, 1), gen()).bincount(minlength=5)
+    p = LOGITS.double().softmax(0)
+    expected = p / (1 - p.max()) * draws
+    others = [0, 2, 3, 4]
+    assert counts[1] == 0
+    assert chisquare(counts[others], expected[others]).pvalue > 0.001
+    wrong = torch.full((4,), draws / 4)  # the test has the power to tell it from a uniform draw
+    assert chisquare(counts[others], wrong).pvalue < 1e-9
+
+
+@few
+@given(
+    count=st.integers(0, 20),
+    classes=st.integers(2, 7),
+    seed=st.integers(0, 9999),
+    scale=st.sampled_from([0, 1, 30, 90, 300]),
+)
+def test_never_the_arg_max_and_a_function_of_the_generator(count, classes, seed, scale):
+    logits = scale * torch.randn(count, classes, generator=gen(seed))
+    drawn = sample_targets(logits, gen(seed))
+    assert drawn.shape == (count,)
+    assert drawn.dtype == torch.long
+    assert not (drawn == logits.argmax(1)).any()
+    assert ((drawn >= 0) & (drawn < classes)).all()
+    assert torch.equal(drawn, sample_targets(logits, gen(seed)))
+    if classes == 2:
+        assert torch.equal(drawn, 1 - logits.argmax(1))
+
+
+def test_another_generator_draws_something_else():
+    logits = LOGITS.repeat(50, 1)
+    assert not torch.equal(sample_targets(logits, gen(1)), sample_targets(logits, gen(2)))
+
+
+@pytest.mark.parametrize("top", [104.0, 500.0])
+def test_a_row_that_is_all_top_class_falls_to_the_second(top):
+    logits = torch.tensor([[0.0, 1, top, -3], [top, -2, -2, 0]]).repeat(20, 1)
+    if top == 500:
+        assert logits.softmax(1).sum() == len(logits) * logits.softmax(1).amax()
+    assert sample_targets(logits, gen()).tolist() == [1, 3] * 20
+
+
+@pytest.mark.parametrize("top", [88.0, 95.0, 102.0, 103.2])
+def test_denormal_probabilities_never_give_the_top_class(top):
+    drawn = sample_targets(torch.tensor([[top, 0.0, -50]]).repeat(3000, 1), gen())
+    assert not (drawn == 0).any()

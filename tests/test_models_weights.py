@@ -1,0 +1,222 @@
+"""Classifiers on disk: what is written comes back bit by bit, what is not ours is recognised or refused."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from amkd_viz.errors import InputError
+from amkd_viz.models import Classifier, build, load_teacher, load_weights, save_classifier
+from amkd_viz.models.resnet import ResNetBody
+
+TEACHER = Path(__file__).parents[2] / "shared" / "data" / "teachers" / "resnet26_cifar10.safetensors"
+NORMALISATION = {"normalise_mean": "0.5,0.4,0.3", "normalise_std": "0.2, 0.25, 0.3"}
+
+
+def trained(net: Classifier) -> Classifier:
+    """Statistics that are not those of a fresh net."""
+    net.train()(torch.rand(6, *net.shape, generator=torch.Generator().manual_seed(2)))
+    return net.eval()
+
+
+def foreign(net: Classifier, head: str = "linear", prefix: str = "", shortcut: str = "downsample") -> dict:
+    """The tensors of one of our CIFAR ResNets under the names that other repositories give them."""
+    named = {}
+    for name, tensor in net.state_dict().items():
+        part, _, rest = name.partition(".")
+        if part == "body":
+            named[prefix + rest.replace(".downsample.", f".{shortcut}.")] = tensor.clone()
+        elif part == "head":
+            named[f"{prefix}{head}.{rest}"] = tensor.clone()
+    return named
+
+
+def resnet(depths=(1, 1, 1), widths=(16, 16, 32, 64), shortcut="pad", classes=5) -> Classifier:
+    torch.manual_seed(0)
+    return trained(
+        Classifier(
+            ResNetBody(depths, widths, 3, shortcut),
+            torch.nn.Linear(widths[-1], classes),
+            mean=[0.5, 0.4, 0.3],
+            std=[0.2, 0.25, 0.3],
+            num_classes=classes,
+            shape=(3, 32, 32),
+        )
+    )
+
+
+@pytest.mark.parametrize("name", ["resnet8", "cnn-tiny", "mlp-small", "wrn16-1"])
+def test_round_trip_is_bit_equal(tmp_path, name):
+    net = trained(build(name, num_classes=4, shape=(1, 8, 8), mean=[0.31], std=[0.37], seed=7))
+    path = save_classifier(net, tmp_path / "deep" / "net.safetensors", val_accuracy=0.5)
+    again = load_teacher(path)
+    assert again.state_dict().keys() == net.state_dict().keys()
+    assert all(torch.equal(value, again.state_dict()[key]) for key, value in net.state_dict().items())
+    assert (again.architecture, again.num_classes, again.shape) == (name, 4, (1, 8, 8))
+    assert not any(m.training for m in again.modules())
+    assert not any(p.requires_grad for p in again.parameters())
+    x = torch.rand(3, 1, 8, 8)
+    assert torch.equal(again(x), net(x))
+    assert [p.name for p in path.parent.iterdir()] == ["net.safetensors"]
+
+
+def test_load_weights_fills_a_custom_net_and_refuses_another(tmp_path):
+    net = resnet(widths=(8, 8, 12, 20))
+    path = save_classifier(net, tmp_path / "net.safetensors")
+    with pytest.raises(InputError, match=r"architecture 'custom'.*load_weights"):
+        load_teacher(path)
+    again = load_weights(resnet(widths=(8, 8, 12, 20)).apply(lambda m: None), path)
+    assert torch.equal(again.head.weight, net.head.weight)
+    other = resnet(widths=(8, 8, 12, 24))
+    before = other.head.weight.clone()
+    with pytest.raises(InputError, match=r"does not fit the net: \d+ tensors differ.*first 'body\."):
+        load_weights(other, path)
+    assert torch.equal(other.head.weight, before)
+
+
+@pytest.mark.skipif(not TEACHER.is_file(), reason="needs the shared ResNet-26")
+def test_shared_teacher():
+    net = load_teacher(TEACHER)
+    assert (net.architecture, net.num_classes, net.shape) == ("resnet26", 10, (3, 32, 32))
+    assert net.normalise.mean.flatten().tolist() == pytest.approx([0.4914, 0.4822, 0.4465])
+    assert net.normalise.std.flatten().tolist() == pytest.approx([0.2023, 0.1994, 0.2010])
+    stored = load_file(TEACHER)
+    assert torch.equal(net.head.weight, stored["linear.weight"])
+    assert torch.equal(net.body.layer3[3].bn2.running_var, stored["layer3.3.bn2.running_var"])
+    assert len(net.body.layer1) == len(net.body.layer3) == 4
+
+
+@pytest.mark.parametrize(
+    ("made", "named", "architecture"),
+    [
+        ({}, {}, "resnet8"),
+        ({}, {"head": "fc"}, "resnet8"),
+        ({"depths": (2, 2, 2)}, {"prefix": "module."}, "resnet14"),
+        ({"depths": (2, 2, 2)}, {"prefix": "module.", "head": "fc"}, "resnet14"),
+        ({"depths": (1, 2, 1)}, {"head": "classifier"}, "custom"),
+        ({"widths": (32, 64, 128, 256)}, {}, "resnet8x4"),
+        ({"widths": (8, 8, 16, 24)}, {}, "custom"),
+        ({"shortcut": "conv"}, {"shortcut": "shortcut"}, "custom"),
+        ({"shortcut": "conv", "widths": (16, 32, 48, 64)}, {"head": "fc"}, "custom"),
+    ],
+)
+def test_foreign_names_depths_widths_and_shortcuts(tmp_path, made, named, architecture):
+    net = resnet(**made)
+    tensors = foreign(net, **named)
+    tensors = {k: v for k, v in tensors.items() if "num_batches" not in k}  # old files do not have it
+    save_file(tensors, tmp_path / "t.safetensors", NORMALISATION)
+    again = load_teacher(tmp_path / "t.safetensors")
+    x = torch.rand(4, 3, 32, 32)
+    assert torch.equal(again(x), net(x))
+    assert (again.architecture, again.num_classes) == (architecture, 5)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(InputError, match=r"There is no file .*nowhere\.safetensors"):
+        load_teacher(tmp_path / "nowhere.safetensors")
+    with pytest.raises(InputError, match="There is no file"):
+        load_teacher(tmp_path)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 200, -1])
+def test_truncated_file(tmp_path, keep):
+    path = save_classifier(build("cnn-tiny"), tmp_path / "net.safetensors")
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match="is not a whole safetensors file"):
+        load_teacher(path)
+
+
+class Bomb:
+    def __init__(self, flag: Path) -> None:
+        self.flag = flag
+
+    def __reduce__(self):
+        return (Path.touch, (self.flag,))
+
+
+@pytest.mark.parametrize("how", ["pickle", "torch.save", "old torch.save"])
+def test_a_pickle_is_never_opened(tmp_path, how):
+    flag, path = tmp_path / "exploded", tmp_path / "net.safetensors"
+    if how == "pickle":
+        path.write_bytes(pickle.dumps(Bomb(flag)))
+    else:
+        torch.save({"w": Bomb(flag)}, path, _use_new_zipfile_serialization=how == "torch.save")
+    with pytest.raises(InputError, match="looks like a pickle"):
+        load_teacher(path)
+    assert not flag.exists()
+    pickle.loads(pickle.dumps(Bomb(flag)))  # the payload does work
+    assert flag.exists()
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        None,
+        {"normalise_mean": "0.5,0.5,0.5"},
+        {"normalise_mean": "a,b,c", "normalise_std": "1,1,1"},
+        {"normalise_mean": "", "normalise_std": "1,1,1"},
+    ],
+)
+def test_missing_normalisation(tmp_path, metadata):
+    save_file(foreign(resnet()), tmp_path / "t.safetensors", metadata)
+    with pytest.raises(InputError, match=r"does not say how its inputs are normalised.*normalise_mean"):
+        load_teacher(tmp_path / "t.safetensors")
+
+
+@pytest.mark.parametrize(("mean", "std"), [("0.5,0.5", "1,1,1"), ("0.5,0.5,0.5", "0.2,0,0.2"), ("0,0,0", "1,1,nan")])
+def test_normalisation_that_cannot_be(tmp_path, mean, std):
+    save_file(foreign(resnet()), tmp_path / "t.safetensors", {"normalise_mean": mean, "normalise_std": std})
+    with pytest.raises(InputError, match="one number for each of 3 channels"):
+        load_teacher(tmp_path / "t.safetensors")
+
+
+def not_resnets() -> dict[str, dict[str, torch.Tensor]]:
+    whole = foreign(resnet())
+    return {
+        "an MLP": {"0.weight": torch.rand(4, 4)},
+        "no head": {k: v for k, v in whole.items() if "linear" not in k},
+        "no third stage": {k: v for k, v in whole.items() if "layer3" not in k},
+        "four stages": whole | {"layer4.0.conv2.weight": torch.rand(4, 4, 3, 3)},
+        "bottlenecks": whole | {"layer1.0.conv3.weight": torch.rand(4, 4, 1, 1)},
+        "ImageNet's stem": whole | {"conv1.weight": torch.rand(16, 3, 7, 7)},
+        "another head": whole | {"linear.weight": torch.rand(5, 63)},
+        "a block is missing": {k.replace("layer2.0.bn1", "layer2.0.bn3"): v for k, v in whole.items()},
+        "an extra tensor": whole | {"layer1.0.se.weight": torch.rand(3)},
+        "a wrong shape": whole | {"layer1.0.bn1.weight": torch.rand(15)},
+        "empty": {"x": torch.rand(0)},
+    }
+
+
+@pytest.mark.parametrize("what", not_resnets())
+def test_not_a_cifar_resnet(tmp_path, what):
+    save_file(not_resnets()[what], tmp_path / "t.safetensors", NORMALISATION)
+    with pytest.raises(InputError, match=r"is not a CIFAR ResNet|does not fit the net"):
+        load_teacher(tmp_path / "t.safetensors")
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        "{",
+        "[]",
+        json.dumps({"architecture": "resnet8"}),
+        json.dumps({"architecture": [], "num_classes": "x", "shape": 3}),
+    ],
+)
+def test_damaged_metadata_of_our_own(tmp_path, about):
+    save_file({"x": torch.rand(1)}, tmp_path / "t.safetensors", {"amkd_viz": about})
+    with pytest.raises(InputError, match="its metadata are damaged"):
+        load_teacher(tmp_path / "t.safetensors")
+
+
+def test_our_file_of_another_class_count_than_it_says(tmp_path):
+    net = build("cnn-tiny", num_classes=4, shape=(1, 8, 8))
+    net.num_classes = 5
+    path = save_classifier(net, tmp_path / "t.safetensors")
+    with pytest.raises(InputError, match=r"does not fit the net: 2 tensors .*'head.weight'"):
+        load_teacher(path)

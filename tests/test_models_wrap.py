@@ -1,0 +1,145 @@
+"""Any module as a Classifier: where the last linear layer is the last operation it becomes the head."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from amkd_viz.errors import InputError
+from amkd_viz.models import inference_copy, wrap
+from amkd_viz.models.wrapped import IMAGENET
+
+
+def settled(module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    with torch.no_grad():
+        module.train()(torch.rand(4, *shape))
+    return module
+
+
+def state(module: nn.Module) -> tuple[dict, list[bool], list[str]]:
+    tensors = {k: v.clone() for k, v in module.state_dict().items()}
+    flags = [m.training for m in module.modules()] + [p.requires_grad for p in module.parameters()]
+    return tensors, flags, [type(m).__name__ for m in module.modules()]
+
+
+def same(a: tuple, b: tuple) -> bool:
+    return a[0].keys() == b[0].keys() and all(torch.equal(v, b[0][k]) for k, v in a[0].items()) and a[1:] == b[1:]
+
+
+def vit() -> nn.Module:
+    return torchvision.models.VisionTransformer(
+        image_size=16, patch_size=8, num_layers=1, num_heads=2, hidden_dim=16, mlp_dim=16, num_classes=6
+    )
+
+
+NETS = {
+    "resnet18": (lambda: torchvision.models.resnet18(num_classes=6), (3, 32, 32), 512),
+    "mobilenet_v2": (lambda: torchvision.models.mobilenet_v2(num_classes=6, width_mult=0.25), (3, 32, 32), 1280),
+    "vit": (vit, (3, 16, 16), 16),
+    "mlp": (lambda: nn.Sequential(nn.Linear(2, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 6)), (2,), 5),
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_wrapped_net_gives_its_logits_and_penultimate_features(name):
+    make, shape, width = NETS[name]
+    torch.manual_seed(0)
+    module = settled(make(), shape)
+    next(module.parameters()).requires_grad_(False)
+    list(module.modules())[-1].eval()
+    before = state(module)
+    net = wrap(module, shape=shape)
+    assert same(state(module), before)
+    assert (net.num_classes, net.shape, net.feature_width) == (6, shape, width)
+    assert isinstance(net.head, nn.Linear)
+    assert net.head.weight.data_ptr() not in [p.data_ptr() for p in module.parameters()]
+    assert net.body.training  # each part in the mode in which it came
+    x = torch.rand(3, *shape)
+    with torch.no_grad():
+        mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in IMAGENET) if len(shape) == 3 else (0, 1)
+        net.eval()
+        expected = module.eval()((x - mean) / std)
+        assert torch.allclose(net(x), expected, atol=1e-5)
+        embedding = net.embed(x)
+        assert torch.equal(net.head(embedding.features), embedding.logits)
+        torch.testing.assert_close(inference_copy(net)(x), expected, rtol=1e-3, atol=1e-4)
+
+
+class Around(nn.Module):
+    """A linear layer that is registered last, and something else that decides."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.first = nn.Linear(12, 12)
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.last = nn.Linear(
+            12, {"softmax": 4, "scaled": 4, "before a conv": 27, "unused": 9, "no way back": 12}[kind]
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x.flatten(1)).relu()
+        if self.kind == "softmax":
+            return self.last(x).softmax(1)
+        if self.kind == "scaled":
+            return 3 * self.last(x)
+        if self.kind == "before a conv":
+            return self.conv(self.last(x).view(-1, 3, 3, 3)).mean((2, 3))
+        if self.kind == "no way back":
+            return x + self.last.weight[0] + self.last(x)
+        return x
+
+
+@pytest.mark.parametrize("kind", ["softmax", "scaled", "before a conv", "unused", "no way back"])
+def test_where_the_last_linear_is_not_the_last_operation_features_are_logits(kind):
+    torch.manual_seed(0)
+    module = Around(kind)
+    net = wrap(module, shape=(3, 2, 2), mean=(0.5,) * 3, std=(0.25,) * 3)
+    assert isinstance(net.head, nn.Identity)
+    assert isinstance(net.body.last, nn.Linear)  # put back
+    x = torch.rand(5, 3, 2, 2)
+    with torch.no_grad():
+        embedding = net.embed(x)
+        assert torch.allclose(embedding.logits, module((x - 0.5) / 0.25))
+        assert torch.equal(embedding.features, embedding.logits)
+
+
+def test_a_bare_linear_layer_and_a_net_without_one():
+    linear = nn.Linear(2, 3)
+    assert torch.equal(wrap(linear, shape=(2,))(torch.ones(1, 2)), linear(torch.ones(1, 2)))
+    conv = nn.Sequential(nn.Conv2d(1, 3, 2), nn.Flatten())
+    assert wrap(conv, shape=(1, 2, 2)).num_classes == 3
+
+
+def test_a_shared_last_layer_is_not_split_off():
+    torch.manual_seed(0)
+    shared = nn.Linear(4, 4)
+    module = nn.Sequential(nn.Flatten(), shared, nn.ReLU(), shared)
+    x = torch.rand(3, 1, 2, 2)
+    net = wrap(copy.deepcopy(module), shape=(1, 2, 2))
+    assert torch.allclose(net(x), module(x))
+
+
+@pytest.mark.parametrize("make", [lambda: torchvision.models.resnet18(), vit, lambda: nn.Linear(7, 3), nn.Bilinear])
+def test_inputs_that_do_not_fit(make):
+    if make is nn.Bilinear:  # wants two inputs: a TypeError inside
+        make = lambda: nn.Bilinear(2, 2, 2)  # noqa: E731
+    with pytest.raises(InputError, match=r"does not take inputs of shape \(5, 9, 9\)"):
+        wrap(make(), shape=(5, 9, 9))
+
+
+@pytest.mark.parametrize("module", [nn.Conv2d(3, 4, 1), nn.LSTM(2, 3)])
+def test_outputs_that_are_no_logits(module):
+    shape = (3, 4, 4) if isinstance(module, nn.Conv2d) else (2,)
+    with pytest.raises(InputError, match="must return logits"):
+        wrap(module, shape=shape)
+
+
+def test_default_normalisation_is_none_without_three_channels():
+    net = wrap(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), shape=(1, 2, 2))
+    x = torch.rand(2, 1, 2, 2)
+    assert torch.equal(net.normalise(x), x)
