@@ -1,0 +1,193 @@
+"""What happened while training: every loss term and every metric on an axis of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from amkd_viz.errors import InputError
+from amkd_viz.views.labels import safe
+from amkd_viz.views.layout import axes, keep
+from amkd_viz.views.theme import LIGHT, method_colour, template
+from amkd_viz.views.view import View
+
+if TYPE_CHECKING:
+    from amkd_viz.training import Run
+
+__all__ = ["MOST_POINTS", "curves"]
+
+MOST_POINTS = 500  # of a curve: more cannot be seen, and each is sent again with every update
+ROW = 218  # pixels a row of axes
+
+TERMS = {  # heading and unit, in the order of the sum
+    "ce": ("cross-entropy with labels", "nats"),
+    "kd": ("distillation on clean samples", "nats"),
+    "boundary_kd": ("distillation on boundary samples", "nats"),
+    "boundary_triplet": ("triplets at the boundary", "squared distance"),
+    "triplet": ("triplets on clean samples", "L2 of logits"),
+}
+METRICS = {
+    "val_accuracy": ("validation accuracy", "% of validation", 100),
+    "val_agreement": ("agreement with the teacher", "% of validation", 100),
+    "triplet.active": ("active triplets", "% of triplets", 100),
+    "boundary.kl": ("KL to the teacher at the boundary", "nats", 1),
+    "boundary.student_flipped": ("student flips too", "% of boundary samples", 100),
+}
+
+Series = dict[str, list[tuple[int, float]]]
+
+
+def curves(runs: Run | Sequence[Run], *, metrics: Sequence[str] | None = None, columns: int = 4) -> View:
+    """Small axes, one for each loss term (unweighted) and each metric; a thin line a run, a strong one the mean.
+
+    A person's interventions, where a run has any, are vertical lines that say what was changed.
+
+    Args:
+        runs: of one data set; colour is the method.
+        metrics: names from the run's log to show besides the terms; by default those in ``METRICS`` that occur.
+        columns: axes in a row.
+
+    Returns:
+        arrays ``METHOD.NAME`` (epochs, 2) of epoch and mean over runs, at most 500 rows; notes ``runs``.
+
+    Raises:
+        InputError: no run, or none with a finished epoch.
+    """
+    runs = list(runs) if isinstance(runs, Sequence) else [runs]
+    logs = [(run, [line for line in run.metrics() if line.get("kind") == "epoch"]) for run in runs]
+    logs = [(run, lines) for run, lines in logs if lines]
+    if not logs:
+        raise InputError("No run has finished an epoch yet; there is no curve to draw.")
+    read = [(run, _series(lines)) for run, lines in logs]
+    seen = {name for _, series in read for name in series}
+    terms = [f"terms.{name}" for name in TERMS if f"terms.{name}" in seen]
+    terms += sorted(name for name in seen if name.startswith("terms.") and name not in terms)
+    wanted = [name for name in metrics or METRICS if name in seen]
+    panels = [*terms, *wanted]
+    methods = list(dict.fromkeys(run.recipe.method for run, _ in read))
+
+    figure = _axes(panels, columns)
+    arrays: dict[str, Any] = {}
+    for number, panel in enumerate(panels):
+        where = {"xaxis": f"x{axes(number)}", "yaxis": f"y{axes(number)}"}
+        factor = METRICS.get(panel, ("", "", 1))[2]
+        for method in methods:
+            own = [(run, s[panel]) for run, s in read if run.recipe.method == method and panel in s]
+            for run, points in own if len(own) > 1 else []:
+                figure.add_trace(_line(points, factor, method, f"seed {run.recipe.seed}", thin=True).update(where))
+            if own:
+                mean = _mean([points for _, points in own])
+                arrays[f"{method}.{panel.removeprefix('terms.')}"] = np.array(mean)[keep(len(mean), MOST_POINTS)]
+                told = f"mean of {len(own)}" if len(own) > 1 else f"seed {own[0][0].recipe.seed}"
+                figure.add_trace(_line(mean, factor, method, told, thin=False).update(where))
+    for method in methods:  # one entry a method, whatever terms it has
+        line = {"color": method_colour(method), "width": 3}
+        figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=safe(method), showlegend=True)
+    _interventions(figure, [run for run, _ in logs], len(panels))
+    seeds = len(read) / len(methods)
+    return View(
+        figure,
+        arrays,
+        {"runs": len(read), "methods": len(methods)},
+        "Each loss term before its weight, as a mean over the epoch's steps, then numbers on the validation split. "
+        + ("Thin lines are seeds, strong ones their mean. " if seeds > 1 else "")
+        + "A term ends where its weight falls to 0: it is not computed any more.",
+        "Loss terms and metrics",
+    )
+
+
+def _series(lines: Sequence[dict[str, Any]]) -> Series:
+    """Name -> (epoch, value), finite values only."""
+    found: Series = {}
+    for line in lines:
+        numbers = {f"terms.{name}": v for name, v in (line.get("terms") or {}).items()}
+        numbers |= line.get("metrics") or {}
+        numbers |= {name: v for name, v in line.items() if not isinstance(v, dict | str)}
+        for name, value in numbers.items():
+            if value is not None and math.isfinite(value):
+                found.setdefault(name, []).append((int(line["epoch"]), float(value)))
+    return found
+
+
+def _mean(runs: Sequence[Sequence[tuple[int, float]]]) -> list[tuple[int, float]]:
+    """Over the runs that have the epoch."""
+    by_epoch: dict[int, list[float]] = {}
+    for points in runs:
+        for epoch, value in points:
+            by_epoch.setdefault(epoch, []).append(value)
+    return [(epoch, sum(values) / len(values)) for epoch, values in sorted(by_epoch.items())]
+
+
+def _line(points: Sequence[tuple[int, float]], factor: float, method: str, told: str, thin: bool) -> go.Scatter:
+    shown = [points[i] for i in keep(len(points), MOST_POINTS)]
+    return go.Scatter(
+        x=[epoch for epoch, _ in shown],
+        y=[value * factor for _, value in shown],
+        mode="lines" if len(shown) > 1 else "markers",
+        line={"color": method_colour(method), "width": 0.8 if thin else 2.2},
+        opacity=0.4 if thin else 1,
+        name=safe(method),
+        showlegend=False,
+        hovertemplate=f"{safe(method)}, {safe(told)}<br>epoch %{{x}}: %{{y:.4g}}<extra></extra>",
+    )
+
+
+def _axes(panels: Sequence[str], columns: int) -> go.Figure:
+    columns = min(columns, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    headings = [_heading(panel) for panel in panels]
+    height = ROW * rows + 50
+    figure = make_subplots(
+        rows, columns, horizontal_spacing=0.055, vertical_spacing=min(78 / height, 0.9 / rows), subplot_titles=headings
+    )
+    figure.update_layout(template=template(), height=height, margin={"t": 72, "l": 40, "r": 10, "b": 40})
+    figure.update_layout(legend={"y": 1, "yref": "container", "yanchor": "top"})
+    for number, note in enumerate(figure.layout.annotations):
+        note.update(x=0, xref=f"x{axes(number)} domain", xanchor="left", align="left", font={"size": 12})
+        if number + columns >= len(panels):
+            figure.layout[f"xaxis{axes(number)}"].title = "epoch"
+    figure.update_yaxes(nticks=5, rangemode="normal")
+    figure.update_xaxes(nticks=5, rangemode="tozero")
+    return figure
+
+
+def _heading(panel: str) -> str:
+    name = panel.removeprefix("terms.")
+    if name != panel:
+        words, unit = TERMS.get(name, (name, "loss"))
+        unit = f"{safe(name)}, {unit}"
+    else:
+        words, unit, _ = METRICS.get(panel, (panel, "", 1))
+    return f"<b>{safe(words)}</b><br><span style='color:{LIGHT.muted}'>{unit}</span>"
+
+
+def _interventions(figure: go.Figure, runs: Sequence[Run], panels: int) -> None:
+    """Changes made by hand are lines of the log whose kind is "change": epoch, field, old and new value."""
+    changes = [line for run in runs for line in run.metrics() if line.get("kind") == "change"]
+    for change in changes[:20]:
+        for number in range(panels):
+            figure.add_shape(
+                type="line",
+                x0=change.get("epoch"),
+                x1=change.get("epoch"),
+                y0=0,
+                y1=1,
+                xref=f"x{axes(number)}",
+                yref=f"y{axes(number)} domain",
+                line={"color": LIGHT.accent, "width": 1, "dash": "dot"},
+            )
+        figure.add_annotation(
+            x=change.get("epoch"),
+            y=1,
+            xref="x",
+            yref="y domain",
+            yanchor="bottom",
+            showarrow=False,
+            font={"size": 11, "color": LIGHT.accent},
+            text=safe(f"{change.get('field')} {change.get('old')} → {change.get('new')} (you)"),
+        )

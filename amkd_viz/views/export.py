@@ -1,0 +1,80 @@
+"""A figure as PNG or SVG, by kaleido where it is installed, else by any Chromium on the machine."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+import plotly.graph_objects as go
+import plotly.io as pio
+from plotly.offline import get_plotlyjs
+
+from amkd_viz.errors import InputError
+
+__all__ = ["browser", "picture"]
+
+NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge", "brave-browser"]
+MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+PAGE = """<!doctype html><meta charset="utf-8"><body><div id="plot"></div><script>{plotly}</script><script>
+const spec = {spec};
+Plotly.newPlot("plot", spec.data, spec.layout)
+  .then(div => Plotly.toImage(div, {{format: "{kind}", width: {width}, height: {height}, scale: {scale}}}))
+  .then(url => {{ document.body.innerHTML = ""; document.body.title = url; }});
+</script>"""
+
+
+def browser() -> str | None:
+    """The path of a Chromium: ``AMKD_VIZ_BROWSER``, else the first of the usual names."""
+    found = [os.environ.get("AMKD_VIZ_BROWSER"), *map(shutil.which, NAMES), MAC if Path(MAC).exists() else None]
+    return next((path for path in found if path), None)
+
+
+def picture(figure: go.Figure, kind: str, width: int = 1100) -> bytes:
+    """The file content of a figure.
+
+    Args:
+        kind: "png" (two pixels for each one of ``width``) or "svg".
+        width: in CSS pixels; the height follows the figure's aspect or its own height.
+
+    Raises:
+        InputError: there is neither kaleido nor a Chromium, or it drew nothing within a minute.
+    """
+    aspect = (figure.layout.meta or {}).get("aspect")
+    height = round(width * aspect) if aspect else figure.layout.height or 420
+    scale = 2 if kind == "png" else 1
+    figure = go.Figure(figure).update_layout(width=width, height=height)
+    if importlib.util.find_spec("kaleido"):
+        return bytes(pio.to_image(figure, kind, width=width, height=height, scale=scale))
+    program = browser()
+    if program is None:
+        raise InputError(
+            f"A .{kind} needs Chromium or Chrome on this machine (or 'pip install kaleido'); save as .html, whose "
+            "camera button makes pictures too."
+        )
+    spec = pio.to_json(figure, validate=False).replace("</", "<\\/")
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "figure.html"
+        page.write_text(
+            PAGE.format(plotly=get_plotlyjs(), spec=spec, kind=kind, width=width, height=height, scale=scale), "utf-8"
+        )
+        command = [program, "--headless", "--disable-gpu", "--virtual-time-budget=20000", f"--user-data-dir={folder}/u"]
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            command.append("--no-sandbox")  # Chromium refuses its sandbox to root, as in most containers
+        try:
+            shown = subprocess.run(
+                [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=60, check=False
+            ).stdout
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise InputError(f"{program} could not draw the figure ({error}); save as .html instead.") from error
+    found = re.search(r'<body[^>]*title="data:image/[a-z+]+(;base64)?,([^"]*)"', shown)
+    if not found:
+        raise InputError(f"{program} drew nothing; save as .html instead.")
+    content = found[2].replace("&amp;", "&").replace("&quot;", '"')
+    return base64.b64decode(content) if found[1] else unquote_to_bytes(content)

@@ -1,0 +1,193 @@
+"""Rows of base image, boundary sample and what the attack changed, with what both nets make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+from torch import Tensor, nn
+
+from amkd_viz.boundary import BoundarySamples
+from amkd_viz.errors import InputError
+from amkd_viz.models import freeze
+from amkd_viz.views.labels import class_label, number, percent, safe
+from amkd_viz.views.layout import SYMBOLS, blank, named
+from amkd_viz.views.raster import image_pixels, place, png, signed_pixels
+from amkd_viz.views.theme import LIGHT, class_colour
+from amkd_viz.views.view import View
+
+__all__ = ["gallery", "probabilities"]
+
+ROW = 104  # pixels a sample
+SIDE = 0.86  # of a row that the pictures take
+
+
+def probabilities(model: nn.Module, x: Tensor) -> Tensor:
+    """(N, K) softmax of a net in eval mode, on the CPU; rows of NaN where its logits are not finite."""
+    with freeze(model), torch.no_grad():
+        return model(x).float().softmax(1).cpu()
+
+
+def gallery(
+    nets: nn.Module | Mapping[str, nn.Module],
+    samples: BoundarySamples,
+    classes: Sequence[str],
+    *,
+    names: Sequence[str] | None = None,
+    most: int = 8,
+) -> View:
+    """Base image, boundary sample, signed difference; beside them the probability that each net gives to the base
+    class and to the target class.
+
+    Args:
+        nets: one or two classifiers by name, the attacked one first.
+        samples: boundary samples of images, at least one.
+        classes: a name per class.
+        names: a word per sample, such as its index in the test split.
+        most: only the first so many samples are drawn.
+
+    Returns:
+        arrays ``base``, ``boundary``, ``difference`` (N, C, H, W), ``l2`` (N,), ``NAME.base`` and ``NAME.boundary``
+        (N, K) probabilities; notes ``crossed`` and ``NAME.flipped``: the share of the samples that a net no longer
+        gives to its own class on the base image.
+
+    Raises:
+        InputError: there is no sample, or samples are not images.
+    """
+    if samples.x.ndim != 4 or not len(samples):
+        raise InputError("gallery needs at least one boundary sample of an image (N, C, H, W).")
+    given, shown = named(nets), min(most, len(samples))
+    base, boundary = samples.origin.cpu(), samples.x.cpu()
+    difference = boundary - base
+    l2 = difference.flatten(1).norm(dim=1)
+    before = {name: probabilities(net, samples.origin) for name, net in given.items()}
+    after = {name: probabilities(net, samples.x) for name, net in given.items()}
+    size = float(difference[:shown].mean(1).abs().max())
+    scale = 1 / size if size > 0 and np.isfinite(size) else 1.0
+
+    figure = blank(height=ROW * shown + 74, showlegend=True)
+    columns = {"base": 0.0, "boundary": 1.0, "difference": 2.0}
+    figure.update_layout(
+        xaxis={"domain": [0.12, 0.5], "range": [-0.02, 3.7], "visible": False},
+        xaxis2={"domain": [0.56, 0.76], "anchor": "y"},
+        xaxis3={"domain": [0.83, 1.0], "anchor": "y"},
+        yaxis={"range": [shown, 0], "visible": False},
+        legend={"x": 1, "xanchor": "right", "y": 1, "yref": "container", "yanchor": "top"},
+        margin={"t": 58, "b": 40, "l": 6, "r": 14},
+    )
+    for axis in ("xaxis2", "xaxis3"):
+        figure.layout[axis].update(range=[-0.04, 1.04], tickvals=[0, 0.5, 1], ticktext=["0", "50 %", "100 %"])
+    for text, x in columns.items():
+        figure.add_annotation(_heading(text, x, "x"))
+    figure.add_annotation(_heading("probability on the base image", 0, "x2"))
+    figure.add_annotation(_heading("on the boundary sample", 0, "x3"))
+
+    for i in range(shown):
+        b, k = int(samples.base[i]), int(samples.target[i])
+        pixels = (image_pixels(base[i].numpy()), image_pixels(boundary[i].numpy()))
+        for x, picture in zip(columns.values(), (*pixels, signed_pixels(difference[i].numpy(), scale)), strict=True):
+            figure.add_layout_image(place(png(picture), x, i + 0.5 + SIDE / 2, 0.9, SIDE) | {"sizing": "contain"})
+        word = f"<span style='color:{LIGHT.muted}'>{safe(names[i])}</span><br>" if names else ""
+        figure.add_annotation(
+            text=f"{word}<b>{class_label(classes, b, 14)}</b><br>→ {class_label(classes, k, 14)}",
+            x=0,
+            xref="paper",
+            y=i + 0.5,
+            xanchor="left",
+            align="left",
+            showarrow=False,
+        )
+        steps = f"{int(samples.steps[i])} step{'s' if samples.steps[i] != 1 else ''}"
+        figure.add_annotation(
+            text=f"L2 {number(float(l2[i]))}<br><span style='color:{LIGHT.muted}'>{steps}</span>",
+            x=2.95,
+            y=i + 0.5,
+            xanchor="left",
+            align="left",
+            showarrow=False,
+        )
+        for axis in ("x2", "x3"):
+            for y, which in ((i + 0.34, b), (i + 0.66, k)):
+                figure.add_shape(_rail(y, axis))
+                figure.add_annotation(
+                    text=class_label(classes, which, 10),
+                    x=-0.02,
+                    y=y,
+                    xref=f"{axis} domain",
+                    xanchor="right",
+                    showarrow=False,
+                    font={"size": 11, "color": LIGHT.muted},
+                )
+    figure.add_traces(
+        [
+            _dots(name, found, samples, classes, shown, axis, SYMBOLS[min(n, 1)])
+            for axis, tables in (("x2", before), ("x3", after))
+            for n, (name, found) in enumerate(tables.items())
+        ]
+    )
+    for n, name in enumerate(given):  # in ink: in the rows colour means the class
+        marker = {"symbol": SYMBOLS[min(n, 1)], "size": 10, "color": LIGHT.ink}
+        figure.add_scatter(x=[None], y=[None], mode="markers", marker=marker, name=safe(name))
+    return View(
+        figure,
+        {"base": base.numpy(), "boundary": boundary.numpy(), "difference": difference.numpy(), "l2": l2.numpy()}
+        | {f"{name}.base": p.numpy() for name, p in before.items()}
+        | {f"{name}.boundary": p.numpy() for name, p in after.items()},
+        notes := {"crossed": float(samples.crossed.float().mean()), "scale": scale}
+        | {f"{name}.flipped": _flipped(before[name], after[name]) for name in given},
+        _caption(notes, given, len(samples), shown),
+        "Boundary samples",
+    )
+
+
+def _flipped(before: Tensor, after: Tensor) -> float:
+    return float((before.argmax(1) != after.argmax(1)).float().mean())
+
+
+def _heading(text: str, x: float, axis: str) -> dict[str, Any]:
+    where = {"x": x, "xref": axis, "y": 0, "yref": "y", "xanchor": "left", "yanchor": "bottom", "yshift": 5}
+    return {"text": text, "showarrow": False, "font": {"size": 12, "color": LIGHT.muted}, **where}
+
+
+def _rail(y: float, axis: str) -> dict[str, Any]:
+    line = {"color": LIGHT.grid, "width": 3}
+    return {"type": "line", "x0": 0, "x1": 1, "y0": y, "y1": y, "xref": axis, "line": line, "layer": "below"}
+
+
+def _dots(
+    name: str, found: Tensor, samples: BoundarySamples, classes: Sequence[str], shown: int, axis: str, symbol: str
+) -> go.Scatter:
+    x, y, colours, words = [], [], [], []
+    for i in range(shown):
+        for offset, k in ((0.34, int(samples.base[i])), (0.66, int(samples.target[i]))):
+            p = float(found[i, k])
+            x.append(p if np.isfinite(p) else None)
+            y.append(i + offset)
+            colours.append(class_colour(k))
+            words.append(f"{safe(name)}: {class_label(classes, k)} {percent(p)}")
+    hollow = symbol == "diamond"
+    edge = {"color": LIGHT.ink, "width": 1.6 if hollow else 0.6}
+    marker = {"symbol": symbol, "size": 10 if hollow else 12, "color": colours, "line": edge}
+    return go.Scatter(
+        x=x,
+        y=y,
+        xaxis=axis,
+        mode="markers",
+        marker=marker,
+        name=safe(name),
+        text=words,
+        hovertemplate="%{text}<extra></extra>",
+        showlegend=False,
+    )
+
+
+def _caption(notes: Mapping[str, float], nets: Mapping[str, nn.Module], count: int, shown: int) -> str:
+    flips = ", ".join(f"{name} {percent(notes[f'{name}.flipped'], 0)}" for name in nets)
+    return (
+        f"{shown} of {count} boundary samples. Difference: orange adds, blue takes, {notes['scale']:.1f} times larger, "
+        f"mean over channels; L2 in units of pixel values in [0, 1]. {percent(notes['crossed'], 0)} crossed; another "
+        f"class than on the base image: {flips} of all samples."
+    )

@@ -1,0 +1,61 @@
+"""Words and numbers as people read them, safe to stand in Plotly text and in HTML."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+
+__all__ = ["class_label", "mean_sd", "number", "percent", "safe", "shorten"]
+
+DASH = "\N{EM DASH}"
+
+
+def safe(text: object) -> str:
+    """Escape what Plotly or a browser would read as markup.
+
+    >>> safe("<b>cat</b> & dog")
+    '&lt;b&gt;cat&lt;/b&gt; &amp; dog'
+    """
+    return html.escape(str(text), quote=True)
+
+
+def shorten(text: str, width: int = 18) -> str:
+    """At most ``width`` characters, an ellipsis in place of the rest."""
+    return text if len(text) <= width else text[: width - 1].rstrip() + "…"
+
+
+def class_label(classes: Sequence[str], k: int, width: int = 18) -> str:
+    """The escaped name of class ``k``, shortened; its number where it has no name, a word where it is no class.
+
+    >>> class_label(["cat", ""], 1), class_label(["cat", ""], -1)
+    ('class 1', 'undecided')
+    """
+    if k < 0:
+        return "undecided"
+    name = classes[k].strip() if k < len(classes) else ""
+    return safe(shorten(name, width)) if name else f"class {k}"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """
+    >>> percent(0.9255), percent(float("nan"))
+    ('92.5 %', '—')
+    """
+    return DASH if share is None or not math.isfinite(share) else f"{100 * share:.{digits}f} %"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A number with ``digits`` decimals and a true minus sign, a dash where there is none."""
+    return DASH if value is None or not math.isfinite(value) else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def mean_sd(mean: float | None, sd: float | None, digits: int = 2, factor: float = 1.0) -> str:
+    """
+    >>> mean_sd(0.9255, 0.0034, factor=100), mean_sd(0.9255, None, factor=100)
+    ('92.55 ± 0.34', '92.55')
+    """
+    if mean is None or not math.isfinite(mean):
+        return DASH
+    spread = f" ± {factor * sd:.{digits}f}" if sd is not None and math.isfinite(sd) else ""
+    return number(factor * mean, digits) + spread

@@ -1,0 +1,107 @@
+"""Square panels side by side, and the marks that mean the same in every view."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+from torch import nn
+
+from amkd_viz.errors import InputError
+from amkd_viz.views.labels import class_label
+from amkd_viz.views.theme import LIGHT, class_colour, template
+
+__all__ = ["CROSS", "DASHES", "RING", "SYMBOLS", "axes", "blank", "class_legend", "keep", "named", "squares"]
+
+# Teacher first: solid line and circle; student: dashed and diamond; boundary sample: ring; crossing: small cross.
+SYMBOLS = ("circle", "diamond")
+DASHES = ("solid", "dash")
+RING = {"symbol": "circle-open", "size": 9, "color": LIGHT.ink, "line": {"width": 1.6}}
+CROSS = {"symbol": "x-thin", "size": 7, "color": LIGHT.ink, "line": {"width": 1.6, "color": LIGHT.ink}}
+
+TITLE = 34  # pixels above a row of panels, for its titles
+
+
+def named(nets: nn.Module | Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """Nets by name, in order; a single one is called "net".
+
+    Raises:
+        InputError: there is none.
+    """
+    found = {"net": nets} if isinstance(nets, nn.Module) else dict(nets)
+    if not found:
+        raise InputError("There is no net to look at; give at least one.")
+    return found
+
+
+def axes(number: int) -> str:
+    """The suffix of the axes of panel ``number`` (from 0) in Plotly's names: "", "2", "3", ..."""
+    return "" if number == 0 else str(number + 1)
+
+
+def blank(**layout: Any) -> go.Figure:
+    """An empty figure in our template."""
+    return go.Figure(layout={"template": template(), **layout})
+
+
+def squares(titles: Sequence[str], *, columns: int | None = None, ranges: Any = None, gap: float = 0.025) -> go.Figure:
+    """Panels whose units are equal in x and y, with titles (already escaped) left above each.
+
+    Args:
+        columns: by default all in one row up to four panels, else two rows.
+        ranges: ((x0, x1), (y0, y1)) of every panel.
+    """
+    count = len(titles)
+    columns = columns or (count if count <= 4 else math.ceil(count / 2))
+    rows = math.ceil(count / columns)
+    figure = make_subplots(
+        rows, columns, horizontal_spacing=gap, vertical_spacing=0.18 / rows if rows > 1 else 0, subplot_titles=titles
+    )
+    figure.update_layout(template=template(), showlegend=False, margin={"l": 4, "r": 4, "t": TITLE, "b": 4})
+    figure.layout.meta = {"aspect": rows / columns * 1.02 + 0.05, "high": min(680 * rows, 980)}  # one screen
+    for number, note in enumerate(figure.layout.annotations):
+        # in units of the panel, which stays square whatever the width of the page
+        note.update(x=0, y=1, xref=f"x{axes(number)} domain", yref=f"y{axes(number)} domain", xanchor="left")
+        note.update(align="left", font={"size": 13}, yshift=2)
+    figure.update_xaxes(showgrid=False, constrain="domain", showticklabels=False, nticks=6)
+    figure.update_yaxes(showgrid=False, constrain="domain", showticklabels=False, nticks=6)
+    for number in range(count):
+        # numbers only on the outside: left of the first column, below the last panel of each column
+        figure.layout[f"xaxis{axes(number)}"].showticklabels = number + columns >= count
+        figure.layout[f"yaxis{axes(number)}"].showticklabels = number % columns == 0
+        figure.layout[f"yaxis{axes(number)}"].update(scaleanchor=f"x{axes(number)}", scaleratio=1)
+        # Panels move together: the same place in each net's map.
+        if number:
+            figure.layout[f"xaxis{axes(number)}"].matches = "x"
+            figure.layout[f"yaxis{axes(number)}"].matches = "y"
+    if ranges is not None:
+        figure.update_xaxes(range=list(ranges[0]))
+        figure.update_yaxes(range=list(ranges[1]))
+    return figure
+
+
+def class_legend(figure: go.Figure, classes: Sequence[str], most: int = 12) -> None:
+    """Name the class colours below the panels; with more than ``most`` classes hovering has to tell."""
+    if len(classes) > most:
+        return
+    figure.update_traces(showlegend=False)
+    for k in range(len(classes)):
+        mark = {"size": 10, "symbol": "square", "color": class_colour(k)}
+        figure.add_scatter(
+            x=[None], y=[None], mode="markers", marker=mark, name=class_label(classes, k, 24), showlegend=True
+        )
+    figure.update_layout(showlegend=True, legend={"y": -0.07, "yanchor": "top", "x": 0}, legend_itemclick=False)
+
+
+def keep(count: int, most: int) -> list[int]:
+    """At most ``most`` indices out of ``count``, evenly spread, first and last among them.
+
+    >>> keep(10, 4)
+    [0, 3, 6, 9]
+    """
+    if count <= most:
+        return list(range(count))
+    return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})

@@ -1,0 +1,110 @@
+"""One visual language: colours fixed by class index or method name, and a Plotly template in light and dark."""
+
+from __future__ import annotations
+
+import colorsys
+import json
+from dataclasses import asdict, dataclass
+from functools import cache
+
+import plotly.graph_objects as go
+import plotly.io as pio
+
+from amkd_viz.errors import unknown
+
+__all__ = ["DARK", "LIGHT", "THEMES", "Theme", "class_colour", "in_theme", "method_colour", "template"]
+
+# Petroff, "Accessible Color Sequences for Data Visualization", arXiv 2107.02270: ten and six colours.
+TEN = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"]
+SIX = ["#5790fc", "#f89c20", "#e42536", "#964a8b", "#9c9ca1", "#7a21dd"]
+METHODS = dict(zip(("kd", "bss", "amkd", "triplet-kd", "ce", "amkd-student"), SIX, strict=True))
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of all that is not data. Light and dark differ in every field, so one can be told for the other."""
+
+    ink: str  # text, teacher and student lines, rings
+    muted: str  # secondary text
+    line: str  # axes, marks that only guide
+    grid: str
+    paper: str
+    page: str
+    warm: str  # disagreement
+    accent: str  # where the person acts
+
+
+LIGHT = Theme("#1f2430", "#5d6573", "#b4bac6", "#e7eaef", "#fefefe", "#f4f5f8", "#9a7b46", "#2b62c4")
+DARK = Theme("#e9ebf0", "#a4acba", "#5a6270", "#2b303a", "#1a1d24", "#121419", "#d3b476", "#7fb0ff")
+THEMES = {"light": LIGHT, "dark": DARK}
+
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+
+
+@cache
+def class_colour(k: int) -> str:
+    """Hex colour of class ``k`` >= 0: a function of the index alone, whatever classes are present.
+
+    The ten hues return beyond ten, alternately lighter and darker, in smaller and smaller steps.
+
+    >>> class_colour(0), class_colour(10) == class_colour(0)
+    ('#3f90da', False)
+    """
+    turn, which = divmod(k, len(TEN))
+    red, green, blue = (int(TEN[which][i : i + 2], 16) / 255 for i in (1, 3, 5))
+    if turn:
+        hue, light, strong = colorsys.rgb_to_hls(red, green, blue)
+        share = 0.8 * (1 - 0.8 ** ((turn + 1) // 2))
+        light = light + (0.95 - light) * share if turn % 2 else light * (1 - share)
+        red, green, blue = colorsys.hls_to_rgb(hue, light, strong)
+    return "#" + "".join(f"{round(255 * v):02x}" for v in (red, green, blue))
+
+
+def method_colour(name: str) -> str:
+    """Hex colour of a method, by its name; names that are not ours get one of the ten by their letters."""
+    return METHODS.get(name) or TEN[sum(map(ord, name)) % len(TEN)]
+
+
+def template(theme: Theme = LIGHT) -> go.layout.Template:
+    """The Plotly template: light grid, no frame, system font of 12 px, titles to the left."""
+    axis = {
+        "gridcolor": theme.grid,
+        "linecolor": theme.line,
+        "tickcolor": theme.line,
+        "zeroline": False,
+        "ticks": "",
+        "title": {"font": {"color": theme.muted, "size": 12}, "standoff": 6},
+        "tickfont": {"color": theme.muted, "size": 11},
+        "automargin": True,
+    }
+    return go.layout.Template(
+        layout={
+            "font": {"family": FONT, "size": 12, "color": theme.ink},
+            "title": {"x": 0, "xanchor": "left", "xref": "paper", "font": {"size": 14}},
+            "paper_bgcolor": theme.paper,
+            "plot_bgcolor": theme.paper,
+            "colorway": TEN,
+            "margin": {"l": 8, "r": 8, "t": 34, "b": 8},
+            "hovermode": "closest",
+            "hoverlabel": {"bgcolor": theme.paper, "bordercolor": theme.line, "font": {"color": theme.ink}},
+            "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 12}},
+            "xaxis": axis,
+            "yaxis": axis,
+            "annotationdefaults": {"font": {"size": 12, "color": theme.ink}},
+        }
+    )
+
+
+def in_theme(figure: go.Figure, name: str) -> go.Figure:
+    """A copy of a figure of ours in another theme: each colour of the light theme told for its dark twin.
+
+    >>> in_theme(go.Figure(layout={"template": template()}), "dark").layout.template.layout.paper_bgcolor
+    '#1a1d24'
+    """
+    if name not in THEMES:
+        raise unknown("theme", name, THEMES)
+    text = pio.to_json(figure, validate=False)
+    # Class colours and base64 data hold none of these: '#' is not in the base64 alphabet.
+    for light, other in zip(asdict(LIGHT).values(), asdict(THEMES[name]).values(), strict=True):
+        text = text.replace(light, other)
+    return go.Figure(json.loads(text))

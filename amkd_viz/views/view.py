@@ -1,0 +1,71 @@
+"""What every view is: a figure, the arrays it shows, the numbers that say how far to trust it, and a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from amkd_viz.errors import unknown
+from amkd_viz.files import write_atomic
+from amkd_viz.views.theme import in_theme
+
+__all__ = ["View"]
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture with its evidence. In a notebook it shows itself.
+
+    Attributes:
+        figure: Plotly figure in the light theme; ``layout.meta["aspect"]``, where set, is height over width.
+        arrays: what is drawn, as NumPy arrays by name.
+        notes: fidelity numbers by name: shares in [0, 1], NaN where there is none.
+        caption: what one looks at and how faithful it is, in words and with units (plain text).
+        title: a few words.
+    """
+
+    figure: go.Figure
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+    caption: str = ""
+    title: str = ""
+
+    def __repr__(self) -> str:
+        numbers = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.notes.items())
+        return f"View({self.title or 'untitled'}: {', '.join(self.arrays) or 'no arrays'}; {numbers or 'no notes'})"
+
+    def _repr_mimebundle_(self, *args: Any, **kwargs: Any) -> Any:
+        return self.figure._repr_mimebundle_(*args, **kwargs)
+
+    def in_theme(self, name: str) -> View:
+        """The same view in "light" or "dark"."""
+        return replace(self, figure=in_theme(self.figure, name))
+
+    def save(self, path: str | Path, *, theme: str | None = None, width: int = 1100) -> Path:
+        """Write ``.html`` (self-contained, both themes), ``.png`` (at twice the pixels), ``.svg`` or ``.npz`` (arrays).
+
+        Args:
+            theme: "light" or "dark"; by default a page follows its reader's system and a picture is light.
+            width: of a picture, in CSS pixels.
+
+        Raises:
+            InputError: another ending; or, for pictures, no browser and no kaleido to draw them.
+        """
+        from amkd_viz.views.export import picture
+        from amkd_viz.views.page import document, figure_block
+
+        path = Path(path)
+        if path.suffix == ".html":
+            return write_atomic(path, document(self.title or "View", figure_block(self), theme=theme or "auto"))
+        if path.suffix in (".png", ".svg"):
+            return write_atomic(path, picture(self.in_theme(theme or "light").figure, path.suffix[1:], width))
+        if path.suffix == ".npz":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.savez_compressed(path, allow_pickle=False, **self.arrays)
+            return path
+        raise unknown("file ending", path.suffix, [".html", ".png", ".svg", ".npz"])
