@@ -7,6 +7,7 @@ when it runs, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
@@ -20,10 +21,13 @@ __all__ = ["main"]
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, but an error is one line."""
+    """argparse, but an error is one line, and a flag is written in full (``--seed`` is not ``--seeds``)."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see '{self.prog} --help'.\n")
+        self.exit(2, _line(f"{self.prog}: {message}; see '{self.prog} --help'."))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         COMMANDS[command](own, words[1:])
     except InputError as error:
-        print(f"amkd-viz {command}: {error}", file=sys.stderr)
+        sys.stderr.write(_line(f"amkd-viz {command}: {error}"))
         return 2
     except KeyboardInterrupt:
         print(f"\namkd-viz {command}: stopped; what has been written stays.", file=sys.stderr)
@@ -49,11 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def demo(parser: Parser, words: Sequence[str]) -> None:
     """The main job on scikit-learn's digits and on spirals: train, compare, and write a report."""
-    from amkd_viz.demo import run_demo
-
     parser.add_argument("--out", type=Path, default=Path("demo-out"), help="a new folder (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="students per method (default: %(default)s)")
     args = parser.parse_args(words)
+    from amkd_viz.demo import run_demo  # after the flags: they answer at once
+
     run_demo(args.out, args.seeds)
 
 
@@ -96,7 +100,7 @@ def report(parser: Parser, words: Sequence[str]) -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or folders that hold them")
     parser.add_argument("--out", type=Path, help="a new .html file (default: report.html beside the first run)")
     args = parser.parse_args(words)
-    folders = [own for path in args.runs for own in _runs_in(path)]
+    folders = list({own.resolve(): own for path in args.runs for own in _runs_in(path)}.values())  # each run once
     runs = [Run.open(folder) for folder in folders]
     unfinished = [run for run in runs if not run.finished]
     if unfinished:
@@ -144,6 +148,10 @@ COMMANDS: dict[str, Callable[[Parser, Sequence[str]], None]] = {
 }
 
 
+def _line(message: str) -> str:
+    return " ".join(message.splitlines()) + "\n"
+
+
 def _recipe_flags(parser: Parser, without: Sequence[str] = ()) -> None:
     """One flag for each field of Recipe; its help and choices come from the field."""
     from amkd_viz.training import Recipe
@@ -159,7 +167,7 @@ def _recipe_flags(parser: Parser, without: Sequence[str] = ()) -> None:
             continue
         default = field.default if field.default is not MISSING else None
         kind = {"int": int, "float": float, "int | None": int}.get(str(field.type), str)
-        said = field.metadata["help"] + ("" if default is None else " (default: %(default)s)")
+        said = field.metadata["help"].replace("%", "%%") + ("" if default is None else " (default: %(default)s)")
         if "choices" in field.metadata:
             said = f"one of {', '.join(field.metadata['choices'])}: {said}"
         flag = "--" + field.name.replace("_", "-")
@@ -176,7 +184,10 @@ def _recipe(args: argparse.Namespace) -> Any:
         name, equals, value = text.partition("=")
         if not equals or "." not in name:
             raise InputError(f"--set takes TERM.FIELD=VALUE, e.g. boundary_triplet.margin=0.2, not {text!r}.")
-        changes[name] = value
+        try:
+            changes[name] = json.loads(value)  # 0.20 and 0.2 are the same number
+        except json.JSONDecodeError:
+            changes[name] = value
     # for a comparison, which has no --method, changes are checked against the fullest sum
     recipe = Recipe(**{"method": "amkd", **values}, changes=changes)
     if args.download:
@@ -188,7 +199,7 @@ def _runs_in(path: Path) -> list[Path]:
     """The run folders at or below ``path``, in order."""
     if not path.exists():
         raise InputError(f"There is no folder {path}; give run folders, as 'distill' and 'compare' write them.")
-    found = sorted({config.parent for config in path.rglob("config.json") if (config.parent / "config.json").is_file()})
+    found = sorted(config.parent for config in path.rglob("config.json") if config.is_file())
     if not found:
         raise InputError(f"There is no run in {path}: no config.json there or below.")
     return found

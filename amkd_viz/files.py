@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from amkd_viz.errors import InputError
@@ -29,37 +29,36 @@ def write_atomic(path: Path, content: bytes | str) -> Path:
         InputError: the disk is full or the folder cannot be written; what stood at ``path`` is untouched.
     """
     content = content.encode() if isinstance(content, str) else content
-    temporary = None
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-            with os.fdopen(descriptor, "wb") as file:
+            with temporary.open("xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())  # mkstemp gives 0600; a run may be read by others
             os.replace(temporary, path)
         except BaseException:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
             raise
     return path
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line and flush it; the newline comes last, so a reader knows a whole line by it.
+    """Append one line at once; the newline comes last, so a reader knows a whole line by it.
 
     Raises:
-        InputError: the disk is full or the folder cannot be written.
+        InputError: the disk is full or the folder cannot be written; the file ends where it ended before.
     """
+    content = f"{line}\n".encode()
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        with path.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                while content:  # a disk that fills up takes a part first
+                    content = content[file.write(content) :]
+            except BaseException:
+                file.truncate(before)  # half a line would spoil the next
+                raise

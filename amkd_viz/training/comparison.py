@@ -55,15 +55,23 @@ def compare(
     Data and teacher are shared. Numbers in ``recipe.changes`` apply to the methods that have the term.
 
     Raises:
-        InputError: an unknown method, no seed, or a folder that holds something already.
+        InputError: an unknown method, one named twice or none, no seed, a change that no method has a term for, or a
+            folder that holds something already.
     """
     if seeds < 1:
         raise InputError(f"seeds must be at least 1, not {seeds}.")
+    if not methods or len(set(methods)) < len(methods):
+        raise InputError(
+            f"methods must name one or more, each once, not {','.join(methods)!r}; allowed: {', '.join(known_methods)}."
+        )
     recipes = []
     for method in methods:
         terms = known_methods[method]().names
         changes = {name: value for name, value in recipe.changes.items() if name.partition(".")[0] in terms}
         recipes += [recipe.replace(method=method, seed=seed, changes=changes) for seed in range(seeds)]
+    idle = [name for name in recipe.changes if not any(name in own.changes for own in recipes)]
+    if idle:
+        raise InputError(f"None of {', '.join(methods)} has the term of {idle[0]}; leave it out or add such a method.")
     refuse_used(Path(out))
     runs: list[Run] = []
     like: Training | None = None
@@ -104,11 +112,18 @@ def format_table(rows: Sequence[Row]) -> str:
         over = "mean ± sd over seeds" if len(own[0].seeds) > 1 else "seed"
         lines = [f"{dataset}, last epoch, {over} {', '.join(map(str, own[0].seeds))}"]
         cells = [["method", *(head for head, _, _ in COLUMNS.values())]]
-        cells += [[row.method, *(_cell(row.numbers.get(name), *COLUMNS[name][1:]) for name in COLUMNS)] for row in own]
+        cells += [
+            [_name(row, own[0]), *(_cell(row.numbers.get(name), *COLUMNS[name][1:]) for name in COLUMNS)] for row in own
+        ]
         widths = [max(map(len, column)) + 2 for column in zip(*cells, strict=True)]
         lines += ["".join(f"{c:{w}s}" for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
+
+
+def _name(row: Row, first: Row) -> str:
+    """The method, with its seeds where they are not those of the heading."""
+    return row.method if row.seeds == first.seeds else f"{row.method} ({', '.join(map(str, row.seeds))})"
 
 
 def _cell(number: tuple[float, float | None] | None, scale: float, digits: int) -> str:

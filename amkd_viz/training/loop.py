@@ -55,7 +55,11 @@ class Finished:
 Event = Started | Stepped | EpochEnded | Finished
 
 
-SHARED = ("dataset", "root", "data_seed", "teacher", "teacher_epochs", "batch_size", "precision", "device", "augment")
+# Recipes that agree on these have the same data and the same teacher (see teacher_recipe).
+SHARED = [
+    *("dataset", "root", "data_seed", "device", "precision", "augment"),
+    *("batch_size", "learning_rate", "teacher", "teacher_epochs"),
+]
 
 
 class Training:
@@ -92,7 +96,9 @@ class Training:
             # folded and frozen: about a third less time in the attack, the same logits
             self.teacher = inference_copy(teacher).to(self.device).to(memory_format=self.layout)
         self.objective, self.attack = recipe.objective, recipe.attack
-        self.modules = self.objective.modules(self.teacher or self.student, self.student).to(self.device)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(mix(recipe.seed, "modules"))
+            self.modules = self.objective.modules(self.teacher or self.student, self.student).to(self.device)
         self.parameters = [*self.student.parameters(), *self.modules.parameters()]
         self.optimiser = torch.optim.SGD(
             self.parameters, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
@@ -178,7 +184,8 @@ def events(recipe: Recipe, training: Training | None = None) -> Iterator[Event]:
             log.add(step)
             seen += len(x)
             yield Stepped(epoch, batch, len(training.loader), step.terms, step.__dict__.get("boundary"))
-        metrics = {"images_per_s": seen / (time.perf_counter() - epoch_begun), **log.read()}  # CPU-GPU sync point
+        said = log.read()  # CPU-GPU sync point, so that the clock is read after the work
+        metrics = {"images_per_s": seen / (time.perf_counter() - epoch_begun), **said}
         if not all(v == v and abs(v) != float("inf") for v in metrics["terms"].values()):
             raise InputError(
                 f"The loss is not finite in epoch {epoch + 1} ({metrics['terms']}); "
@@ -206,7 +213,7 @@ def final_scores(training: Training) -> dict[str, Any]:
         chosen = torch.randperm(len(test), generator=generator("cpu", "similarity"))[:count].to(test.y.device)
         found |= boundary_similarity(
             training.teacher,
-            training.student.eval(),
+            training.student,
             test.floats(chosen),
             test.y[chosen],
             step_size=recipe.step_size,
@@ -223,10 +230,14 @@ def needs_teacher(recipe: Recipe) -> bool:
 
 def check_pair(teacher: Classifier, dataset: Dataset, name: str) -> None:
     """The teacher must take the data's inputs and know its classes."""
-    if teacher.shape[0] != dataset.shape[0] or len(teacher.shape) != len(dataset.shape):
+    try:
+        if teacher.shape != dataset.shape:  # some nets take any height and width
+            with torch.no_grad():
+                teacher(torch.zeros(1, *dataset.shape))
+    except (RuntimeError, InputError) as error:
         raise InputError(
             f"Teacher {name} takes inputs of shape {teacher.shape}, but {dataset.name} has {dataset.shape}."
-        )
+        ) from error
     if teacher.num_classes != dataset.num_classes:
         raise InputError(
             f"Teacher {name} knows {teacher.num_classes} classes, but {dataset.name} has {dataset.num_classes}; "

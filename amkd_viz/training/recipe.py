@@ -87,6 +87,8 @@ class Recipe:
                 raise InputError(f"{f.name} must be at least {about['low']}, not {value}.")
             if "high" in about and not value <= about["high"]:
                 raise InputError(f"{f.name} must be at most {about['high']}, not {value}.")
+        if not isinstance(self.changes, Mapping) or not all(isinstance(key, str) for key in self.changes):
+            raise InputError(f"changes must map TERM.FIELD to numbers, e.g. {{'kd.scale': 2}}, not {self.changes!r}.")
         object.__setattr__(self, "changes", dict(self.changes))
         if not self.dataset.startswith("folder:") and self.dataset not in dataset_names():
             raise unknown("data set", self.dataset, [*dataset_names(), "folder:PATH"])
@@ -94,7 +96,9 @@ class Recipe:
             raise unknown("student", self.student, architectures())
         if not self.teacher.endswith(".safetensors") and self.teacher not in architectures():
             raise unknown("teacher", self.teacher, [*architectures(), "FILE.safetensors"])
-        _ = self.objective  # refuses unknown methods, terms and numbers
+        objective = self.objective  # refuses unknown methods, terms and numbers
+        if not all(any(objective.weights(progress).values()) for progress in (1 / self.epochs, 1.0)):
+            raise InputError(f"changes must leave a term with a weight in every epoch, not {self.changes!r}.")
 
     @property
     def objective(self) -> Objective:
@@ -139,7 +143,7 @@ def _typed(name: str, value: Any, kind: type) -> Any:
         try:
             if kind(value) == value:
                 return kind(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             pass
     words = {int: "a whole number", float: "a number", str: "a text"}
     raise InputError(f"{name} must be {words[kind]}, not {value!r}.")

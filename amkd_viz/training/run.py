@@ -24,6 +24,7 @@ from amkd_viz.data import Dataset, load
 from amkd_viz.errors import InputError
 from amkd_viz.files import append_line, write_atomic
 from amkd_viz.models import Classifier, load_teacher, save_classifier
+from amkd_viz.training.device import pick_device
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.teachers import teacher_for
 
@@ -60,7 +61,7 @@ class Run:
             "folder": str(Path.cwd()),  # what relative paths of the recipe are relative to
             "objective": str(recipe.objective),
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "versions": versions(),
+            "versions": versions(recipe.device),
         }
         write_atomic(path / "config.json", json.dumps(config, indent=2) + "\n")
         return cls(path, config)
@@ -74,13 +75,13 @@ class Run:
         """
         path = Path(path)
         try:
-            config = json.loads((path / "config.json").read_text())
+            config = json.loads((path / "config.json").read_text(encoding="utf-8"))
             if config["format"] != FORMAT:
                 raise InputError(f"{path} has run format {config['format']}, but this version reads {FORMAT}.")
             return cls(path, config)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise InputError(f"There is no run in {path}: it has no config.json.") from error
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise InputError(f"{path / 'config.json'} is damaged ({error}); the run cannot be opened.") from error
 
     # what it holds
@@ -164,18 +165,32 @@ class Run:
             old.unlink()
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """The newest checkpoint that is whole, or None. Loaded with ``weights_only=True``: tensors, no code."""
+        """The newest checkpoint that is whole, or None. Loaded with ``weights_only=True``: tensors, no code.
+
+        Raises:
+            InputError: a file with a right checksum holds something else than tensors and numbers.
+        """
         for path in sorted((self.path / "checkpoints").glob("epoch-*.pt"), reverse=True):
             content, checksum = path.read_bytes(), path.with_suffix(".sha256")
             if checksum.exists() and checksum.read_text().strip() == hashlib.sha256(content).hexdigest():
-                state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+                try:
+                    state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+                except Exception as error:  # whatever a hostile file makes torch raise
+                    raise InputError(
+                        f"{path} is no checkpoint that was written here: it holds more than tensors and numbers and "
+                        "was not loaded; delete it to go back to the one before."
+                    ) from error
                 return state
         return None
 
     def finish(self, student: Classifier, summary: dict[str, Any]) -> None:
         """Write the student, then the summary."""
         save_classifier(student, self.path / "student.safetensors", recipe=self.recipe.to_json())
-        about = {"recipe": self.recipe.hash, "versions": versions(), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+        about = {
+            "recipe": self.recipe.hash,
+            "versions": versions(self.recipe.device),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
         write_atomic(self.path / "summary.json", json.dumps(_finite({**summary, **about}), indent=2) + "\n")
 
 
@@ -190,11 +205,12 @@ def refuse_used(path: Path) -> None:
         raise InputError(f"{path} holds {what} and is never overwritten; choose a new folder.")
 
 
-def versions() -> dict[str, str]:
-    """What a number depends on besides the recipe."""
+def versions(device_name: str = "auto") -> dict[str, str]:
+    """What a number depends on besides the recipe; the device is the one that the recipe's name means here."""
     from amkd_viz import __version__
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
+    where = pick_device(device_name)
+    device = torch.cuda.get_device_name(where) if where.type == "cuda" else f"{platform.machine()} {where.type.upper()}"
     return {"amkd_viz": __version__, "python": platform.python_version(), "torch": torch.__version__, "device": device}
 
 

@@ -18,13 +18,15 @@ __all__ = ["cache_folder", "teacher_for", "teacher_recipe"]
 
 def cache_folder() -> Path:
     """``AMKD_VIZ_CACHE``, or the user's cache folder."""
-    return Path(os.environ.get("AMKD_VIZ_CACHE") or Path.home() / ".cache" / "amkd_viz")
+    return Path(os.environ.get("AMKD_VIZ_CACHE") or "~/.cache/amkd_viz").expanduser()
 
 
 def teacher_recipe(recipe: Recipe) -> Recipe:
     """How the teacher of ``recipe`` is trained: on the whole training split, by cross-entropy."""
+    folder = recipe.dataset.removeprefix("folder:")
     return Recipe(
-        dataset=recipe.dataset,
+        # a relative path names other images elsewhere, and the teacher is found again by this name
+        dataset=recipe.dataset if folder == recipe.dataset else f"folder:{Path(folder).expanduser().resolve()}",
         root=recipe.root,
         teacher=recipe.teacher,
         student=recipe.teacher,
@@ -46,8 +48,7 @@ def teacher_for(recipe: Recipe, listen: Callable[[Event], None] | None = None) -
     if recipe.teacher.endswith(".safetensors"):
         return load_teacher(recipe.teacher)
     own = teacher_recipe(recipe)
-    stem = own.dataset.replace("/", "_").replace(":", "_")
-    path = cache_folder() / "teachers" / f"{stem}-{own.teacher}-{own.hash}.safetensors"
+    path = cache_folder() / "teachers" / f"{Path(own.dataset).name}-{own.teacher}-{own.hash}.safetensors"
     if not path.is_file():
         from amkd_viz.training.loop import EpochEnded, Training, events
 

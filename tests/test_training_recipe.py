@@ -1,0 +1,241 @@
+"""Recipe: every field's bounds are enforced in one sentence, and a recipe survives its way through JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from amkd_viz.errors import InputError
+from amkd_viz.training import Recipe
+
+FIELDS = {field.name: field for field in dataclasses.fields(Recipe)}
+BELOW = [(n, f.metadata["low"], f.type) for n, f in FIELDS.items() if "low" in f.metadata]
+ABOVE = [(n, f.metadata["high"], f.type) for n, f in FIELDS.items() if "high" in f.metadata]
+CHOICES = [n for n, f in FIELDS.items() if "choices" in f.metadata]
+WHOLE = [n for n, f in FIELDS.items() if "int" in str(f.type)]
+REAL = [n for n, f in FIELDS.items() if f.type == "float"]
+TEXT = [n for n, f in FIELDS.items() if "str" in str(f.type) and n != "changes"]
+
+
+def refused(**values) -> str:
+    with pytest.raises(InputError) as caught:
+        Recipe(**values)
+    said = str(caught.value)
+    assert "\n" not in said
+    assert said.endswith(".")
+    return said
+
+
+def test_the_lists_below_hold_the_fields_they_should():
+    assert {"epochs", "batch_size", "seed", "limit_train"} <= set(WHOLE)
+    assert {"learning_rate", "momentum", "step_size"} <= set(REAL)
+    assert {"dataset", "root", "method", "device"} <= set(TEXT)
+    assert {"precision", "schedule", "augment", "sampler", "student_pass"} == set(CHOICES)
+    assert {"epochs", "learning_rate", "momentum", "teacher_epochs"} <= {name for name, *_ in ABOVE}
+    assert all(field.metadata["help"] for field in FIELDS.values())
+
+
+@pytest.mark.parametrize(("name", "low", "kind"), BELOW)
+def test_below_the_lowest(name, low, kind):
+    value = low / 2 - 1e-9 if kind == "float" else low - 1
+    assert refused(**{name: value}) == f"{name} must be at least {low}, not {value}."
+    assert getattr(Recipe(**{name: low}), name) == low
+
+
+@pytest.mark.parametrize(("name", "high", "kind"), ABOVE)
+def test_above_the_highest(name, high, kind):
+    value = high * 1.01 if kind == "float" else high + 1
+    assert refused(**{name: value}) == f"{name} must be at most {high}, not {value}."
+    assert getattr(Recipe(**{name: high}), name) == high
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("value", [2.5, "3", True, float("nan"), float("inf"), [3], 3j, b"3"])
+def test_no_whole_number(name, value):
+    assert refused(**{name: value}) == f"{name} must be a whole number, not {value!r}."
+
+
+@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("value", ["0.1", False, float("nan"), None, (0.1,)])
+def test_no_number(name, value):
+    assert refused(**{name: value}) == f"{name} must be a number, not {value!r}."
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_infinity_is_above_the_highest(name):
+    assert "must be at most" in refused(**{name: float("inf")})
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_no_text(name):
+    assert refused(**{name: 3}) == f"{name} must be a text, not 3."
+
+
+def test_none_only_where_it_means_something():
+    recipe = Recipe(root=None, limit_train=None)
+    assert (recipe.root, recipe.limit_train) == (None, None)
+    for name in ("epochs", "method", "precision", "learning_rate"):
+        assert "not None" in refused(**{name: None})
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_choices(name):
+    allowed = FIELDS[name].metadata["choices"]
+    assert [getattr(Recipe(**{name: value}), name) for value in allowed] == list(allowed)
+    said = refused(**{name: allowed[0] + "x"})
+    assert said.startswith(f"Unknown {name} '{allowed[0]}x'; did you mean '{allowed[0]}'")
+    assert all(value in said for value in allowed)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "kind", "offered"),
+    [
+        ("dataset", "cifar-10", "data set", "cifar10"),
+        ("student", "resnet-8", "student", "resnet8"),
+        ("teacher", "resnet27", "teacher", "resnet20"),
+        ("method", "akmd", "method", "amkd"),
+    ],
+)
+def test_unknown_names_offer_the_nearest(field, value, kind, offered):
+    said = refused(**{field: value})
+    assert said.startswith(f"Unknown {kind} {value!r}; did you mean ")
+    assert repr(offered) in said.split("Allowed:")[0]
+
+
+def test_a_teacher_file_and_a_folder_are_names_too():
+    recipe = Recipe(teacher="some/net.safetensors", dataset="folder:some/where")
+    assert recipe.teacher == "some/net.safetensors"
+    assert "FILE.safetensors" in refused(teacher="some/net.pt")
+
+
+def test_whole_floats_and_numpy_numbers_become_plain_ones():
+    recipe = Recipe(epochs=3.0, seed=np.int64(4), learning_rate=np.float32(0.5), momentum=0)
+    values = (recipe.epochs, recipe.seed, recipe.learning_rate, recipe.momentum)
+    assert values == (3, 4, 0.5, 0.0)
+    assert [type(v) for v in values] == [int, int, float, float]
+    json.dumps(recipe.to_json())
+
+
+def test_json_there_and_back():
+    recipe = Recipe(
+        dataset="spirals", teacher="mlp", student="mlp-tiny", limit_train=60, changes={"kd.scale": 2, "ce.weight": 0.5}
+    )
+    values = json.loads(json.dumps(recipe.to_json()))
+    assert set(values) == set(FIELDS)
+    assert Recipe.from_json(values) == recipe
+    assert Recipe.from_json(values).hash == recipe.hash
+    assert Recipe.from_json({}) == Recipe()
+
+
+def test_from_json_names_a_field_it_does_not_know():
+    with pytest.raises(InputError, match=r"Unknown recipe field 'epoch'; did you mean 'epochs'"):
+        Recipe.from_json({"epoch": 3})
+    with pytest.raises(InputError, match="epochs must be at least 1, not 0"):
+        Recipe.from_json({"epochs": 0})
+
+
+def test_the_hash_is_the_same_in_another_process():
+    code = "from amkd_viz.training.recipe import Recipe; print(Recipe(epochs=7, changes={'kd.scale': 2}).hash)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
+    )
+    assert done.stdout.strip() == Recipe(epochs=7, changes={"kd.scale": 2}).hash
+    assert len(done.stdout.strip()) == 10
+
+
+def test_the_hash_feels_every_field():
+    other = {
+        "dataset": "moons",
+        "root": "elsewhere",
+        "teacher": "cnn-small",
+        "student": "cnn-small",
+        "method": "bss",
+        "changes": {"kd.scale": 2},
+        "device": "cpu",
+        "precision": "bf16",
+        "limit_train": 100,
+        "augment": "none",
+        "schedule": "step",
+        "sampler": "fgsm",
+        "student_pass": "joint",
+    }
+    base = Recipe()
+    hashes = [base.hash]
+    for name in FIELDS:
+        value = other.get(name, getattr(base, name))
+        if name not in other:
+            value = value / 2 if FIELDS[name].type == "float" else value + 1
+        hashes.append(base.replace(**{name: value}).hash)
+    assert len(set(hashes)) == 1 + len(FIELDS)
+
+
+def test_a_recipe_is_frozen_and_keeps_its_own_changes():
+    given = {"kd.scale": 2}
+    recipe = Recipe(changes=given)
+    given["kd.scale"] = 3
+    assert recipe.changes == {"kd.scale": 2}
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.epochs = 3
+    assert recipe.replace(epochs=9).epochs == 9
+    assert recipe.epochs == 30
+    with pytest.raises(InputError, match="epochs must be at most"):
+        recipe.replace(epochs=10_001)
+
+
+def test_changes_reach_the_objective():
+    recipe = Recipe(
+        changes={"boundary_triplet.margin": 0.2, "boundary_triplet.mining": "hard", "kd.scale": 0.5, "ce.weight": 3}
+    )
+    term = dict((t.name, t) for t, _ in recipe.objective.summands)["boundary_triplet"]
+    assert (term.margin, term.mining) == (0.2, "hard")
+    plain, changed = Recipe().objective.weights(0.5), recipe.objective.weights(0.5)
+    assert changed["kd"] == plain["kd"] / 2 == 1.25
+    assert (plain["ce"], changed["ce"]) == (1, 3)
+    assert changed["boundary_kd"] == plain["boundary_kd"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"boundary_triplets.margin": 1}, r"Unknown term 'boundary_triplets'; did you mean 'boundary_triplet'"),
+        ({"kd.temprature": 4}, r"Unknown field of kd 'temprature'; did you mean 'temperature'"),
+        ({"kd": 4}, r"Unknown field of kd ''\. Allowed: weight, scale, temperature"),
+        ({"kd.temperature": "warm"}, "kd.temperature takes a float, not 'warm'"),
+        ({"kd.temperature": 0}, r"kd.temperature must be > 0, not 0.0"),
+        ({"kd.weight": float("nan")}, "must be finite"),
+        ({"boundary_triplet.margin": 5}, r"margin must be in \[0, 4\]"),
+        ({"boundary_triplet.mining": "soft"}, "Unknown boundary_triplet.mining 'soft'"),
+        ({"kd.t2": "perhaps"}, "kd.t2 is true or false, not 'perhaps'"),
+        (None, r"changes must map TERM.FIELD to numbers.*not None"),
+        ("kd.scale=2", "changes must map TERM.FIELD to numbers"),
+        ({1: 2}, r"changes must map TERM.FIELD to numbers.*\{1: 2\}"),
+    ],
+)
+def test_changes_that_mean_nothing(changes, said):
+    with pytest.raises(InputError, match=said):
+        Recipe(changes=changes)
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("ce", {"ce.weight": 0}),
+        ("kd", {"ce.weight": 0, "kd.scale": 0}),
+        ("bss", {"ce.weight": 0, "kd.weight": 0}),  # boundary_kd alone: 0 from three quarters on
+    ],
+)
+def test_an_epoch_without_any_loss(method, changes):
+    assert "must leave a term with a weight in every epoch" in refused(method=method, changes=changes)
+    assert Recipe(method="bss", changes={"ce.weight": 0}).objective.weights(1.0)["kd"] == 1
+
+
+def test_the_attack_takes_its_numbers_from_the_recipe():
+    attack = Recipe(step_size=0.1, attack_steps=4, attacked=7, sampler="noise", student_pass="frozen").attack
+    assert (attack.step_size, attack.steps, attack.limit) == (0.1, 4, 7)
+    assert (attack.sampler, attack.student_pass) == ("noise", "frozen")
