@@ -33,6 +33,9 @@ SPIRALS = Recipe(
     limit_train=100,
     batch_size=50,
     attacked=16,
+    rule="paper",  # the published step is as long as the logit gap: out of a 2-D picture at once
+    step_size=1.05,
+    attack_steps=20,
     teacher_epochs=60,
     evaluate_every=5,
 )

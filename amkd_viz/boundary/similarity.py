@@ -33,6 +33,7 @@ def boundary_similarity(
     refined: bool = False,
     step_size: float = 0.3,
     steps: int = 10,
+    rule: str = "code",
     clamp: float | tuple[float, float] | None = None,
     max_targets: int | None = None,
     batch_size: int = 256,
@@ -64,7 +65,16 @@ def boundary_similarity(
         for xb, yb in zip(x.split(batch_size), y.split(batch_size), strict=True):
             moves, crossed = [], []
             for net in (teacher, student):
-                found = bss(net, xb, (yb + shift) % classes, step_size=step_size, steps=steps, clamp=clamp, check=False)
+                found = bss(
+                    net,
+                    xb,
+                    (yb + shift) % classes,
+                    step_size=step_size,
+                    steps=steps,
+                    rule=rule,
+                    clamp=clamp,
+                    check=False,
+                )
                 found = refine(net, found) if refined else found
                 moves.append((found.x - xb).flatten(1).double())
                 crossed.append(found.crossed)

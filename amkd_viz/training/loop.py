@@ -218,6 +218,7 @@ def final_scores(training: Training) -> dict[str, Any]:
             test.y[chosen],
             step_size=recipe.step_size,
             steps=recipe.attack_steps,
+            rule=recipe.rule,
             max_targets=9,
         )._asdict()
     return found

@@ -17,6 +17,7 @@ __all__ = ["Recipe"]
 
 PRECISIONS = ("fp32", "bf16")
 SCHEDULES = ("onecycle", "step", "constant")
+RULES = ("code", "paper")
 AUGMENTS = ("auto", "none", "crop", "crop-flip")
 
 
@@ -61,6 +62,11 @@ class Recipe:
     weight_decay: float = _field(1e-4, "of SGD, on every parameter", low=0.0, high=1.0)
     sampler: str = _field("bss", "how boundary samples are made", choices=("bss", "fgsm", "noise", "deepfool"))
     step_size: float = _field(0.3, "of the BSS attack, in the normalised space", low=1e-3, high=10.0)
+    rule: str = _field(
+        "code",
+        "step of the BSS attack: code, as published, follows the logit gap; paper is a Newton step",
+        choices=RULES,
+    )
     attack_steps: int = _field(10, "at most so many attack steps", low=1, high=100)
     attacked: int = _field(64, "at most so many boundary samples per batch", low=1)
     student_pass: str = _field(
@@ -111,6 +117,7 @@ class Recipe:
             sampler=self.sampler,
             step_size=self.step_size,
             steps=self.attack_steps,
+            rule=self.rule,
             limit=self.attacked,
             student_pass=self.student_pass,
         )
