@@ -132,23 +132,23 @@ class Objective(Summand):
                 raise unknown("term", name, parts)
             term, schedule = parts[name]
             if field == "weight":
-                parts[name] = (term, constant(float(value)))
+                parts[name] = (term, constant(_like(1.0, value, key)))
             elif field == "scale":
-                parts[name] = (term, schedule * float(value))
-            elif field in {f.name for f in fields(term)}:
-                parts[name] = (replace(term, **{field: _like(getattr(term, field), value, key)}), schedule)
+                parts[name] = (term, schedule * _like(1.0, value, key))
+            elif field in (defaults := {f.name: f.default for f in fields(term)}):
+                parts[name] = (replace(term, **{field: _like(defaults[field], value, key)}), schedule)
             else:
-                raise unknown(f"field of {name}", field, ["weight", "scale", *(f.name for f in fields(term))])
+                raise unknown(f"field of {name}", field, ["weight", "scale", *defaults])
         return Objective(tuple(parts.values()))
 
 
-def _like(old: object, value: Any, key: str) -> Any:
-    """``value`` in the type of the field's present value; texts come from the command line."""
+def _like(old: Any, value: Any, key: str) -> Any:
+    """``value`` in the type of the field's default; texts come from the command line."""
     if isinstance(old, bool):
         if str(value).lower() not in ("true", "false", "0", "1"):
             raise InputError(f"{key} is true or false, not {value!r}.")
         return str(value).lower() in ("true", "1")
     try:
-        return type(old)(value)  # type: ignore[call-arg]
+        return type(old)(value)
     except (TypeError, ValueError) as error:
         raise InputError(f"{key} takes a {type(old).__name__}, not {value!r}.") from error

@@ -31,8 +31,12 @@ def embed(kind: str, logits: Tensor, features: Tensor) -> Tensor:
 
 
 def squared_distances(u: Tensor, v: Tensor) -> Tensor:
-    """(M, B) squared Euclidean distances in [0, 4] between the unit rows of (M, D) and (B, D)."""
-    return 2 - 2 * u @ v.T
+    """(M, B) squared Euclidean distances in [0, 4] between the unit rows of (M, D) and (B, D).
+
+    The product is taken in the inputs' own precision: autocast would round it to 8 bits, a hundredth of a distance.
+    """
+    with torch.autocast(u.device.type, enabled=False):
+        return 2 - 2 * u @ v.T
 
 
 def triplet_hinge(

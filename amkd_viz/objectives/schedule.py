@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 
 from amkd_viz.errors import InputError
 
@@ -23,6 +24,8 @@ class Schedule:
     until: float = 1.0
 
     def __post_init__(self) -> None:
+        if not (isfinite(self.start) and isfinite(self.end)):
+            raise InputError(f"A weight must be finite, not {self.start} or {self.end}.")
         if not 0 < self.until <= 1:
             raise InputError(f"A schedule ends at a share of training in (0, 1], not at until={self.until}.")
 
@@ -30,6 +33,8 @@ class Schedule:
         return float(self.start + (self.end - self.start) * min(progress / self.until, 1.0))
 
     def __mul__(self, factor: float) -> Schedule:
+        if not isinstance(factor, int | float):
+            return NotImplemented  # a term: it knows how to be scaled
         return Schedule(self.start * factor, self.end * factor, self.until)
 
     __rmul__ = __mul__

@@ -37,6 +37,13 @@ class Attack:
             raise unknown("boundary sampler", self.sampler, SAMPLERS)
         if self.student_pass not in ("separate", "joint", "frozen"):
             raise unknown("student pass", self.student_pass, ["separate", "joint", "frozen"])
+        if self.rule not in ("code", "paper"):
+            raise unknown("attack rule", self.rule, ["code", "paper"])
+        if not (self.step_size > 0 and self.epsilon > 0 and self.steps >= 1):
+            raise InputError(
+                "The attack needs step_size > 0, epsilon > 0 and steps >= 1, "
+                f"not step_size={self.step_size}, epsilon={self.epsilon}, steps={self.steps}."
+            )
         if self.limit < 1:
             raise InputError(f"At least one sample of a batch must be attacked, not {self.limit}.")
 

@@ -93,9 +93,11 @@ class boundary_triplet(Term):
         step.metrics["triplet.active"] = active
         step.metrics["triplet.d_ap"] = d_ap.detach().sum() / max(len(index), 1)
         step.metrics["triplet.d_an"] = (d_an.detach() * valid).sum() / valid.sum().clamp_min(1)
-        step.histograms["triplet.d_ap"] = torch.histc(d_ap.detach().float(), 32, 0, 4)
+        step.histograms["triplet.d_ap"] = torch.histc(d_ap.detach().float().clamp(0, 4), 32, 0, 4)
         # invalid pairs are sent outside [0, 4], where histc does not count: no boolean indexing, no sync
-        step.histograms["triplet.d_an"] = torch.histc(d_an.detach().float().masked_fill(~valid, -1), 32, 0, 4)
+        step.histograms["triplet.d_an"] = torch.histc(
+            d_an.detach().float().clamp(0, 4).masked_fill(~valid, -1), 32, 0, 4
+        )
         return loss
 
     def _teacher_margin(self, step: Step) -> Tensor:

@@ -1,0 +1,612 @@
+"""Terms on a real step: two nets, one batch, against explicit computations and slow loops over triplets."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from amkd_viz.boundary import bss, sample_targets, select_bases
+from amkd_viz.models import Classifier, build, freeze
+from amkd_viz.objectives import Attack, Step, boundary_kd, boundary_triplet, ce, kd, linear, methods, triplet
+from amkd_viz.objectives import step as step_module
+from amkd_viz.objectives import triplets as triplets_module
+from amkd_viz.objectives.metric import triplet_hinge
+
+CLASSES = 4
+
+
+def gen(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def data(count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Images with one bright quadrant; noise makes some hard."""
+    y = torch.arange(count) % CLASSES
+    x = 0.7 * torch.rand(count, 1, 6, 6, generator=gen(seed))
+    for k in range(CLASSES):
+        x[y == k, 0, 3 * (k // 2) : 3 * (k // 2) + 3, 3 * (k % 2) : 3 * (k % 2) + 3] += 0.2
+    return x, y
+
+
+def fitted(name: str, steps: int) -> Classifier:
+    net = build(name, num_classes=CLASSES, shape=(1, 6, 6), mean=[0.45], std=[0.25], seed=1)
+    net.body = nn.Sequential(net.body.stage1, nn.AvgPool2d(3), nn.Flatten())  # keeps the place, which tells the class
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(steps)
+        net.head = nn.Linear(net.body(torch.zeros(2, 1, 6, 6)).shape[1], CLASSES)
+    x, y = data(120, 0)
+    optimiser = torch.optim.Adam(net.parameters(), 0.03)
+    for _ in range(steps):
+        optimiser.zero_grad(set_to_none=True)
+        nn.functional.cross_entropy(net(x), y).backward()
+        optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+    return net
+
+
+TEACHER = fitted("cnn-small", 60).eval().requires_grad_(False)
+STUDENT = fitted("cnn-tiny", 25)
+X, Y = data(24, 7)
+
+
+def make(y: Tensor = Y, *, x: Tensor = X, progress: float = 0.1, student: Classifier = STUDENT, **attack) -> Step:
+    """A step on fresh copies, so that batch statistics of one test do not reach the next."""
+    return Step(
+        teacher=TEACHER,
+        student=copy.deepcopy(student).train(),
+        x=x,
+        y=y,
+        progress=progress,
+        generator=gen(3),
+        attack=Attack(**attack),
+    )
+
+
+def nobody_right() -> Tensor:
+    with torch.no_grad():
+        return (TEACHER(X).argmax(1) + 1) % CLASSES
+
+
+def grads(loss: Tensor, net: nn.Module) -> dict[str, Tensor]:
+    found = torch.autograd.grad(loss, list(net.parameters()), retain_graph=True, allow_unused=True)
+    return {
+        name: torch.zeros_like(p) if g is None else g
+        for (name, p), g in zip(net.named_parameters(), found, strict=True)
+    }
+
+
+def statistics(net: nn.Module) -> dict[str, Tensor]:
+    return {k: v.clone() for k, v in net.state_dict().items() if "running" in k or "num_batches" in k}
+
+
+def assert_same(a: dict[str, Tensor], b: dict[str, Tensor], **tolerance: float) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], msg=lambda m, name=name: f"{name}: {m}", **tolerance)
+
+
+def test_the_step_of_these_tests_is_not_a_trivial_one():
+    step = make()
+    index, samples = step.boundary.index, step.boundary.samples
+    assert 8 <= len(index) < len(X)
+    assert samples.crossed.float().mean() > 0.7
+    assert samples.target.unique().numel() > 2
+
+
+# ------------------------------------------------------------------ what the step computes
+
+
+def test_boundary_samples_are_selection_draw_and_attack():
+    step = make(limit=9)
+    index, samples = step.boundary.index, step.boundary.samples
+    student = copy.deepcopy(STUDENT).train()
+    with torch.no_grad():
+        z_teacher, z_student = TEACHER(X), student(X)
+    assert torch.equal(index, select_bases(z_teacher, z_student, Y, 9))
+    assert len(index) == 9
+    target = sample_targets(z_teacher[index], gen(3))
+    expected = bss(TEACHER, X[index], target)
+    assert torch.equal(samples.x, expected.x)
+    assert torch.equal(samples.target, target)
+    assert torch.equal(samples.base, Y[index])
+    assert float(step.metrics["attack.crossed"]) == pytest.approx(float(expected.crossed.float().mean()))
+    assert float(step.metrics["attack.reached_target"]) == pytest.approx(float((expected.status == 1).float().mean()))
+    assert torch.equal(step.teacher_boundary.logits.argmax(1), samples.logits.argmax(1))
+    torch.testing.assert_close(step.teacher_boundary.logits, samples.logits, rtol=1e-4, atol=1e-4)
+
+
+def test_everything_is_computed_once():
+    calls = []
+    step = make()
+    hooks = [
+        net.head.register_forward_hook(lambda _m, _i, out, name=name: calls.append((name, len(out))))
+        for name, net in (("teacher", step.teacher), ("student", step.student))
+    ]
+    ce()(step), kd()(step), kd(temperature=9)(step)
+    assert calls == [("student", 24), ("teacher", 24)]
+    boundary_kd()(step), boundary_triplet()(step), boundary_kd(temperature=1)(step)
+    count = len(step.boundary.index)
+    assert [c for c in calls if c[0] == "student"] == [("student", 24), ("student", count)]
+    assert sum(n for name, n in calls if name == "teacher") == 24 + step.boundary.samples.passes.forward
+    for hook in hooks:
+        hook.remove()
+
+
+def test_separate_pass():
+    """Each pass has its own batch statistics, and the running ones take both in, clean batch first."""
+    step = make(student_pass="separate")
+    edge = step.student_boundary
+    expected = copy.deepcopy(STUDENT).train()
+    clean_logits = expected(X)
+    edge_logits = expected(step.boundary.samples.x)
+    assert torch.equal(step.student_clean.logits, clean_logits)
+    assert torch.equal(edge.logits, edge_logits)
+    assert_same(statistics(step.student), statistics(expected))
+    before = int(STUDENT.body[0][1].num_batches_tracked)
+    assert int(step.student.body[0][1].num_batches_tracked) == before + 2
+
+
+def test_joint_pass():
+    """One forward of clean and boundary samples together; the selection before it leaves no trace."""
+    step = make(student_pass="joint")
+    step.reads_boundary = True
+    edge = step.student_boundary
+    with torch.no_grad():
+        running = copy.deepcopy(STUDENT).eval()(X)
+    index = select_bases(TEACHER(X), running, Y)
+    assert torch.equal(step.boundary.index, index)
+    expected = copy.deepcopy(STUDENT).train()
+    both = expected.embed(torch.cat([X, step.boundary.samples.x]))
+    assert torch.equal(step.student_clean.logits, both.logits[:24])
+    assert torch.equal(edge.logits, both.logits[24:])
+    assert torch.equal(step.student_clean.features, both.features[:24])
+    assert torch.equal(edge.features, both.features[24:])
+    assert_same(statistics(step.student), statistics(expected))
+    assert int(step.student.body[0][1].num_batches_tracked) == int(STUDENT.body[0][1].num_batches_tracked) + 1
+    assert all(m.training for m in step.student.modules())
+
+
+def test_joint_pass_without_a_live_boundary_term_is_the_clean_pass():
+    step = make(student_pass="joint", progress=1.0)
+    methods["bss"]()(step)
+    assert torch.equal(step.student_clean.logits, copy.deepcopy(STUDENT).train()(X))
+    assert "boundary" not in vars(step)
+
+
+def test_frozen_pass():
+    """Boundary samples go through the running statistics as the clean pass left them, and do not move them."""
+    step = make(student_pass="frozen")
+    edge = step.student_boundary
+    expected = copy.deepcopy(STUDENT).train()
+    assert torch.equal(step.student_clean.logits, expected(X))
+    after = statistics(expected)
+    assert torch.equal(edge.logits, expected.eval()(step.boundary.samples.x))
+    assert_same(statistics(step.student), after)
+    assert all(m.training for m in step.student.modules())
+    edge.logits.sum().backward()
+    assert step.student.body[0][1].weight.grad is not None
+
+
+def test_the_three_passes_differ():
+    logits = {}
+    for mode in ("separate", "joint", "frozen"):
+        step = make(student_pass=mode, limit=4)
+        step.reads_boundary = True
+        logits[mode] = step.student_boundary.logits
+    assert not torch.allclose(logits["separate"], logits["frozen"], atol=1e-3)
+    assert not torch.allclose(logits["separate"][:1], logits["joint"][:1], atol=1e-3)
+
+
+@pytest.mark.parametrize("mode", ["separate", "joint", "frozen"])
+def test_teacher_is_left_as_it_was(mode, monkeypatch):
+    teacher = copy.deepcopy(TEACHER).requires_grad_(True)
+    teacher.body[0][0].weight.requires_grad_(False)
+    monkeypatch.setitem(globals(), "TEACHER", teacher)
+    flags = [m.training for m in teacher.modules()], [p.requires_grad for p in teacher.parameters()]
+    state = {k: v.clone() for k, v in teacher.state_dict().items()}
+    step = make(student_pass=mode)
+    methods["amkd"]()(step).backward()
+    assert ([m.training for m in teacher.modules()], [p.requires_grad for p in teacher.parameters()]) == flags
+    assert all(p.grad is None for p in teacher.parameters())
+    assert_same(state, dict(teacher.state_dict()), rtol=0, atol=0)
+    assert all(p.grad is not None for p in step.student.parameters())
+
+
+@pytest.mark.parametrize("sampler", list(step_module.SAMPLERS))
+@pytest.mark.parametrize("mode", ["separate", "joint", "frozen"])
+def test_any_sampler_with_any_pass_and_any_number_of_samples(sampler, mode):
+    for y, limit in ((Y, 64), (Y, 1), (nobody_right(), 64)):
+        step = make(y, sampler=sampler, student_pass=mode, limit=limit)
+        loss = methods["amkd"]()(step)
+        assert loss.isfinite()
+        loss.backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in step.student.parameters())
+        assert all(m.training for m in step.student.modules())
+        count = len(step.boundary.samples)
+        assert count == (0 if y is not Y else min(limit, count))
+        if not count:
+            assert step.terms["boundary_kd"] == step.terms["boundary_triplet"] == 0
+
+
+def test_one_boundary_sample_has_no_batch_statistics():
+    step = make(limit=1)
+    edge = step.student_boundary
+    expected = copy.deepcopy(STUDENT).train()
+    expected(X)
+    assert torch.equal(edge.logits, expected.eval()(step.boundary.samples.x))
+
+
+def test_norms_come_back_to_train_mode_after_an_exception():
+    student = copy.deepcopy(STUDENT).train()
+
+    def fail() -> None:
+        with step_module._frozen_norms(student):
+            assert not student.body[0][1].training
+            assert student.training
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert student.body[0][1].training
+
+
+# ------------------------------------------------------------------ weight zero costs nothing
+
+
+@pytest.mark.parametrize("mode", ["separate", "joint", "frozen"])
+@pytest.mark.parametrize("name", ["bss", "amkd", "amkd-student", "amkd-calibrated"])
+def test_weight_zero_never_runs_the_attack(monkeypatch, name, mode):
+    calls = []
+    real = step_module.SAMPLERS["bss"]
+    monkeypatch.setitem(step_module.SAMPLERS, "bss", lambda *a: (calls.append(1), real(*a))[1])
+    objective = methods[name]()
+    assert objective.reads_boundary(0.74)
+    objective(make(progress=0.74, student_pass=mode))
+    assert calls == [1]
+    calls.clear()
+    step = make(progress=0.75, student_pass=mode)
+    loss = objective(step)
+    assert calls == []
+    assert set(step.terms) == {"ce", "kd"}
+    assert "boundary" not in vars(step)
+    assert int(step.student.body[0][1].num_batches_tracked) == int(STUDENT.body[0][1].num_batches_tracked) + 1
+    assert float(loss.detach()) == pytest.approx(float(step.terms["ce"]) + 1.75 * float(step.terms["kd"]), rel=1e-5)
+
+
+def test_without_a_distillation_term_the_teacher_does_not_run():
+    step = make()
+    ran = []
+    hook = step.teacher.head.register_forward_hook(lambda *_: ran.append(1))
+    methods["ce"]()(step)
+    hook.remove()
+    assert not ran
+
+
+# ------------------------------------------------------------------ distillation terms
+
+
+def soft_entropy(teacher: Tensor, student: Tensor, t: float) -> float:
+    p, q = (teacher.detach() / t).softmax(1), (student.detach() / t).softmax(1)
+    return float(-sum((p[i] * q[i].log()).sum() for i in range(len(p))) / len(p))
+
+
+def test_terms_are_what_their_formulas_say():
+    step = make()
+    edge = step.student_boundary
+    clean = step.student_clean.logits
+    by_hand = -sum(float(clean[i].detach().log_softmax(0)[Y[i]]) for i in range(24)) / 24
+    assert float(ce()(step).detach()) == pytest.approx(by_hand, rel=1e-5)
+    with torch.no_grad():
+        z = TEACHER(X)
+    assert float(kd(temperature=3)(step).detach()) == pytest.approx(soft_entropy(z, clean, 3), rel=1e-5)
+    assert float(kd(temperature=4, t2=True)(step).detach()) == pytest.approx(16 * soft_entropy(z, clean, 4), rel=1e-5)
+    samples = step.boundary.samples
+    expected = soft_entropy(TEACHER(samples.x), edge.logits, 3)
+    assert float(boundary_kd(temperature=3)(step).detach()) == pytest.approx(expected, rel=1e-4)
+
+
+def test_bss_is_the_published_sum():
+    step = make(progress=0.3)
+    loss = methods["bss"]()(step)
+    t = {name: float(v) for name, v in step.terms.items()}
+    r, ra = 3 * (1 - 0.3) + 1, 2 * (1 - 4 / 3 * 0.3)
+    assert float(loss.detach()) == pytest.approx(t["ce"] + r * t["kd"] + ra * t["boundary_kd"], rel=1e-5)
+    assert min(t.values()) > 0
+
+
+# ------------------------------------------------------------------ AMKD's triplets
+
+
+def unit(kind: str, logits: Tensor, features: Tensor) -> Tensor:
+    if kind == "prob":
+        return logits.softmax(0).sqrt()
+    v = logits - logits.mean() if kind == "logit" else features
+    return v / v.norm()
+
+
+def d(u: Tensor, v: Tensor) -> Tensor:
+    return (u - v).square().sum()
+
+
+def slow_triplets(step: Step, reading: str, mining: str, kind: str, margin: float, negatives: str) -> Tensor:
+    """Explicit triplets, one by one, from the step's outputs. The teacher is computed anew."""
+    index, samples = step.boundary.index, step.boundary.samples
+    with torch.no_grad():
+        t_edge, t_clean = TEACHER.embed(samples.x), TEACHER.embed(X)
+    s_edge, s_clean = step.student_boundary, step.student_clean
+    losses = []
+    for i, own in enumerate(index.tolist()):
+        at_edge = unit(kind, s_edge.logits[i], s_edge.features[i])
+        if reading == "A":
+            a, p = unit(kind, t_edge.logits[i], t_edge.features[i]), at_edge
+        else:
+            a, p = at_edge, unit(kind, s_clean.logits[own], s_clean.features[own])
+        b, k = int(samples.base[i]), int(samples.target[i])
+        found = []
+        for j, label in enumerate(step.y.tolist()):
+            if (label != k) if negatives == "target" else (label in (b, k)):
+                continue
+            n = unit(kind, s_clean.logits[j], s_clean.features[j])
+            m = margin
+            if reading == "C":
+                ta = unit(kind, t_edge.logits[i], t_edge.features[i])
+                tp = unit(kind, t_clean.logits[own], t_clean.features[own])
+                tn = unit(kind, t_clean.logits[j], t_clean.features[j])
+                m = float((d(ta, tn) - d(ta, tp)).clamp(0, 1))
+            found.append((d(a, n), (d(a, p) - d(a, n) + m).clamp_min(0), d(a, p)))
+        if not found:
+            continue
+        if mining == "all":
+            losses.append(torch.stack([hinge for _, hinge, _ in found]).mean())
+            continue
+        pool = found
+        if mining == "semi-hard":
+            pool = [f for f in found if f[0] > f[2]] or found
+        losses.append(min(pool, key=lambda f: float(f[0].detach()))[1])
+    return torch.stack(losses).mean()
+
+
+@pytest.mark.parametrize("mining", ["all", "semi-hard", "hard"])
+@pytest.mark.parametrize("kind", ["logit", "prob"])
+@pytest.mark.parametrize("reading", ["A", "B", "C"])
+def test_boundary_triplet_equals_the_slow_loop_in_value_and_gradient(reading, kind, mining):
+    step = make()
+    term = boundary_triplet(reading=reading, mining=mining, embedding=kind, margin=2)
+    fast, slow = term(step), slow_triplets(step, reading, mining, kind, 2, "others")
+    assert slow > 0
+    torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-5)
+    assert_same(grads(fast, step.student), grads(slow, step.student), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("reading", ["B", "C"])
+def test_feature_embedding_of_the_student_alone(reading):
+    step = make()
+    fast = boundary_triplet(reading=reading, embedding="feature", margin=2)(step)
+    slow = slow_triplets(step, reading, "all", "feature", 2, "others")
+    torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-5)
+    assert slow > 0
+
+
+def test_feature_embedding_of_two_widths_learns_a_map():
+    term = boundary_triplet(embedding="feature", margin=2)
+    step = make()
+    made = methods["amkd"]().changed(**{"boundary_triplet.embedding": "feature"}).modules(TEACHER, step.student)
+    assert list(made) == ["boundary_triplet"]
+    project = made["boundary_triplet"]
+    assert (project.in_features, project.out_features) == (STUDENT.feature_width, TEACHER.feature_width)
+    step.modules = made
+    fast = term(step)
+    mapped = make()
+    vars(mapped).update(boundary=step.boundary)
+    for name in ("student_clean", "student_boundary"):
+        embedding = getattr(step, name)
+        vars(mapped)[name] = embedding._replace(features=embedding.features @ project.weight.T)
+    slow = slow_triplets(mapped, "A", "all", "feature", 2, "others")
+    torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-5)
+    fast.backward()
+    assert project.weight.grad.abs().sum() > 0
+    assert term.module(TEACHER, TEACHER) is None  # equal widths need none
+    assert boundary_triplet().module(TEACHER, STUDENT) is None
+
+
+def test_negatives_of_the_target_class_are_the_conflicting_choice():
+    step = make()
+    fast = boundary_triplet(negatives="target", margin=2)(step)
+    torch.testing.assert_close(fast, slow_triplets(step, "A", "all", "logit", 2, "target"), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(fast, boundary_triplet(margin=2)(step))
+
+
+def spied(monkeypatch) -> list[tuple]:
+    seen = []
+
+    def spy(*args):
+        seen.append(args)
+        return triplet_hinge(*args)
+
+    monkeypatch.setattr(triplets_module, "triplet_hinge", spy)
+    return seen
+
+
+def test_default_negatives_leave_out_base_and_target_class(monkeypatch):
+    seen = spied(monkeypatch)
+    step = make()
+    boundary_triplet()(step)
+    valid, samples = seen[0][2], step.boundary.samples
+    for i in range(len(samples)):
+        classes = set(step.y[valid[i]].tolist())
+        assert classes == set(range(CLASSES)) - {int(samples.base[i]), int(samples.target[i])}
+
+
+def test_margins_of_reading_c_are_the_teachers_and_in_range(monkeypatch):
+    seen = spied(monkeypatch)
+    boundary_triplet(reading="C")(make())
+    boundary_triplet(reading="B", margin=0.25)(make())
+    margin = seen[0][3]
+    assert margin.shape == seen[0][1].shape
+    assert not margin.requires_grad
+    assert 0 <= margin.min() < margin.max() <= 1
+    assert margin.unique().numel() > 10
+    assert seen[1][3] == 0.25
+
+
+def test_anchor_of_reading_a_carries_no_gradient_and_that_of_reading_b_does(monkeypatch):
+    seen = []
+    monkeypatch.setattr(triplets_module, "squared_distances", lambda u, v: (seen.append(u), 2 - 2 * u @ v.T)[1])
+    boundary_triplet(reading="A")(make())
+    boundary_triplet(reading="B")(make())
+    assert [u.requires_grad for u in seen] == [False, True]
+
+
+def test_random_mining_is_the_steps_own_chance():
+    def value(seed: int) -> float:
+        step = make()
+        _ = step.boundary
+        step.generator.manual_seed(seed)
+        return float(boundary_triplet(mining="random", margin=2)(step).detach())
+
+    assert value(1) == value(1)
+    assert len({value(s) for s in range(4)}) > 1
+
+
+def test_what_a_triplet_term_leaves_for_the_log():
+    step = make()
+    boundary_triplet(margin=2)(step)
+    samples = step.boundary.samples
+    active, pairs_p, pairs_n = [], [], []
+    for i in range(len(samples)):
+        a = unit("logit", samples.logits[i], None)
+        p = unit("logit", step.student_boundary.logits[i].detach(), None)
+        pairs_p.append(float(d(a, p)))
+        for j in range(24):
+            if int(Y[j]) not in (int(samples.base[i]), int(samples.target[i])):
+                n = unit("logit", step.student_clean.logits[j].detach(), None)
+                pairs_n.append(float(d(a, n)))
+                active.append(float(d(a, p) - d(a, n)) + 2 > 0)
+    assert float(step.metrics["triplet.d_ap"]) == pytest.approx(sum(pairs_p) / len(pairs_p), rel=1e-4)
+    assert float(step.metrics["triplet.d_an"]) == pytest.approx(sum(pairs_n) / len(pairs_n), rel=1e-4)
+    assert float(step.metrics["triplet.active"]) == pytest.approx(sum(active) / len(active), abs=0.02)
+    assert 0 < float(step.metrics["triplet.active"]) < 1
+    assert int(step.histograms["triplet.d_ap"].sum()) == len(pairs_p)
+    assert int(step.histograms["triplet.d_an"].sum()) == len(pairs_n)
+    p = samples.logits.softmax(1)
+    kl = (p * (p.log() - step.student_boundary.logits.detach().log_softmax(1))).sum(1).mean()
+    assert float(step.metrics["boundary.kl"]) == pytest.approx(float(kl), rel=1e-4)
+    flipped = (step.student_boundary.logits.argmax(1) != samples.base).float().mean()
+    assert float(step.metrics["boundary.student_flipped"]) == pytest.approx(float(flipped))
+
+
+def test_histogram_counts_distances_that_rounding_made_negative():
+    """A student that is the teacher is at distance 0 of it, give or take 1e-7."""
+    step = make(student=TEACHER, student_pass="frozen")
+    with freeze(step.student):
+        boundary_triplet()(step)
+    assert int(step.histograms["triplet.d_ap"][0]) == len(step.boundary.samples) > 0
+
+
+@pytest.mark.parametrize("reading", ["A", "B", "C"])
+@pytest.mark.parametrize("mining", ["all", "semi-hard", "hard", "random"])
+@pytest.mark.parametrize("case", ["no boundary sample", "no negative"])
+def test_no_triplet_is_zero_in_the_graph(reading, mining, case):
+    if case == "no negative":  # only the classes 0 and 1, and boundary samples between them
+        two = Y < 2
+        step = make(Y[two], x=X[two])
+        samples = step.boundary.samples
+        target = 1 - samples.base
+        vars(step)["boundary"] = replace(step.boundary, samples=bss(TEACHER, samples.origin, target))
+        assert len(samples) > 2
+    else:
+        step = make(nobody_right())
+    loss = boundary_triplet(reading=reading, mining=mining)(step)
+    assert loss == 0
+    loss.backward()
+    assert step.student.head.weight.grad is not None
+    assert not step.student.head.weight.grad.any()
+    assert step.metrics["triplet.active"] == 0
+    assert not any(v.isnan() for v in step.metrics.values())
+
+
+def test_distances_are_not_rounded_under_autocast(monkeypatch):
+    seen = spied(monkeypatch)
+    step = make()
+    with torch.autocast("cpu", torch.bfloat16):
+        boundary_triplet()(step)
+    positive, negative = seen[0][:2]
+    assert positive.dtype == negative.dtype == torch.float32
+    a = torch.stack([unit("logit", z, None) for z in step.boundary.samples.logits])
+    n = torch.stack([unit("logit", z, None) for z in step.student_clean.logits])
+    torch.testing.assert_close(negative, (a[:, None] - n[None]).square().sum(2), rtol=1e-4, atol=1e-5)
+
+
+# ------------------------------------------------------------------ Oki's triplets
+
+
+def test_triplet_of_oki_takes_one_sample_of_another_class():
+    step = make()
+    loss = triplet(margin=5)(step)
+    with torch.no_grad():
+        t, s = TEACHER(X), step.student_clean.logits.detach()
+    sums = []
+    for i in range(24):
+        positive = float((t[i] - s[i]).norm())
+        sums.append([max(positive - float((t[i] - s[j]).norm()) + 5, 0) for j in range(24) if Y[j] != Y[i]])
+    low, high = (sum(f(v) for v in sums) / 24 for f in (min, max))
+    assert low < float(loss.detach()) < high
+    values = []
+    for seed in range(200):
+        step.generator.manual_seed(seed)
+        values.append(float(triplet(margin=5)(step).detach()))
+    mean = sum(sum(v) / len(v) for v in sums) / 24
+    sd = math.sqrt(sum(sum((h - sum(v) / len(v)) ** 2 for h in v) / len(v) for v in sums)) / 24
+    assert abs(sum(values) / 200 - mean) < 4 * sd / math.sqrt(200)
+    loss.backward()
+    assert step.student.head.weight.grad.any()
+
+
+def test_triplet_of_oki_is_exact_where_one_negative_is_left():
+    pick = torch.tensor([0, 4, 1])  # two of class 0, one of class 1
+    step = make(Y[pick], x=X[pick])
+    loss = triplet(margin=2)(step)
+    t, s = step.teacher_clean.logits, step.student_clean.logits
+    first = [((t[i] - s[i]).norm() - (t[i] - s[2]).norm() + 2).clamp_min(0) for i in (0, 1)]
+    step.generator.manual_seed(3)
+    third = [((t[2] - s[2]).norm() - (t[2] - s[j]).norm() + 2).clamp_min(0) for j in (0, 1)]
+    options = [(first[0] + first[1] + h) / 3 for h in third]
+    assert min(abs(float((loss - o).detach())) for o in options) < 1e-5
+
+
+def test_triplet_of_oki_in_a_batch_of_one_class():
+    step = make(torch.zeros(24, dtype=torch.long))
+    loss = triplet()(step)
+    assert loss == 0
+    loss.backward()
+    assert step.student.head.weight.grad is not None
+
+
+# ------------------------------------------------------------------ whole methods
+
+
+@pytest.mark.parametrize("name", list(methods))
+def test_every_method_trains_a_student(name):
+    student = copy.deepcopy(STUDENT)
+    optimiser = torch.optim.SGD(student.parameters(), 0.05)
+    losses = []
+    for _ in range(8):
+        step = Step(TEACHER, student.train(), X, Y, 0.1, gen(1))
+        loss = methods[name]()(step)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
+
+
+def test_scaled_objective_scales_the_gradient():
+    one, twice = make(), make()
+    objective = ce() + kd() * linear(4, 1)
+    g1, g2 = grads(objective(one), one.student), grads((2 * objective)(twice), twice.student)
+    assert_same({k: 2 * v for k, v in g1.items()}, g2, rtol=1e-4, atol=1e-6)
