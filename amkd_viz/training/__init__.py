@@ -4,7 +4,7 @@ from amkd_viz.training.comparison import Row, compare, format_table, reading, ta
 from amkd_viz.training.evaluation import accuracy, logits_on, scores
 from amkd_viz.training.loop import EpochEnded, Event, Finished, Started, Stepped, Training, events
 from amkd_viz.training.recipe import Recipe
-from amkd_viz.training.recording import distill
+from amkd_viz.training.recording import distill, fresh_folder
 from amkd_viz.training.run import Run
 from amkd_viz.training.teachers import teacher_for
 
@@ -23,6 +23,7 @@ __all__ = [
     "distill",
     "events",
     "format_table",
+    "fresh_folder",
     "logits_on",
     "reading",
     "scores",
