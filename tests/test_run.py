@@ -1,0 +1,519 @@
+"""Runs on disk: every file they promise, nothing half written, nothing overwritten, nothing executed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import pickle
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+import amkd_viz.files as files
+from amkd_viz.errors import InputError
+from amkd_viz.files import append_line, write_atomic
+from amkd_viz.training import EpochEnded, Recipe, Run, Training, accuracy, distill, events, logits_on
+from amkd_viz.training.recording import fresh_folder
+
+POINTS = Recipe(
+    dataset="blobs",
+    teacher="mlp-small",
+    student="mlp-tiny",
+    method="amkd",
+    epochs=4,
+    teacher_epochs=5,
+    limit_train=48,
+    batch_size=16,
+    attacked=8,
+    similarity_images=20,
+    device="cpu",
+)
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """Teachers of this test session; never the user's."""
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path_factory.getbasetemp() / "teachers-of-the-session"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One finished run, which no test changes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AMKD_VIZ_CACHE", str(tmp_path_factory.getbasetemp() / "teachers-of-the-session"))
+        return distill(POINTS, tmp_path_factory.mktemp("runs") / "one")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def same(a, b) -> bool:
+    a, b = a.state_dict(), b.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+# the folder
+
+
+def test_every_file_and_no_other(finished):
+    checkpoints = [f"checkpoints/epoch-{e:04d}.{kind}" for e in (3, 4) for kind in ("pt", "sha256")]
+    snapshots = [f"snapshots/epoch-{e:04d}.safetensors" for e in range(5)]
+    own = ["config.json", "metrics.jsonl", "student.safetensors", "summary.json"]
+    assert sorted(contents(finished.path)) == sorted([*own, *checkpoints, *snapshots])
+
+
+def test_config(finished):
+    config = json.loads((finished.path / "config.json").read_text())
+    assert Recipe.from_json(config["recipe"]) == POINTS
+    assert config["objective"] == str(POINTS.objective)
+    assert config["versions"]["torch"] == torch.__version__
+    assert config["versions"]["device"].endswith("CPU")  # the device of the recipe, whatever else the machine has
+    assert config["format"] == 1
+
+
+def test_metrics(finished):
+    lines = [json.loads(line) for line in (finished.path / "metrics.jsonl").read_text().splitlines()]
+    assert lines == finished.metrics()
+    assert [(line["kind"], line["epoch"]) for line in lines] == [("epoch", e) for e in (1, 2, 3, 4)]
+    for line in lines:
+        live = {name for name, weight in line["weights"].items() if weight}
+        assert set(line["terms"]) == live
+        assert {"images_per_s", "learning_rate", "val_accuracy", "val_agreement", "val_kl"} <= set(line)
+    assert {"ce", "kd", "boundary_kd", "boundary_triplet"} == set(lines[0]["terms"])
+    assert {"attack.crossed", "boundary.kl", "triplet.active"} <= set(lines[0]["metrics"])
+    assert sum(lines[0]["histograms"]["triplet.d_ap"]) > 0
+
+
+def test_checkpoints_and_their_checksums(finished):
+    for path in (finished.path / "checkpoints").glob("*.pt"):
+        assert path.with_suffix(".sha256").read_text().strip() == hashlib.sha256(path.read_bytes()).hexdigest()
+        state = torch.load(path, weights_only=True)
+        assert state["epoch"] == int(path.stem.split("-")[1])
+        assert {"student", "modules", "optimiser"} <= set(state)
+    assert finished.load_checkpoint()["epoch"] == 4
+
+
+def test_snapshots(finished):
+    assert finished.snapshots() == [0, 1, 2, 3, 4]
+    assert same(finished.student(4), finished.student())
+    assert not same(finished.student(3), finished.student())
+    assert same(finished.student(0), Training(POINTS).student)
+
+
+def test_summary_is_the_last_epoch_evaluated_again(finished):
+    summary = finished.summary
+    test = finished.dataset().test
+    assert next(iter(summary)) == "test_accuracy"
+    assert summary["test_accuracy"] == accuracy(logits_on(finished.student(), test), test.y)
+    assert summary["val_accuracy"] == finished.metrics()[-1]["val_accuracy"]
+    assert summary["recipe"] == POINTS.hash
+    assert summary["train_seconds"] > 0
+    assert {"torch", "device"} <= set(summary["versions"])
+    assert {"magsim", "angsim", "kept", "tried"} <= set(summary)
+
+
+def test_opened_again(finished):
+    again = Run.open(finished.path)
+    assert again.recipe == POINTS
+    assert again.finished
+    assert again.label == "blobs amkd seed 0"
+    assert again.summary == finished.summary
+    assert len(again.dataset().train) == 48
+    assert again.teacher().architecture == "mlp-small"
+    assert "finished" in repr(again)
+
+
+def test_the_same_seed_writes_the_same_student(finished, tmp_path):
+    again = distill(POINTS, tmp_path / "again")
+    assert (again.path / "student.safetensors").read_bytes() == (finished.path / "student.safetensors").read_bytes()
+    drop = ("images_per_s",)
+    plain = [{k: v for k, v in line.items() if k not in drop} for line in again.metrics()]
+    assert plain == [{k: v for k, v in line.items() if k not in drop} for line in finished.metrics()]
+
+
+def test_without_snapshots(tmp_path):
+    run = distill(POINTS.replace(method="ce", epochs=1), tmp_path / "run", snapshots=False)
+    assert run.snapshots() == []
+    assert run.finished
+
+
+def test_a_listener_hears_the_teacher_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "cache"))
+    heard = []
+    recipe = POINTS.replace(method="kd", epochs=2, teacher_epochs=1, similarity_images=0)
+    run = distill(recipe, tmp_path / "run", listen=lambda e: heard.append(type(e).__name__))
+    assert heard.count("Started") == heard.count("Finished") == 2
+    assert heard.count("EpochEnded") == 1 + 2
+    assert len(run.metrics()) == 2  # the teacher's epochs are not the student's
+
+
+def test_a_fresh_folder_is_fresh(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = []
+    for _ in range(3):
+        folder = fresh_folder(POINTS)
+        assert not folder.exists()
+        folder.mkdir(parents=True)
+        names.append(folder.name)
+    assert names[0] == f"blobs-amkd-seed0-{POINTS.hash}"
+    assert names[1:] == [f"{names[0]}-2", f"{names[0]}-3"]
+    assert {p.name for p in (tmp_path / "runs").iterdir()} == set(names)
+
+
+# going on
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [POINTS, POINTS.replace(changes={"boundary_triplet.embedding": "feature", "boundary_triplet.weight": 1})],
+    ids=["amkd", "projector"],
+)
+def test_a_run_that_was_stopped_goes_on_bit_by_bit(recipe, tmp_path):
+    whole = distill(recipe, tmp_path / "whole")
+
+    def stop(event):
+        if isinstance(event, EpochEnded) and event.epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        distill(recipe, tmp_path / "half", listen=stop, training=Training(recipe))
+    half = Run.open(tmp_path / "half")
+    assert not half.finished
+    assert repr(half).startswith("Run(blobs amkd seed 0: 3 of 4 epochs")
+    with pytest.raises(InputError, match="not finished"):
+        _ = half.summary
+
+    def going_on() -> Training:
+        training = Training(recipe)
+        training.restore(half.load_checkpoint())
+        return training
+
+    training = going_on()
+    assert training.epoch == 3
+    *_, end = events(recipe, training)
+    assert same(training.student, whole.student())
+    assert end.summary["test_accuracy"] == whole.summary["test_accuracy"]
+
+    newest = half.path / "checkpoints" / "epoch-0003.pt"
+    newest.write_bytes(newest.read_bytes()[:-1])  # a truncated one: back to the one before
+    training = going_on()
+    assert training.epoch == 2
+    *_, end = events(recipe, training)
+    assert same(training.student, whole.student())
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """A run with two checkpoints, of epochs 1 and 2."""
+    run, training = Run.create(tmp_path / "run", POINTS), Training(POINTS)
+    for event in events(POINTS, training):
+        if isinstance(event, EpochEnded):
+            run.save_checkpoint(training.state())
+            if event.epoch == 2:
+                return run
+    raise AssertionError
+
+
+def test_the_last_two_checkpoints_are_kept(stopped):
+    state = stopped.load_checkpoint()
+    for epoch in (3, 4, 10_001):
+        stopped.save_checkpoint({**state, "epoch": epoch})
+    names = sorted(p.name for p in (stopped.path / "checkpoints").iterdir())
+    assert names == ["epoch-0004.pt", "epoch-0004.sha256", "epoch-10001.pt", "epoch-10001.sha256"]
+
+
+@pytest.mark.parametrize("harm", ["truncated", "altered", "empty", "no checksum", "other checksum", "gone"])
+def test_a_damaged_checkpoint_falls_back(stopped, harm):
+    path = stopped.path / "checkpoints" / "epoch-0002.pt"
+    content = path.read_bytes()
+    if harm == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    if harm == "altered":
+        path.write_bytes(content[:500] + bytes([content[500] ^ 1]) + content[501:])
+    if harm == "empty":
+        path.write_bytes(b"")
+    if harm == "no checksum":
+        path.with_suffix(".sha256").unlink()
+    if harm == "other checksum":
+        path.with_suffix(".sha256").write_text("0" * 64)
+    if harm == "gone":
+        path.unlink()
+    assert stopped.load_checkpoint()["epoch"] == 1
+    (stopped.path / "checkpoints" / "epoch-0001.pt").write_bytes(b"")
+    assert stopped.load_checkpoint() is None
+
+
+class Bomb:
+    """Leaves a mark when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "torch.save", "garbage"])
+@pytest.mark.parametrize("signed", [True, False])
+def test_a_hostile_checkpoint_never_runs(stopped, tmp_path, kind, signed):
+    mark = tmp_path / "ran"
+    if kind == "pickle":
+        content = pickle.dumps(Bomb(mark))
+    elif kind == "torch.save":
+        buffer = io.BytesIO()
+        torch.save({"epoch": 9, "student": Bomb(mark)}, buffer)
+        content = buffer.getvalue()
+    else:
+        content = b"nothing of the kind"
+    path = stopped.path / "checkpoints" / "epoch-0009.pt"
+    path.write_bytes(content)
+    if signed:
+        path.with_suffix(".sha256").write_text(hashlib.sha256(content).hexdigest() + "\n")
+        with pytest.raises(InputError, match=r"epoch-0009.pt is no checkpoint .* was not loaded"):
+            stopped.load_checkpoint()
+    else:
+        assert stopped.load_checkpoint()["epoch"] == 2
+    assert not mark.exists()
+    if kind == "pickle":
+        pickle.loads(content)
+        assert mark.exists()  # it would have
+
+
+# reading what is half there
+
+
+def test_a_line_that_is_being_written_is_left_out(tmp_path):
+    run = Run.create(tmp_path / "run", POINTS)
+    assert run.metrics() == []
+    run.log({"epoch": 1, "loss": float("nan"), "more": [1.5, float("-inf")]})
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 2, "lo')
+    assert run.metrics() == [{"epoch": 1, "loss": None, "more": [1.5, None]}]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"{", "is damaged"),
+        (b"[1]", "is damaged"),
+        (b"{}", "is damaged .'format'"),
+        (b'{"format": 1, "recipe": 3}', "is damaged"),
+        (b"\xff\xfe\x00", "is damaged"),
+        (b'{"format": 99}', "run format 99, but this version reads 1"),
+        (b'{"format": 1, "recipe": {"epochs": 0}}', "epochs must be at least 1"),
+        (b'{"format": 1, "recipe": {"epocs": 3}}', "Unknown recipe field 'epocs'; did you mean 'epochs'"),
+    ],
+)
+def test_a_config_that_cannot_be_read(tmp_path, text, said):
+    (tmp_path / "config.json").write_bytes(text)
+    with pytest.raises(InputError, match=said):
+        Run.open(tmp_path)
+
+
+def test_no_run_there(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path, tmp_path / "nowhere", tmp_path / "file"):
+        with pytest.raises(InputError, match="There is no run in"):
+            Run.open(path)
+
+
+# a folder that is in use
+
+
+@pytest.mark.parametrize("what", ["another run", "other files", "a file"])
+def test_what_is_there_is_never_overwritten(tmp_path, what):
+    out = tmp_path / "out"
+    if what == "another run":
+        Run.create(out, POINTS)
+    elif what == "other files":
+        out.mkdir()
+        (out / ".hidden").write_text("mine")
+    else:
+        out.write_text("mine")
+    before, heard = contents(tmp_path), []
+    for attempt in (
+        lambda: distill(POINTS, out, listen=heard.append),
+        lambda: distill(POINTS.replace(dataset="cifar10", root="nowhere"), out),  # said before data are looked for
+        lambda: Run.create(out, POINTS),
+    ):
+        with pytest.raises(InputError, match=f"holds {what} and is never overwritten; choose a new folder"):
+            attempt()
+    assert contents(tmp_path) == before
+    assert heard == []
+
+
+def test_an_empty_folder_will_do(tmp_path):
+    (tmp_path / "out").mkdir()
+    assert distill(POINTS.replace(method="ce", epochs=1), tmp_path / "out").finished
+
+
+def test_a_recipe_that_does_not_fit_leaves_no_folder(tmp_path):
+    with pytest.raises(InputError, match="Cannot keep 10000"):
+        distill(POINTS.replace(limit_train=10_000), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+# disks that fill up
+
+
+def test_a_loss_that_runs_away_keeps_what_is_written(tmp_path):
+    recipe = POINTS.replace(method="triplet-kd", changes={"triplet.weight": 1e30})
+    training = Training(recipe)
+    going = training.objective
+    training.objective = POINTS.replace(method="ce").objective
+
+    def worse(event):
+        if isinstance(event, EpochEnded):
+            training.objective = going
+
+    with pytest.raises(InputError, match="not finite in epoch 2"):
+        distill(recipe, tmp_path / "run", listen=worse, training=training)
+    run = Run.open(tmp_path / "run")
+    assert [line["epoch"] for line in run.metrics()] == [1]
+    assert run.snapshots() == [0, 1]
+    assert run.load_checkpoint()["epoch"] == 1
+    assert not run.finished
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("nth", [1, 2, 3, 5, 6])
+def test_a_disk_that_is_full_at_the_nth_write(tmp_path, monkeypatch, call, nth):
+    """Every file there is whole, no temporary stays, and one sentence says what happened."""
+    recipe = POINTS.replace(method="ce", epochs=2)
+    training = Training(recipe)  # the teacher is there
+    real, count = getattr(os, call), iter(range(1, 1000))
+
+    def full(*args):
+        if next(count) >= nth:
+            raise FULL
+        return real(*args)
+
+    monkeypatch.setattr(files.os, call, full)
+    with pytest.raises(InputError, match=r"Cannot write .*No space left on device; free some space") as caught:
+        distill(recipe, tmp_path / "run", training=training)
+    assert "\n" not in str(caught.value)
+    monkeypatch.undo()
+    written = [
+        "config.json",
+        "snapshots/epoch-0000.safetensors",
+        "checkpoints/epoch-0001.pt",
+        "checkpoints/epoch-0001.sha256",
+        "snapshots/epoch-0001.safetensors",
+    ][: nth - 1]
+    there = contents(tmp_path / "run") if (tmp_path / "run").exists() else {}
+    assert sorted(there) == sorted([*written, *(["metrics.jsonl"] if nth > 2 else [])])
+    if written:
+        run = Run.open(tmp_path / "run")
+        assert len(run.metrics()) == (0 if nth <= 2 else 1 if nth < 6 else 2)
+        assert all(run.student(epoch) for epoch in run.snapshots())
+        assert (run.load_checkpoint() is not None) == (nth > 4)
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, call):
+    path = write_atomic(tmp_path / "deep" / "file.json", "old")
+
+    def full(*_):
+        raise FULL
+
+    monkeypatch.setattr(files.os, call, full)
+    with pytest.raises(InputError, match="No space left on device"):
+        write_atomic(path, b"new" * 1000)
+    assert contents(tmp_path) == {"deep/file.json": b"old"}
+
+
+def test_an_interrupt_while_writing_leaves_no_temporary(tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.os, "fsync", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomic(tmp_path / "file", "new")
+    assert contents(tmp_path) == {}
+
+
+def test_where_no_file_can_be(tmp_path):
+    (tmp_path / "file").write_text("old")
+    for attempt in (lambda p: write_atomic(p, "x"), lambda p: append_line(p, "x")):
+        with pytest.raises(InputError, match=r"Cannot write .*; free some space or choose another folder"):
+            attempt(tmp_path / "file" / "below")
+    with pytest.raises(InputError, match="Cannot write"):
+        write_atomic(tmp_path, "x")  # a folder
+    assert contents(tmp_path) == {"file": b"old"}
+
+
+def test_files_have_the_rights_that_the_user_wants(tmp_path):
+    old = os.umask(0o027)
+    try:
+        mode = write_atomic(tmp_path / "file", "x").stat().st_mode & 0o777
+    finally:
+        os.umask(old)
+    assert mode == 0o640
+
+
+def test_many_threads_write_one_file(tmp_path):
+    """A reader sees one whole content or another."""
+    path, texts = tmp_path / "file", [str(k) * 20_000 for k in range(4)]
+    write_atomic(path, texts[0])
+    writers = [threading.Thread(target=lambda t=t: [write_atomic(path, t) for _ in range(5)]) for t in texts]
+    for writer in writers:
+        writer.start()
+    seen = set()
+    while any(writer.is_alive() for writer in writers):
+        seen.add(path.read_text())
+    assert seen <= set(texts)
+    assert seen
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_lines_are_appended(tmp_path):
+    for text in ("one", "zwei ±"):
+        append_line(tmp_path / "new" / "file", text)
+    assert (tmp_path / "new" / "file").read_bytes() == "one\nzwei ±\n".encode()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A real file system of 64 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if made.returncode:
+        pytest.skip("cannot mount a small disk here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_real_full_disk(small_disk):
+    kept = write_atomic(small_disk / "kept", "old")
+    with pytest.raises(InputError, match="No space left on device"):
+        write_atomic(kept, b"x" * 200_000)
+    assert contents(small_disk) == {"kept": b"old"}
+
+    append_line(small_disk / "lines", "first")
+    with pytest.raises(InputError, match="No space left on device"):
+        append_line(small_disk / "lines", "y" * 200_000)
+    assert (small_disk / "lines").read_text() == "first\n"
+    append_line(small_disk / "lines", "second")
+    assert (small_disk / "lines").read_text() == "first\nsecond\n"
+
+
+def test_a_run_on_a_real_full_disk(small_disk):
+    with pytest.raises(InputError, match="No space left on device"):
+        distill(POINTS.replace(method="ce", epochs=100), small_disk / "run")
+    run = Run.open(small_disk / "run")
+    epochs = len(run.metrics())
+    assert 0 < epochs < 100
+    assert run.load_checkpoint()["epoch"] in (epochs - 1, epochs)
+    assert not [name for name in contents(run.path) if Path(name).name.startswith(".")]
+    assert all(run.student(epoch) for epoch in run.snapshots())

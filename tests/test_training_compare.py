@@ -1,0 +1,214 @@
+"""Comparisons: the runs, the table against numpy, and the sentences under it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import types
+
+import numpy as np
+import pytest
+
+import amkd_viz.training.comparison as comparison
+from amkd_viz.errors import InputError
+from amkd_viz.training import Recipe, Row, Run, compare, format_table, reading, table
+from amkd_viz.training.loop import Started
+
+POINTS = Recipe(
+    dataset="spirals",
+    teacher="mlp-small",
+    student="mlp-tiny",
+    epochs=2,
+    teacher_epochs=3,
+    limit_train=32,
+    batch_size=16,
+    attacked=8,
+    similarity_images=20,
+    device="cpu",
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """Teachers of this test session; never the user's."""
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path_factory.getbasetemp() / "teachers-of-the-session"))
+
+
+def run(method="ce", seed=0, dataset="digits", **summary):
+    """What ``table`` reads of a run."""
+    recipe = types.SimpleNamespace(method=method, seed=seed, dataset=dataset)
+    return types.SimpleNamespace(recipe=recipe, summary={"test_accuracy": 0.5, **summary})
+
+
+def row(method, mean, sd=None, seeds=(0,), dataset="digits"):
+    return Row(dataset, method, tuple(seeds), {"test_accuracy": (mean, sd)})
+
+
+# compare
+
+
+def test_methods_by_seeds(tmp_path):
+    trainings = []
+    runs = compare(
+        POINTS,
+        ["ce", "kd", "amkd"],
+        2,
+        tmp_path / "out",
+        listen=lambda e: trainings.append(e.training) if isinstance(e, Started) else None,
+    )
+    expected = [(m, s) for m in ("ce", "kd", "amkd") for s in (0, 1)]
+    assert [(r.recipe.method, r.recipe.seed) for r in runs] == expected
+    assert [r.path.name for r in runs] == [f"{m}-seed{s}" for m, s in expected]
+    assert all(Run.open(r.path).finished for r in runs)
+    students = [t for t in trainings if t.recipe.student == "mlp-tiny"]
+    assert len(students) == 6
+    assert len({id(t.teacher) for t in students}) == 1  # one teacher and one data set in memory
+    assert len({id(t.full) for t in students}) == 1
+    assert len({r.summary["teacher_test_accuracy"] for r in runs}) == 1
+
+    rows = table(runs)
+    assert [(r.method, r.seeds) for r in rows] == [("ce", (0, 1)), ("kd", (0, 1)), ("amkd", (0, 1))]
+    accuracies = [r.summary["test_accuracy"] for r in runs[2:4]]
+    assert rows[1].numbers["test_accuracy"] == pytest.approx((np.mean(accuracies), np.std(accuracies, ddof=1)))
+    assert len(reading(rows)) == 1  # amkd builds on bss, which is not here
+
+
+def test_changes_go_to_the_methods_that_have_the_term(tmp_path):
+    recipe = POINTS.replace(method="amkd", changes={"kd.scale": 0.5, "boundary_triplet.margin": 0.1}, epochs=1)
+    runs = compare(recipe, ["ce", "kd", "amkd"], 1, tmp_path / "out")
+    assert [r.recipe.changes for r in runs] == [{}, {"kd.scale": 0.5}, recipe.changes]
+
+
+@pytest.mark.parametrize(
+    ("methods", "seeds", "changes", "said"),
+    [
+        (["ce"], 0, {}, "seeds must be at least 1, not 0"),
+        (["ce"], -1, {}, "seeds must be at least 1, not -1"),
+        (["ce", "dk"], 1, {}, "Unknown method 'dk'; did you mean 'kd'"),
+        ([], 1, {}, "methods must name one or more, each once.* allowed: ce, kd"),
+        (["ce", "kd", "ce"], 1, {}, "each once, not 'ce,kd,ce'"),
+        (["ce", "kd"], 1, {"kd.scale": 2, "boundary_kd.scale": 2}, "None of ce, kd has the term of boundary_kd.scale"),
+    ],
+)
+def test_nothing_is_trained_for_a_comparison_that_cannot_be(tmp_path, monkeypatch, methods, seeds, changes, said):
+    monkeypatch.setattr(comparison, "Training", None)  # calling it would be a TypeError
+    with pytest.raises(InputError, match=said):
+        compare(POINTS.replace(method="amkd", changes=changes), methods, seeds, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_used_folder_is_refused_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, "Training", None)
+    (tmp_path / "ce-seed0").mkdir()
+    with pytest.raises(InputError, match="holds other files and is never overwritten"):
+        compare(POINTS, ["ce"], 1, tmp_path)
+    assert list((tmp_path / "ce-seed0").iterdir()) == []
+
+
+# table
+
+
+def test_statistics_are_those_of_numpy():
+    values = {"test_accuracy": [0.81, 0.835, 0.79], "magsim": [0.5, None, 0.75], "train_seconds": [1.5, 2.5, 3.0]}
+    runs = [run("kd", seed, **{name: v[seed] for name, v in values.items()}, angsim=None) for seed in range(3)]
+    (found,) = table(runs)
+    assert (found.dataset, found.method, found.seeds) == ("digits", "kd", (0, 1, 2))
+    assert set(found.numbers) == set(values)  # no agreement in the summary, and angsim has no number
+    for name, own in values.items():
+        numbers = np.array([v for v in own if v is not None])
+        assert found.numbers[name] == pytest.approx((numbers.mean(), numbers.std(ddof=1)))
+
+
+def test_one_seed_has_no_deviation():
+    (found,) = table([run(test_accuracy=0.5, test_agreement=0.25)])
+    assert found.numbers == {"test_accuracy": (0.5, None), "test_agreement": (0.25, None)}
+
+
+def test_rows_in_the_order_of_first_appearance():
+    runs = [run(m, s, d) for s in (0, 1) for d in ("moons", "digits") for m in ("kd", "ce")]
+    assert [(r.dataset, r.method, r.seeds) for r in table(runs)] == [
+        ("moons", "kd", (0, 1)),
+        ("moons", "ce", (0, 1)),
+        ("digits", "kd", (0, 1)),
+        ("digits", "ce", (0, 1)),
+    ]
+    assert table([]) == []
+
+
+# text
+
+
+def test_columns_align():
+    methods = ("ce", "amkd-calibrated")
+    accuracies = ((0.05, 0.1), (0.9, 1.0))
+    runs = [
+        run(m, s, test_accuracy=a[s], test_agreement=0.5, magsim=0.5, angsim=-0.25, train_seconds=1000.0)
+        for m, a in zip(methods, accuracies, strict=True)
+        for s in (0, 1)
+    ]
+    first, head, *lines = format_table(table(runs)).splitlines()
+    assert first == "digits, last epoch, mean ± sd over seeds 0, 1"
+    for title in ("method", "test accuracy %", "agreement %", "MagSim", "AngSim", "seconds"):
+        at = head.index(title)
+        assert at == 0 or head[at - 2 : at] == "  "
+        assert all(line[at] != " " and (at == 0 or line[at - 1] == " ") for line in lines)
+    assert "7.50 ± 3.54" in lines[0]
+    assert "95.00 ± 7.07" in lines[1]
+    assert "-0.250 ± 0.000" in lines[1]
+    assert not any(line.endswith(" ") for line in (head, *lines))
+
+
+def test_a_block_for_each_data_set():
+    text = format_table([row("ce", 0.5), row("ce", 0.25, dataset="moons")])
+    one, two = text.split("\n\n")
+    assert one.startswith("digits, last epoch, seed 0\n")
+    assert two.startswith("moons, last epoch, seed 0\n")
+    assert "50.00" in one
+    assert "25.00" in two
+    assert format_table([]) == ""
+
+
+def test_a_row_with_other_seeds_says_so():
+    rows = [row("ce", 0.5, 0.1, (0, 1, 2)), row("kd", 0.5, 0.1, (0, 2)), row("bss", 0.5, 0.1, (0, 1, 2))]
+    _, _, *lines = format_table(rows).splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["ce", "kd (0, 2)", "bss"]
+
+
+# sentences
+
+
+def test_a_difference_beyond_the_noise_and_one_within():
+    rows = [row("ce", 0.80, 0.01, range(3)), row("kd", 0.83, 0.01, range(3)), row("bss", 0.835, 0.02, range(4))]
+    first, second = reading(rows)
+    error = 100 * math.sqrt(0.01**2 / 3 + 0.01**2 / 3)
+    assert first == (
+        f"digits: kd against ce +3.00 points of test accuracy, standard error {error:.2f}: seen beyond the noise."
+    )
+    error = 100 * math.sqrt(0.02**2 / 4 + 0.01**2 / 3)
+    assert second == (
+        f"digits: bss against kd +0.50 points of test accuracy, standard error {error:.2f}: within the noise."
+    )
+
+
+def test_a_loss_is_said_as_one():
+    (said,) = reading([row("bss", 0.9, 0.001, range(3)), row("amkd", 0.8, 0.001, range(3))])
+    assert said.startswith("digits: amkd against bss -10.00 points")
+    assert said.endswith("seen beyond the noise.")
+
+
+def test_equal_students_are_within_the_noise():
+    (said,) = reading([row("ce", 0.5, 0.0, (0, 1)), row("kd", 0.5, 0.0, (0, 1))])
+    assert said.endswith("+0.00 points of test accuracy, standard error 0.00: within the noise.")
+
+
+def test_one_seed_says_nothing_about_noise():
+    (said,) = reading([row("ce", 0.5), row("kd", 0.6)])
+    assert said == "digits: kd against ce +10.00 points of test accuracy, from one seed: no statement about noise."
+
+
+def test_sentences_only_for_pairs_that_are_there():
+    for chosen in itertools.chain.from_iterable(itertools.combinations(("ce", "kd", "bss", "amkd"), n) for n in (1, 2)):
+        said = reading([row(m, 0.5, dataset=d) for m, d in zip(chosen, itertools.repeat("digits"), strict=False)])
+        assert len(said) == (chosen in [("ce", "kd"), ("kd", "bss"), ("bss", "amkd")])
+    assert reading([row("ce", 0.5), row("kd", 0.5, dataset="moons")]) == []
+    assert reading([]) == []

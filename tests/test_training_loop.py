@@ -1,0 +1,527 @@
+"""The loop: what it yields, what it leaves alone, and that chance and time are functions of (seed, epoch, batch)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+
+import amkd_viz.objectives.step as step_module
+import amkd_viz.training.loop as loop
+from amkd_viz.errors import InputError
+from amkd_viz.models import build, save_classifier
+from amkd_viz.training import (
+    EpochEnded,
+    Finished,
+    Recipe,
+    Started,
+    Stepped,
+    Training,
+    accuracy,
+    events,
+    logits_on,
+    scores,
+    teacher_for,
+)
+from amkd_viz.training.schedule import learning_rate
+from amkd_viz.training.teachers import cache_folder, teacher_recipe
+
+POINTS = Recipe(
+    dataset="blobs",
+    teacher="mlp-small",
+    student="mlp-tiny",
+    method="amkd",
+    epochs=4,
+    teacher_epochs=5,
+    limit_train=48,
+    batch_size=16,
+    attacked=8,
+    similarity_images=20,
+    device="cpu",
+)
+DIGITS = Recipe(
+    dataset="digits",
+    teacher="cnn-small",
+    student="cnn-tiny",
+    method="amkd",
+    epochs=2,
+    teacher_epochs=2,
+    limit_train=60,
+    batch_size=20,
+    attacked=8,
+    similarity_images=10,
+    device="cpu",
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """Teachers of this test session; never the user's."""
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path_factory.getbasetemp() / "teachers-of-the-session"))
+
+
+@pytest.fixture
+def attacks(monkeypatch):
+    """A list that grows by the progress of each step that attacks."""
+    seen, real = [], step_module.Attack.__call__
+
+    def spy(self, model, x, target, generator):
+        seen.append(len(x))
+        return real(self, model, x, target, generator)
+
+    monkeypatch.setattr(step_module.Attack, "__call__", spy)
+    return seen
+
+
+def weights(net) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in net.state_dict().items()}
+
+
+def same(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def trained(recipe: Recipe, training: Training | None = None) -> Training:
+    training = training or Training(recipe)
+    for _ in events(recipe, training):
+        pass
+    return training
+
+
+# events
+
+
+def test_order_of_events():
+    seen = list(events(POINTS))
+    epoch = [Stepped] * 3 + [EpochEnded]
+    assert [type(e) for e in seen] == [Started, *epoch * 4, Finished]
+    steps = [(e.epoch, e.batch, e.batches) for e in seen if isinstance(e, Stepped)]
+    assert steps == [(e, b, 3) for e in range(4) for b in range(3)]
+    assert [e.epoch for e in seen if isinstance(e, EpochEnded)] == [1, 2, 3, 4]
+
+
+def test_a_step_tells_its_terms_and_boundary_samples():
+    steps = [e for e in events(POINTS) if isinstance(e, Stepped)]
+    live = {"ce", "kd", "boundary_kd", "boundary_triplet"}
+    assert [set(e.terms) for e in steps] == [live] * 6 + [{"ce", "kd"}] * 6
+    assert all(value.ndim == 0 and not value.requires_grad for e in steps for value in e.terms.values())
+    assert [e.boundary is not None for e in steps] == [True] * 6 + [False] * 6
+    assert any(len(e.boundary.index) for e in steps[:6])
+    assert all(len(e.boundary.samples) == len(e.boundary.index) <= 8 for e in steps[:6])
+
+
+def test_metrics_of_an_epoch():
+    ends = [e.metrics for e in events(POINTS) if isinstance(e, EpochEnded)]
+    assert [set(m["terms"]) for m in ends[1:3]] == [{"ce", "kd", "boundary_kd", "boundary_triplet"}, {"ce", "kd"}]
+    assert all(math.isfinite(v) for m in ends for v in m["terms"].values())
+    assert all(m["images_per_s"] > 0 for m in ends)
+    assert all({"val_accuracy", "val_agreement", "val_kl"} <= set(m) for m in ends)
+    assert not any(key.startswith("test") for m in ends for key in m)
+    # e counts from 1: 4 -> 1 over E, and 2 -> 0 and 1 -> 0 at three quarters
+    assert [m["weights"]["kd"] for m in ends] == pytest.approx([3.25, 2.5, 1.75, 1])
+    assert [m["weights"]["boundary_kd"] for m in ends] == pytest.approx([4 / 3, 2 / 3, 0, 0])
+    assert [m["weights"]["boundary_triplet"] for m in ends] == pytest.approx([2 / 3, 1 / 3, 0, 0])
+    assert "histograms" in ends[0]
+    assert "histograms" not in ends[3]
+
+
+def test_histograms_count_the_boundary_samples_of_the_epoch():
+    attacked, batch = 0, POINTS.batch_size
+    for event in events(POINTS):
+        if isinstance(event, Stepped) and event.boundary is not None:
+            attacked += len(event.boundary.index)
+        if isinstance(event, EpochEnded) and event.epoch == 1:
+            counts = event.metrics["histograms"]
+            assert attacked > 0
+            assert sum(counts["triplet.d_ap"]) == attacked
+            assert 0 < sum(counts["triplet.d_an"]) < attacked * batch  # two of four classes are no negatives
+            assert len(counts["triplet.d_ap"]) == len(counts["triplet.d_an"]) == 32
+            return
+
+
+def test_terms_are_means_over_the_steps():
+    ours: list[float] = []
+    for event in events(POINTS.replace(method="kd", epochs=1)):
+        if isinstance(event, Stepped):
+            ours.append(float(event.terms["ce"]))
+        if isinstance(event, EpochEnded):
+            assert event.metrics["terms"]["ce"] == pytest.approx(sum(ours) / 3, rel=1e-5)
+            assert len(ours) == 3
+
+
+def test_the_caller_may_stop_anywhere():
+    training = Training(POINTS)
+    going = events(POINTS, training)
+    while not isinstance(next(going), EpochEnded):
+        pass
+    going.close()
+    assert training.epoch == 1
+
+
+# the attack runs only when asked for
+
+
+@pytest.mark.parametrize("method", ["ce", "kd", "triplet-kd"])
+def test_methods_without_boundary_terms_never_attack(method, attacks):
+    trained(POINTS.replace(method=method, epochs=1, similarity_images=0))
+    assert attacks == []
+
+
+def test_the_attack_stops_at_three_quarters(attacks):
+    per_epoch: list[int] = []
+    for event in events(POINTS.replace(epochs=8, similarity_images=0)):
+        if isinstance(event, EpochEnded):
+            per_epoch.append(len(attacks) - sum(per_epoch))
+    assert per_epoch == [3, 3, 3, 3, 3, 0, 0, 0]  # epoch 6 of 8 has weight 0 already
+
+
+def test_weight_zero_by_hand_stops_the_attack_too(attacks):
+    trained(POINTS.replace(changes={"boundary_kd.scale": 0, "boundary_triplet.weight": 0}, epochs=2))
+    assert attacks == []
+    trained(POINTS.replace(changes={"boundary_kd.weight": 1}, epochs=1))  # and a constant weight keeps it going
+    assert len(attacks) == 3
+
+
+# modes
+
+
+def test_the_student_trains_in_train_mode_also_after_evaluations(monkeypatch):
+    modes, real = [], loop.Step
+
+    def spy(**parts):
+        modes.append((all(m.training for m in parts["student"].modules()), parts["teacher"].training))
+        return real(**parts)
+
+    training = Training(DIGITS)
+    monkeypatch.setattr(loop, "Step", spy)
+    before = weights(training.student)["body.stage1.1.num_batches_tracked"]
+    trained(DIGITS, training)
+    assert modes == [(True, False)] * 6
+    after = weights(training.student)["body.stage1.1.num_batches_tracked"]
+    assert before == 0
+    assert after >= 6  # batch norms have seen every step
+
+
+def test_evaluation_restores_every_flag():
+    training = Training(DIGITS)
+    training.student.train()
+    training.student.body.stage1[1].eval()
+    modes = [m.training for m in training.student.modules()]
+    grads = [p.requires_grad for p in training.student.parameters()]
+    state = weights(training.student)
+    found = training.evaluate("val")
+    assert set(found) == {"val_accuracy", "val_agreement", "val_kl"}
+    assert [m.training for m in training.student.modules()] == modes
+    assert [p.requires_grad for p in training.student.parameters()] == grads
+    loop.final_scores(training)
+    assert [m.training for m in training.student.modules()] == modes
+    assert same(state, weights(training.student))
+    assert True in modes
+    assert False in modes
+
+
+def test_the_teacher_is_left_as_it_was():
+    training = Training(DIGITS)
+    teacher = training.teacher
+    assert teacher is not None
+    before, modes = weights(teacher), [m.training for m in teacher.modules()]
+    trained(DIGITS, training)
+    assert same(before, weights(teacher))
+    assert [m.training for m in teacher.modules()] == modes
+    assert not any(modes)
+    assert all(p.grad is None and not p.requires_grad for p in teacher.parameters())
+
+
+def test_the_last_epoch_is_what_the_summary_says():
+    training = Training(DIGITS)
+    *_, finished = events(DIGITS, training)
+    test = training.full.test
+    logits = logits_on(training.student, test)
+    assert finished.summary["test_accuracy"] == accuracy(logits, test.y)
+    teacher = logits_on(teacher_for(DIGITS), test)
+    assert finished.summary["teacher_test_accuracy"] == pytest.approx(accuracy(teacher, test.y), abs=1 / len(test))
+    assert finished.summary["train_seconds"] > 0
+    assert next(iter(finished.summary)) == "test_accuracy"
+    assert finished.summary["tried"] % 9 == 0  # each right image to nine wrong classes
+
+
+def test_scores_against_a_slow_loop():
+    student, teacher = torch.randn(2, 30, 5, generator=torch.Generator().manual_seed(0)).double()
+    y = torch.arange(30) % 5
+    right = sum(int(student[i].argmax()) == int(y[i]) for i in range(30)) / 30
+    agree = sum(int(student[i].argmax()) == int(teacher[i].argmax()) for i in range(30)) / 30
+    kl = 0.0
+    for i in range(30):
+        p, q = teacher[i].softmax(0), student[i].softmax(0)
+        kl += float((p * (p / q).log()).sum()) / 30
+    assert scores(student, teacher, y) == pytest.approx({"accuracy": right, "agreement": agree, "kl": kl})
+
+
+def test_validation_every_so_many_epochs_and_at_the_end():
+    ends = [e for e in events(POINTS.replace(epochs=5, evaluate_every=2)) if isinstance(e, EpochEnded)]
+    assert [e.epoch for e in ends if "val_accuracy" in e.metrics] == [2, 4, 5]
+
+
+# chance
+
+
+@pytest.mark.parametrize("base", [POINTS, DIGITS], ids=["points", "digits"])
+def test_the_same_seed_gives_the_same_student_bit_by_bit(base):
+    torch.manual_seed(1)
+    one = trained(base)
+    torch.manual_seed(2)  # the global state must not matter
+    torch.rand(7)
+    assert same(weights(one.student), weights(trained(base).student))
+    assert not same(weights(one.student), weights(trained(base.replace(seed=1)).student))
+
+
+FEATURES = {"boundary_triplet.embedding": "feature"}
+
+
+def test_a_projector_starts_from_the_seed_too():
+    recipe = POINTS.replace(changes=FEATURES)
+    torch.manual_seed(1)
+    one = Training(recipe)
+    state = torch.random.get_rng_state()
+    two = Training(recipe)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert one.modules["boundary_triplet"].weight.shape == (16, 8)
+    assert same(weights(one.modules), weights(two.modules))
+    assert not same(weights(one.modules), weights(Training(recipe.replace(seed=1)).modules))
+
+
+def test_a_projector_is_trained():
+    recipe = POINTS.replace(changes={**FEATURES, "boundary_triplet.weight": 1})
+    training = Training(recipe)
+    before = weights(training.modules)
+    trained(recipe, training)
+    assert not same(before, weights(training.modules))
+
+
+@pytest.mark.parametrize(
+    ("base", "changes"),
+    [
+        (POINTS.replace(method="ce", schedule="step"), {}),
+        (POINTS.replace(method="triplet-kd"), {}),
+        (POINTS, {}),
+        (POINTS, {**FEATURES, "boundary_triplet.mining": "random", "boundary_triplet.weight": 1}),
+        (DIGITS.replace(epochs=3), {}),
+        (DIGITS.replace(epochs=3, method="amkd-calibrated", student_pass="joint"), {}),
+    ],
+    ids=["ce-step", "triplet-kd", "amkd", "amkd-features", "digits", "digits-joint"],
+)
+def test_going_on_from_a_state_equals_never_having_stopped(base, changes, tmp_path):
+    recipe = base.replace(changes=changes, similarity_images=0)
+    whole = trained(recipe)
+    first = Training(recipe)
+    for event in events(recipe, first):
+        if isinstance(event, EpochEnded) and event.epoch == 2:
+            torch.save(first.state(), tmp_path / "state.pt")
+            break
+    second = Training(recipe)
+    second.restore(torch.load(tmp_path / "state.pt", weights_only=True))
+    seen = [e.epoch for e in events(recipe, second) if isinstance(e, EpochEnded)]
+    assert seen == list(range(3, recipe.epochs + 1))
+    assert same(weights(whole.student), weights(second.student))
+    assert same(weights(whole.modules), weights(second.modules))
+    assert not same(weights(whole.student), weights(first.student))
+
+
+# learning rate
+
+
+def test_one_cycle():
+    rates = [learning_rate("onecycle", 0.1, k / 1000) for k in range(1001)]
+    assert rates[0] == pytest.approx(0.004)
+    assert rates[150] == max(rates) == pytest.approx(0.1)
+    assert rates[575] == pytest.approx(0.05)
+    assert rates[1000] == pytest.approx(0, abs=1e-9)
+    assert all(a < b for a, b in pairwise(rates[:151]))
+    assert all(a > b for a, b in pairwise(rates[150:]))
+    assert learning_rate("constant", 0.3, 0.99) == 0.3
+
+
+@pytest.mark.parametrize(("schedule", "resets"), [("step", [2, 3]), ("onecycle", []), ("constant", [])])
+def test_momentum_starts_anew_at_each_drop(schedule, resets):
+    recipe = POINTS.replace(schedule=schedule, method="ce")
+    training, found, rates = Training(recipe), [], []
+    batches = list(training.loader.epoch(0))
+    for epoch in range(4):
+        for batch, (x, y, _) in enumerate(batches):
+            training.step(epoch, batch, x, y)
+            parameter = next(training.student.parameters())
+            momentum = training.optimiser.state[parameter]["momentum_buffer"]
+            gradient = parameter.grad + recipe.weight_decay * parameter.detach()
+            fresh = torch.allclose(momentum, gradient, atol=1e-3 * float(gradient.norm()) + 1e-6)
+            if fresh and (epoch, batch) != (0, 0):
+                found.append((epoch, batch))
+            rates.append(training.optimiser.param_groups[0]["lr"])
+    assert found == [(epoch, 0) for epoch in resets]
+    assert rates[0] == pytest.approx(0.004 if schedule == "onecycle" else 0.1)
+    if schedule == "step":
+        assert rates == pytest.approx([0.1] * 6 + [0.01] * 3 + [0.001] * 3)
+
+
+def test_the_projector_and_the_student_share_one_learning_rate():
+    training = Training(POINTS.replace(changes=FEATURES))
+    assert len(training.optimiser.param_groups) == 1
+    inside = {id(p) for p in training.optimiser.param_groups[0]["params"]}
+    assert inside == {id(p) for net in (training.student, training.modules) for p in net.parameters()}
+
+
+# precision
+
+
+def test_bf16_runs_and_is_not_fp32():
+    *_, finished = events(DIGITS.replace(precision="bf16"), half := Training(DIGITS.replace(precision="bf16")))
+    assert math.isfinite(finished.summary["test_kl"])
+    assert {p.dtype for p in half.student.parameters()} == {torch.float32}
+    full = Training(DIGITS)
+    full.teacher = half.teacher
+    trained(DIGITS, full)
+    assert not same(weights(half.student), weights(full.student))
+
+
+# losses that run away
+
+
+def test_a_learning_rate_that_blows_up_is_said():
+    recipe = POINTS.replace(learning_rate=0.1, method="triplet-kd", changes={"triplet.weight": 1e30}, epochs=8)
+    with pytest.raises(InputError, match=r"The loss is not finite in epoch \d .*lower learning_rate=0.1"):
+        trained(recipe)
+
+
+def test_a_single_step_that_is_not_finite_is_seen(monkeypatch):
+    training = Training(POINTS.replace(method="ce"))
+    real = training.objective
+
+    class Broken:
+        names, weights = real.names, staticmethod(real.weights)
+
+        def __call__(self, step):
+            loss = real(step)
+            if training.epoch == 1 and len(calls) == 4:
+                step.terms["ce"] = step.terms["ce"] * float("nan")
+            calls.append(1)
+            return loss
+
+    calls: list[int] = []
+    training.objective = Broken()
+    with pytest.raises(InputError, match=r"not finite in epoch 2 \(\{'ce': nan\}\)"):
+        trained(training.recipe, training)
+    assert training.epoch == 1
+
+
+# sharing, and teachers
+
+
+def test_like_lends_data_and_teacher_only_where_recipes_name_the_same():
+    one = Training(POINTS)
+    two = Training(POINTS.replace(method="kd", seed=3, epochs=9, limit_train=None), one)
+    assert two.full is one.full
+    assert two.teacher is one.teacher
+    assert two.student is not one.student
+    assert len(two.dataset.train) > len(one.dataset.train)
+    for name, value in {
+        "data_seed": 1,
+        "batch_size": 8,
+        "learning_rate": 0.05,
+        "teacher_epochs": 2,
+        "teacher": "mlp-tiny",
+        "dataset": "spirals",
+        "precision": "bf16",
+        "augment": "none",
+    }.items():
+        other = Training(POINTS.replace(**{name: value}), one)
+        assert other.full is not one.full, name
+        assert other.teacher is not one.teacher, name
+
+
+def test_trainings_that_share_a_teacher_name_the_same_teacher():
+    """Every field that tells teachers apart must also tell trainings apart that could share one."""
+    for name in Recipe.__dataclass_fields__:
+        if name in ("changes", "method", "dataset", "root", "device"):
+            continue
+        old, allowed = getattr(POINTS, name), Recipe.__dataclass_fields__[name].metadata.get("choices", ["mlp"])
+        number = old / 2 if isinstance(old, float) else 9
+        changed = POINTS.replace(**{name: allowed[-1] if isinstance(old, str) else number})
+        assert changed != POINTS
+        if teacher_recipe(changed) != teacher_recipe(POINTS):
+            assert name in loop.SHARED, name
+
+
+def test_a_training_without_a_teacher_lends_only_its_data():
+    one = Training(POINTS.replace(teacher="mlp-tiny", method="ce"))
+    two = Training(POINTS.replace(teacher="mlp-tiny", method="kd"), one)
+    assert one.teacher is None
+    assert two.teacher is not None
+    assert two.full is one.full
+
+
+def test_a_teacher_is_trained_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path))
+    heard: list[str] = []
+    one = teacher_for(POINTS, lambda event: heard.append(type(event).__name__))
+    assert heard == ["Started", *(["Stepped"] * 56 + ["EpochEnded"]) * 5, "Finished"]  # 900 points, by 16
+    (file,) = (tmp_path / "teachers").iterdir()
+    stamp = file.stat().st_mtime_ns
+    two = teacher_for(POINTS.replace(method="kd", seed=4, epochs=2, limit_train=None), heard.append)
+    assert len(heard) == 2 + 57 * 5
+    assert same(weights(one), weights(two))
+    assert file.stat().st_mtime_ns == stamp
+    assert not two.training
+    assert not any(p.requires_grad for p in two.parameters())
+    assert [p.name for p in (tmp_path / "teachers").iterdir()] == [file.name]
+
+    teacher_for(POINTS.replace(teacher_epochs=1))
+    assert len(list((tmp_path / "teachers").iterdir())) == 2
+    assert not same(weights(one), weights(teacher_for(POINTS.replace(teacher_epochs=1))))
+
+
+def test_a_teacher_learns_from_the_whole_training_split():
+    recipe = POINTS.replace(teacher_epochs=12)
+    own = teacher_recipe(recipe)
+    assert (own.limit_train, own.method, own.student, own.seed) == (None, "ce", "mlp-small", 0)
+    training = Training(recipe)
+    assert accuracy(logits_on(training.teacher, training.full.test), training.full.test.y) > 0.9
+
+
+def test_a_damaged_teacher_in_the_cache_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path))
+    teacher_for(POINTS.replace(teacher_epochs=1))
+    (file,) = (tmp_path / "teachers").iterdir()
+    file.write_bytes(file.read_bytes()[:-8])
+    with pytest.raises(InputError, match=file.name):
+        Training(POINTS.replace(teacher_epochs=1))
+
+
+def test_a_teacher_file(tmp_path):
+    net = build("mlp-tiny", num_classes=4, shape=(2,), seed=5)
+    path = save_classifier(net, tmp_path / "net.safetensors")
+    training = Training(POINTS.replace(teacher=str(path)))
+    x = training.dataset.test.floats()[:9]
+    assert torch.allclose(training.teacher(x), net.eval()(x), atol=1e-5)
+    assert training.recipe.teacher == str(path)
+
+
+def test_the_teacher_of_a_relative_image_folder_is_known_by_its_full_path(tmp_path, monkeypatch):
+    recipe = replace(POINTS, dataset="folder:images", teacher="cnn-tiny")
+    names = []
+    for place in ("one", "two"):
+        (tmp_path / place).mkdir()
+        monkeypatch.chdir(tmp_path / place)
+        names.append(teacher_recipe(recipe))
+    assert names[0].dataset == f"folder:{tmp_path / 'one' / 'images'}"
+    assert names[0].hash != names[1].hash
+    assert teacher_recipe(POINTS).dataset == "blobs"
+
+
+def test_where_teachers_are_kept(monkeypatch):
+    monkeypatch.setenv("AMKD_VIZ_CACHE", "~/elsewhere")
+    monkeypatch.setenv("HOME", "/nobody")
+    assert str(cache_folder()) == "/nobody/elsewhere"
+    monkeypatch.delenv("AMKD_VIZ_CACHE")
+    assert str(cache_folder()) == "/nobody/.cache/amkd_viz"
