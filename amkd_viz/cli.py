@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, NoReturn
@@ -184,15 +185,20 @@ def _recipe(args: argparse.Namespace) -> Any:
         name, equals, value = text.partition("=")
         if not equals or "." not in name:
             raise InputError(f"--set takes TERM.FIELD=VALUE, e.g. boundary_triplet.margin=0.2, not {text!r}.")
-        try:
-            changes[name] = json.loads(value)  # 0.20 and 0.2 are the same number
-        except json.JSONDecodeError:
-            changes[name] = value
+        changes[name] = _value(value)
     # for a comparison, which has no --method, changes are checked against the fullest sum
     recipe = Recipe(**{"method": "amkd", **values}, changes=changes)
     if args.download:
         load(recipe.dataset, root=recipe.root, download=True)
     return recipe
+
+
+def _value(text: str) -> Any:
+    """A number or a truth value where it is one, so that 0.20 and .2 make the same recipe as 0.2."""
+    for read in (json.loads, float):
+        with suppress(ValueError):
+            return read(text)
+    return text
 
 
 def _runs_in(path: Path) -> list[Path]:

@@ -26,21 +26,23 @@ class Progress:
         self._recipe: Recipe | None = None
 
     def __call__(self, event: Event) -> None:
-        if self._bar is None:
-            self._bar = tqdm(
-                total=self._epochs,
-                file=sys.stderr,
-                mininterval=0.2 if sys.stderr.isatty() else 15,  # a log file wants a line now and then
-                bar_format="{desc} |{bar:20}| {n_fmt}/{total_fmt} epochs, {remaining} left{postfix}",
-            )
         if isinstance(event, Started):
             self._recipe = event.training.recipe
             teacher = event.training.teacher is None
+            what = f"teacher {self._recipe.student}" if teacher else f"{self._recipe.method} seed {self._recipe.seed}"
+            name = f"{self._recipe.dataset}: {what}"
+            if self._bar is None:
+                self._bar = tqdm(
+                    desc=name,
+                    total=self._epochs,
+                    file=sys.stderr,
+                    mininterval=0.2 if sys.stderr.isatty() else 15,  # a log file wants a line now and then
+                    bar_format="{desc} |{bar:20}| {n_fmt}/{total_fmt} epochs, {remaining} left{postfix}",
+                )
             if teacher:
                 self._bar.total += self._recipe.epochs
-            what = f"teacher {self._recipe.student}" if teacher else f"{self._recipe.method} seed {self._recipe.seed}"
-            self._bar.set_description_str(f"{self._recipe.dataset}: {what}", refresh=False)
-        elif isinstance(event, EpochEnded) and self._recipe is not None:
+            self._bar.set_description_str(name, refresh=False)
+        elif isinstance(event, EpochEnded) and self._bar is not None and self._recipe is not None:
             speed = f"epoch {event.epoch}/{self._recipe.epochs}, {event.metrics['images_per_s']:,.0f} images/s"
             self._bar.set_postfix_str(speed, refresh=False)
             self._bar.update()

@@ -1,0 +1,337 @@
+"""Each bad input of the first milestone: one clear sentence, and nothing lost."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import re
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.datasets import CIFAR10
+
+import amkd_viz.files as files
+from amkd_viz.boundary import bss
+from amkd_viz.cli import main
+from amkd_viz.data import load
+from amkd_viz.errors import InputError
+from amkd_viz.models import build, load_teacher, save_classifier
+from amkd_viz.objectives import methods
+from amkd_viz.training import Recipe, Run, Training, distill
+
+TINY = {
+    "dataset": "blobs",
+    "teacher": "mlp-small",
+    "student": "mlp-tiny",
+    "method": "ce",
+    "epochs": 1,
+    "teacher_epochs": 1,
+    "limit_train": 32,
+    "batch_size": 16,
+    "similarity_images": 0,
+    "device": "cpu",
+}
+FLAGS = [word for name, value in TINY.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """Teachers of this test session; never the user's. No data set that the machine may hold."""
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path_factory.getbasetemp() / "teachers-of-the-session"))
+    monkeypatch.setenv("AMKD_VIZ_DATA", str(tmp_path_factory.getbasetemp() / "no-data"))
+
+
+@pytest.fixture
+def refused(capsys, tmp_path, monkeypatch):
+    """Runs the command line in an empty folder; gives its one line, and checks that it left nothing."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        try:
+            status = main(list(words))
+        except SystemExit as stop:
+            status = stop.code
+        out, err = capsys.readouterr()
+        assert status == 2
+        assert err.count("\n") == 1
+        assert err.endswith("\n")
+        assert err.startswith(f"amkd-viz {words[0]}: ")
+        assert out == ""
+        assert sorted(tmp_path.rglob("*")) == before
+        return err
+
+    return run
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+# unknown names
+
+
+@pytest.mark.parametrize(
+    ("flag", "name", "kind", "nearest"),
+    [
+        ("--dataset", "digit", "data set", "digits"),
+        ("--student", "mlp-tinny", "student", "mlp-tiny"),
+        ("--teacher", "resnet6", "teacher", "resnet26"),
+        ("--method", "amdk", "method", "amkd"),
+        ("--precision", "fp16", "precision", "bf16"),
+        ("--device", "cda", "device", "cuda"),
+    ],
+)
+def test_unknown_names_offer_the_nearest(refused, flag, name, kind, nearest):
+    said = refused("distill", *FLAGS, flag, name)
+    assert f"Unknown {kind} '{name}'; did you mean " in said
+    assert f"'{nearest}'" in said.split("Allowed:")[0]
+
+
+def test_unknown_names_in_python():
+    for call, said in (
+        (lambda: load("digts"), "Unknown data set 'digts'; did you mean 'digits'"),
+        (lambda: build("resnet9"), "Unknown model 'resnet9'; did you mean 'resnet"),
+        (lambda: methods["kdd"], "Unknown method 'kdd'; did you mean 'kd'"),
+        (lambda: Recipe(method="kdd"), "Unknown method 'kdd'; did you mean 'kd'"),
+    ):
+        with pytest.raises(InputError, match=said):
+            call()
+
+
+# data
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_missing_cifar(refused, name):
+    said = refused("distill", *FLAGS, "--dataset", name, "--student", "resnet8", "--root", "nowhere", "--out", "run")
+    assert f"{name} was not found (looked for nowhere/cifar-10" in said
+    assert "--download" in said
+    assert "AMKD_VIZ_DATA" in said
+
+
+def test_missing_tiny_imagenet(refused):
+    said = refused("distill", *FLAGS, "--dataset", "tiny-imagenet", "--student", "resnet8", "--root", "nowhere")
+    assert "nowhere" in said
+
+
+def test_a_truncated_archive(refused, tmp_path):
+    archive = tmp_path / CIFAR10.filename
+    archive.write_bytes(b"\x1f\x8b" + b"\0" * 1000)
+    said = refused("distill", *FLAGS, "--dataset", "cifar10", "--student", "resnet8", "--root", str(tmp_path))
+    assert f"{archive} is truncated or altered" in said
+
+
+def test_altered_files(refused, tmp_path):
+    folder = tmp_path / CIFAR10.base_folder
+    folder.mkdir()
+    for name in [*(f"data_batch_{k}" for k in range(1, 6)), "test_batch", "batches.meta"]:
+        (folder / name).write_bytes(pickle.dumps({"data": np.zeros((2, 3072), np.uint8), "labels": [0, 1]}))
+    said = refused("distill", *FLAGS, "--dataset", "cifar10", "--student", "resnet8", "--root", str(tmp_path))
+    assert "data_batch_1 is truncated or altered (md5 differs)" in said
+
+
+def images(folder: Path, *counts: int) -> str:
+    """Class folders with so many images each."""
+    for k, count in enumerate(counts):
+        (folder / f"class{k}").mkdir(parents=True)
+        for i in range(count):
+            pixels = np.random.default_rng(100 * k + i).integers(256, size=(12, 12, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"class{k}" / f"{i}.png")
+    return f"folder:{folder}"
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ((4,), "has 1 class subfolders; a classification needs at least 2"),
+        ((4, 1), "Class 'class1' of .* cannot be split: it has 1 of the 3 images"),
+        ((4, 0), "class1 holds no images"),
+    ],
+)
+def test_one_class_and_classes_of_one_image(refused, tmp_path, counts, said):
+    name = images(tmp_path / "images", *counts)
+    assert re.search(said, refused("distill", "--dataset", name, "--student", "cnn-tiny", "--method", "ce"))
+
+
+def test_a_folder_of_images_that_is_right_trains(tmp_path):
+    recipe = Recipe(
+        dataset=images(tmp_path / "images", 6, 5),
+        teacher="cnn-tiny",
+        student="cnn-tiny",
+        method="ce",
+        epochs=1,
+        device="cpu",
+    )
+    assert distill(recipe, tmp_path / "run").finished
+    with pytest.raises(InputError, match="is not a folder"):
+        Training(recipe.replace(dataset=f"folder:{tmp_path / 'nowhere'}"))
+
+
+# pixels
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(float("nan"), "contains NaN"), (1.5, r"lie in \[0, 1\]"), (-0.1, r"lie in \[0, 1\]"), (255.0, "divide by 255")],
+)
+def test_pixels_that_are_no_pixels(value, said):
+    net = build("cnn-tiny", num_classes=3, shape=(1, 8, 8))
+    x, target = torch.full((2, 1, 8, 8), 0.5), torch.tensor([0, 1])
+    assert len(bss(net, x, target)) == 2
+    x[1, 0, 3, 3] = value
+    with pytest.raises(InputError, match=said):
+        bss(net, x, target)
+
+
+def test_points_that_are_not_finite():
+    net = build("mlp-tiny", num_classes=3, shape=(2,))
+    for value, said in ((float("nan"), "NaN"), (float("inf"), "infinite")):
+        with pytest.raises(InputError, match=said):
+            bss(net, torch.tensor([[0.0, value]]), torch.tensor([1]))
+
+
+# teachers and checkpoints
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "shape", "said"),
+    [
+        ("mlp-tiny", 4, (3,), r"takes inputs of shape \(3,\), but blobs has \(2,\)"),
+        ("mlp-tiny", 4, (1, 8, 8), r"takes inputs of shape \(1, 8, 8\), but blobs has \(2,\)"),
+        ("mlp-tiny", 5, (2,), "knows 5 classes, but blobs has 4; use a teacher that was trained on this data set"),
+    ],
+)
+def test_a_teacher_of_another_shape_or_class_count(refused, tmp_path, name, classes, shape, said):
+    path = save_classifier(build(name, num_classes=classes, shape=shape), tmp_path / "net.safetensors")
+    assert re.search(said, refused("distill", *FLAGS, "--teacher", str(path), "--out", "run"))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "fits"),
+    [
+        ("cnn-tiny", (1, 8, 8), True),
+        ("cnn-tiny", (1, 16, 16), True),  # convolutions take any size
+        ("cnn-tiny", (3, 8, 8), False),
+        ("mlp-tiny", (1, 8, 8), True),
+        ("mlp-tiny", (1, 16, 16), False),
+        ("mlp-tiny", (1, 4, 16), True),
+        ("mlp-tiny", (2,), False),
+    ],
+)
+def test_which_teachers_fit_digits(tmp_path, name, shape, fits):
+    path = save_classifier(build(name, num_classes=10, shape=shape), tmp_path / "net.safetensors")
+    recipe = Recipe(dataset="digits", teacher=str(path), student="cnn-tiny", device="cpu")
+    if fits:
+        assert Training(recipe).teacher is not None
+    else:
+        with pytest.raises(InputError, match=r"takes inputs of shape \(.*\), but digits has \(1, 8, 8\)"):
+            Training(recipe)
+
+
+class Bomb:
+    """Leaves a mark when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "torch.save"])
+def test_a_teacher_that_is_a_pickle_never_runs(refused, tmp_path, kind):
+    mark, path = tmp_path / "ran", tmp_path / "net.safetensors"
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(Bomb(mark)))
+    else:
+        torch.save({"state": Bomb(mark)}, path)
+    said = refused("distill", *FLAGS, "--teacher", str(path), "--out", "run")
+    assert "it looks like a pickle" in said
+    assert "never loaded" in said
+    with pytest.raises(InputError, match="looks like a pickle"):
+        load_teacher(path)
+    assert not mark.exists()
+
+
+def test_a_teacher_file_that_is_missing_or_truncated(refused, tmp_path):
+    path = save_classifier(build("mlp-tiny", num_classes=4, shape=(2,)), tmp_path / "net.safetensors")
+    path.write_bytes(path.read_bytes()[:-4])
+    assert "net.safetensors is not a whole safetensors file" in refused("distill", *FLAGS, "--teacher", str(path))
+    assert "There is no file" in refused("distill", *FLAGS, "--teacher", "nowhere.safetensors")
+
+
+# numbers
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "said"),
+    [
+        ("--epochs", "0", "epochs must be at least 1, not 0."),
+        ("--epochs", "-3", "epochs must be at least 1, not -3."),
+        ("--epochs", "three", "argument --epochs: invalid int value: 'three'"),
+        ("--epochs", "2.5", "argument --epochs: invalid int value: '2.5'"),
+        ("--batch-size", "1", "batch_size must be at least 2, not 1."),
+        ("--learning-rate", "nan", "learning_rate must be a number, not nan."),
+        ("--learning-rate", "inf", "learning_rate must be at most 10.0, not inf."),
+        ("--limit-train", "3", "Cannot keep 3 training samples of blobs"),
+        ("--limit-train", "100000", "Cannot keep 100000 training samples of blobs"),
+        ("--seed", "-1", "seed must be at least 0, not -1."),
+        ("--student", "cnn-tiny", "takes images, not points"),
+        ("--augment", "crop", "needs images but blobs has points"),
+    ],
+)
+def test_numbers_and_choices_that_do_not_fit(refused, flag, value, said):
+    assert said in refused("distill", *FLAGS, flag, value, "--out", "run")
+
+
+# folders
+
+
+@pytest.mark.parametrize("what", ["another run", "other files", "a file"])
+@pytest.mark.parametrize("command", ["distill", "compare", "demo"])
+def test_an_output_that_is_in_use(refused, tmp_path, monkeypatch, command, what):
+    stub = types.ModuleType("amkd_viz.views.report")
+    monkeypatch.setitem(sys.modules, stub.__name__, stub)  # no picture is drawn here
+    stub.write_report = None
+    out = tmp_path / "out"
+    if what == "another run":
+        distill(Recipe(**TINY), out)
+    elif what == "other files":
+        out.mkdir()
+        (out / "notes.txt").write_text("mine")
+    else:
+        out.write_text("mine")
+    before = contents(tmp_path)
+    flags = {"distill": FLAGS, "demo": [], "compare": [w for w in FLAGS if w not in ("--method", "ce")]}[command]
+    said = refused(command, *flags, "--out", str(out))
+    assert f"{out} holds {what} and is never overwritten; choose a new folder." in said
+    assert contents(tmp_path) == before
+    assert what != "another run" or Run.open(out).finished
+
+
+def test_an_output_below_a_file(capsys, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    assert main(["distill", *FLAGS, "--out", str(tmp_path / "file" / "run")]) == 2
+    assert "Cannot write" in capsys.readouterr().err
+    assert contents(tmp_path) == {"file": b"mine"}
+
+
+def test_a_full_disk_on_the_command_line(capsys, tmp_path, monkeypatch):
+    Training(Recipe(**TINY))  # the teacher is there
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    assert main(["distill", *FLAGS, "--out", str(tmp_path / "run")]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("amkd-viz distill: Cannot write ")
+    assert "No space left on device; free some space" in last
+    assert contents(tmp_path) == {}

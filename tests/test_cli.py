@@ -1,0 +1,528 @@
+"""The command line: exit status 0, or 2 with one line; and the demo, the doctor and the progress bar behind it."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+import types
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import amkd_viz.cli as cli
+from amkd_viz import __version__
+from amkd_viz.cli import COMMANDS, main
+from amkd_viz.doctor import diagnosis
+from amkd_viz.errors import InputError
+from amkd_viz.progress import Progress
+from amkd_viz.training import EpochEnded, Recipe, Run, Started, distill, events
+
+CHECKOUT = Path(__file__).parents[1]
+TINY = {
+    "dataset": "blobs",
+    "teacher": "mlp-small",
+    "student": "mlp-tiny",
+    "epochs": 2,
+    "teacher_epochs": 3,
+    "limit_train": 32,
+    "batch_size": 16,
+    "attacked": 8,
+    "similarity_images": 5,
+    "device": "cpu",
+}
+FLAGS = [word for name, value in TINY.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+PROMISED = ["dataset", "root", "teacher", "student", "method", "epochs", "batch-size", "seed", "limit-train", "device"]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """Teachers of this test session; never the user's. No data set that the machine may hold."""
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path_factory.getbasetemp() / "teachers-of-the-session"))
+    monkeypatch.setenv("AMKD_VIZ_DATA", str(tmp_path_factory.getbasetemp() / "no-data"))
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """Each test works in an empty folder."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def reports(monkeypatch):
+    """Runs that were drawn, instead of drawing them."""
+    drawn = []
+
+    def write_report(runs, path):
+        drawn.append([run.path.name for run in runs])
+        path.write_text("<html>")
+        return path
+
+    stub = types.ModuleType("amkd_viz.views.report")
+    stub.write_report = write_report
+    monkeypatch.setitem(sys.modules, stub.__name__, stub)
+    monkeypatch.delitem(sys.modules, "amkd_viz.demo", raising=False)  # it imports the stub anew
+    yield drawn
+    sys.modules.pop("amkd_viz.demo", None)
+
+
+@pytest.fixture
+def call(capsys):
+    """status, stdout, stderr of one command."""
+
+    def run(*words: str):
+        try:
+            status = main(list(words))
+        except SystemExit as stop:
+            status = stop.code
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def python(*words: str, **more) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        **more,
+    )
+
+
+# help
+
+
+def test_help_imports_nothing_heavy():
+    code = """
+import sys
+from amkd_viz.cli import main
+try:
+    main(["--help"])
+except SystemExit as stop:
+    print("status", stop.code)
+print(*sys.modules)
+"""
+    done = python("-c", code)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "status 0" in done.stdout
+    assert "amkd_viz.cli" in loaded
+    assert not loaded & {"torch", "numpy", "tqdm", "plotly", "amkd_viz.training"}
+    for name, run in COMMANDS.items():
+        assert re.search(rf"^  {name}\s+{re.escape(run.__doc__ or '-')}$", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(call, here, command):
+    status, out, err = call(command, "--help")
+    assert (status, err) == (0, "")
+    assert out.startswith(f"usage: amkd-viz {command} ")
+    assert " ".join((COMMANDS[command].__doc__ or "-").split()) in " ".join(out.split())
+    assert list(here.iterdir()) == []
+
+
+def test_distill_lists_every_field_of_the_recipe(call):
+    _, out, _ = call("distill", "--help")
+    flags = set(re.findall(r"^  --([a-z-]+)", out, re.MULTILINE))
+    assert {*PROMISED, "precision", "out"} <= flags
+    fields = {name.replace("_", "-") for name in Recipe.__dataclass_fields__} - {"changes"}
+    assert fields | {"set", "download", "out"} == flags
+    assert "up for 15 %, cosine down" in " ".join(out.split())
+    assert "(default: 0.1)" in out
+    assert "one of fp32, bf16" in out
+    _, out, _ = call("compare", "--help")
+    flags = set(re.findall(r"^  --([a-z-]+)", out, re.MULTILINE))
+    assert (fields | {"set", "download", "out", "methods", "seeds"}) - {"method", "seed"} == flags
+
+
+def test_version(call):
+    assert call("--version") == (0, f"amkd_viz {__version__}\n", "")
+
+
+# errors
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["distil"], "invalid choice: 'distil'"),
+        (["distill", "--epoch", "3"], "unrecognized arguments: --epoch 3"),
+        (["distill", "extra"], "unrecognized arguments: extra"),
+        (["compare", "--seed", "5"], "unrecognized arguments: --seed 5"),  # not --seeds 5
+        (["compare", "--method", "kd"], "unrecognized arguments: --method kd"),
+        (["compare", "--seeds", "two"], "invalid int value: 'two'"),
+        (["compare", "--seeds", "0"], "seeds must be at least 1, not 0."),
+        (["compare", "--methods", ","], "methods must name one or more"),
+        (["compare", "--methods", "ce,ce"], "each once, not 'ce,ce'"),
+        (["compare", "--methods", "ce,dk"], "Unknown method 'dk'; did you mean 'kd'"),
+        (["demo", "--seeds", "0"], "seeds must be at least 1, not 0."),
+        (["report"], "the following arguments are required: RUN"),
+        (["report", "nowhere"], "There is no folder nowhere; give run folders"),
+        (["report", "."], "There is no run in .: no config.json there or below."),
+        (["lab", "nowhere"], "There is no folder nowhere"),
+        (["doctor", "me"], "unrecognized arguments: me"),
+        (["distill", "--set", "kd"], "--set takes TERM.FIELD=VALUE, e.g. boundary_triplet.margin=0.2, not 'kd'."),
+        (["distill", "--set", "kd=2"], "--set takes TERM.FIELD=VALUE"),
+        (["distill", "--set", "kd.scale"], "--set takes TERM.FIELD=VALUE"),
+        (["distill", "--set", "dk.scale=2"], "Unknown term 'dk'; did you mean 'kd'"),
+        (["distill", "--set", "kd.temperature=warm"], "not 'warm'"),
+        (["distill", "--set", "kd.temperature="], "not ''"),
+        (["distill", "--set", "kd.scale=null"], "not None"),
+        (["distill", "--method", "ce", "--set", "kd.scale=2"], "Unknown term 'kd'"),
+        (["distill", "--device", "cuda:99"], "Device 'cuda:99' is not usable here: "),
+        (["distill", "--device", "meta"], "Unknown device 'meta'"),
+        (["distill", "--device", "cpu:x"], "Device 'cpu:x' is not usable here: "),
+        (["distill", "--device", "gpu"], "Allowed: auto, cpu, cuda, mps"),
+    ],
+)
+def test_one_line_and_status_2(call, here, reports, words, said):
+    status, out, err = call(*words)
+    assert status == 2
+    assert said in err
+    assert err.count("\n") == 1
+    assert err.startswith("amkd-viz")
+    assert out == ""
+    assert list(here.iterdir()) == []
+    assert reports == []
+
+
+def test_an_error_of_many_lines_is_said_in_one(call, monkeypatch):
+    def broken(parser, words):
+        raise InputError("first\nsecond\r\nthird.")
+
+    monkeypatch.setitem(cli.COMMANDS, "doctor", broken)
+    assert call("doctor") == (2, "", "amkd-viz doctor: first second third.\n")
+
+
+def test_other_errors_are_ours_and_keep_their_traceback(monkeypatch):
+    def broken(parser, words):
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(cli.COMMANDS, "doctor", broken)
+    with pytest.raises(ZeroDivisionError):
+        main(["doctor"])
+
+
+def test_an_interrupt_gives_130(call, monkeypatch, here):
+    import amkd_viz.training
+
+    def stop(recipe, out, listen):
+        Run.create(out, recipe)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(amkd_viz.training, "distill", stop)
+    status, _, err = call("distill", *FLAGS, "--out", "run")
+    assert status == 130
+    assert err.strip() == "amkd-viz distill: stopped; what has been written stays."
+    assert (here / "run" / "config.json").is_file()
+
+
+@pytest.mark.slow
+def test_in_a_real_process(here):
+    done = python("-m", "amkd_viz", "distill", *FLAGS, "--method", "kd", "--out", "run")
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert Run.open(here / "run").finished
+    assert "The run is in run." in done.stdout
+    done = python("-m", "amkd_viz", "distill", *FLAGS, "--out", "run")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "amkd-viz distill: run holds another run and is never overwritten; choose a new folder.\n"
+
+
+# distill
+
+
+def test_distill(call, here):
+    status, out, err = call("distill", *FLAGS, "--method", "amkd", "--seed", "4", "--set", "kd.scale=0.50")
+    assert status == 0
+    (folder,) = (here / "runs").iterdir()
+    run = Run.open(folder)
+    assert run.finished
+    assert run.recipe == Recipe(**TINY, method="amkd", seed=4, changes={"kd.scale": 0.5})
+    assert folder.name == f"blobs-amkd-seed4-{run.recipe.hash}"
+    assert f"amkd    {100 * run.summary['test_accuracy']:.2f} " in out
+    assert f"The run is in runs/{folder.name}." in out
+    assert "epoch 2/2" in err  # the bar
+
+
+def test_the_same_flags_give_the_same_recipe_as_python(call, monkeypatch):
+    import amkd_viz.training
+
+    made = []
+
+    def spy(recipe, out, listen):
+        made.append((recipe, out))
+        raise InputError("enough.")
+
+    monkeypatch.setattr(amkd_viz.training, "distill", spy)
+    words = [
+        *("--limit-train", "50", "--learning-rate", "0.05", "--precision", "bf16", "--root", "data", "--out", "x y"),
+        *("--set", "boundary_triplet.mining=semi-hard", "--set", "kd.t2=true", "--set", "boundary_triplet.margin=.25"),
+    ]
+    call("distill", *words)
+    changes = {"boundary_triplet.mining": "semi-hard", "kd.t2": True, "boundary_triplet.margin": 0.25}
+    expected = Recipe(limit_train=50, learning_rate=0.05, precision="bf16", root="data", changes=changes)
+    assert made == [(expected, Path("x y"))]
+    terms = {term.name: term for term, _ in made[0][0].objective.summands}
+    assert (terms["boundary_triplet"].margin, terms["boundary_triplet"].mining, terms["kd"].t2) == (
+        0.25,
+        "semi-hard",
+        True,
+    )
+    call("distill")
+    assert made[1] == (Recipe(), None)
+
+
+def test_download_fetches_first(call, monkeypatch):
+    import amkd_viz.data
+
+    asked = []
+
+    def fetch(name, **options):
+        asked.append((name, options))
+        raise InputError("no network.")
+
+    monkeypatch.setattr(amkd_viz.data, "load", fetch)
+    status, _, err = call("distill", "--dataset", "cifar10", "--root", "data", "--download")
+    assert (status, err) == (2, "amkd-viz distill: no network.\n")
+    assert asked == [("cifar10", {"root": "data", "download": True})]
+
+
+# compare and report
+
+
+def test_compare(call, here, reports):
+    status, out, err = call("compare", *FLAGS, "--methods", "ce,kd", "--seeds", "2", "--out", "both")
+    assert status == 0
+    assert sorted(p.name for p in (here / "both").iterdir()) == [
+        *("ce-seed0", "ce-seed1", "kd-seed0", "kd-seed1"),
+        "report.html",
+    ]
+    assert reports == [["ce-seed0", "ce-seed1", "kd-seed0", "kd-seed1"]]
+    assert "mean ± sd over seeds 0, 1" in out
+    assert "blobs: kd against ce " in out
+    assert "The report is both/report.html." in out
+    assert "8/8 epochs" in err or "11/11 epochs" in err  # with the teacher's where it had to be trained
+
+
+@pytest.fixture
+def three_runs(here):
+    """Two finished runs and one that was stopped."""
+    recipe = Recipe(**{**TINY, "epochs": 1}, method="ce")
+    for seed in (0, 1):
+        distill(recipe.replace(seed=seed), here / "all" / f"ce-{seed}")
+    Run.create(here / "all" / "ce-2", recipe.replace(seed=2)).log({"epoch": 1})
+    return here / "all"
+
+
+def test_report_leaves_out_what_is_not_finished(call, three_runs, reports):
+    status, out, err = call("report", "all")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[0] == "Left out, not finished: all/ce-2."
+    assert reports == [["ce-0", "ce-1"]]
+    assert (three_runs / "report.html").is_file()
+    call("report", "all/ce-1", "all/ce-0")
+    assert reports[-1] == ["ce-1", "ce-0"]
+    assert (three_runs / "report-2.html").is_file()  # the first report is not overwritten
+
+
+def test_report_counts_each_run_once(call, three_runs, reports):
+    call("report", "all", "all/ce-0", str(three_runs), "--out", "own.html")
+    assert reports == [["ce-0", "ce-1"]]
+    status, _, err = call("report", "all", "--out", "own.html")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "own.html is there already and is never overwritten" in err
+    assert len(reports) == 1
+
+
+def test_report_of_nothing_that_is_finished(call, three_runs, reports):
+    status, _, err = call("report", "all/ce-2")
+    assert status == 2
+    assert err == "amkd-viz report: None of the runs in all/ce-2 is finished; there is nothing to draw.\n"
+    (three_runs / "ce-2" / "config.json").write_text("{")
+    status, _, err = call("report", "all")
+    assert status == 2
+    assert "all/ce-2/config.json is damaged" in err
+    assert reports == []
+
+
+# lab
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    commands = []
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command))
+    return commands
+
+
+def test_lab_stays_on_this_machine_behind_its_token(call, here, launched):
+    pytest.importorskip("jupyterlab")
+    (here / "notebooks").mkdir()
+    assert call("lab")[0] == 0
+    (command,) = launched
+    assert command[:3] == [sys.executable, "-m", "jupyterlab"]
+    assert "--ServerApp.ip=127.0.0.1" in command
+    assert "--ServerApp.root_dir=notebooks" in command
+    said = " ".join(command).lower()
+    assert not re.search(r"0\.0\.0\.0|token|password|--ip[= ]|disable_check|allow_origin|allow_remote", said)
+
+
+def test_lab_elsewhere(call, here, launched):
+    pytest.importorskip("jupyterlab")
+    (here / "mine").mkdir()
+    call("lab")
+    call("lab", "mine")
+    assert [command[4] for command in launched] == ["--ServerApp.root_dir=.", "--ServerApp.root_dir=mine"]
+
+
+def test_lab_as_root_only_says_so_for_root(call, launched, monkeypatch):
+    pytest.importorskip("jupyterlab")
+    for user in (0, 1000):
+        monkeypatch.setattr("os.geteuid", lambda user=user: user)
+        call("lab")
+    assert ["--allow-root" in command for command in launched] == [True, False]
+
+
+def test_lab_without_jupyterlab(call, launched, monkeypatch):
+    import importlib.util
+
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "jupyterlab" else real(name))
+    status, _, err = call("lab")
+    assert status == 2
+    assert "run 'pip install jupyterlab'" in err
+    assert launched == []
+
+
+# doctor
+
+
+def test_doctor(call, here, tmp_path):
+    (tmp_path / "data" / "cifar-10-batches-py").mkdir(parents=True)
+    status, out, err = call("doctor", "--root", str(tmp_path / "data"))
+    assert (status, err) == (0, "")
+    assert f"amkd_viz {__version__}, Python {sys.version.split()[0]}" in out
+    assert re.search(rf"^  torch +{re.escape(version('torch'))}$", out, re.MULTILINE)
+    assert "cores," in out
+    for name, state in {"moons": "ready", "digits": "ready", "cifar10": "ready", "cifar100": "missing"}.items():
+        assert re.search(rf"^  {name} +{state} ", out, re.MULTILINE), name
+    assert "To get CIFAR:" in out
+    assert "To get Tiny ImageNet:" in out
+    assert "AMKD_VIZ_DATA" in out
+    assert list(here.iterdir()) == []
+
+
+def test_doctor_finds_teachers_and_what_is_missing(tmp_path, monkeypatch):
+    import amkd_viz.doctor as doctor
+
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "deep" / "er"))
+    assert "Teachers trained here: 0" in "\n".join(diagnosis())
+    for _ in events(recipe := Recipe(**{**TINY, "epochs": 1, "teacher_epochs": 1}, method="kd")):
+        pass
+    said = "\n".join(diagnosis())
+    assert "Teachers trained here: 1, in " in said
+    assert f"  {recipe.dataset}-{recipe.teacher}-" in said
+
+    def some(name):
+        if name in ("plotly", "jupyterlab"):
+            raise doctor.PackageNotFoundError(name)
+        return "1.2.3"
+
+    monkeypatch.setattr(doctor, "version", some)
+    lines = diagnosis()
+    assert "  plotly         missing" in lines
+    assert "  jupyterlab     missing (only the notebooks need it)" in lines
+    assert "  To get them: pip install plotly jupyterlab" in lines
+
+
+# progress
+
+
+def test_the_bar_counts_epochs_and_names_what_runs(monkeypatch, tmp_path):
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "cache"))
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+    recipe = Recipe(**TINY, method="kd", seed=7)
+    with Progress(recipe.epochs) as progress:
+        distill(recipe, tmp_path / "run", listen=progress)
+        bar = progress._bar
+        assert (bar.n, bar.total) == (5, 5)  # three of the teacher, two of the student
+    assert "blobs: kd seed 7" in screen.getvalue()
+    assert re.search(r"5/5 epochs.*epoch 2/2, [\d,]+ images/s", screen.getvalue())
+
+
+def test_the_bar_names_a_teacher(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    teacher = types.SimpleNamespace(teacher=None, recipe=Recipe(student="cnn", epochs=3, method="ce"))
+    with Progress(10) as progress:
+        progress(Started(teacher))
+        progress(EpochEnded(1, {"images_per_s": 12.3}))
+        assert progress._bar.desc == "digits: teacher cnn"
+        assert (progress._bar.n, progress._bar.total) == (1, 13)
+
+
+def test_no_bar_before_anything_starts(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", screen := io.StringIO())
+    with Progress(10):
+        pass
+    assert screen.getvalue() == ""
+
+
+# demo
+
+
+@pytest.fixture
+def small_demo(reports, monkeypatch):
+    import amkd_viz.demo as demo
+
+    tiny = {"epochs": 2, "teacher_epochs": 2, "similarity_images": 3, "batch_size": 20, "attacked": 4, "device": "cpu"}
+    students = {"DIGITS": "cnn-tiny", "SPIRALS": "mlp-tiny"}
+    for name, student in students.items():
+        recipe = getattr(demo, name).replace(**tiny, student=student, teacher=student.replace("tiny", "small"))
+        monkeypatch.setattr(demo, name, recipe.replace(limit_train=40))
+    return demo
+
+
+def test_the_demo_writes_everything_and_prints_the_table(call, here, small_demo, reports):
+    status, out, err = call("demo", "--out", "demo", "--seeds", "2")
+    assert status == 0
+    digits = [f"{m}-seed{s}" for m in ("ce", "kd", "bss", "amkd") for s in (0, 1)]
+    spirals = [f"{m}-seed0" for m in ("ce", "kd", "bss", "amkd")]
+    assert sorted(p.name for p in (here / "demo").iterdir()) == ["digits", "report.html", "spirals"]
+    assert reports == [digits + spirals]
+    assert all(Run.open(here / "demo" / "digits" / name).finished for name in digits)
+    assert all(Run.open(here / "demo" / "spirals" / name).finished for name in spirals)
+    for heading in ("digits, last epoch, mean ± sd over seeds 0, 1", "spirals, last epoch, seed 0", "MagSim", "AngSim"):
+        assert heading in out
+    for pair in ("kd against ce", "bss against kd", "amkd against bss"):
+        assert f"digits: {pair} " in out
+    assert "reading of a public abstract" in out
+    assert "The report is demo/report.html" in out
+    assert err.startswith("\rdigits: ")  # the bar is never without a name
+    assert "spirals: amkd seed 0" in err
+    assert "24/24 epochs" in err or "28/28 epochs" in err  # with the teachers' where they had to be trained
+
+    status, out, err = call("demo", "--out", "demo")
+    assert (status, out) == (2, "")
+    assert err == "amkd-viz demo: demo holds other files and is never overwritten; choose a new folder.\n"
+    assert len(reports) == 1
+
+
+def test_the_demo_is_the_one_that_was_asked_for():
+    """Real scans and a 2-D problem, the four methods, one small student by a larger teacher."""
+    from amkd_viz.demo import DIGITS, METHODS, SPIRALS
+
+    assert METHODS == ("ce", "kd", "bss", "amkd")
+    assert (DIGITS.dataset, SPIRALS.dataset) == ("digits", "spirals")
+    for recipe in (DIGITS, SPIRALS):
+        assert recipe.teacher != recipe.student
+        assert recipe.similarity_images > 0
