@@ -250,6 +250,15 @@ def test_result_does_not_depend_on_the_callers_grad_mode(guard):
     assert not any(t.requires_grad for t in (found.x, found.inside, found.logits, found.origin))
 
 
+def test_black_and_white_stay_in_the_box_through_the_rounding_of_the_way_back():
+    net = build("cnn-tiny", num_classes=5, shape=(2, 6, 6), mean=[0.001, 0.6], std=[0.24, 0.2])
+    x = torch.rand(2, 2, 6, 6, generator=gen()).round()
+    path = bss(net, x, torch.tensor([0, 1]), keep_path=True).path
+    assert path.amin() >= 0
+    assert path.amax() <= 1
+    assert net.normalise.inverse(net.normalise(x)).amax() > 1  # without care
+
+
 # ------------------------------------------------------------------ the net is left as it was
 
 

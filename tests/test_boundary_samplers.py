@@ -192,6 +192,9 @@ def test_deepfool_needs_several_steps_where_boundaries_bend_and_stays_in_the_box
     assert found.crossed.float().mean() > 0.9
     assert int(found.steps.max()) > 1
     assert torch.equal(net(found.inside).argmax(1), found.base)
+    for step in range(2, int(found.steps.max()) + 1):  # the last iterate inside is where one step less would have ended
+        late = found.crossed & (found.steps == step)
+        torch.testing.assert_close(found.inside[late], deepfool(net, x, steps=step - 1).x[late])
     assert torch.equal(net(found.x).argmax(1), found.logits.argmax(1))
     pictures = images(8)
     box = deepfool(IMAGES, pictures, (IMAGES(pictures).argmax(1) + 1) % 5, steps=5)

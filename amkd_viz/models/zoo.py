@@ -81,7 +81,7 @@ def build(
 
     >>> net = build("resnet8", num_classes=10, shape=(3, 32, 32))
     >>> sum(p.numel() for p in net.parameters())
-    77754
+    75290
     """
     if name not in BODIES:
         raise unknown("model", name, BODIES)
