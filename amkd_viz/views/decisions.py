@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from amkd_viz.models import freeze
 
-__all__ = ["Decisions", "agreement", "decide"]
+__all__ = ["Decisions", "agreement", "decide", "decisions", "logits_at"]
 
 
 class Decisions(NamedTuple):
@@ -31,21 +31,24 @@ class Decisions(NamedTuple):
         return Decisions(self.winner.reshape(shape), self.confidence.reshape(shape), self.margin.reshape(shape))
 
 
-def decide(model: nn.Module, x: Tensor, batch_size: int = 2048) -> Decisions:
-    """Evaluate a net at x (N, ...), in eval mode and without gradients; its flags are restored."""
-    winners, confidences, margins = [], [], []
+def logits_at(model: nn.Module, x: Tensor, batch_size: int = 1024) -> Tensor:
+    """float32 logits (N, K) at x (N, ...), N >= 1, in eval mode and without gradients; the net's flags are restored."""
     with freeze(model), torch.no_grad():
-        for part in x.split(batch_size) if len(x) else ():
-            logits = model(part).float()
-            finite = logits.isfinite().all(1)
-            top = logits.masked_fill(~finite[:, None], 0).softmax(1).topk(2).values * finite[:, None]
-            winners.append(torch.where(finite, logits.argmax(1), -1).to(torch.int16))
-            confidences.append(top[:, 0])
-            margins.append(top[:, 0] - top[:, 1])
-    if not winners:
-        return Decisions(np.zeros(0, np.int16), np.zeros(0, np.float32), np.zeros(0, np.float32))
-    winner, confidence, margin = (torch.cat(found).cpu().numpy() for found in (winners, confidences, margins))
-    return Decisions(winner, confidence, margin)
+        return torch.cat([model(part).float() for part in x.split(batch_size)])
+
+
+def decisions(logits: Tensor) -> Decisions:
+    """Class, confidence and margin of logits (N, K), K >= 1."""
+    finite = logits.isfinite().all(1)
+    top = logits.masked_fill(~finite[:, None], 0).softmax(1).topk(min(2, logits.shape[1])).values * finite[:, None]
+    margin = top[:, 0] - top[:, 1] if top.shape[1] > 1 else top[:, 0]
+    winner = torch.where(finite, logits.argmax(1), -1).to(torch.int16)
+    return Decisions(winner.cpu().numpy(), top[:, 0].cpu().numpy(), margin.cpu().numpy())
+
+
+def decide(model: nn.Module, x: Tensor, batch_size: int = 1024) -> Decisions:
+    """Evaluate a net at x (N, ...), N >= 1."""
+    return decisions(logits_at(model, x, batch_size))
 
 
 def agreement(a: Decisions, b: Decisions) -> float:

@@ -17,6 +17,7 @@ import plotly.io as pio
 from plotly.offline import get_plotlyjs
 
 from amkd_viz.errors import InputError
+from amkd_viz.views.layout import height_of
 
 __all__ = ["browser", "picture"]
 
@@ -46,8 +47,7 @@ def picture(figure: go.Figure, kind: str, width: int = 1100) -> bytes:
     Raises:
         InputError: there is neither kaleido nor a Chromium, or it drew nothing within a minute.
     """
-    aspect = (figure.layout.meta or {}).get("aspect")
-    height = round(width * aspect) if aspect else figure.layout.height or 420
+    height = height_of(figure, width)
     scale = 2 if kind == "png" else 1
     figure = go.Figure(figure).update_layout(width=width, height=height)
     if importlib.util.find_spec("kaleido"):

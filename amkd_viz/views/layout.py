@@ -14,7 +14,19 @@ from amkd_viz.errors import InputError
 from amkd_viz.views.labels import class_label
 from amkd_viz.views.theme import LIGHT, class_colour, template
 
-__all__ = ["CROSS", "DASHES", "RING", "SYMBOLS", "axes", "blank", "class_legend", "keep", "named", "squares"]
+__all__ = [
+    "CROSS",
+    "DASHES",
+    "RING",
+    "SYMBOLS",
+    "axes",
+    "blank",
+    "class_legend",
+    "height_of",
+    "keep",
+    "named",
+    "squares",
+]
 
 # Teacher first: solid line and circle; student: dashed and diamond; boundary sample: ring; crossing: small cross.
 SYMBOLS = ("circle", "diamond")
@@ -22,7 +34,7 @@ DASHES = ("solid", "dash")
 RING = {"symbol": "circle-open", "size": 9, "color": LIGHT.ink, "line": {"width": 1.6}}
 CROSS = {"symbol": "x-thin", "size": 7, "color": LIGHT.ink, "line": {"width": 1.6, "color": LIGHT.ink}}
 
-TITLE = 34  # pixels above a row of panels, for its titles
+TITLE, TICKS, UNIT, LEGEND = 34, 22, 18, 30  # pixels: titles above panels, numbers and units below, a legend line
 
 
 def named(nets: nn.Module | Mapping[str, nn.Module]) -> dict[str, nn.Module]:
@@ -47,12 +59,15 @@ def blank(**layout: Any) -> go.Figure:
     return go.Figure(layout={"template": template(), **layout})
 
 
-def squares(titles: Sequence[str], *, columns: int | None = None, ranges: Any = None, gap: float = 0.025) -> go.Figure:
+def squares(
+    titles: Sequence[str], *, columns: int | None = None, ranges: Any = None, unit: str = "", gap: float = 0.025
+) -> go.Figure:
     """Panels whose units are equal in x and y, with titles (already escaped) left above each.
 
     Args:
         columns: by default all in one row up to four panels, else two rows.
         ranges: ((x0, x1), (y0, y1)) of every panel.
+        unit: written below the panels of the last row.
     """
     count = len(titles)
     columns = columns or (count if count <= 4 else math.ceil(count / 2))
@@ -60,8 +75,12 @@ def squares(titles: Sequence[str], *, columns: int | None = None, ranges: Any = 
     figure = make_subplots(
         rows, columns, horizontal_spacing=gap, vertical_spacing=0.18 / rows if rows > 1 else 0, subplot_titles=titles
     )
-    figure.update_layout(template=template(), showlegend=False, margin={"l": 4, "r": 4, "t": TITLE, "b": 4})
-    figure.layout.meta = {"aspect": rows / columns * 1.02 + 0.05, "high": min(680 * rows, 980)}  # one screen
+    bottom = TICKS + (UNIT if unit else 0)
+    figure.update_layout(template=template(), showlegend=False, margin={"l": 4, "r": 4, "t": TITLE, "b": bottom})
+    gaps = (rows - 1) * (TITLE + TICKS)
+    figure.layout.meta = {"aspect": rows / columns, "extra": TITLE + bottom + gaps, "high": min(680 * rows, 980)}
+    for number in range(count - columns, count) if unit else ():
+        figure.layout[f"xaxis{axes(number)}"].title = {"text": unit, "standoff": 2}
     for number, note in enumerate(figure.layout.annotations):
         # in units of the panel, which stays square whatever the width of the page
         note.update(x=0, y=1, xref=f"x{axes(number)} domain", yref=f"y{axes(number)} domain", xanchor="left")
@@ -93,7 +112,21 @@ def class_legend(figure: go.Figure, classes: Sequence[str], most: int = 12) -> N
         figure.add_scatter(
             x=[None], y=[None], mode="markers", marker=mark, name=class_label(classes, k, 24), showlegend=True
         )
-    figure.update_layout(showlegend=True, legend={"y": -0.07, "yanchor": "top", "x": 0}, legend_itemclick=False)
+    lines = 1 + sum(len(class_label(classes, k, 24)) + 6 for k in range(len(classes))) // 130
+    figure.update_layout(
+        showlegend=True,
+        legend={"y": 0, "yref": "container", "yanchor": "bottom", "x": 0, "itemclick": False},
+        margin={"b": (figure.layout.margin.b or 0) + LEGEND * lines},
+        meta={**figure.layout.meta, "extra": figure.layout.meta["extra"] + LEGEND * lines},
+    )
+
+
+def height_of(figure: go.Figure, width: float) -> int:
+    """Pixels: the figure's own height, or what its panels need at this width (``page.js`` reckons the same)."""
+    meta = figure.layout.meta or {}
+    if "aspect" not in meta:
+        return int(figure.layout.height or 420)
+    return round(min(meta["high"], width * meta["aspect"] + meta["extra"]))
 
 
 def keep(count: int, most: int) -> list[int]:

@@ -22,7 +22,7 @@ class View:
     """A picture with its evidence. In a notebook it shows itself.
 
     Attributes:
-        figure: Plotly figure in the light theme; ``layout.meta["aspect"]``, where set, is height over width.
+        figure: Plotly figure in the light theme; ``layout.meta``, where set, says how height follows width.
         arrays: what is drawn, as NumPy arrays by name.
         notes: fidelity numbers by name: shares in [0, 1], NaN where there is none.
         caption: what one looks at and how faithful it is, in words and with units (plain text).
@@ -47,7 +47,8 @@ class View:
         return replace(self, figure=in_theme(self.figure, name))
 
     def save(self, path: str | Path, *, theme: str | None = None, width: int = 1100) -> Path:
-        """Write ``.html`` (self-contained, both themes), ``.png`` (at twice the pixels), ``.svg`` or ``.npz`` (arrays).
+        """Write ``.html`` (self-contained, both themes), ``.png`` (at twice the pixels), ``.svg``, ``.npz`` (arrays),
+        or, of a view over epochs, ``.gif``.
 
         Args:
             theme: "light" or "dark"; by default a page follows its reader's system and a picture is light.
@@ -68,4 +69,8 @@ class View:
             path.parent.mkdir(parents=True, exist_ok=True)
             np.savez_compressed(path, allow_pickle=False, **self.arrays)
             return path
-        raise unknown("file ending", path.suffix, [".html", ".png", ".svg", ".npz"])
+        if path.suffix == ".gif":
+            from amkd_viz.views.epochs import gif
+
+            return write_atomic(path, gif(self, theme or "light"))
+        raise unknown("file ending", path.suffix, [".html", ".png", ".svg", ".gif", ".npz"])

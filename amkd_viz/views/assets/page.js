@@ -9,8 +9,8 @@ function shown() {
   return wanted === "auto" ? (system.matches ? "dark" : "light") : wanted;
 }
 function size(layout, width) {
-  const {aspect, low = 200, high = 1200} = layout.meta || {};
-  const height = aspect ? Math.min(high, Math.max(low, width * aspect)) : layout.height || 420;
+  const {aspect, extra, high} = layout.meta || {};
+  const height = aspect ? Math.min(high, width * aspect + extra) : layout.height || 420;
   return {width, height, autosize: false};
 }
 function draw({div, text}) {
@@ -31,7 +31,7 @@ function paint(which = plots) {
 button.onclick = () => { root.dataset.theme = shown() === "dark" ? "light" : "dark"; paint(); };
 system.addEventListener("change", () => paint());
 const watch = new ResizeObserver(() => {
-  const stale = plots.filter(({div}) => +div.dataset.width !== div.clientWidth);
+  const stale = plots.filter(({div}) => div.clientWidth > 60 && +div.dataset.width !== div.clientWidth);
   if (stale.length) paint(stale);
 });
 paint().then(() => plots.forEach(({div}) => watch.observe(div)));

@@ -1,0 +1,128 @@
+"""A decision map from a tenth of its evaluations: coarse everywhere, fine only near boundaries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from amkd_viz.views.decisions import Decisions, decisions
+
+__all__ = ["Refined", "adaptive_map"]
+
+COARSE = 16  # side of the first cells; a power of two
+FINEST = 2  # side of the last cells
+CAUTION = 0.12  # split a cell whose smallest logit gap is below this share of the change of its logits
+DOUBT = 0.15  # ask again for a point whose interpolated gap is below this share of the change around it
+QUARTERS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+
+Ask = Callable[[NDArray[np.int64]], Tensor]
+
+
+class Refined(NamedTuple):
+    """``decisions`` (R, R); ``evaluated`` (R, R) bool: where the net was asked; ``evaluations``: how often in all."""
+
+    decisions: Decisions
+    evaluated: NDArray[np.bool_]
+    evaluations: int
+
+
+def adaptive_map(ask: Ask, resolution: int, *, budget: int | None = None) -> Refined:
+    """Fill a grid of R x R points, asking the net only where its answer is in doubt.
+
+    1. The corners of coarse cells are evaluated, and a cell is split in four where its corners disagree, where one is
+       not finite, or where the gap between the two largest logits is small against their change over the cell.
+    2. In the cells that are left, logits are interpolated bilinearly: a net of ReLUs is linear in small pieces.
+    3. Where the interpolated gap is small against the change around the point, the net is asked after all.
+
+    Args:
+        ask: rows and columns of grid points, int64 (N, 2) -> logits (N, K). It is asked for up to 15 points beyond
+            the end of the grid, so that cells there need no special case.
+        resolution: R >= 2.
+        budget: stop asking at so many evaluations, beyond those of the first cells; a tenth of R x R by default.
+    """
+    budget = resolution**2 // 10 if budget is None else budget
+    side = -(-(resolution - 1) // COARSE) * COARSE + 1
+    known = np.zeros((side, side), bool)
+    starts = np.arange(0, side - 1, COARSE)
+    cells = np.stack(np.meshgrid(starts, starts, indexing="ij"), -1).reshape(-1, 2)
+    logits, stride = torch.empty(0), COARSE
+    last = cells
+    leaves: list[tuple[NDArray[np.int64], int]] = []
+    while len(cells):
+        corners = cells[:, None] + stride * QUARTERS
+        wanted = np.unique(corners.reshape(-1, 2), axis=0)
+        wanted = wanted[~known[wanted[:, 0], wanted[:, 1]]]
+        if stride < COARSE and known.sum() + len(wanted) > budget:
+            leaves[-1] = (last, stride * 2)  # no cell of that size is split
+            break
+        answer = ask(wanted).float().cpu() if len(wanted) else torch.empty(0)
+        if not len(logits):
+            logits = torch.full((side, side, answer.shape[1]), torch.nan)
+        _put(logits, known, wanted, answer)
+        at = logits[corners[..., 0], corners[..., 1]]
+        # Cells with a broken corner are split to the end, since nothing can be interpolated in them.
+        split = (_in_doubt(at) | _broken(at) if stride > FINEST else _broken(at) & (stride > 1)).numpy()
+        leaves.append((cells[~split], stride))
+        last, stride = cells, stride // 2
+        cells = (cells[split][:, None] + stride * QUARTERS).reshape(-1, 2)
+    for own, size in leaves:
+        _interpolate(logits, own, size, known)
+    logits, known, beyond = logits[:resolution, :resolution], known[:resolution, :resolution], int(known.sum())
+    beyond -= int(known.sum())
+    doubtful = _doubtful(logits, known)[: max(0, budget - beyond - int(known.sum()))]
+    if len(doubtful):
+        _put(logits, known, doubtful, ask(doubtful).float().cpu())
+    found = decisions(logits.reshape(resolution**2, -1)).shaped(resolution, resolution)
+    return Refined(found, known.copy(), beyond + int(known.sum()))
+
+
+def _put(logits: Tensor, known: NDArray[np.bool_], points: NDArray[np.int64], answer: Tensor) -> None:
+    if len(points):
+        logits[points[:, 0], points[:, 1]] = answer
+        known[points[:, 0], points[:, 1]] = True
+
+
+def _in_doubt(at: Tensor) -> Tensor:
+    """(N,) bool of cells with corner logits (N, 4, K)."""
+    winner = at.argmax(2)
+    change = (at.amax(1) - at.amin(1)).amax(1)
+    return (winner != winner[:, :1]).any(1) | (_gap(at).amin(1) < CAUTION * change)
+
+
+def _gap(logits: Tensor) -> Tensor:
+    top = logits.topk(min(2, logits.shape[-1])).values
+    return top[..., 0] - top[..., -1]
+
+
+def _broken(at: Tensor) -> Tensor:
+    """(N,) bool: some corner is not finite and some is. Where all are broken, so is the cell."""
+    finite = at.isfinite().all(2)
+    return finite.any(1) & ~finite.all(1)
+
+
+def _doubtful(logits: Tensor, known: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(N, 2) interpolated points of (R, R, K) logits, the most doubtful first."""
+    planes = logits.nan_to_num(0, 0, 0).permute(2, 0, 1)[None]
+    change = (F.max_pool2d(planes, 5, 1, 2) + F.max_pool2d(-planes, 5, 1, 2))[0].amax(0)
+    doubt = (_gap(logits.nan_to_num(0, 0, 0)) / change.clamp_min(1e-12)).numpy()
+    rows, columns = np.nonzero((doubt < DOUBT) & ~known)
+    order = np.argsort(doubt[rows, columns], kind="stable")
+    return np.stack([rows, columns], 1)[order]
+
+
+def _interpolate(logits: Tensor, cells: NDArray[np.int64], size: int, known: NDArray[np.bool_]) -> None:
+    """Fill the points of cells from their corners; those that are known stay."""
+    a, b, c, d = (logits[cells[:, 0] + i, cells[:, 1] + j] for i in (0, size) for j in (0, size))
+    for i in range(size + 1):
+        for j in range(size + 1):
+            rows, columns = cells[:, 0] + i, cells[:, 1] + j
+            open_ = ~known[rows, columns]
+            t, s = i / size, j / size
+            value = (1 - t) * ((1 - s) * a + s * b) + t * ((1 - s) * c + s * d)
+            logits[rows[open_], columns[open_]] = value[torch.from_numpy(open_)]

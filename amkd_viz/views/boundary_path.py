@@ -1,0 +1,136 @@
+"""One sample through the attack, step by step, until it has crossed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from plotly.subplots import make_subplots
+from torch import Tensor, nn
+
+from amkd_viz.boundary import BoundarySamples, refine
+from amkd_viz.errors import InputError
+from amkd_viz.views.decisions import logits_at
+from amkd_viz.views.labels import class_label, number, percent, safe
+from amkd_viz.views.layout import CROSS, DASHES, SYMBOLS, named
+from amkd_viz.views.raster import image_pixels, place, png, signed_pixels
+from amkd_viz.views.theme import LIGHT, template
+from amkd_viz.views.view import View
+
+__all__ = ["boundary_path"]
+
+MOST = 9  # pictures; a longer path is thinned
+
+
+def boundary_path(
+    nets: nn.Module | Mapping[str, nn.Module], samples: BoundarySamples, which: int, classes: Sequence[str]
+) -> View:
+    """Images and differences along one sample's path, and below them each net's logit gap between the base class and
+    the target class: above 0 on the base's side, below on the target's. The last column is the refined point.
+
+    Args:
+        nets: classifiers by name, the attacked one first.
+        samples: made with ``keep_path=True``.
+        which: position of the sample.
+        classes: a name per class.
+
+    Returns:
+        arrays ``path`` (S + 2, ...) with the refined point last, ``NAME.gap`` (S + 2,), ``NAME.probabilities``
+        (S + 2, K), ``l2`` (S + 2,) from the base; notes ``crossed``, ``steps``, and ``NAME.gap_refined``.
+
+    Raises:
+        InputError: no path was kept, there is no such sample, or it is not an image.
+    """
+    if samples.path is None:
+        raise InputError("These samples have no path; make them with keep_path=True.")
+    if samples.x.ndim != 4:
+        raise InputError("boundary_path draws images; boundary_map draws the paths of points.")
+    if not 0 <= which < len(samples):
+        raise InputError(f"There is no sample {which}; give 0 to {len(samples) - 1}.")
+    given = named(nets)
+    own = samples[which : which + 1]
+    steps, b, k = int(own.steps), int(own.base), int(own.target)
+    assert own.path is not None
+    walked = own.path[: steps + 1, 0]
+    path = torch.cat([walked, refine(next(iter(given.values())), own).x])
+    logits = {name: logits_at(net, path).cpu() for name, net in given.items()}
+    gaps = {name: (z[:, b] - z[:, k]).numpy() for name, z in logits.items()}
+    l2 = (path - path[:1]).flatten(1).norm(dim=1).cpu().numpy()
+
+    base, target = class_label(classes, b), class_label(classes, k)
+    shown = sorted({round(i * steps / min(steps, MOST - 2)) for i in range(min(steps, MOST - 2) + 1)}) if steps else [0]
+    shown = [*shown, steps + 1]
+    figure = make_subplots(2, 1, row_heights=[0.56, 0.44], vertical_spacing=0.1)
+    figure.update_layout(template=template(), height=520, margin={"t": 40, "l": 60, "r": 90, "b": 44}, showlegend=True)
+    figure.update_layout(legend={"y": 1, "yref": "container", "yanchor": "top", "x": 0})
+    figure.update_xaxes(range=[-0.6, len(shown) - 0.4], showgrid=False, zeroline=False)
+    figure.update_yaxes(range=[0, 2.5], visible=False, row=1, col=1)
+    figure.update_xaxes(visible=False, row=1, col=1)
+    _pictures(figure, path, shown, logits, classes)
+    for n, (name, gap) in enumerate(gaps.items()):
+        figure.add_scatter(
+            x=list(range(len(shown))),
+            y=gap[shown],
+            mode="lines+markers",
+            line={"color": LIGHT.ink if n == 0 else LIGHT.accent, "width": 2, "dash": DASHES[min(n, 1)]},
+            marker={"symbol": SYMBOLS[min(n, 1)], "size": 8},
+            name=safe(name),
+            hovertemplate=f"{safe(name)}: gap %{{y:.3f}}<extra></extra>",
+            row=2,
+            col=1,
+        )
+    crossed = bool(own.crossed.item())
+    if crossed:
+        at = {"x": [len(shown) - 1], "y": [0]}
+        figure.add_scatter(**at, mode="markers", marker={**CROSS, "size": 11}, showlegend=False, row=2, col=1)
+    figure.add_hline(0, line={"color": LIGHT.line, "width": 1}, row=2, col=1)
+    words = ["base", *(f"step {i}" for i in shown[1:-1]), "refined"]
+    figure.update_xaxes(tickvals=list(range(len(shown))), ticktext=words, row=2, col=1)
+    figure.update_yaxes(title=f"logit gap, {base} − {target}", row=2, col=1)
+    notes = {"crossed": crossed, "steps": steps} | {f"{name}.gap_refined": float(g[-1]) for name, g in gaps.items()}
+    ended = "It crossed" if crossed else "It did not cross"
+    return View(
+        figure,
+        {"path": path.cpu().numpy(), "l2": l2}
+        | {f"{name}.gap": gap for name, gap in gaps.items()}
+        | {f"{name}.probabilities": z.softmax(1).numpy() for name, z in logits.items()},
+        notes,
+        f"From {_plain(classes, b)} towards {_plain(classes, k)}: the image, and what has changed since the base "
+        f"(orange adds, blue takes; one scale). Above 0 a net prefers the base class, below the target. {ended} after {steps} "
+        f"steps, L2 {number(float(l2[-2]))} in pixel values; the refined point lies at {number(float(l2[-1]))}.",
+        "Path to the boundary",
+    )
+
+
+def _plain(classes: Sequence[str], k: int) -> str:
+    return classes[k] or f"class {k}"
+
+
+def _pictures(
+    figure: Any, path: Tensor, shown: Sequence[int], logits: Mapping[str, Tensor], classes: Sequence[str]
+) -> None:
+    difference = (path - path[:1]).cpu().numpy()
+    size = float(np.abs(difference[list(shown)].mean(1)).max())
+    scale = 1 / size if size > 0 else 1.0
+    for x, i in enumerate(shown):
+        figure.add_layout_image(
+            place(png(image_pixels(path[i].cpu().numpy())), x - 0.45, 1.5, 0.9, 1) | {"sizing": "contain"}
+        )
+        if i:
+            figure.add_layout_image(
+                place(png(signed_pixels(difference[i], scale)), x - 0.45, 0.46, 0.9, 1) | {"sizing": "contain"}
+            )
+        lines = []
+        for name, z in logits.items():
+            p, top = z[i].softmax(0).topk(1)
+            lines.append(f"{safe(name[:8])}: {class_label(classes, int(top), 9)} {percent(float(p), 0)}")
+        figure.add_annotation(
+            x=x,
+            y=0.42,
+            text="<br>".join(lines),
+            showarrow=False,
+            yanchor="top",
+            font={"size": 10, "color": LIGHT.muted},
+        )

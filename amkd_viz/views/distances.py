@@ -1,0 +1,172 @@
+"""Distances that triplets are made of: histograms for each net, and between classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
+from torch import nn
+
+from amkd_viz.boundary import BoundarySamples
+from amkd_viz.data import Dataset
+from amkd_viz.errors import InputError
+from amkd_viz.objectives.triplets import negatives_of
+from amkd_viz.views.embedding import spaces
+from amkd_viz.views.labels import class_label, number, percent, safe
+from amkd_viz.views.layout import axes, named
+from amkd_viz.views.theme import LIGHT, template
+from amkd_viz.views.view import View
+
+__all__ = ["class_distances", "distances"]
+
+BINS = np.linspace(0, 4, 41)
+
+
+def class_distances(space: NDArray[Any], label: NDArray[Any], classes: int) -> NDArray[np.float64]:
+    """(K, K) mean squared distance between the samples of two classes, NaN for a class that is absent; (N, D) units."""
+    means = np.full((classes, space.shape[1]), np.nan)
+    square = np.full(classes, np.nan)
+    for k in np.unique(label):
+        own = space[label == k].astype(np.float64)
+        means[k], square[k] = own.mean(0), (own**2).sum(1).mean()
+    return np.asarray(square[:, None] + square[None] - 2 * means @ means.T)
+
+
+def distances(
+    nets: nn.Module | Mapping[str, nn.Module],
+    dataset: Dataset,
+    samples: BoundarySamples,
+    *,
+    margin: float = 0.5,
+    kind: str = "logit",
+    most: int = 1000,
+) -> View:
+    """Per net: where positives and negatives of the boundary samples lie, and how far classes are apart.
+
+    The anchor is the first net on the boundary sample, the positive each net on the same sample, the negatives each
+    net on test samples of classes other than base and target: reading A of AMKD, so the first net's d(a, p) is 0.
+
+    Args:
+        nets: classifiers of the same classes by name, the teacher first.
+        samples: at least one.
+        margin: m of [d(a, p) - d(a, n) + m]_+, for the share of active triplets.
+        kind: "logit" or "prob", where nets share the width of the space.
+        most: at most so many test samples.
+
+    Returns:
+        arrays per net ``NAME.d_ap`` (M,), ``NAME.d_an`` (valid pairs,), ``NAME.classes`` (K, K), all squared distances
+        in [0, 4]; notes ``NAME.active`` (share of triplets) and ``NAME.class_gap`` (mean |difference| of the class
+        matrix from the first net's).
+
+    Raises:
+        InputError: no sample, or nets of different width.
+    """
+    given = named(nets)
+    if not len(samples):
+        raise InputError("distances needs at least one boundary sample.")
+    x, y = dataset.test.floats(slice(most)), dataset.test.y[:most]
+    clean, edge = spaces(given, x, kind), spaces(given, samples.x, kind)
+    if len({space.shape[1] for space in clean.values()}) > 1:
+        raise InputError(f"The nets' {kind} embeddings differ in width, so distances across them mean nothing.")
+    valid = negatives_of(y, samples.base, samples.target).cpu().numpy()
+    anchor = next(iter(edge.values())).astype(np.float64)
+    count, label = dataset.num_classes, y.cpu().numpy()
+    arrays: dict[str, NDArray[Any]] = {}
+    notes: dict[str, Any] = {"margin": margin}
+    for name in given:
+        d_ap = ((anchor - edge[name]) ** 2).sum(1)
+        d_an = np.clip(2 - 2 * anchor @ clean[name].T.astype(np.float64), 0, 4)
+        active = d_ap[:, None] - d_an + margin > 0
+        notes[f"{name}.active"] = float(active[valid].mean()) if valid.any() else float("nan")
+        matrix = class_distances(clean[name], label, count)
+        arrays |= {f"{name}.d_ap": d_ap, f"{name}.d_an": d_an[valid], f"{name}.classes": matrix}
+    first = arrays[f"{next(iter(given))}.classes"]
+    for name in given:
+        gap = np.abs(arrays[f"{name}.classes"] - first)
+        notes[f"{name}.class_gap"] = float(np.nanmean(gap)) if np.isfinite(gap).any() else float("nan")
+    return View(_figure(list(given), arrays, dataset), arrays, notes, _caption(list(given), notes), "Distances")
+
+
+def _figure(names: list[str], arrays: Mapping[str, NDArray[Any]], dataset: Dataset) -> go.Figure:
+    pair = len(names) == 2
+    columns = len(names) + pair
+    titles = [f"<b>{safe(n)}</b>" for n in names] + ([""] if pair else [])
+    titles += [f"<b>{safe(n)}</b>, class to class" for n in names] + (["<b>difference</b>"] if pair else [])
+    figure = make_subplots(
+        2, columns, row_heights=[0.4, 0.6], vertical_spacing=0.17, horizontal_spacing=0.08, subplot_titles=titles
+    )
+    figure.update_layout(template=template(), height=640, barmode="overlay", margin={"t": 64, "b": 40, "l": 60})
+    figure.update_layout(legend={"y": 1, "yref": "container", "yanchor": "top"})
+    for note in figure.layout.annotations:
+        note.update(xanchor="left", x=note.x - 0.5 / columns + 0.04, font={"size": 13})
+    for n, name in enumerate(names):
+        for part, words, colour in (("d_ap", "d(a, p)", LIGHT.accent), ("d_an", "d(a, n)", LIGHT.warm)):
+            if n == 0 and part == "d_ap":
+                continue  # 0 by definition
+            counts, _ = np.histogram(arrays[f"{name}.{part}"], BINS)
+            figure.add_bar(
+                x=(BINS[1:] + BINS[:-1]) / 2,
+                y=100 * counts / max(counts.sum(), 1),
+                width=BINS[1],
+                marker={"color": colour, "opacity": 0.65},
+                name=words,
+                showlegend=n == 1 or (n == 0 and part == "d_an" and len(names) == 1),
+                hovertemplate=f"{words} near %{{x:.2f}}: %{{y:.1f}} %<extra></extra>",
+                row=1,
+                col=n + 1,
+            )
+        figure.update_xaxes(title="squared distance, of 4 at most", range=[0, 4], row=1, col=n + 1)
+        figure.update_yaxes(title="% of pairs" if n == 0 else "", row=1, col=n + 1)
+    tables = [(arrays[f"{name}.classes"], 0.0, 4.0) for name in names]
+    if pair:
+        gap = tables[1][0] - tables[0][0]
+        finite = gap[np.isfinite(gap)]
+        most = float(np.abs(finite).max()) if len(finite) else 1.0
+        tables.append((gap, -(most or 1.0), most or 1.0))
+        figure.update_xaxes(visible=False, row=1, col=columns)
+        figure.update_yaxes(visible=False, row=1, col=columns)
+    words = [class_label(dataset.classes, k, 10) for k in range(dataset.num_classes)]
+    for n, (matrix, low, high) in enumerate(tables):
+        diverging = low < 0
+        scale = (
+            [[0, "#3f90da"], [0.5, LIGHT.paper], [1, "#e76300"]] if diverging else [[0, LIGHT.paper], [1, LIGHT.accent]]
+        )
+        figure.add_heatmap(
+            z=matrix,
+            x=list(range(len(words))),
+            y=list(range(len(words))),
+            customdata=np.array([[f"{a} to {b}" for b in words] for a in words]),
+            colorscale=scale,
+            zmin=low,
+            zmax=high,
+            showscale=False,
+            hovertemplate="%{customdata}: %{z:.2f}<extra></extra>",
+            row=2,
+            col=n + 1,
+        )
+        step = math.ceil(len(words) / 10)
+        ticks = {"tickvals": list(range(0, len(words), step)), "ticktext": words[::step]}
+        figure.update_xaxes(**ticks, showgrid=False, tickangle=-45 if max(map(len, words)) > 2 else 0, row=2, col=n + 1)
+        anchor = f"x{axes(columns + n)}"
+        figure.update_yaxes(**ticks, showgrid=False, autorange="reversed", scaleanchor=anchor, row=2, col=n + 1)
+        figure.update_xaxes(constrain="domain", row=2, col=n + 1)
+        figure.update_yaxes(constrain="domain", row=2, col=n + 1)
+    return figure
+
+
+def _caption(names: list[str], notes: Mapping[str, float]) -> str:
+    active = ", ".join(f"{name} {percent(notes[f'{name}.active'], 0)}" for name in names)
+    told = (
+        f"Anchor: {names[0]} on a boundary sample; positive: the net on the same sample; negatives: the net on test "
+        f"samples of classes other than base and target. Active triplets at margin {notes['margin']:g}: {active}. Below, "
+        "mean squared distance between the test samples of two classes, white 0"
+    )
+    if len(names) == 2:
+        told += f"; right, {names[1]} minus {names[0]} (orange farther apart, blue closer), mean difference "
+        told += number(notes[f"{names[1]}.class_gap"])
+    return told + "."

@@ -1,0 +1,87 @@
+"""Every view on one page, with data that needs no download: ``python -m amkd_viz.views.gallery_page OUT.html``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from amkd_viz.boundary import bss, refine, sample_targets, select_bases
+from amkd_viz.data import Dataset, generator, load
+from amkd_viz.files import write_atomic
+from amkd_viz.models import Classifier, build
+from amkd_viz.views import (
+    View,
+    boundary_map,
+    boundary_path,
+    distances,
+    embedding,
+    epochs,
+    gallery,
+    plane_map,
+    triplets,
+)
+from amkd_viz.views.page import document, figure_block
+
+__all__ = ["gallery_page", "views"]
+
+
+def views() -> Iterator[View]:
+    """One of each view of single nets, on digits and spirals; nets are trained on the way, in seconds."""
+    spirals = load("spirals")
+    teacher, student = _net("mlp", spirals, 30)[30], _net("mlp-small", spirals, 20)
+    last = student[20]
+    points = spirals.test.floats(slice(25))
+    target = sample_targets(teacher(points), generator("cpu", "gallery"))
+    samples = bss(teacher, points, target, rule="paper", step_size=1.05, steps=20, keep_path=True)
+    yield boundary_map({"teacher": teacher, "student": last}, spirals, samples=refine(teacher, samples))
+    yield epochs(student, spirals, teacher=teacher)
+
+    digits = load("digits")
+    teacher, last = _net("cnn", digits, 6)[6], _net("cnn-small", digits, 6)[6]
+    nets = {"teacher": teacher, "student": last}
+    x, y = digits.test.floats(), digits.test.y
+    index = select_bases(teacher(x), last(x), y, 40)
+    target = sample_targets(teacher(x[index]), generator("cpu", "gallery"))
+    samples = bss(teacher, x[index], target, step_size=0.06, steps=20, keep_path=True)
+    yield gallery(nets, samples, digits.classes, names=[f"test {int(i)}" for i in digits.test.index[index]], most=5)
+    longest = int((samples.steps * samples.crossed).argmax())
+    yield boundary_path(nets, samples, longest, digits.classes)
+    others = x[(y != samples.base[longest]) & (y != samples.target[longest])]
+    yield plane_map(nets, torch.stack([x[index[longest]], samples.x[longest], others[0]]), digits.classes)
+    yield plane_map(nets, torch.stack([x[index[0]], x[index[1]], others[1]]), digits.classes, names=("A", "B", "C"))
+    yield embedding(nets, digits, samples=samples, how="pca")
+    yield embedding(nets, digits, samples=samples)
+    yield triplets(teacher, last, digits, samples, longest)
+    yield distances(nets, digits, samples)
+
+
+def gallery_page(path: str | Path) -> Path:
+    """Write the page; returns its path."""
+    body = "".join(f"<h2>{view.title}</h2>{figure_block(view)}" for view in views())
+    return write_atomic(Path(path), document("Every view of amkd_viz", body))
+
+
+def _net(name: str, dataset: Dataset, count: int) -> dict[int, Classifier]:
+    """Epoch -> net, trained by cross-entropy; only every fifth epoch and the last are kept."""
+    net, kept = build(name, dataset, seed=1), {}
+    optimiser = torch.optim.Adam(net.parameters(), 1e-2)
+    x, y, chance = dataset.train.floats(), dataset.train.y, generator("cpu", "gallery", name)
+    for epoch in range(1, count + 1):
+        net.train()
+        for batch in torch.randperm(len(y), generator=chance).split(64):
+            optimiser.zero_grad()
+            F.cross_entropy(net(x[batch]), y[batch]).backward()
+            optimiser.step()
+        if epoch in (1, 2, 3, count) or epoch % 4 == 0:
+            copy = build(name, dataset)
+            copy.load_state_dict(net.state_dict())
+            kept[epoch] = copy.eval().requires_grad_(False)
+    return kept
+
+
+if __name__ == "__main__":
+    print(gallery_page(sys.argv[1] if len(sys.argv) > 1 else "gallery.html"))

@@ -1,0 +1,170 @@
+"""Anchor, positive and negatives of one boundary sample: in the picture, and in truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
+
+from amkd_viz.boundary import BoundarySamples
+from amkd_viz.data import Dataset
+from amkd_viz.errors import InputError
+from amkd_viz.models import Classifier
+from amkd_viz.objectives.triplets import negatives_of
+from amkd_viz.views.embedding import spaces
+from amkd_viz.views.fidelity import trustworthiness
+from amkd_viz.views.labels import class_label, number, percent
+from amkd_viz.views.layout import RING
+from amkd_viz.views.layouts import joint_layout
+from amkd_viz.views.theme import LIGHT, class_colour, template
+from amkd_viz.views.view import View
+
+__all__ = ["triplets"]
+
+
+def triplets(
+    teacher: Classifier,
+    student: Classifier,
+    dataset: Dataset,
+    samples: BoundarySamples,
+    which: int,
+    *,
+    margin: float = 0.5,
+    negatives: int = 14,
+    kind: str = "logit",
+    how: str = "pca",
+    most: int = 400,
+    seed: int = 0,
+) -> View:
+    """One anchor (the teacher on a boundary sample), its positive (the student there) and its nearest negatives (the
+    student on test samples of classes other than base and target): reading A of AMKD.
+
+    Left the layout of all of them in one space; right the squared distances from the anchor as they are, with the
+    margin band d(a, p) .. d(a, p) + m: a negative inside it or nearer is active. A negative that the picture puts on
+    the wrong side of the positive is marked.
+
+    Args:
+        which: position of the boundary sample.
+        margin: m in [0, 4].
+        negatives: so many of the nearest are drawn.
+        kind: "logit" or "prob"; how: "pca" or "umap", as in :func:`embedding`.
+
+    Returns:
+        arrays ``index`` (n,) of the negatives in the test split, ``d_an`` (n,), ``misleads`` (n,) bool, ``low``
+        (2 + N, 2) with anchor and positive first; notes ``d_ap``, ``active`` and ``misleading`` (shares of all valid
+        negatives), ``trustworthiness``.
+
+    Raises:
+        InputError: no such sample, no valid negative, or nets of different width.
+    """
+    if not 0 <= which < len(samples):
+        raise InputError(f"There is no boundary sample {which}; give 0 to {len(samples) - 1}.")
+    own = samples[which : which + 1]
+    x, y = dataset.test.floats(slice(most)), dataset.test.y[:most]
+    a = spaces({"teacher": teacher}, own.x, kind)["teacher"]
+    p, clean = spaces({"s": student}, own.x, kind)["s"], spaces({"s": student}, x, kind)["s"]
+    if a.shape[1] != clean.shape[1]:
+        raise InputError(f"The nets' {kind} embeddings differ in width, so distances across them mean nothing.")
+    valid = np.nonzero(negatives_of(y, own.base, own.target)[0].cpu().numpy())[0]
+    if not len(valid):
+        raise InputError("No test sample is of a class other than base and target, so there is no negative.")
+    space = np.concatenate([a, p, clean])
+    low = joint_layout([space], how, seed)[0].points
+    true, seen = _from_first(space), _from_first(low)
+    d_ap, d_an = float(true[1]), true[2:][valid]
+    misleads = (d_an < d_ap) != (seen[2:][valid] < seen[1])
+    nearest = d_an.argsort(kind="stable")[:negatives]
+    shown, wrong = valid[nearest], misleads[nearest]
+    notes = {
+        "d_ap": d_ap,
+        "active": float((d_an < d_ap + margin).mean()),
+        "misleading": float(misleads.mean()),
+        "trustworthiness": trustworthiness(space, low),
+    }
+    arrays = {"index": dataset.test.index[shown].cpu().numpy(), "d_an": d_an[nearest], "misleads": wrong, "low": low}
+    figure = _figure(low, y.cpu().numpy(), shown, wrong, d_ap, d_an[nearest], margin, dataset.classes)
+    base, target = (dataset.classes[int(k)] for k in (own.base, own.target))
+    told = (
+        f"Anchor: teacher on a boundary sample from {base} to {target}; positive: student there, d(a, p) = "
+        f"{number(d_ap)}. Of {len(valid)} valid negatives {percent(notes['active'], 0)} are active at margin {margin:g}: "
+        f"nearer than the end of the band. The {len(shown)} nearest are drawn. The picture ({how.upper()}, "
+        f"trustworthiness {number(notes['trustworthiness'])}) puts {percent(notes['misleading'], 0)} of all on the wrong "
+        "side of the positive: a cross says that the picture misleads there."
+    )
+    return View(figure, arrays, notes, told, "Triplets of one boundary sample")
+
+
+def _from_first(x: NDArray[Any]) -> NDArray[np.float64]:
+    """(N,) squared distances from row 0."""
+    x = np.asarray(x, np.float64)
+    return np.asarray(((x - x[:1]) ** 2).sum(1))
+
+
+def _figure(
+    low: Any, y: Any, shown: Any, wrong: Any, d_ap: float, d_an: Any, margin: float, classes: Sequence[str]
+) -> Any:
+    figure = make_subplots(1, 2, column_widths=[0.5, 0.5], horizontal_spacing=0.12)
+    figure.update_layout(template=template(), height=460, showlegend=False, margin={"t": 36, "b": 46, "l": 10, "r": 20})
+    colours = [class_colour(int(k)) for k in y]
+    rest = {"color": colours, "size": 5, "opacity": 0.35}
+    figure.add_scatter(x=low[2:, 0], y=low[2:, 1], mode="markers", marker=rest, hoverinfo="skip", row=1, col=1)
+    lines = np.stack([np.broadcast_to(low[0], (len(shown), 2)), low[2:][shown], np.full((len(shown), 2), np.nan)], 1)
+    thin = {"color": LIGHT.line, "width": 1}
+    lines = lines.reshape(-1, 2)
+    figure.add_scatter(x=lines[:, 0], y=lines[:, 1], mode="lines", line=thin, hoverinfo="skip", row=1, col=1)
+    figure.add_scatter(
+        x=low[:2, 0], y=low[:2, 1], mode="lines", line={"color": LIGHT.ink, "width": 2}, hoverinfo="skip", row=1, col=1
+    )
+    words = [f"{class_label(classes, int(y[i]))}: d(a, n) = {d:.2f}" for i, d in zip(shown, d_an, strict=True)]
+    symbols = np.where(wrong, "diamond-x", "diamond")
+    mark = {
+        "symbol": symbols,
+        "size": 10,
+        "color": [colours[i] for i in shown],
+        "line": {"color": LIGHT.ink, "width": 1},
+    }
+    tip = "%{text}<extra></extra>"
+    figure.add_scatter(
+        x=low[2:][shown][:, 0],
+        y=low[2:][shown][:, 1],
+        mode="markers",
+        marker=mark,
+        text=words,
+        hovertemplate=tip,
+        row=1,
+        col=1,
+    )
+    for at, symbol, word in ((low[0], "circle", "anchor, teacher"), (low[1], "diamond", "positive, student")):
+        ends = {**RING, "symbol": symbol, "size": 13, "color": LIGHT.paper, "line": {"width": 2.4, "color": LIGHT.ink}}
+        figure.add_scatter(x=[at[0]], y=[at[1]], mode="markers", marker=ends, name=word, row=1, col=1)
+        figure.add_annotation(
+            x=at[0], y=at[1], text=word, yshift=16, showarrow=False, bgcolor=LIGHT.paper, opacity=0.9, row=1, col=1
+        )
+    figure.update_xaxes(showticklabels=False, showline=True, mirror=True, showgrid=False, row=1, col=1)
+    figure.update_yaxes(showticklabels=False, showline=True, mirror=True, showgrid=False, row=1, col=1)
+
+    rows = list(range(1, len(shown) + 1))
+    figure.add_bar(
+        x=[d_ap, *d_an],
+        y=[0, *rows],
+        orientation="h",
+        marker={"color": [LIGHT.ink, *(colours[i] for i in shown)]},
+        text=[f"{d:.2f}" for d in (d_ap, *d_an)],
+        textposition="outside",
+        cliponaxis=False,
+        hoverinfo="skip",
+        row=1,
+        col=2,
+    )
+    figure.add_vrect(d_ap, d_ap + margin, fillcolor=LIGHT.warm, opacity=0.25, line_width=0, row=1, col=2)
+    names = ["<b>positive</b>"]
+    names += [class_label(classes, int(y[i]), 12) + (" ×" if bad else "") for i, bad in zip(shown, wrong, strict=True)]
+    figure.update_yaxes(tickvals=[0, *rows], ticktext=names, autorange="reversed", showgrid=False, row=1, col=2)
+    end = max(float(np.max(d_an)), d_ap + margin, d_ap) * 1.12
+    figure.update_xaxes(title="squared distance from the anchor, of 4 at most", range=[0, end], row=1, col=2)
+    where = {"x": d_ap + margin / 2, "y": 1, "yref": "y2 domain", "xref": "x2", "yanchor": "bottom"}
+    figure.add_annotation(text=f"margin {margin:g}", showarrow=False, font={"color": LIGHT.muted}, **where)
+    return figure
