@@ -261,6 +261,7 @@ class Bomb:
         return os.mkdir, (str(self.mark),)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("kind", ["pickle", "torch.save", "garbage"])
 @pytest.mark.parametrize("signed", [True, False])
 def test_a_hostile_checkpoint_never_runs(stopped, tmp_path, kind, signed):

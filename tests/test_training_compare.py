@@ -11,8 +11,7 @@ import pytest
 
 import amkd_viz.training.comparison as comparison
 from amkd_viz.errors import InputError
-from amkd_viz.training import Recipe, Row, Run, compare, format_table, reading, table
-from amkd_viz.training.loop import Started
+from amkd_viz.training import Recipe, Row, Run, Started, compare, format_table, reading, table
 
 POINTS = Recipe(
     dataset="spirals",
@@ -188,6 +187,13 @@ def test_a_difference_beyond_the_noise_and_one_within():
     assert second == (
         f"digits: bss against kd +0.50 points of test accuracy, standard error {error:.2f}: within the noise."
     )
+
+
+@pytest.mark.parametrize(("gain", "verdict"), [(0.019, "within the noise."), (0.021, "seen beyond the noise.")])
+def test_the_line_is_at_two_standard_errors(gain, verdict):
+    (said,) = reading([row("ce", 0.8, 0.01, range(2)), row("kd", 0.8 + gain, 0.01, range(2))])
+    assert "standard error 1.00: " in said
+    assert said.endswith(verdict)
 
 
 def test_a_loss_is_said_as_one():

@@ -189,17 +189,20 @@ def test_weight_zero_by_hand_stops_the_attack_too(attacks):
 
 
 def test_the_student_trains_in_train_mode_also_after_evaluations(monkeypatch):
-    modes, real = [], loop.Step
+    modes, seeds, real = [], [], loop.Step
 
     def spy(**parts):
+        seeds.append(parts["generator"].initial_seed())
         modes.append((all(m.training for m in parts["student"].modules()), parts["teacher"].training))
         return real(**parts)
 
     training = Training(DIGITS)
     monkeypatch.setattr(loop, "Step", spy)
     before = weights(training.student)["body.stage1.1.num_batches_tracked"]
-    trained(DIGITS, training)
+    for _ in events(DIGITS, training):
+        training.student.eval()  # whatever a listener does to it
     assert modes == [(True, False)] * 6
+    assert len(set(seeds)) == 6  # each step draws anew
     after = weights(training.student)["body.stage1.1.num_batches_tracked"]
     assert before == 0
     assert after >= 6  # batch norms have seen every step
