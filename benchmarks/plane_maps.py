@@ -54,7 +54,7 @@ def measure(net: Classifier, dataset: Dataset, plane: int, resolution: int) -> d
         "plane": plane,
         "kind": kind,
         "resolution": resolution,
-        "regions": int(len(set(exact.decisions.winner.ravel().tolist()))),
+        "regions": len(set(exact.decisions.winner.ravel().tolist())),
         "evaluations": fine.evaluations,
         "ratio": resolution**2 / fine.evaluations,
         "agreement": float((fine.decisions.winner == exact.decisions.winner).mean()),

@@ -28,7 +28,7 @@ def train_one(job: tuple[str, dict[str, Any], int]) -> dict[str, Any]:
     """Train one student in this process; returns its label, recipe and last-epoch numbers."""
     import torch
 
-    from amkd_viz.training.loop import Finished, Training, events
+    from amkd_viz.training import Finished, Training, events
 
     label, values, threads = job
     torch.set_num_threads(threads)

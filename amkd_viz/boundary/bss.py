@@ -10,6 +10,7 @@ from amkd_viz.boundary.samples import BoundarySamples, Passes, check_target, log
 from amkd_viz.data.checks import check_inputs
 from amkd_viz.errors import InputError
 from amkd_viz.models import freeze
+from amkd_viz.pauses import pause_point
 
 __all__ = ["bss"]
 
@@ -76,6 +77,7 @@ def bss(
         live: Tensor | slice = torch.arange(len(x), device=x.device) if compact else slice(None)
         forward = backward = 0
         for step in range(steps + 1):
+            pause_point()
             last = step == steps  # after the last update the net looks once more, for status and logits
             current = z[live].detach().requires_grad_(not last)
             seen = logits_in(here, current, grad=not last)

@@ -2,13 +2,21 @@
 
 from amkd_viz.training.comparison import Row, compare, format_table, reading, table
 from amkd_viz.training.evaluation import accuracy, logits_on, scores
-from amkd_viz.training.loop import EpochEnded, Event, Finished, Started, Stepped, Training, events
+from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped
+from amkd_viz.training.job import Job
+from amkd_viz.training.loop import events
 from amkd_viz.training.recipe import Recipe
-from amkd_viz.training.recording import distill, fresh_folder
+from amkd_viz.training.recording import distill, fork, fresh_folder, replay, resume
 from amkd_viz.training.run import Run
+from amkd_viz.training.setup import Training
 from amkd_viz.training.teachers import teacher_for
 
 __all__ = [
+    "Changed",
+    "Job",
+    "fork",
+    "replay",
+    "resume",
     "EpochEnded",
     "Event",
     "Finished",

@@ -10,10 +10,11 @@ from typing import Any
 
 from amkd_viz.errors import InputError
 from amkd_viz.objectives import methods as known_methods
-from amkd_viz.training.loop import Event, Training
+from amkd_viz.training.events import Event
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.recording import distill
 from amkd_viz.training.run import Run, refuse_used
+from amkd_viz.training.setup import Training
 
 __all__ = ["COLUMNS", "Row", "compare", "format_table", "reading", "table"]
 

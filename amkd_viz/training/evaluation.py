@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from amkd_viz.data import Split
 from amkd_viz.models import freeze
+from amkd_viz.pauses import pause_point
 
 __all__ = ["accuracy", "logits_on", "scores"]
 
@@ -14,7 +15,10 @@ __all__ = ["accuracy", "logits_on", "scores"]
 def logits_on(model: nn.Module, split: Split, batch_size: int = 500, autocast: torch.dtype | None = None) -> Tensor:
     """float32 logits (N, K) of a whole split, in eval mode; the net's own flags are restored."""
     with freeze(model), torch.no_grad(), torch.autocast(split.x.device.type, autocast, enabled=autocast is not None):
-        parts = [model(split.floats(slice(i, i + batch_size))).float() for i in range(0, len(split), batch_size)]
+        parts = []
+        for start in range(0, len(split), batch_size):
+            pause_point()
+            parts.append(model(split.floats(slice(start, start + batch_size))).float())
     return torch.cat(parts)
 
 

@@ -1,22 +1,30 @@
-"""Train a recipe to the end, into a folder."""
+"""Training into a run folder: to the end, again from where it stopped, from an earlier epoch, or a second time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from amkd_viz.training.loop import EpochEnded, Event, Finished, Started, Training, events
+from amkd_viz.errors import InputError
+from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped
+from amkd_viz.training.loop import events
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.run import Run, refuse_used
+from amkd_viz.training.setup import Training
 
-__all__ = ["distill"]
+__all__ = ["distill", "fork", "fresh_folder", "recorded", "replay", "resume"]
+
+CHECKPOINT_SECONDS = 60.0  # within an epoch; at its end there is always one
+Listener = Callable[[Event], None]
 
 
 def distill(
     recipe: Recipe,
     out: str | Path | None = None,
     *,
-    listen: Callable[[Event], None] | None = None,
+    listen: Listener | None = None,
     training: Training | None = None,
     snapshots: bool = True,
 ) -> Run:
@@ -36,26 +44,92 @@ def distill(
     # then the training: a recipe that does not fit its data leaves no folder behind
     training = training or Training(recipe, listen=listen)
     run = Run.create(out if out is not None else fresh_folder(recipe), recipe)
-    for event in events(recipe, training):
-        record(run, event, training, snapshots)
-        if listen is not None:
-            listen(event)
-    return run
+    return _hear(run, recorded(run, training, snapshots=snapshots), listen)
 
 
-def record(run: Run, event: Event, training: Training, snapshots: bool = True) -> None:
-    """Write what an event says to the run: the same files whoever trains."""
-    match event:
-        case Started():
-            if snapshots and training.epoch == 0:
-                run.save_snapshot(training.student, 0)
-        case EpochEnded(epoch, metrics):
-            run.log({"kind": "epoch", "epoch": epoch, **metrics})
-            run.save_checkpoint(training.state())
-            if snapshots:
-                run.save_snapshot(training.student, epoch)
-        case Finished(summary):
-            run.finish(training.student, summary)
+def resume(run: Run, *, listen: Listener | None = None) -> Run:
+    """Go on from the newest whole checkpoint: the student comes out as if training had never stopped.
+
+    A finished run is returned as it is; one without any whole checkpoint starts again.
+
+    Raises:
+        InputError: somebody else is writing the run; or data or teacher of the recipe are gone.
+    """
+    return run if run.finished else _hear(run, continued(run, listen), listen)
+
+
+def continued(run: Run, listen: Listener | None = None) -> Iterator[Event]:
+    """The events of a run from its newest checkpoint on, recorded."""
+    training = Training(run.recipe, listen=listen)
+    with run.writing():
+        state = run.load_checkpoint()
+        if state is not None:
+            training.restore(state)
+        undone = run.rewind(training.epoch, training.batch)
+        yield from _record(run, training, _planned(undone))
+
+
+def fork(run: Run, epoch: int, out: str | Path | None = None, **changes: Any) -> Run:
+    """A new run that starts from the snapshot of ``run`` after ``epoch``, with other settings; train it by ``resume``.
+
+    Args:
+        changes: fields of the recipe; the student's architecture stays.
+
+    Raises:
+        InputError: no such snapshot, an unknown setting, another student, or no epoch left to train.
+    """
+    recipe = run.recipe.replace(**changes)
+    if recipe.student != run.recipe.student:
+        raise InputError(f"A fork keeps its student {run.recipe.student!r}; start a new run for {recipe.student!r}.")
+    if recipe.epochs <= epoch:
+        raise InputError(f"A fork from epoch {epoch} needs epochs > {epoch}, not {recipe.epochs}.")
+    student = run.student(epoch)
+    parent = {"path": str(run.path.resolve()), "epoch": epoch, "recipe": run.recipe.hash}
+    made = Run.create(out if out is not None else fresh_folder(recipe), recipe, parent=parent)
+    made.save_snapshot(student, epoch)
+    made.save_checkpoint({"epoch": epoch, "student": student.state_dict()})
+    return made
+
+
+def replay(run: Run, out: str | Path | None = None, *, listen: Listener | None = None) -> Run:
+    """Train again with the same changes at the same batches: the same student, bit for bit on the CPU."""
+    training = Training(run.recipe, listen=listen)
+    start = run.config.get("parent", {}).get("epoch", 0)
+    if start:
+        training.restore({"epoch": start, "student": run.student(start).state_dict()})
+    again = Run.create(
+        out if out is not None else fresh_folder(run.recipe), run.recipe, parent=run.config.get("parent")
+    )
+    return _hear(again, recorded(again, training, _planned(run.interventions())), listen)
+
+
+def recorded(run: Run, training: Training, planned: Iterable[Changed] = (), snapshots: bool = True) -> Iterator[Event]:
+    """The events of a training, each written to the run before it is passed on."""
+    with run.writing():
+        yield from _record(run, training, planned, snapshots)
+
+
+def _record(run: Run, training: Training, planned: Iterable[Changed], snapshots: bool = True) -> Iterator[Event]:
+    saved = time.monotonic()
+    for event in events(training.recipe, training, planned):
+        match event:
+            case Started():
+                if snapshots and training.batch == 0 and training.epoch not in run.snapshots():
+                    run.save_snapshot(training.student, training.epoch)
+            case Changed(epoch, batch, changes):
+                run.log({"kind": "intervention", "epoch": epoch, "batch": batch, "changes": changes})
+            case Stepped() if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                run.save_checkpoint(training.state())
+                saved = time.monotonic()
+            case EpochEnded(epoch, metrics):
+                run.log({"kind": "epoch", "epoch": epoch, **metrics})
+                run.save_checkpoint(training.state())
+                saved = time.monotonic()
+                if snapshots:
+                    run.save_snapshot(training.student, epoch)
+            case Finished(summary):
+                run.finish(training.student, summary)
+        yield event
 
 
 def fresh_folder(recipe: Recipe, parent: str | Path = "runs") -> Path:
@@ -65,3 +139,14 @@ def fresh_folder(recipe: Recipe, parent: str | Path = "runs") -> Path:
     while path.exists():
         path, number = Path(parent) / f"{stem}-{number}", number + 1
     return path
+
+
+def _planned(lines: Iterable[dict[str, Any]]) -> list[Changed]:
+    return [Changed(line["epoch"], line["batch"], line["changes"]) for line in lines]
+
+
+def _hear(run: Run, happening: Iterable[Event], listen: Listener | None) -> Run:
+    for event in happening:
+        if listen is not None:
+            listen(event)
+    return run

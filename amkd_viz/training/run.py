@@ -15,6 +15,8 @@ import io
 import json
 import platform
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from amkd_viz.data import Dataset, load
 from amkd_viz.errors import InputError
 from amkd_viz.files import append_line, write_atomic
 from amkd_viz.models import Classifier, load_teacher, save_classifier
+from amkd_viz.training.attach import Follower, locked
 from amkd_viz.training.device import pick_device
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.teachers import teacher_for
@@ -32,6 +35,7 @@ __all__ = ["Run"]
 
 FORMAT = 1
 KEEP_CHECKPOINTS = 2
+SNAPSHOT_MB = 200
 
 
 class Run:
@@ -47,8 +51,8 @@ class Run:
         return f"Run({self.label}: {state}, {self.path})"
 
     @classmethod
-    def create(cls, path: str | Path, recipe: Recipe) -> Run:
-        """Start a run in a new or empty folder.
+    def create(cls, path: str | Path, recipe: Recipe, parent: dict[str, Any] | None = None) -> Run:
+        """Start a run in a new or empty folder; ``parent`` is recorded where the run is a fork.
 
         Raises:
             InputError: the folder holds something already (it is left as it is), or cannot be written.
@@ -62,6 +66,7 @@ class Run:
             "objective": str(recipe.objective),
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "versions": versions(recipe.device),
+            **({"parent": parent} if parent else {}),
         }
         write_atomic(path / "config.json", json.dumps(config, indent=2) + "\n")
         return cls(path, config)
@@ -106,17 +111,34 @@ class Run:
         found: dict[str, Any] = json.loads((self.path / "summary.json").read_text())
         return found
 
+    def lines(self) -> list[dict[str, Any]]:
+        """Every whole line of metrics.jsonl: epochs, interventions, notes, failures."""
+        return self.follow().poll()
+
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines written so far; a last line that is still being written is left out."""
+        """The epochs so far, one dict each."""
+        return [line for line in self.lines() if line["kind"] == "epoch"]
+
+    def interventions(self) -> list[dict[str, Any]]:
+        """What was changed by hand while training: epoch and batch (both from 0) and the changes."""
+        return [line for line in self.lines() if line["kind"] == "intervention"]
+
+    def follow(self) -> Follower:
+        """For attaching to a run that is being written, here or elsewhere."""
+        return Follower(self.path / "metrics.jsonl")
+
+    def _unfinished_line(self) -> bool:
         path = self.path / "metrics.jsonl"
-        text = path.read_text() if path.exists() else ""
-        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        return path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
 
     def student(self, epoch: int | None = None) -> Classifier:
         """The student of the last epoch, or its snapshot after ``epoch`` (from 1)."""
         if epoch is None:
             return load_teacher(self.path / "student.safetensors")
-        return load_teacher(self.path / "snapshots" / f"epoch-{epoch:04d}.safetensors")
+        if epoch not in self.snapshots():
+            kept = ", ".join(map(str, self.snapshots())) or "none"
+            raise InputError(f"The run {self.path} has no snapshot of epoch {epoch}; it has: {kept}.")
+        return load_teacher(self._snapshot(epoch))
 
     def snapshots(self) -> list[int]:
         """Epochs of which ``student(epoch)`` has a snapshot."""
@@ -150,17 +172,31 @@ class Run:
         append_line(self.path / "metrics.jsonl", json.dumps(_finite(line)))
 
     def save_snapshot(self, student: Classifier, epoch: int) -> None:
-        save_classifier(student, self.path / "snapshots" / f"epoch-{epoch:04d}.safetensors", epoch=epoch)
+        save_classifier(student, self._snapshot(epoch), epoch=epoch)
+        self.thin_snapshots()
+
+    def _snapshot(self, epoch: int) -> Path:
+        return self.path / "snapshots" / f"epoch-{epoch:04d}.safetensors"
+
+    def thin_snapshots(self) -> None:
+        """Drop snapshots until they fit SNAPSHOT_MB: the first and the last stay, the others at an even spread."""
+        while len(epochs := self.snapshots()) > 2:
+            size = sum((self._snapshot(epoch)).stat().st_size for epoch in epochs)
+            if size <= SNAPSHOT_MB * 2**20:
+                return
+            # the one whose neighbours are closest to one another leaves the smallest gap
+            gaps = {b: c - a for a, b, c in zip(epochs, epochs[1:], epochs[2:], strict=False)}
+            self._snapshot(min(gaps, key=lambda epoch: (gaps[epoch], epoch))).unlink()
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
-        """The state of training after an epoch, with a checksum; the last two are kept."""
+        """The state of training between two batches, with a checksum; the last two are kept."""
         buffer = io.BytesIO()
         torch.save(state, buffer)
         folder, content = self.path / "checkpoints", buffer.getvalue()
-        name = f"epoch-{state['epoch']:04d}"
+        name = f"epoch-{state['epoch']:04d}" + (f"-{state['batch']:06d}" if state.get("batch") else "")
         write_atomic(folder / f"{name}.pt", content)
         write_atomic(folder / f"{name}.sha256", hashlib.sha256(content).hexdigest() + "\n")
-        for old in sorted(folder.glob("epoch-*.pt"))[:-KEEP_CHECKPOINTS]:
+        for old in self._checkpoints()[:-KEEP_CHECKPOINTS]:
             old.with_suffix(".sha256").unlink(missing_ok=True)
             old.unlink()
 
@@ -170,7 +206,7 @@ class Run:
         Raises:
             InputError: a file with a right checksum holds something else than tensors and numbers.
         """
-        for path in sorted((self.path / "checkpoints").glob("epoch-*.pt"), reverse=True):
+        for path in reversed(self._checkpoints()):
             content, checksum = path.read_bytes(), path.with_suffix(".sha256")
             if checksum.exists() and checksum.read_text().strip() == hashlib.sha256(content).hexdigest():
                 try:
@@ -181,7 +217,37 @@ class Run:
                         "was not loaded; delete it to go back to the one before."
                     ) from error
                 return state
+            self.log({"kind": "note", "text": f"{path.name} is damaged; going back to the checkpoint before it."})
         return None
+
+    def _checkpoints(self) -> list[Path]:
+        return sorted((self.path / "checkpoints").glob("epoch-*.pt"), key=lambda path: path.stem)
+
+    def rewind(self, epoch: int, batch: int) -> list[dict[str, Any]]:
+        """Take back the lines of metrics.jsonl that were written after batch ``batch`` of ``epoch`` (both from 0).
+
+        Returns:
+            the interventions among them, to be made again when training comes there.
+        """
+        kept: list[dict[str, Any]] = []
+        undone: list[dict[str, Any]] = []
+        for line in self.lines():
+            late = line["kind"] == "epoch" and line["epoch"] > epoch
+            late |= line["kind"] == "intervention" and (line["epoch"], line["batch"]) >= (epoch, batch)
+            (undone if late else kept).append(line)
+        if undone or self._unfinished_line():
+            write_atomic(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+        return [line for line in undone if line["kind"] == "intervention"]
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the only writer. The lock falls with the process, however it ends.
+
+        Raises:
+            InputError: another writer has the run; its process id is in the sentence.
+        """
+        with locked(self.path / ".lock", f"The run {self.path}"):
+            yield
 
     def finish(self, student: Classifier, summary: dict[str, Any]) -> None:
         """Write the student, then the summary."""

@@ -11,7 +11,7 @@ from amkd_viz.models import Classifier, load_teacher, save_classifier
 from amkd_viz.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from amkd_viz.training.loop import Event
+    from amkd_viz.training.events import Event
 
 __all__ = ["cache_folder", "teacher_for", "teacher_recipe"]
 
@@ -50,7 +50,9 @@ def teacher_for(recipe: Recipe, listen: Callable[[Event], None] | None = None) -
     own = teacher_recipe(recipe)
     path = cache_folder() / "teachers" / f"{Path(own.dataset).name}-{own.teacher}-{own.hash}.safetensors"
     if not path.is_file():
-        from amkd_viz.training.loop import EpochEnded, Training, events
+        from amkd_viz.training.events import EpochEnded
+        from amkd_viz.training.loop import events
+        from amkd_viz.training.setup import Training
 
         training = Training(own)
         val_accuracy = None

@@ -1,0 +1,28 @@
+"""Places where a long computation may be held or ended: between batches, attack steps and evaluation batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+__all__ = ["pausable", "pause_point"]
+
+_gate: ContextVar[Callable[[], None] | None] = ContextVar("gate", default=None)
+
+
+def pause_point() -> None:
+    """Ask the gate of this thread, if there is one: it may wait, or raise to end what is going on."""
+    gate = _gate.get()
+    if gate is not None:
+        gate()
+
+
+@contextmanager
+def pausable(gate: Callable[[], None]) -> Iterator[None]:
+    """Within, and in this thread alone, every ``pause_point`` calls ``gate``."""
+    token = _gate.set(gate)
+    try:
+        yield
+    finally:
+        _gate.reset(token)

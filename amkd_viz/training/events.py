@@ -1,0 +1,60 @@
+"""What happens in a training, as it happens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from amkd_viz.objectives import BoundaryBatch
+
+if TYPE_CHECKING:
+    from amkd_viz.training.setup import Training
+
+__all__ = ["Changed", "EpochEnded", "Event", "Finished", "Started", "Stepped"]
+
+
+@dataclass(frozen=True)
+class Started:
+    """Everything is loaded and checked; training goes on from ``training.epoch``."""
+
+    training: Training
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Settings that were changed by hand (or by a replay) just before batch ``batch`` of ``epoch``, both from 0."""
+
+    epoch: int
+    batch: int
+    changes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """One optimiser step. ``terms`` are unweighted scalars on the device: reading one waits for it."""
+
+    epoch: int
+    batch: int
+    batches: int
+    terms: dict[str, Tensor]
+    boundary: BoundaryBatch | None
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    """``epoch`` epochs are done; ``metrics`` are plain numbers, means over the epoch and scores on validation."""
+
+    epoch: int
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The last epoch is done; ``summary`` holds the numbers on the test split."""
+
+    summary: dict[str, Any]
+
+
+Event = Started | Changed | Stepped | EpochEnded | Finished

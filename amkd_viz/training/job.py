@@ -1,0 +1,177 @@
+"""A training that obeys: a thread that can be paused, stepped, stopped, resumed and changed."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from amkd_viz.errors import InputError
+from amkd_viz.pauses import pausable
+from amkd_viz.training.events import EpochEnded, Event, Finished, Started, Stepped
+from amkd_viz.training.recipe import Recipe
+from amkd_viz.training.recording import continued, fresh_folder, recorded
+from amkd_viz.training.run import Run, refuse_used
+from amkd_viz.training.setup import Training, changed
+
+__all__ = ["Job"]
+
+
+class Stopped(BaseException):
+    """Raised at a pause point to end a training; not an Exception, so that nobody takes it for an error."""
+
+
+class Job:
+    """Trains in a daemon thread, into a run folder.
+
+    ``state`` is one of idle, running, paused, stopping, done, failed. The thread looks for orders between batches,
+    between attack steps, and between evaluation batches. After ``stop`` the job is idle, and ``resume`` goes on at the
+    very batch, as a new job on the same folder would.
+
+    Args:
+        what: a recipe to start, or a run to go on with.
+        out: folder of a new run; by default a new one under ``runs/``.
+        listen: called in the training thread with each event; keep it short.
+    """
+
+    def __init__(
+        self, what: Recipe | Run, out: str | Path | None = None, listen: Callable[[Event], None] | None = None
+    ) -> None:
+        self.run: Run | None = what if isinstance(what, Run) else None
+        self.recipe = what.recipe if isinstance(what, Run) else what
+        self.error: str | None = None
+        self._out = Path(out) if out is not None else None
+        self._listen = listen
+        self._training: Training | None = None
+        self._thread: threading.Thread | None = None
+        self._orders = threading.Condition()
+        self._state = "idle"
+        self._hold = False
+        self._until: type[Event] | None = None  # pause after the next event of this kind
+        self._early_wishes: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"Job({self.recipe.dataset} {self.recipe.method}: {self.state})"
+
+    @property
+    def state(self) -> str:
+        with self._orders:
+            return self._state
+
+    def start(self) -> None:
+        """Begin, or go on where the run stopped. A job that is running goes on running.
+
+        Raises:
+            InputError: the output folder holds something.
+        """
+        with self._orders:
+            if self._thread is not None and self._thread.is_alive():
+                self._hold, self._until = False, None
+                self._orders.notify_all()
+                return
+            if self.run is None and self._out is not None:
+                refuse_used(self._out)
+            self._state, self.error, self._hold = "running", None, False
+            self._thread = threading.Thread(target=self._work, name=f"amkd_viz {self.recipe.method}", daemon=True)
+            self._thread.start()
+
+    resume = start
+
+    def pause(self) -> None:
+        """Hold at the next pause point."""
+        with self._orders:
+            self._hold = True
+
+    def step(self) -> None:
+        """Train one batch, then pause."""
+        self._go_until(Stepped)
+
+    def step_epoch(self) -> None:
+        """Train to the end of the epoch, then pause."""
+        self._go_until(EpochEnded)
+
+    def stop(self) -> None:
+        """End at the next pause point, with a checkpoint of the batch that was reached. Nothing happens if idle."""
+        with self._orders:
+            if self._state in ("running", "paused"):
+                self._state = "stopping"
+                self._orders.notify_all()
+
+    def wait(self, seconds: float | None = None) -> str:
+        """Wait until the thread has ended, or so long; returns the state."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+        return self.state
+
+    def set(self, **changes: Any) -> None:
+        """Other settings from the next batch on, written to metrics.jsonl: see ``Training.wish``."""
+        with self._orders:
+            if self._training is not None:
+                self._training.wish(**changes)
+            else:
+                changed(self.recipe, changes)  # refuses what is not allowed
+                self._early_wishes |= changes
+
+    def _go_until(self, kind: type[Event]) -> None:
+        self.start()
+        with self._orders:
+            self._hold, self._until = False, kind
+            self._orders.notify_all()
+
+    def _gate(self) -> None:
+        with self._orders:
+            while self._hold and self._state != "stopping":
+                self._state = "paused"
+                self._orders.notify_all()
+                self._orders.wait()
+            if self._state == "stopping":
+                raise Stopped
+            self._state = "running"
+
+    def _work(self) -> None:
+        try:
+            with pausable(self._gate):
+                for event in self._events():
+                    self._note(event)
+                    if self._listen is not None:
+                        self._listen(event)
+            self._end("done")
+        except Stopped:
+            self._end("idle", keep=True)
+        except BaseException as error:
+            self.error = str(error) if isinstance(error, InputError) else traceback.format_exc()
+            self._end("failed")
+
+    def _events(self) -> Iterator[Event]:
+        if self.run is not None:
+            if not self.run.finished:
+                yield from continued(self.run, self._listen)
+            return
+        training = Training(self.recipe, listen=self._listen)
+        self.run = Run.create(self._out if self._out is not None else fresh_folder(self.recipe), self.recipe)
+        yield from recorded(self.run, training)
+
+    def _note(self, event: Event) -> None:
+        with self._orders:
+            if isinstance(event, Started):
+                self._training = event.training
+                if self._early_wishes:
+                    event.training.wish(**self._early_wishes)
+                    self._early_wishes = {}
+            if self._until is not None and isinstance(event, self._until | Finished):
+                self._hold, self._until = not isinstance(event, Finished), None
+
+    def _end(self, state: str, keep: bool = False) -> None:
+        try:
+            if keep and self._training is not None and self.run is not None:
+                self.run.save_checkpoint(self._training.state())
+            if self.error and self.run is not None:
+                self.run.log({"kind": "failure", "text": self.error})
+        except InputError as error:  # a full disk: the checkpoint before this one stays
+            self.error = self.error or str(error)
+            state = "failed"
+        with self._orders:
+            self._training, self._state = None, state
+            self._orders.notify_all()

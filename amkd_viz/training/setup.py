@@ -1,0 +1,247 @@
+"""What a recipe stands for, in memory and on the device."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from amkd_viz.data import Dataset, Loader, augment_for, load
+from amkd_viz.data.seeds import mix
+from amkd_viz.errors import InputError, unknown
+from amkd_viz.models import Classifier, build, inference_copy
+from amkd_viz.objectives import Step
+from amkd_viz.training.device import pick_device
+from amkd_viz.training.evaluation import logits_on, scores
+from amkd_viz.training.events import Event
+from amkd_viz.training.log import Log
+from amkd_viz.training.recipe import Recipe
+from amkd_viz.training.schedule import learning_rate
+
+__all__ = ["LIVE", "Training"]
+
+LIVE = ("learning_rate", "step_size", "attack_steps", "attacked")  # fields of Recipe that may change while training
+
+# Recipes that agree on these have the same data and the same teacher (see teacher_recipe).
+OF_DATA = ("dataset", "root", "data_seed", "device", "precision")
+OF_TEACHER = ("teacher", "teacher_epochs", "batch_size", "learning_rate", "augment")
+
+
+class Training:
+    """What a recipe stands for, in memory and on the device: data, nets, objective, optimiser, position."""
+
+    def __init__(
+        self, recipe: Recipe, like: Training | None = None, listen: Callable[[Event], None] | None = None
+    ) -> None:
+        """Load, build and check everything.
+
+        Args:
+            like: an earlier training that lends its data and teacher where the recipes name the same.
+            listen: hears the training of the teacher, if there has to be one.
+        """
+        from amkd_viz.training.teachers import teacher_for  # a teacher may have to be trained first, by this very loop
+
+        self.recipe = recipe
+        if like is not None and any(getattr(like.recipe, f) != getattr(recipe, f) for f in OF_DATA + OF_TEACHER):
+            like = None
+        self.device = pick_device(recipe.device)
+        self.full: Dataset = like.full if like else load(recipe.dataset, root=recipe.root, seed=recipe.data_seed)
+        limited = self.full.limit(recipe.limit_train, recipe.data_seed) if recipe.limit_train else self.full
+        self.dataset = limited.to(self.device)
+        self.layout = torch.channels_last if self.dataset.kind == "images" else torch.contiguous_format
+        self.student = build(recipe.student, self.dataset, seed=mix(recipe.seed, "student"))
+        self.student.to(self.device).to(memory_format=self.layout)
+        self.teacher: Classifier | None = None
+        self._teacher_logits: dict[str, Tensor] = {}
+        if like is not None and like.teacher is not None:
+            self.teacher, self._teacher_logits = like.teacher, like._teacher_logits
+        elif needs_teacher(recipe):
+            teacher = teacher_for(recipe, listen)
+            check_pair(teacher, self.dataset, recipe.teacher)
+            # folded and frozen: about a third less time in the attack, the same logits
+            self.teacher = inference_copy(teacher).to(self.device).to(memory_format=self.layout)
+        self.objective, self.attack = recipe.objective, recipe.attack
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(mix(recipe.seed, "modules"))
+            self.modules = self.objective.modules(self.teacher or self.student, self.student).to(self.device)
+        self.parameters = [*self.student.parameters(), *self.modules.parameters()]
+        self.optimiser = torch.optim.SGD(
+            self.parameters, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
+        )
+        self.loader = Loader(
+            self.dataset.train,
+            recipe.batch_size,
+            seed=recipe.seed,
+            augment=augment_for(self.dataset, recipe.augment),
+            device=self.device,
+        )
+        self.autocast = torch.bfloat16 if recipe.precision == "bf16" else None
+        self.chance = torch.Generator(self.device)
+        self.epoch, self.batch = 0, 0  # the next batch to train on
+        self.seconds = 0.0  # spent training, over all sessions
+        self.log = Log()  # of the epoch that is going on
+        self.changes: dict[str, Any] = {}  # made while training
+        self._wishes: deque[dict[str, Any]] = deque()
+
+    def wish(self, **changes: Any) -> None:
+        """Ask for other settings from the next batch on; may be called from any thread.
+
+        Args:
+            changes: fields of ``LIVE``, or TERM.FIELD as in ``Objective.changed``.
+
+        Raises:
+            InputError: at once, if a name or a value is not allowed; nothing changes then.
+        """
+        changed(self.recipe, changes)
+        self._wishes.append(changes)
+
+    def wishes(self) -> Iterator[dict[str, Any]]:
+        """Take what has been asked for."""
+        while self._wishes:
+            yield self._wishes.popleft()
+
+    def change(self, changes: dict[str, Any]) -> None:
+        """Go on with other settings."""
+        self.recipe = changed(self.recipe, changes)
+        self.objective, self.attack = self.recipe.objective, self.recipe.attack
+        self.changes |= changes
+
+    def step(self, x: Tensor, y: Tensor) -> Step:
+        """Forward, backward and update on the next batch; returns the step with what it has computed.
+
+        If a pause point inside ends it, nothing has happened: batch statistics are put back.
+        """
+        begun = time.perf_counter()
+        recipe, batches = self.recipe, len(self.loader)
+        done = (self.epoch * batches + self.batch) / (recipe.epochs * batches)
+        rate = learning_rate(recipe.schedule, recipe.learning_rate, done)
+        # published recipe: momentum starts anew at each drop
+        drops = recipe.schedule == "step" and rate < self.optimiser.param_groups[0]["lr"]
+        self.student.train()
+        step = Step(
+            teacher=self.teacher or self.student,
+            student=self.student,
+            x=x.contiguous(memory_format=self.layout),
+            y=y,
+            progress=(self.epoch + 1) / recipe.epochs,
+            generator=self.chance.manual_seed(mix(recipe.seed, "step", self.epoch, self.batch)),
+            attack=self.attack,
+            modules=self.modules,
+        )
+        before = [(buffer, buffer.clone()) for buffer in self.student.buffers()]
+        try:
+            with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+                loss = self.objective(step)
+        except BaseException:
+            for buffer, value in before:
+                buffer.copy_(value)
+            raise
+        if drops:
+            self.optimiser.state.clear()
+        self.optimiser.param_groups[0]["lr"] = rate
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        self.log.add(step)
+        self.batch += 1
+        self.seconds += time.perf_counter() - begun
+        return step
+
+    def end_epoch(self) -> dict[str, Any]:
+        """Validate, and go to the start of the next epoch; returns the epoch's metrics beside its log.
+
+        Raises:
+            InputError: a term is no longer finite.
+        """
+        recipe, terms = self.recipe, self.log.read()["terms"]
+        if not all(v == v and abs(v) != float("inf") for v in terms.values()):
+            raise InputError(
+                f"The loss is not finite in epoch {self.epoch + 1} ({terms}); "
+                f"lower learning_rate={recipe.learning_rate} or the weights."
+            )
+        done = self.epoch + 1
+        metrics: dict[str, Any] = {}
+        if done % recipe.evaluate_every == 0 or done == recipe.epochs:
+            metrics |= self.evaluate("val")
+        metrics["learning_rate"] = self.optimiser.param_groups[0]["lr"]
+        metrics["weights"] = self.objective.weights(done / recipe.epochs)
+        self.epoch, self.batch, self.log = done, 0, Log()
+        return metrics
+
+    def evaluate(self, split: str) -> dict[str, float]:
+        """Accuracy, agreement with the teacher and KL on "val" or "test"."""
+        part = getattr(self.dataset, split)
+        student = logits_on(self.student, part, autocast=self.autocast)
+        if self.teacher is None:
+            return {f"{split}_accuracy": scores(student, student, part.y)["accuracy"]}
+        if split not in self._teacher_logits:
+            self._teacher_logits[split] = logits_on(self.teacher, part, autocast=self.autocast)
+        found = scores(student, self._teacher_logits[split], part.y)
+        return {f"{split}_{name}": value for name, value in found.items()}
+
+    def state(self) -> dict[str, Any]:
+        """Everything that changes while training, between any two batches; tensors, texts and numbers only."""
+        return {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "seconds": self.seconds,
+            "changes": dict(self.changes),
+            "log": self.log.state(),
+            "student": self.student.state_dict(),
+            "modules": self.modules.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on as if training had never stopped: chance is a function of (seed, epoch, batch), not of history.
+
+        A state without optimiser and modules (a fork starts so) takes fresh ones.
+        """
+        self.epoch, self.batch, self.seconds = state["epoch"], state.get("batch", 0), state.get("seconds", 0.0)
+        self.student.load_state_dict(state["student"])
+        if "optimiser" in state:
+            self.modules.load_state_dict(state["modules"])
+            self.optimiser.load_state_dict(state["optimiser"])
+        self.log = Log(state.get("log"), self.device)
+        if state.get("changes"):
+            self.change(state["changes"])
+
+
+def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
+    """The recipe with changes that are allowed while training.
+
+    Raises:
+        InputError: a name or a value is not.
+    """
+    terms = {name: value for name, value in changes.items() if "." in name}
+    own = {name: value for name, value in changes.items() if "." not in name}
+    for name in own:
+        if name not in LIVE:
+            raise unknown("setting to change while training", name, [*LIVE, "TERM.FIELD"])
+    return recipe.replace(**own, changes={**recipe.changes, **terms})
+
+
+def needs_teacher(recipe: Recipe) -> bool:
+    """Every distillation does, and so does agreement; only a net that is trained to be a teacher has none."""
+    return recipe.teacher != recipe.student or recipe.method != "ce"
+
+
+def check_pair(teacher: Classifier, dataset: Dataset, name: str) -> None:
+    """The teacher must take the data's inputs and know its classes."""
+    try:
+        if teacher.shape != dataset.shape:  # some nets take any height and width
+            with torch.no_grad():
+                teacher(torch.zeros(1, *dataset.shape))
+    except (RuntimeError, InputError) as error:
+        raise InputError(
+            f"Teacher {name} takes inputs of shape {teacher.shape}, but {dataset.name} has {dataset.shape}."
+        ) from error
+    if teacher.num_classes != dataset.num_classes:
+        raise InputError(
+            f"Teacher {name} knows {teacher.num_classes} classes, but {dataset.name} has {dataset.num_classes}; "
+            "use a teacher that was trained on this data set."
+        )
