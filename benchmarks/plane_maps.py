@@ -80,6 +80,7 @@ def main() -> None:
     partial.parent.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(line) for line in partial.read_text().splitlines()] if partial.exists() else []
     rows = [row for row in rows if row["resolution"] == args.resolution and row["plane"] < args.planes]
+    begun -= sum(row["seconds"] + row["exact_seconds"] for row in rows)  # of an earlier start
     with partial.open("a") as file:
         for plane in range(args.planes):
             if plane not in {row["plane"] for row in rows}:

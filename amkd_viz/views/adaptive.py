@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,7 +16,9 @@ from amkd_viz.views.decisions import Decisions, decisions
 
 __all__ = ["Refined", "adaptive_map"]
 
-COARSE = 16  # side of the first cells; a power of two
+CELLS = 12  # first cells along a side, at least
+SMALL = 48  # a grid of fewer points a side is evaluated whole
+ENOUGH = 2500  # evaluations that are always allowed
 FINEST = 2  # side of the last cells
 CAUTION = 0.12  # split a cell whose smallest logit gap is below this share of the change of its logits
 DOUBT = 0.15  # ask again for a point whose interpolated gap is below this share of the change around it
@@ -42,23 +45,24 @@ def adaptive_map(ask: Ask, resolution: int, *, budget: int | None = None) -> Ref
 
     Args:
         ask: rows and columns of grid points, int64 (N, 2) -> logits (N, K). It is asked for up to 15 points beyond
-            the end of the grid, so that cells there need no special case.
+            the end of a grid of 200 x 200, so that cells there need no special case.
         resolution: R >= 2.
-        budget: stop asking at so many evaluations, beyond those of the first cells; a tenth of R x R by default.
+        budget: stop asking at so many evaluations; by default a tenth of R x R, or 2,500 where that is more.
     """
-    budget = resolution**2 // 10 if budget is None else budget
-    side = -(-(resolution - 1) // COARSE) * COARSE + 1
+    budget = max(resolution**2 // 10, ENOUGH) if budget is None else budget
+    coarse = 1 if resolution < SMALL else 2 ** int(math.log2(resolution / CELLS))
+    side = -(-(resolution - 1) // coarse) * coarse + 1
     known = np.zeros((side, side), bool)
-    starts = np.arange(0, side - 1, COARSE)
+    starts = np.arange(0, side - 1, coarse)
     cells = np.stack(np.meshgrid(starts, starts, indexing="ij"), -1).reshape(-1, 2)
-    logits, stride = torch.empty(0), COARSE
+    logits, stride = torch.empty(0), coarse
     last = cells
     leaves: list[tuple[NDArray[np.int64], int]] = []
     while len(cells):
         corners = cells[:, None] + stride * QUARTERS
         wanted = np.unique(corners.reshape(-1, 2), axis=0)
         wanted = wanted[~known[wanted[:, 0], wanted[:, 1]]]
-        if stride < COARSE and known.sum() + len(wanted) > budget:
+        if stride < coarse and known.sum() + len(wanted) > budget:
             leaves[-1] = (last, stride * 2)  # no cell of that size is split
             break
         answer = ask(wanted).float().cpu() if len(wanted) else torch.empty(0)

@@ -98,8 +98,8 @@ def boundary_path(
         | {f"{name}.probabilities": z.softmax(1).numpy() for name, z in logits.items()},
         notes,
         f"From {_plain(classes, b)} towards {_plain(classes, k)}: the image, and what has changed since the base "
-        f"(orange adds, blue takes; one scale). Above 0 a net prefers the base class, below the target. {ended} after {steps} "
-        f"steps, L2 {number(float(l2[-2]))} in pixel values; the refined point lies at {number(float(l2[-1]))}.",
+        f"(orange adds, blue takes; one scale). Above 0 a net prefers the base class, below the target. {ended} after "
+        f"{steps} steps, L2 {number(float(l2[-2]))} in pixel values; the refined point is at {number(float(l2[-1]))}.",
         "Path to the boundary",
     )
 

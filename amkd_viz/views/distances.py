@@ -130,7 +130,7 @@ def _figure(names: list[str], arrays: Mapping[str, NDArray[Any]], dataset: Datas
         tables.append((gap, -(most or 1.0), most or 1.0))
         figure.update_xaxes(visible=False, row=1, col=columns)
         figure.update_yaxes(visible=False, row=1, col=columns)
-    words = [class_label(dataset.classes, k, 10) for k in range(dataset.num_classes)]
+    labels = [class_label(dataset.classes, k, 10) for k in range(dataset.num_classes)]
     for n, (matrix, low, high) in enumerate(tables):
         diverging = low < 0
         scale = (
@@ -138,9 +138,9 @@ def _figure(names: list[str], arrays: Mapping[str, NDArray[Any]], dataset: Datas
         )
         figure.add_heatmap(
             z=matrix,
-            x=list(range(len(words))),
-            y=list(range(len(words))),
-            customdata=np.array([[f"{a} to {b}" for b in words] for a in words]),
+            x=list(range(len(labels))),
+            y=list(range(len(labels))),
+            customdata=np.array([[f"{a} to {b}" for b in labels] for a in labels]),
             colorscale=scale,
             zmin=low,
             zmax=high,
@@ -149,9 +149,11 @@ def _figure(names: list[str], arrays: Mapping[str, NDArray[Any]], dataset: Datas
             row=2,
             col=n + 1,
         )
-        step = math.ceil(len(words) / 10)
-        ticks = {"tickvals": list(range(0, len(words), step)), "ticktext": words[::step]}
-        figure.update_xaxes(**ticks, showgrid=False, tickangle=-45 if max(map(len, words)) > 2 else 0, row=2, col=n + 1)
+        step = math.ceil(len(labels) / 10)
+        ticks = {"tickvals": list(range(0, len(labels), step)), "ticktext": labels[::step]}
+        figure.update_xaxes(
+            **ticks, showgrid=False, tickangle=-45 if max(map(len, labels)) > 2 else 0, row=2, col=n + 1
+        )
         anchor = f"x{axes(columns + n)}"
         figure.update_yaxes(**ticks, showgrid=False, autorange="reversed", scaleanchor=anchor, row=2, col=n + 1)
         figure.update_xaxes(constrain="domain", row=2, col=n + 1)
@@ -163,8 +165,8 @@ def _caption(names: list[str], notes: Mapping[str, float]) -> str:
     active = ", ".join(f"{name} {percent(notes[f'{name}.active'], 0)}" for name in names)
     told = (
         f"Anchor: {names[0]} on a boundary sample; positive: the net on the same sample; negatives: the net on test "
-        f"samples of classes other than base and target. Active triplets at margin {notes['margin']:g}: {active}. Below, "
-        "mean squared distance between the test samples of two classes, white 0"
+        f"samples of classes other than base and target. Active triplets at margin {notes['margin']:g}: {active}. "
+        "Below, mean squared distance between the test samples of two classes, white 0"
     )
     if len(names) == 2:
         told += f"; right, {names[1]} minus {names[0]} (orange farther apart, blue closer), mean difference "

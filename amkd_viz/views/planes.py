@@ -107,7 +107,7 @@ class Plane:
         return corners, np.array(kept).reshape(-1, 3)
 
     def inside(self, coordinates: NDArray[Any], faces: Array) -> NDArray[np.bool_]:
-        """(N,) whether the image at each coordinate (N, 2) of the area lies in the pixel box; ``faces`` from :meth:`box`."""
+        """(N,) whether the image at coordinates (N, 2) of the area is in the pixel box; ``faces`` from :meth:`box`."""
         points = np.column_stack([coordinates, np.ones(len(coordinates))])
         return np.asarray((points @ faces.T >= -EDGE).all(1))
 

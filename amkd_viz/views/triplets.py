@@ -89,10 +89,10 @@ def triplets(
     base, target = (dataset.classes[int(k)] for k in (own.base, own.target))
     told = (
         f"Anchor: teacher on a boundary sample from {base} to {target}; positive: student there, d(a, p) = "
-        f"{number(d_ap)}. Of {len(valid)} valid negatives {percent(notes['active'], 0)} are active at margin {margin:g}: "
-        f"nearer than the end of the band. The {len(shown)} nearest are drawn. The picture ({how.upper()}, "
-        f"trustworthiness {number(notes['trustworthiness'])}) puts {percent(notes['misleading'], 0)} of all on the wrong "
-        "side of the positive: a cross says that the picture misleads there."
+        f"{number(d_ap)}. Of {len(valid)} valid negatives {percent(notes['active'], 0)} are active at margin "
+        f"{margin:g}: nearer than the end of the band. The {len(shown)} nearest are drawn. The picture ({how.upper()}, "
+        f"trustworthiness {number(notes['trustworthiness'])}) puts {percent(notes['misleading'], 0)} of all on the "
+        "wrong side of the positive: a cross says that the picture misleads there."
     )
     return View(figure, arrays, notes, told, "Triplets of one boundary sample")
 

@@ -1,0 +1,98 @@
+"""The numbers beside embeddings, against implementations that are not ours, and layouts without jumps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial import procrustes as scipy_procrustes
+from sklearn.manifold import trustworthiness as sklearn_trustworthiness
+
+from amkd_viz.errors import InputError
+from amkd_viz.views.fidelity import procrustes, triplets_kept, trustworthiness
+from amkd_viz.views.layouts import joint_layout, pca
+
+
+def cloud(n: int, width: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, width))
+
+
+@given(st.integers(40, 90), st.integers(2, 9), st.integers(0, 999))
+def test_trustworthiness_is_that_of_scikit_learn(n: int, width: int, seed: int) -> None:
+    high = cloud(n, width, seed)
+    low = high[:, :2] + 0.3 * cloud(n, 2, seed + 1)
+    theirs = sklearn_trustworthiness(high, low, n_neighbors=15)
+    assert trustworthiness(high, low, 15) == pytest.approx(theirs, abs=1e-9)
+
+
+@given(st.integers(3, 60), st.integers(0, 999))
+def test_procrustes_is_that_of_scipy(n: int, seed: int) -> None:
+    a, b = cloud(n, 2, seed), cloud(n, 2, seed + 1)
+    _, _, theirs = scipy_procrustes(a, b)
+    assert procrustes(a, b).residual == pytest.approx(theirs, abs=1e-9)
+
+
+def test_procrustes_undoes_a_turn_a_mirror_a_scale_and_a_move() -> None:
+    a = cloud(30, 2, 0)
+    turn = np.array([[0.6, -0.8], [0.8, 0.6]]) @ np.diag([1, -1])
+    found = procrustes(a, 3.7 * a @ turn + [5, -9])
+    assert np.allclose(found.points, a)
+    assert found.residual == pytest.approx(0, abs=1e-12)
+
+
+def test_procrustes_of_one_place_is_no_number() -> None:
+    assert np.isnan(procrustes(cloud(5, 2, 0), np.ones((5, 2))).residual)
+    with pytest.raises(InputError, match="as many points"):
+        procrustes(cloud(5, 2, 0), cloud(4, 2, 0))
+
+
+def test_trustworthiness_of_few_points() -> None:
+    assert np.isnan(trustworthiness(cloud(2, 3, 0), cloud(2, 2, 0)))
+    assert trustworthiness(cloud(5, 2, 0), cloud(5, 2, 0)) == 1
+
+
+def test_triplets_kept_against_a_loop() -> None:
+    high, low = cloud(20, 5, 0), cloud(20, 2, 1)
+    drawn = np.random.default_rng(2).integers(0, 20, (200, 3))
+    kept = triplets_kept(high, low, drawn)
+    for (a, p, n), told in zip(drawn, kept, strict=True):
+        d = [np.linalg.norm(x[a] - x[p]) < np.linalg.norm(x[a] - x[n]) for x in (high, low)]
+        assert told == (d[0] == d[1])
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 30), st.integers(1, 6))
+def test_pca_takes_any_size(n: int, width: int) -> None:
+    x = cloud(n, width, n)
+    low = pca(x)
+    assert low.shape == (n, 2)
+    assert low[:, 0].var() >= low[:, 1].var() - 1e-12
+    if min(n - 1, width) == 2:
+        assert np.allclose(np.linalg.norm(low[0] - low[-1]), np.linalg.norm(x[0] - x[-1]))
+
+
+def test_the_same_space_twice_is_laid_out_twice_the_same() -> None:
+    first, second = joint_layout([cloud(40, 6, 0)] * 2, how="pca")
+    assert np.allclose(first.points, second.points)
+    assert second.residual == pytest.approx(0, abs=1e-12)
+
+
+def test_layouts_that_cannot_be_are_sentences() -> None:
+    with pytest.raises(InputError, match="no point"):
+        joint_layout([np.zeros((0, 3))])
+    with pytest.raises(InputError, match="NaN"):
+        joint_layout([np.full((9, 3), np.nan)])
+    with pytest.raises(InputError, match="Unknown projection 'tsne'"):
+        joint_layout([cloud(9, 3, 0)], how="tsne")
+
+
+@pytest.mark.slow
+def test_umap_is_seeded_aligned_and_survives_what_is_degenerate() -> None:
+    groups = np.repeat(8 * cloud(4, 6, 1), 25, 0) + cloud(100, 6, 0)
+    once, again = joint_layout([groups, groups]), joint_layout([groups, groups])
+    assert all(np.array_equal(a.points, b.points) for a, b in zip(once, again, strict=True))
+    assert once[1].residual < 0.15  # the second one starts where the first ended
+    assert trustworthiness(groups, once[0].points) > 0.85
+    for space in (np.ones((30, 4)), cloud(1, 4, 0), cloud(4, 4, 0), cloud(6, 4, 0)):
+        assert np.isfinite(joint_layout([space, space])[1].points).all()

@@ -1,0 +1,244 @@
+"""Each view of nets: what it shows is what the nets say, and the cases at the edge are drawn."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from amkd_viz.boundary import BoundarySamples, bss, refine
+from amkd_viz.data import Dataset, Split, load
+from amkd_viz.errors import InputError
+from amkd_viz.models import Classifier, build
+from amkd_viz.objectives.metric import embed
+from amkd_viz.views import boundary_map, boundary_path, distances, embedding, epochs, gallery, triplets
+from amkd_viz.views.boundary_map import window
+
+
+def pictures(shape: tuple[int, ...], classes: int, n: int) -> Dataset:
+    """Random images; class names long, empty and HTML."""
+    chance = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (n, *shape), generator=chance, dtype=torch.uint8)
+    split = Split(x, torch.arange(n) % classes, torch.arange(n))
+    names = tuple(
+        ["<b>bold</b>", "", "a name that does not end for a very long time"] + [f"c{k}" for k in range(classes)]
+    )
+    mean = (0.5,) * shape[0]
+    return Dataset("pictures", names[:classes], split, split, split, mean, mean)
+
+
+def pair(dataset: Dataset) -> dict[str, Classifier]:
+    name = "cnn-tiny" if dataset.kind == "images" else "mlp-tiny"
+    return {who: build(name, dataset, seed=seed).eval() for who, seed in (("teacher", 1), ("student", 2))}
+
+
+def attacked(net: nn.Module, x: Tensor, **how: object) -> BoundarySamples:
+    target = net(x).topk(2).indices[:, 1]
+    return bss(net, x, target, keep_path=True, **how)  # type: ignore[arg-type]
+
+
+CASES = [((1, 8, 8), 2, 20), ((1, 8, 8), 3, 1), ((3, 64, 64), 200, 40)]
+
+
+# maps of points
+
+
+def test_the_2d_map_is_what_the_net_says() -> None:
+    dataset = load("spirals", n=60)
+    nets = pair(dataset)
+    view = boundary_map(nets, dataset, resolution=25)
+    at = torch.from_numpy(np.stack(np.meshgrid(view.arrays["x"], view.arrays["y"]), -1)).reshape(-1, 2)
+    for name, net in nets.items():
+        with torch.no_grad():
+            p = net(at).softmax(1)
+        assert (view.arrays[f"{name}.winner"].ravel() == p.argmax(1).numpy()).all()
+        assert np.allclose(view.arrays[f"{name}.confidence"].ravel(), p.amax(1), atol=1e-6)
+    same = (view.arrays["teacher.winner"] == view.arrays["student.winner"]).mean()
+    assert view.notes["student.agreement"] == pytest.approx(same)
+
+
+def test_the_window_depends_on_the_data_alone_and_holds_them() -> None:
+    dataset = load("moons", n=50)
+    x0, x1, y0, y1 = window(dataset)
+    assert x1 - x0 == pytest.approx(y1 - y0)
+    x = dataset.train.x
+    assert ((x > torch.tensor([x0, y0])) & (x < torch.tensor([x1, y1]))).all()
+
+
+class Never(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.full((len(x), 3), torch.nan)
+
+
+def test_2d_maps_at_the_edge() -> None:
+    dataset = load("spirals", n=20)
+    net = build("mlp-tiny", dataset)
+    assert boundary_map({"a": net, "b": net}, dataset, resolution=9).notes["b.agreement"] == 1
+    view = boundary_map({"a": net, "never": Never()}, dataset, resolution=9)
+    assert view.notes["never.undecided"] == 1
+    assert view.notes["never.agreement"] == 0
+    many = load("blobs", n=10_000, classes=200)
+    view = boundary_map(build("mlp-tiny", many), many, resolution=9, points=10_000)
+    assert any(trace.type == "scattergl" and len(trace.x) == 10_000 for trace in view.figure.data)
+    with pytest.raises(InputError, match="plane_map"):
+        boundary_map(net, pictures((1, 8, 8), 2, 4))
+    with pytest.raises(InputError, match="at least one"):
+        boundary_map({}, dataset)
+
+
+def test_samples_are_drawn_where_they_are() -> None:
+    dataset = load("spirals", n=30)
+    net = build("mlp", dataset, seed=3).eval()
+    found = refine(net, attacked(net, dataset.test.x[:6], rule="paper", step_size=1.05, steps=20))
+    view = boundary_map(net, dataset, samples=found, resolution=9)
+    drawn = [t for t in view.figure.data if t.type == "scatter"]
+    rings = next(t for t in drawn if t.marker.symbol == "circle-open")
+    assert np.allclose(np.stack([rings.x, rings.y], 1), found.x)
+    lines = next(t for t in drawn if t.mode == "lines")
+    assert lines.x[0] == pytest.approx(float(found.origin[0, 0]))
+
+
+def test_epochs_have_a_frame_each_and_a_gif(tmp_path: object) -> None:
+    dataset = load("moons", n=40)
+    nets = {epoch: build("mlp-tiny", dataset, seed=epoch) for epoch in (5, 1, 3)}
+    view = epochs(nets, dataset, teacher=nets[5], resolution=16)
+    assert [frame.name for frame in view.figure.frames] == ["1", "3", "5"]
+    assert view.arrays["winner"].shape == (3, 16, 16)
+    assert view.notes["agreement"][-1] == 1
+    page = view.save(tmp_path / "x.html").read_text()  # type: ignore[operator]
+    assert '"frames"' in page
+    with Image.open(view.save(tmp_path / "x.gif")) as animation:  # type: ignore[operator]
+        assert animation.n_frames == 3
+    with pytest.raises(InputError, match="no epoch"):
+        epochs({}, dataset)
+
+
+# images
+
+
+@pytest.mark.parametrize(("shape", "classes", "n"), CASES)
+def test_the_gallery_shows_what_the_nets_say(shape: tuple[int, ...], classes: int, n: int) -> None:
+    dataset = pictures(shape, classes, n)
+    nets = pair(dataset)
+    found = attacked(nets["teacher"], dataset.test.floats(slice(4)))
+    view = gallery(nets, found, dataset.classes, names=["<i>x</i>"] * 4)
+    assert np.allclose(view.arrays["difference"], (found.x - found.origin).numpy())
+    with torch.no_grad():
+        assert np.allclose(view.arrays["student.boundary"], nets["student"](found.x).softmax(1), atol=1e-6)
+    assert view.notes["crossed"] == pytest.approx(float(found.crossed.float().mean()))
+    text = view.figure.to_json()
+    assert "<b>bold" not in text
+    assert "<i>x" not in text
+
+
+def test_the_gallery_of_nothing_is_a_sentence() -> None:
+    dataset = pictures((1, 8, 8), 2, 4)
+    nets = pair(dataset)
+    with pytest.raises(InputError, match="at least one"):
+        gallery(nets, attacked(nets["teacher"], dataset.test.floats(slice(0))), dataset.classes)
+
+
+@pytest.mark.parametrize(("shape", "classes", "n"), CASES)
+def test_embedding_spaces_are_those_of_the_objectives(shape: tuple[int, ...], classes: int, n: int) -> None:
+    dataset = pictures(shape, classes, n)
+    nets = pair(dataset)
+    found = attacked(nets["teacher"], dataset.test.floats(slice(2)))
+    view, again = (embedding(nets, dataset, samples=found, how="pca") for _ in range(2))
+    assert all(np.array_equal(view.arrays[name], again.arrays[name]) for name in view.arrays)
+    x = torch.cat([dataset.test.floats(), found.x])
+    with torch.no_grad():
+        expected = embed("logit", *nets["student"].embed(x)[:2])
+    assert np.allclose(view.arrays["student.high"], expected, atol=1e-5)
+    assert view.arrays["boundary"].sum() == len(found)
+    assert view.notes["teacher.residual"] == 0
+    assert 0 <= view.notes["student.residual"] <= 1 or n == 1
+
+
+def test_embedding_edges() -> None:
+    dataset = pictures((1, 8, 8), 3, 30)
+    nets = pair(dataset)
+    same = embedding({"a": nets["teacher"], "b": nets["teacher"]}, dataset, how="pca")
+    assert same.notes["b.residual"] == pytest.approx(0, abs=1e-12)
+    absent = dataclasses.replace(dataset, test=dataset.test.take((dataset.test.y != 1).nonzero()[:, 0]))
+    colours = {
+        int(label): colour for label, colour in zip(same.arrays["label"], same.figure.data[0].marker.color, strict=True)
+    }
+    view = embedding(nets["teacher"], absent, how="pca")
+    for label, colour in zip(view.arrays["label"], view.figure.data[0].marker.color, strict=True):
+        assert colours[int(label)] == colour
+    bad = build("cnn-tiny", dataset)
+    nn.init.constant_(bad.head.bias, torch.nan)
+    with pytest.raises(InputError, match="NaN"):
+        embedding(bad, dataset, how="pca")
+    big = pictures((1, 8, 8), 3, 10_000)
+    assert len(embedding(nets["teacher"], big, how="pca", most=500).arrays["label"]) == 500
+
+
+def test_a_path_ends_on_the_boundary() -> None:
+    dataset = pictures((1, 8, 8), 3, 12)
+    nets = pair(dataset)
+    with torch.no_grad():  # an untrained net calls everything the same; now the images lie around its boundaries
+        nets["teacher"].head.bias -= nets["teacher"](dataset.test.floats()).mean(0)
+    found = attacked(nets["teacher"], dataset.test.floats(), rule="paper", step_size=0.7, steps=30)
+    which = int(found.crossed.nonzero()[0])
+    view = boundary_path(nets, found, which, dataset.classes)
+    gap = view.arrays["teacher.gap"]
+    assert gap[0] > 0
+    assert len(gap) == int(found.steps[which]) + 2
+    assert abs(gap[-1]) < abs(gap[0])
+    assert (gap[:-2] > -1e-6).all()
+    assert view.arrays["l2"][0] == 0
+    still = dataclasses.replace(found, path=None)
+    with pytest.raises(InputError, match="keep_path"):
+        boundary_path(nets, still, 0, dataset.classes)
+    with pytest.raises(InputError, match="no sample 99"):
+        boundary_path(nets, found, 99, dataset.classes)
+
+
+@pytest.mark.parametrize("classes", [3, 200])
+def test_triplets_and_distances_against_loops(classes: int) -> None:
+    dataset = pictures((1, 8, 8), classes, 60)
+    nets = pair(dataset)
+    found = attacked(nets["teacher"], dataset.test.floats(slice(5)))
+    with torch.no_grad():
+        a = embed("logit", *nets["teacher"].embed(found.x)[:2]).double()
+        p = embed("logit", *nets["student"].embed(found.x)[:2]).double()
+        n = embed("logit", *nets["student"].embed(dataset.test.floats())[:2]).double()
+    view = distances(nets, dataset, found, margin=0.3)
+    pairs, active = [], 0
+    for i in range(5):
+        for j in range(60):
+            if int(dataset.test.y[j]) not in (int(found.base[i]), int(found.target[i])):
+                pairs.append(float((a[i] - n[j]).square().sum()))
+                active += float((a[i] - p[i]).square().sum()) - pairs[-1] + 0.3 > 0
+    assert np.allclose(np.sort(view.arrays["student.d_an"]), np.sort(pairs), atol=1e-5)
+    assert view.notes["student.active"] == pytest.approx(active / len(pairs), abs=0.01)
+    assert view.arrays["student.classes"].shape == (classes, classes)
+    one = triplets(nets["teacher"], nets["student"], dataset, found, 2, margin=0.3)
+    assert one.notes["d_ap"] == pytest.approx(float((a[2] - p[2]).square().sum()), abs=1e-5)
+    own = [float((a[2] - n[j]).square().sum()) for j in one.arrays["index"]]
+    assert np.allclose(one.arrays["d_an"], own, atol=1e-5)
+    assert (np.diff(own) >= -1e-6).all()
+
+
+def test_class_distances_leave_absent_classes_out() -> None:
+    dataset = pictures((1, 8, 8), 3, 30)
+    nets = pair(dataset)
+    absent = dataclasses.replace(dataset, test=dataset.test.take((dataset.test.y != 2).nonzero()[:, 0]))
+    view = distances(nets, absent, attacked(nets["teacher"], dataset.test.floats(slice(3))))
+    assert np.isnan(view.arrays["student.classes"][2]).all()
+    assert np.isfinite(view.arrays["student.classes"][:2, :2]).all()
+    assert np.isfinite(view.notes["student.class_gap"])
+
+
+def test_without_a_negative_there_is_a_sentence() -> None:
+    dataset = pictures((1, 8, 8), 2, 8)
+    nets = pair(dataset)
+    found = attacked(nets["teacher"], dataset.test.floats(slice(2)))
+    with pytest.raises(InputError, match="no negative"):
+        triplets(nets["teacher"], nets["student"], dataset, found, 0)
+    assert np.isnan(distances(nets, dataset, found).notes["student.active"])

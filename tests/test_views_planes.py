@@ -1,0 +1,166 @@
+"""Planes through three images, their pixel box, and maps on them, exact and coarse to fine."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from amkd_viz.errors import InputError
+from amkd_viz.models import build
+from amkd_viz.views import plane_map
+from amkd_viz.views.adaptive import adaptive_map
+from amkd_viz.views.plane_map import plane_area, plane_grid, plane_regions
+from amkd_viz.views.planes import Plane
+
+CLASSES = tuple("abc")
+
+
+def three(seed: int, shape: tuple[int, ...] = (3, 8, 8)) -> Tensor:
+    return torch.rand(3, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+@given(st.integers(0, 10_000), st.sampled_from([(1, 8, 8), (3, 8, 8), (3, 64, 64)]))
+def test_anchors_lie_on_the_plane_and_are_reproduced(seed: int, shape: tuple[int, ...]) -> None:
+    images = three(seed, shape)
+    plane = Plane.through(images)
+    assert plane.distance(images).max() < 1e-4
+    assert (plane.images(plane.anchors) - images).abs().max() < 1e-5
+    assert np.allclose(plane.axes @ plane.axes.T, np.eye(2), atol=1e-12)
+    assert np.allclose(plane.coordinates(images), plane.anchors, atol=1e-6)
+    apart = torch.cdist(images.flatten(1).double(), images.flatten(1).double()).numpy()
+    assert np.allclose(np.linalg.norm(plane.anchors[:, None] - plane.anchors[None], axis=2), apart, atol=1e-5)
+
+
+@given(st.integers(0, 10_000))
+def test_every_cell_is_told_inside_or_outside_the_box(seed: int) -> None:
+    plane = Plane.through(three(seed))
+    area = plane_area(plane, pad=1.0)
+    grid = plane_grid(area, 24)
+    corners, faces = plane.box(area)
+    values = plane.images(grid).flatten(1).double()
+    outside = torch.maximum(-values.amin(1), values.amax(1) - 1).numpy()  # by how much the worst pixel is outside
+    told = plane.inside(grid, faces)
+    clear = np.abs(outside) > 1e-5
+    assert (told == (outside <= 0))[clear].all()
+    assert told.any()
+    assert not told.all()
+    middle = corners.mean(0)
+    a, b = (corners - middle).T, (np.roll(corners, -1, 0) - middle).T
+    turn = a[0] * b[1] - a[1] * b[0]
+    assert (turn >= -1e-9).all()  # convex and counter-clockwise
+
+
+def test_a_clamped_anchor_is_inside() -> None:
+    images = three(0)
+    images[1] = (images[1] > 0.5).float()  # every pixel on a face of the box
+    plane = Plane.through(images)
+    _, faces = plane.box(plane_area(plane))
+    assert plane.inside(plane.anchors, faces).all()
+
+
+@pytest.mark.parametrize("bend", [0.0, 1e-7])
+def test_three_images_on_a_line_are_a_sentence(bend: float) -> None:
+    a, b, c = three(1)
+    with pytest.raises(InputError, match=r"lie on one line.*choose a third"):
+        plane_map(build("cnn-tiny", num_classes=3, shape=(3, 8, 8)), [a, b, a + 2.5 * (b - a) + bend * c], CLASSES)
+
+
+def test_anchors_that_are_the_same_or_not_finite_are_sentences() -> None:
+    a, b, _ = three(1)
+    with pytest.raises(InputError, match="the same"):
+        Plane.through([a, a, b])
+    with pytest.raises(InputError, match="NaN"):
+        Plane.through([a, b, a * float("nan")])
+    with pytest.raises(InputError, match="three images, not 2"):
+        Plane.through([a, b])
+
+
+def test_the_exact_map_equals_direct_evaluation() -> None:
+    nets = {"teacher": build("cnn-small", num_classes=3, shape=(3, 8, 8), seed=1)}
+    nets["student"] = build("cnn-tiny", num_classes=3, shape=(3, 8, 8), seed=2)
+    view = plane_map(nets, three(3), CLASSES, resolution=30, exact=True)
+    plane = Plane.through(three(3))
+    at = np.stack(np.meshgrid(view.arrays["x"], view.arrays["y"]), -1).reshape(-1, 2)
+    for name, net in nets.items():
+        with torch.no_grad():
+            direct = net.eval()(plane.images(at)).argmax(1).reshape(30, 30).numpy()
+        assert (view.arrays[f"{name}.winner"] == direct).all()
+        assert view.notes[f"{name}.evaluations"] == 900
+    same = view.arrays["teacher.winner"] == view.arrays["student.winner"]
+    assert view.notes["student.agreement"] == pytest.approx(same.mean())
+
+
+def wavy(points: np.ndarray, resolution: int) -> Tensor:
+    """Logits of three classes with bent borders."""
+    x, y = torch.from_numpy(points / resolution * 6.0).unbind(1)
+    return torch.stack([torch.sin(x) + y, 3 + torch.cos(1.3 * y) * 0.5, x - 0.5], 1)
+
+
+@pytest.mark.parametrize("resolution", [2, 3, 17, 100, 200])
+def test_coarse_to_fine_equals_exact(resolution: int) -> None:
+    found = adaptive_map(lambda points: wavy(points, resolution), resolution)
+    everywhere = np.stack(np.meshgrid(*[np.arange(resolution)] * 2, indexing="ij"), -1).reshape(-1, 2)
+    exact = wavy(everywhere, resolution).argmax(1).reshape(resolution, resolution).numpy()
+    assert (found.decisions.winner == exact).mean() >= 0.999
+    if resolution == 200:
+        assert found.evaluations <= resolution**2 / 10
+        assert found.evaluated.sum() <= found.evaluations
+
+
+def test_coarse_to_fine_never_asks_twice_and_keeps_its_budget() -> None:
+    asked: list[tuple[int, int]] = []
+    noise = torch.randn(300, 300, 4, generator=torch.Generator().manual_seed(0))  # a boundary at every point
+
+    def ask(points: np.ndarray) -> Tensor:
+        asked.extend(map(tuple, points.tolist()))
+        return noise[points[:, 0], points[:, 1]]
+
+    found = adaptive_map(ask, 200)
+    assert len(asked) == len(set(asked)) == found.evaluations <= 4000
+    assert (found.decisions.winner >= 0).all()
+
+
+def test_what_is_not_finite_is_undecided() -> None:
+    def ask(points: np.ndarray) -> Tensor:
+        logits = wavy(points, 200)
+        logits[((points - 90) ** 2).sum(1) < 900] = torch.nan
+        return logits
+
+    everywhere = np.stack(np.meshgrid(*[np.arange(200)] * 2, indexing="ij"), -1)
+    hole = ((everywhere - 90) ** 2).sum(-1) < 900
+    found = adaptive_map(ask, 200, budget=20_000)
+    assert ((found.decisions.winner == -1) == hole).mean() > 0.999
+    assert found.decisions.confidence[found.decisions.winner == -1].max() == 0
+
+
+class Broken(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.full((len(x), 3), torch.nan)
+
+
+def test_a_net_that_gives_nan_everywhere_is_drawn_as_undecided() -> None:
+    net = build("cnn-tiny", num_classes=3, shape=(3, 8, 8))
+    view = plane_map({"teacher": net, "broken": Broken()}, three(3), CLASSES, resolution=32)
+    assert view.notes["broken.undecided"] == 1
+    assert view.notes["broken.agreement"] == 0
+    assert "undecided 100.0 %" in view.figure.to_json()
+
+
+def test_a_student_equal_to_the_teacher_agrees_everywhere() -> None:
+    net = build("cnn-tiny", num_classes=3, shape=(3, 8, 8))
+    view = plane_map({"teacher": net, "same": net}, three(3), CLASSES, resolution=40)
+    assert view.notes["same.agreement"] == view.notes["same.agreement_inside"] == 1
+    assert (view.arrays["teacher.winner"] == view.arrays["same.winner"]).all()
+
+
+def test_the_net_is_left_as_it_was() -> None:
+    net = build("cnn-tiny", num_classes=3, shape=(3, 8, 8)).train()
+    before = {name: t.clone() for name, t in net.state_dict().items()}
+    plane = Plane.through(three(3))
+    plane_regions(net, plane, plane_area(plane), 20)
+    assert net.training
+    assert all(torch.equal(before[name], t) for name, t in net.state_dict().items())

@@ -1,0 +1,126 @@
+"""Curves, comparisons and the report, from runs that were trained here in a second."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from amkd_viz.errors import InputError
+from amkd_viz.training import Recipe, Run
+from amkd_viz.training import compare as train_all
+from amkd_viz.views import compare, curves, write_report
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AMKD_VIZ_CACHE", str(folder / "cache"))
+        recipe = Recipe(
+            dataset="spirals", teacher="mlp-small", student="mlp-tiny", epochs=2, teacher_epochs=2, attacked=8
+        )
+        found = train_all(recipe, ["ce", "amkd"], 2, folder / "spirals")
+        [run.teacher() for run in found]
+        yield found
+
+
+def fake(method: str, seed: int, accuracy: float | None, lines: list[dict[str, Any]] | None = None) -> Any:
+    recipe = SimpleNamespace(method=method, seed=seed, dataset="toy")
+    summary = {"test_accuracy": accuracy, "teacher_test_accuracy": 0.9}
+    return SimpleNamespace(recipe=recipe, summary=summary, metrics=lambda: lines or [])
+
+
+def epoch(number: int, **terms: float | None) -> dict[str, Any]:
+    return {"kind": "epoch", "epoch": number, "terms": terms, "metrics": {}, "val_accuracy": 0.5}
+
+
+def test_every_term_has_its_own_axes() -> None:
+    a = fake("kd", 0, 0.5, [epoch(e, ce=1 / e, kd=2.0) for e in range(1, 5)])
+    b = fake("kd", 1, 0.5, [epoch(e, ce=3 / e, kd=None) for e in range(1, 5)])
+    view = curves([a, b])
+    assert np.allclose(view.arrays["kd.ce"][:, 1], [2 / e for e in range(1, 5)])
+    assert np.allclose(view.arrays["kd.kd"][:, 1], 2.0)  # what is not finite is left out
+    assert {"xaxis", "xaxis2", "xaxis3"} <= set(view.figure.layout.to_plotly_json())
+    assert "xaxis4" not in view.figure.layout.to_plotly_json()
+
+
+def test_a_long_run_is_thinned_and_a_short_one_is_a_point() -> None:
+    view = curves(fake("kd", 0, 0.5, [epoch(e, ce=1.0) for e in range(1, 5001)]))
+    assert all(len(trace.x) <= 500 for trace in view.figure.data)
+    assert view.arrays["kd.ce"][[0, -1], 0].tolist() == [1, 5000]
+    assert curves(fake("kd", 0, 0.5, [epoch(1, ce=1.0)])).figure.data[0].mode == "markers"
+    with pytest.raises(InputError, match="no curve"):
+        curves(fake("kd", 0, 0.5))
+
+
+def test_an_intervention_is_told() -> None:
+    change = {"kind": "change", "epoch": 2, "field": "margin<b>", "old": 0.2, "new": 0.5}
+    view = curves(fake("amkd", 0, 0.5, [epoch(1, ce=1.0), change, epoch(2, ce=0.5)]))
+    assert "margin&lt;b&gt; 0.2 → 0.5 (you)" in [note.text for note in view.figure.layout.annotations]
+
+
+def test_compare_counts_as_numpy_does() -> None:
+    shares = {"kd": [0.5, 0.6, 0.7], "amkd": [0.55]}
+    view = compare([fake(m, s, a) for m, values in shares.items() for s, a in enumerate(values)])
+    assert view.notes["kd.mean"] == pytest.approx(0.6)
+    assert view.notes["kd.sd"] == pytest.approx(np.std(shares["kd"], ddof=1))
+    assert view.notes["amkd.sd"] is None
+    assert view.notes["teacher"] == 0.9
+    with pytest.raises(InputError, match="None of the runs has test_accuracy"):
+        compare([fake("kd", 0, None)])
+
+
+def test_the_report_says_what_the_numbers_say(runs: list[Run], tmp_path: Path) -> None:
+    page = write_report(runs, tmp_path / "report.html").read_text()
+    text = re.sub(r"<script.*?</script>", "", page, flags=re.S)
+    for method in ("ce", "amkd"):
+        mean = 100 * np.mean([run.summary["test_accuracy"] for run in runs if run.recipe.method == method])
+        assert f"{mean:.2f}" in text
+    assert "our reading of it" in text
+    assert "seeds 0, 1" in text
+    for spec in re.findall(r'<script type="application/json">(.*?)</script>', page, re.S):
+        json.loads(spec, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    assert "Decision maps of spirals" in page
+    again = write_report(runs, tmp_path / "again.html").read_text()
+    assert re.sub(r"\s", "", again) == re.sub(r"\s", "", page)  # same runs, same file
+
+
+def test_a_report_of_nothing_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no run"):
+        write_report([], tmp_path / "x.html")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_the_report_opens_offline_in_both_themes(runs: list[Run], tmp_path: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api")
+    from amkd_viz.views.export import browser
+
+    if browser() is None:
+        pytest.skip("needs Chromium")
+    path = write_report(runs, tmp_path / "report.html")
+    with playwright.sync_playwright() as player:
+        chromium = player.chromium.launch(executable_path=browser(), args=["--no-sandbox"])
+        page = chromium.new_page(color_scheme="dark", viewport={"width": 1000, "height": 800})
+        asked, errors = [], []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(path.as_uri())
+        page.wait_for_function("document.documentElement.dataset.ready === 'dark'")
+        paper = "getComputedStyle(document.querySelector('.plot .main-svg')).backgroundColor"
+        dark = page.evaluate(paper)
+        page.click("#theme")
+        page.wait_for_function("document.documentElement.dataset.ready === 'light'")
+        assert page.evaluate(paper) != dark
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        chromium.close()
+    assert wide <= 0  # nothing sticks out at 1000 px
+    assert not errors
+    assert not [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]

@@ -1,0 +1,166 @@
+"""Colours, words, pictures in bytes, and the page that loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from PIL import Image
+
+from amkd_viz.errors import InputError
+from amkd_viz.views import View, class_colour, method_colour
+from amkd_viz.views.labels import class_label, mean_sd, number, percent, safe
+from amkd_viz.views.page import document, figure_block
+from amkd_viz.views.raster import class_pixels, image_pixels, png, signed_pixels
+from amkd_viz.views.theme import DARK, LIGHT, in_theme, template
+
+
+def opened(uri: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGBA"))
+
+
+def test_two_hundred_classes_have_two_hundred_colours() -> None:
+    colours = [class_colour(k) for k in range(200)]
+    assert len(set(colours)) == 200
+    assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in colours)
+    assert not set(colours) & {*vars(LIGHT).values(), *vars(DARK).values()}  # or a theme would recolour a class
+
+
+def test_a_class_has_its_colour_whatever_else_is_there() -> None:
+    alone = class_pixels(np.array([[3]]), np.ones((1, 1)))
+    among = class_pixels(np.array([[0, 3, 9, 150]]), np.ones((1, 4)))
+    assert (alone[0, 0] == among[0, 1]).all()
+    assert tuple(alone[0, 0, :3]) == tuple(int(class_colour(3)[i : i + 2], 16) for i in (1, 3, 5))
+
+
+def test_confidence_is_opacity_and_undecided_is_nothing() -> None:
+    pixels = class_pixels(np.array([[0, 0, 0, -1]]), np.array([[0.1, 0.5, 1.0, 0.0]]))
+    assert pixels[0, 0, 3] < pixels[0, 1, 3] < pixels[0, 2, 3]
+    assert pixels[0, 3, 3] == 0
+    assert len(np.unique(pixels[0, :3, :3], axis=0)) == 1  # never a second hue
+
+
+@pytest.mark.parametrize("classes", [1, 2, 10, 200])
+def test_png_gives_every_pixel_back(classes: int) -> None:
+    chance = np.random.default_rng(0)
+    pixels = class_pixels(chance.integers(-1, classes, (20, 30)), chance.random((20, 30)))
+    back = opened(png(pixels, 60))
+    assert back.shape == (40, 60, 4)
+    visible = pixels[..., 3] > 0
+    assert (back[::2, ::2][visible] == pixels[visible]).all()
+    assert (back[1::2, 1::2] == back[::2, ::2]).all()  # enlarged by whole pixels
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 64, 64)])
+def test_images_grey_and_coloured(shape: tuple[int, ...]) -> None:
+    image = np.random.default_rng(0).random(shape).astype(np.float32)
+    pixels = image_pixels(image)
+    assert pixels.shape == (*shape[1:], 4)
+    assert np.abs(pixels[..., 0] / 255 - image[0]).max() <= 0.5 / 255 + 1e-6
+    assert image_pixels(np.full(shape, np.nan)).max() == 255
+
+
+def test_a_difference_keeps_its_sign() -> None:
+    pixels = signed_pixels(np.array([[[-0.5, 0.0, 0.5]]]), scale=2)
+    assert pixels[0, 0, 2] > pixels[0, 0, 0]
+    assert pixels[0, 2, 0] > pixels[0, 2, 2]
+    assert pixels[0, :, 3].tolist() == [255, 0, 255]
+
+
+def test_words() -> None:
+    names = ["<script>alert(1)</script>", "", "a" * 90]
+    assert "<" not in class_label(names, 0, 60)
+    assert class_label(names, 1) == "class 1"
+    assert len(class_label(names, 2)) == 18
+    assert class_label(names, 7) == "class 7"
+    assert safe("'\"<&") == "&#x27;&quot;&lt;&amp;"
+    assert percent(None) == number(float("nan")) == mean_sd(None, None) == "—"
+    assert number(-1.5) == "−1.50"
+    assert method_colour("kd") != method_colour("amkd")
+    assert method_colour("my own") == method_colour("my own")
+
+
+class Tags(HTMLParser):
+    """What a browser would take for tags and attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+        self.attributes: list[tuple[str, str | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+        self.attributes += attrs
+
+
+def figure() -> go.Figure:
+    return go.Figure(
+        go.Scatter(y=[1.0, float("nan"), float("inf"), 2.0]), layout={"template": template(), "height": 200}
+    )
+
+
+def test_dark_is_light_told_otherwise_and_back() -> None:
+    dark = in_theme(figure(), "dark")
+    assert dark.layout.template.layout.paper_bgcolor == DARK.paper
+    assert not any(colour in dark.to_json() for colour in vars(LIGHT).values())
+    with pytest.raises(InputError, match="Unknown theme 'drak'; did you mean 'dark'"):
+        in_theme(figure(), "drak")
+
+
+def test_a_page_loads_nothing_and_runs_nothing_that_a_name_says(tmp_path: Path) -> None:
+    evil = "</script><img src=http://example.com/x onerror=alert(1)>"
+    view = View(figure().update_layout(title=safe(evil)), caption=evil, title=evil)
+    page = view.save(tmp_path / "page.html").read_text()
+    tags = Tags()
+    tags.feed(page)
+    assert "img" not in tags.seen
+    assert not [value for name, value in tags.attributes if name in ("src", "href", "onerror", "onload")]
+    assert "default-src 'none'" in page
+    assert page.count("plotly.js v") <= 2
+    specs = re.findall(r'<script type="application/json">(.*?)</script>', page, re.S)
+    assert len(specs) == 1
+    assert json.loads(specs[0])["data"][0]["type"] == "scatter"  # strict JSON: no NaN
+    assert "NaN" not in specs[0]
+    assert "Infinity" not in specs[0]
+
+
+def test_one_page_holds_plotly_once() -> None:
+    view = View(figure())
+    one, three = (document("t", figure_block(view) * n) for n in (1, 3))
+    assert len(three) - len(one) < 100_000
+
+
+def test_save_refuses_what_it_cannot_write(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"Unknown file ending '\.pgn'; did you mean '\.png'"):
+        View(figure()).save(tmp_path / "x.pgn")
+    with pytest.raises(InputError, match="over epochs"):
+        View(figure()).save(tmp_path / "x.gif")
+    View(figure(), {"a": np.arange(3)}).save(tmp_path / "deep" / "x.npz")
+    assert np.load(tmp_path / "deep" / "x.npz")["a"].tolist() == [0, 1, 2]
+
+
+def test_pictures_without_a_browser_are_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("amkd_viz.views.export.browser", lambda: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="needs Chromium"):
+        View(figure()).save(tmp_path / "x.png")
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_pictures(tmp_path: Path) -> None:
+    from amkd_viz.views.export import browser
+
+    if browser() is None:
+        pytest.skip("needs Chromium")
+    picture = Image.open(View(figure()).save(tmp_path / "x.png", theme="dark", width=400)).convert("RGB")
+    assert picture.size == (800, 400)
+    assert picture.getpixel((1, 1)) == tuple(int(DARK.paper[i : i + 2], 16) for i in (1, 3, 5))
+    assert View(figure()).save(tmp_path / "x.svg").read_text().startswith("<svg")
