@@ -81,6 +81,13 @@ def boundary_map(
 
     Raises:
         InputError: the data set is not two-dimensional, or an argument is out of range.
+
+    >>> from amkd_viz import build, load
+    >>> moons = load("moons", n=40)
+    >>> nets = {"teacher": build("mlp", moons), "student": build("mlp-tiny", moons)}
+    >>> view = boundary_map(nets, moons, resolution=20)
+    >>> view.arrays["student.winner"].shape, 0 <= view.notes["student.agreement"] <= 1
+    ((20, 20), True)
     """
     if dataset.kind != "points":
         raise InputError(f"boundary_map draws 2-D problems; for images such as {dataset.name} use plane_map.")
@@ -96,7 +103,7 @@ def boundary_map(
             notes[f"{name}.agreement"] = agreement(reference, found)
             title += f"  agrees on {percent(notes[f'{name}.agreement'])}"
         if notes[f"{name}.undecided"]:
-            title += f"  undecided {percent(notes[f'{name}.undecided'])}"
+            title = f"<b>{safe(name)}</b>  undecided {percent(notes[f'{name}.undecided'])}"
         titles.append(title)
 
     figure = squares(titles, columns=columns, ranges=(area[:2], area[2:]))

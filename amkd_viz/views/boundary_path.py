@@ -59,11 +59,10 @@ def boundary_path(
     gaps = {name: (z[:, b] - z[:, k]).numpy() for name, z in logits.items()}
     l2 = (path - path[:1]).flatten(1).norm(dim=1).cpu().numpy()
 
-    base, target = class_label(classes, b), class_label(classes, k)
     shown = sorted({round(i * steps / min(steps, MOST - 2)) for i in range(min(steps, MOST - 2) + 1)}) if steps else [0]
     shown = [*shown, steps + 1]
     figure = make_subplots(2, 1, row_heights=[0.56, 0.44], vertical_spacing=0.1)
-    figure.update_layout(template=template(), height=520, margin={"t": 40, "l": 60, "r": 90, "b": 44}, showlegend=True)
+    figure.update_layout(template=template(), height=520, margin={"t": 40, "l": 60, "r": 20, "b": 44}, showlegend=True)
     figure.update_layout(legend={"y": 1, "yref": "container", "yanchor": "top", "x": 0})
     figure.update_xaxes(range=[-0.6, len(shown) - 0.4], showgrid=False, zeroline=False)
     figure.update_yaxes(range=[0, 2.5], visible=False, row=1, col=1)
@@ -88,7 +87,7 @@ def boundary_path(
     figure.add_hline(0, line={"color": LIGHT.line, "width": 1}, row=2, col=1)
     words = ["base", *(f"step {i}" for i in shown[1:-1]), "refined"]
     figure.update_xaxes(tickvals=list(range(len(shown))), ticktext=words, row=2, col=1)
-    figure.update_yaxes(title=f"logit gap, {base} − {target}", row=2, col=1)
+    figure.update_yaxes(title="logit gap, base − target", row=2, col=1)
     notes = {"crossed": crossed, "steps": steps} | {f"{name}.gap_refined": float(g[-1]) for name, g in gaps.items()}
     ended = "It crossed" if crossed else "It did not cross"
     return View(
@@ -114,6 +113,9 @@ def _pictures(
     difference = (path - path[:1]).cpu().numpy()
     size = float(np.abs(difference[list(shown)].mean(1)).max())
     scale = 1 / size if size > 0 else 1.0
+    heads = {"x": 0, "xref": "paper", "xanchor": "right", "xshift": 2, "y": 0.42, "yanchor": "top", "align": "right"}
+    words = "<br>".join(safe(name[:9]) for name in logits)
+    figure.add_annotation(text=words, showarrow=False, font={"size": 10, "color": LIGHT.muted}, **heads)
     for x, i in enumerate(shown):
         figure.add_layout_image(
             place(png(image_pixels(path[i].cpu().numpy())), x - 0.45, 1.5, 0.9, 1) | {"sizing": "contain"}
@@ -123,9 +125,9 @@ def _pictures(
                 place(png(signed_pixels(difference[i], scale)), x - 0.45, 0.46, 0.9, 1) | {"sizing": "contain"}
             )
         lines = []
-        for name, z in logits.items():
+        for z in logits.values():
             p, top = z[i].softmax(0).topk(1)
-            lines.append(f"{safe(name[:8])}: {class_label(classes, int(top), 9)} {percent(float(p), 0)}")
+            lines.append(f"{class_label(classes, int(top), 7)} {percent(float(p), 0)}")
         figure.add_annotation(
             x=x,
             y=0.42,

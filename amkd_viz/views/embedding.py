@@ -27,6 +27,7 @@ __all__ = ["embedding", "spaces"]
 
 NEIGHBOURS = 15
 TRIPLETS = 5000
+NAMED = 20  # with more classes than this, names would cover the points
 
 
 def spaces(nets: Mapping[str, nn.Module], x: Tensor, kind: str = "logit") -> dict[str, NDArray[np.float32]]:
@@ -70,6 +71,13 @@ def embedding(
 
     Raises:
         InputError: there is no test sample, or a net gives values that are not finite.
+
+    >>> from amkd_viz import build, load
+    >>> digits = load("digits")
+    >>> nets = {"teacher": build("cnn-small", digits), "student": build("cnn-tiny", digits)}
+    >>> view = embedding(nets, digits, most=50, how="pca")
+    >>> view.arrays["student.low"].shape, view.notes["teacher.residual"]
+    ((45, 2), 0.0)
     """
     given = named(nets)
     chosen = torch.arange(len(dataset.test))[:: max(1, -(-len(dataset.test) // most))]
@@ -155,7 +163,8 @@ def _rings(low: Any, label: Any, words: list[str], ring: Any) -> go.Scatter:
 def _centres(low: Any, label: Any) -> dict[int, tuple[float, float]]:
     """Where to write each class: the sample nearest to its median, so that the word stands among its points."""
     found = {}
-    for k in np.unique(label)[:30]:
+    present = np.unique(label)
+    for k in present if len(present) <= NAMED else ():
         own = low[label == k]
         nearest = own[((own - np.median(own, 0)) ** 2).sum(1).argmin()]
         found[int(k)] = (float(nearest[0]), float(nearest[1]))

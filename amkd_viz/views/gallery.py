@@ -56,6 +56,14 @@ def gallery(
 
     Raises:
         InputError: there is no sample, or samples are not images.
+
+    >>> from amkd_viz import build, load
+    >>> from amkd_viz.boundary import bss
+    >>> digits = load("digits")
+    >>> net = build("cnn-tiny", digits)
+    >>> samples = bss(net, digits.test.floats(slice(3)), digits.test.y[:3])
+    >>> gallery(net, samples, digits.classes).arrays["net.boundary"].shape
+    (3, 10)
     """
     if samples.x.ndim != 4 or not len(samples):
         raise InputError("gallery needs at least one boundary sample of an image (N, C, H, W).")
@@ -71,9 +79,9 @@ def gallery(
     figure = blank(height=ROW * shown + 74, showlegend=True)
     columns = {"base": 0.0, "boundary": 1.0, "difference": 2.0}
     figure.update_layout(
-        xaxis={"domain": [0.12, 0.5], "range": [-0.02, 3.7], "visible": False},
-        xaxis2={"domain": [0.56, 0.76], "anchor": "y"},
-        xaxis3={"domain": [0.83, 1.0], "anchor": "y"},
+        xaxis={"domain": [0.14, 0.51], "range": [-0.02, 3.7], "visible": False},
+        xaxis2={"domain": [0.605, 0.775], "anchor": "y"},
+        xaxis3={"domain": [0.86, 1.0], "anchor": "y"},
         yaxis={"range": [shown, 0], "visible": False},
         legend={"x": 1, "xanchor": "right", "y": 1, "yref": "container", "yanchor": "top"},
         margin={"t": 58, "b": 40, "l": 6, "r": 14},
@@ -82,8 +90,8 @@ def gallery(
         figure.layout[axis].update(range=[-0.04, 1.04], tickvals=[0, 0.5, 1], ticktext=["0", "50 %", "100 %"])
     for text, x in columns.items():
         figure.add_annotation(_heading(text, x, "x"))
-    figure.add_annotation(_heading("probability on the base image", 0, "x2"))
-    figure.add_annotation(_heading("on the boundary sample", 0, "x3"))
+    figure.add_annotation(_heading("probability on base", 0, "x2"))
+    figure.add_annotation(_heading("on boundary sample", 0, "x3"))
 
     for i in range(shown):
         b, k = int(samples.base[i]), int(samples.target[i])
@@ -113,7 +121,7 @@ def gallery(
             for y, which in ((i + 0.34, b), (i + 0.66, k)):
                 figure.add_shape(_rail(y, axis))
                 figure.add_annotation(
-                    text=class_label(classes, which, 10),
+                    text=class_label(classes, which, 9),
                     x=-0.02,
                     y=y,
                     xref=f"{axis} domain",

@@ -39,10 +39,10 @@ def class_label(classes: Sequence[str], k: int, width: int = 18) -> str:
 
 def percent(share: float | None, digits: int = 1) -> str:
     """
-    >>> percent(0.9255), percent(float("nan"))
-    ('92.5 %', '—')
+    >>> print(percent(0.9255), percent(float("nan")))
+    92.5 % —
     """
-    return DASH if share is None or not math.isfinite(share) else f"{100 * share:.{digits}f} %"
+    return DASH if share is None or not math.isfinite(share) else f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def number(value: float | None, digits: int = 2) -> str:

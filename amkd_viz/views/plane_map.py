@@ -91,6 +91,13 @@ def plane_map(
 
     Raises:
         InputError: the anchors lie on one line or are not three images.
+
+    >>> from amkd_viz import build, load
+    >>> digits = load("digits")
+    >>> net = build("cnn-tiny", digits)
+    >>> view = plane_map(net, digits.test.floats([0, 1, 2]), digits.classes, names=("A", "B", "C"))
+    >>> view.arrays["net.winner"].shape, view.notes["net.evaluations"] <= 4000
+    ((200, 200), True)
     """
     if resolution < 2:
         raise InputError(f"A map needs a resolution of at least 2 cells a side, not {resolution}.")
@@ -115,7 +122,7 @@ def plane_map(
             notes[f"{name}.agreement_inside"] = float(same[inside].mean()) if inside.any() else float("nan")
             title += f"  agrees on {percent(notes[f'{name}.agreement'])}"
         if notes[f"{name}.undecided"]:
-            title += f"  undecided {percent(notes[f'{name}.undecided'])}"
+            title = f"<b>{safe(name)}</b>  undecided {percent(notes[f'{name}.undecided'])}"
         titles.append(title)
     layers = {name: class_pixels(m.decisions.winner, m.decisions.confidence) for name, m in maps.items()}
     if len(maps) == 2:

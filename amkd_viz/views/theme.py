@@ -54,8 +54,9 @@ def class_colour(k: int) -> str:
     red, green, blue = (int(TEN[which][i : i + 2], 16) / 255 for i in (1, 3, 5))
     if turn:
         hue, light, strong = colorsys.rgb_to_hls(red, green, blue)
-        share = 0.8 * (1 - 0.8 ** ((turn + 1) // 2))
-        light = light + (0.95 - light) * share if turn % 2 else light * (1 - share)
+        share = 1 - 0.8 ** ((turn + 1) // 2)
+        # never near white or black: a class must be seen on both papers
+        light = light + (0.92 - light) * 0.8 * share if turn % 2 else light * (1 - 0.55 * share)
         red, green, blue = colorsys.hls_to_rgb(hue, light, strong)
     return "#" + "".join(f"{round(255 * v):02x}" for v in (red, green, blue))
 
