@@ -65,14 +65,24 @@ def demo(parser: Parser, words: Sequence[str]) -> None:
 def distill(parser: Parser, words: Sequence[str]) -> None:
     """Distil one student into a run folder."""
     from amkd_viz.progress import Progress
-    from amkd_viz.training import distill, format_table, table
+    from amkd_viz.training import Run, distill, format_table, resume, table
 
     _recipe_flags(parser)
     parser.add_argument("--out", type=Path, help="a new folder (default: a new one under runs/)")
+    parser.add_argument(
+        "--resume", type=Path, metavar="RUN", help="go on with this run; other flags do not count"
+    )
     args = parser.parse_args(words)
-    recipe = _recipe(args)
-    with Progress(recipe.epochs) as progress:
-        run = distill(recipe, args.out, listen=progress)
+    if args.resume:
+        run = Run.open(args.resume)
+        with Progress(run.recipe.epochs - len(run.metrics())) as progress:
+            resume(run, listen=progress)
+    else:
+        recipe = _recipe(args)
+        with Progress(recipe.epochs) as progress:
+            run = distill(recipe, args.out, listen=progress)
+    for note in (line["text"] for line in run.lines() if line["kind"] == "note"):
+        print(f"Note: {note}")
     print(f"{format_table(table([run]))}\n\nThe run is in {run.path}.")
 
 
@@ -86,9 +96,9 @@ def compare(parser: Parser, words: Sequence[str]) -> None:
     parser.add_argument("--seeds", type=int, default=3, help="0 .. SEEDS - 1 (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("comparison"), help="a new folder (default: %(default)s)")
     args = parser.parse_args(words)
-    recipe, names = _recipe(args), [name for name in args.methods.split(",") if name]
+    recipe, names = _recipe(args, changes={}), [name for name in args.methods.split(",") if name]
     with Progress(recipe.epochs * len(names) * args.seeds) as progress:
-        runs = compare(recipe, names, args.seeds, args.out, listen=progress)
+        runs = compare(recipe, names, args.seeds, args.out, changes=_changes(args), listen=progress)
     rows = table(runs)
     print("\n".join([format_table(rows), "", *reading(rows)]))
     _write_report(runs, args.out / "report.html")
@@ -175,22 +185,25 @@ def _recipe_flags(parser: Parser, without: Sequence[str] = ()) -> None:
         parser.add_argument(flag, type=kind, default=default, metavar=kind.__name__.upper(), help=said)
 
 
-def _recipe(args: argparse.Namespace) -> Any:
+def _recipe(args: argparse.Namespace, changes: dict[str, Any] | None = None) -> Any:
     from amkd_viz.data import load
     from amkd_viz.training import Recipe
 
     values = {f.name: getattr(args, f.name) for f in fields(Recipe) if hasattr(args, f.name)}
+    recipe = Recipe(**values, changes=_changes(args) if changes is None else changes)
+    if args.download:
+        load(recipe.dataset, root=recipe.root, download=True)
+    return recipe
+
+
+def _changes(args: argparse.Namespace) -> dict[str, Any]:
     changes = {}
     for text in args.set:
         name, equals, value = text.partition("=")
         if not equals or "." not in name:
             raise InputError(f"--set takes TERM.FIELD=VALUE, e.g. boundary_triplet.margin=0.2, not {text!r}.")
         changes[name] = _value(value)
-    # for a comparison, which has no --method, changes are checked against the fullest sum
-    recipe = Recipe(**{"method": "amkd", **values}, changes=changes)
-    if args.download:
-        load(recipe.dataset, root=recipe.root, download=True)
-    return recipe
+    return changes
 
 
 def _value(text: str) -> Any:

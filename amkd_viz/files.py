@@ -10,11 +10,11 @@ from pathlib import Path
 
 from amkd_viz.errors import InputError
 
-__all__ = ["append_line", "write_atomic"]
+__all__ = ["append_line", "explained", "write_atomic"]
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -30,7 +30,7 @@ def write_atomic(path: Path, content: bytes | str) -> Path:
     """
     content = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    with _explained(path):
+    with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("xb") as file:
@@ -52,7 +52,7 @@ def append_line(path: Path, line: str) -> None:
         InputError: the disk is full or the folder cannot be written; the file ends where it ended before.
     """
     content = f"{line}\n".encode()
-    with _explained(path):
+    with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab", buffering=0) as file:
             before = file.tell()

@@ -133,7 +133,7 @@ def test_distill_lists_every_field_of_the_recipe(call):
     flags = set(re.findall(r"^  --([a-z-]+)", out, re.MULTILINE))
     assert {*PROMISED, "precision", "out"} <= flags
     fields = {name.replace("_", "-") for name in Recipe.__dataclass_fields__} - {"changes"}
-    assert fields | {"set", "download", "out"} == flags
+    assert fields | {"set", "download", "out", "resume"} == flags
     assert "up for 15 %, cosine down" in " ".join(out.split())
     assert "(default: 0.1)" in out
     assert "one of fp32, bf16" in out

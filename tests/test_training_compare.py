@@ -35,7 +35,7 @@ def cache(tmp_path_factory, monkeypatch):
 
 def run(method="ce", seed=0, dataset="digits", **summary):
     """What ``table`` reads of a run."""
-    recipe = types.SimpleNamespace(method=method, seed=seed, dataset=dataset)
+    recipe = Recipe(method=method, seed=seed, dataset=dataset)
     return types.SimpleNamespace(recipe=recipe, summary={"test_accuracy": 0.5, **summary})
 
 

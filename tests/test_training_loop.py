@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import amkd_viz.objectives.step as step_module
-import amkd_viz.training.loop as loop
+import amkd_viz.training.setup as setup
 from amkd_viz.errors import InputError
 from amkd_viz.models import build, save_classifier
 from amkd_viz.training import (
@@ -26,6 +26,7 @@ from amkd_viz.training import (
     scores,
     teacher_for,
 )
+from amkd_viz.training.loop import final_scores
 from amkd_viz.training.schedule import learning_rate
 from amkd_viz.training.teachers import cache_folder, teacher_recipe
 
@@ -189,7 +190,7 @@ def test_weight_zero_by_hand_stops_the_attack_too(attacks):
 
 
 def test_the_student_trains_in_train_mode_also_after_evaluations(monkeypatch):
-    modes, seeds, real = [], [], loop.Step
+    modes, seeds, real = [], [], setup.Step
 
     def spy(**parts):
         seeds.append(parts["generator"].initial_seed())
@@ -197,7 +198,7 @@ def test_the_student_trains_in_train_mode_also_after_evaluations(monkeypatch):
         return real(**parts)
 
     training = Training(DIGITS)
-    monkeypatch.setattr(loop, "Step", spy)
+    monkeypatch.setattr(setup, "Step", spy)
     before = weights(training.student)["body.stage1.1.num_batches_tracked"]
     for _ in events(DIGITS, training):
         training.student.eval()  # whatever a listener does to it
@@ -219,7 +220,7 @@ def test_evaluation_restores_every_flag():
     assert set(found) == {"val_accuracy", "val_agreement", "val_kl"}
     assert [m.training for m in training.student.modules()] == modes
     assert [p.requires_grad for p in training.student.parameters()] == grads
-    loop.final_scores(training)
+    final_scores(training)
     assert [m.training for m in training.student.modules()] == modes
     assert same(state, weights(training.student))
     assert True in modes
@@ -354,7 +355,7 @@ def test_momentum_starts_anew_at_each_drop(schedule, resets):
     batches = list(training.loader.epoch(0))
     for epoch in range(4):
         for batch, (x, y, _) in enumerate(batches):
-            training.step(epoch, batch, x, y)
+            training.step(x, y)
             parameter = next(training.student.parameters())
             momentum = training.optimiser.state[parameter]["momentum_buffer"]
             gradient = parameter.grad + recipe.weight_decay * parameter.detach()
@@ -362,6 +363,7 @@ def test_momentum_starts_anew_at_each_drop(schedule, resets):
             if fresh and (epoch, batch) != (0, 0):
                 found.append((epoch, batch))
             rates.append(training.optimiser.param_groups[0]["lr"])
+        training.end_epoch()
     assert found == [(epoch, 0) for epoch in resets]
     assert rates[0] == pytest.approx(0.004 if schedule == "onecycle" else 0.1)
     if schedule == "step":
@@ -453,11 +455,11 @@ def test_trainings_that_share_a_teacher_name_the_same_teacher():
         changed = POINTS.replace(**{name: allowed[-1] if isinstance(old, str) else number})
         assert changed != POINTS
         if teacher_recipe(changed) != teacher_recipe(POINTS):
-            assert name in loop.SHARED, name
+            assert name in setup.OF_DATA + setup.OF_TEACHER, name
 
 
 def test_a_training_without_a_teacher_lends_only_its_data():
-    one = Training(POINTS.replace(teacher="mlp-tiny", method="ce"))
+    one = Training(POINTS.replace(teacher="mlp-tiny", method="ce"), alone=True)
     two = Training(POINTS.replace(teacher="mlp-tiny", method="kd"), one)
     assert one.teacher is None
     assert two.teacher is not None

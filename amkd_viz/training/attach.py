@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from amkd_viz.errors import InputError
+from amkd_viz.files import explained
 
 __all__ = ["Follower", "locked"]
 
@@ -58,7 +59,7 @@ def locked(path: Path, what: str) -> Iterator[None]:
     except ImportError:  # Windows: no advisory locks of this kind; the last writer wins
         yield
         return
-    with path.open("a+") as file:
+    with explained(path), path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,21 @@ __all__ = ["COLUMNS", "Row", "compare", "format_table", "reading", "table"]
 
 @dataclass(frozen=True)
 class Row:
-    """One method over its seeds: numbers of the last epoch, name -> (mean, sd); sd is None for a single seed.
+    """One recipe over its seeds: numbers of the last epoch, name -> (mean, sd); sd is None for a single seed.
 
     ``test_accuracy``, ``test_agreement`` (with the teacher), ``magsim`` and ``angsim`` are shares; seconds are those
-    of training.
+    of training. ``setting`` tells recipes of the same method apart, and is empty where there is one.
     """
 
     dataset: str
     method: str
     seeds: tuple[int, ...]
     numbers: dict[str, tuple[float, float | None]]
+    setting: str = ""
+
+    @property
+    def label(self) -> str:
+        return f"{self.method} ({self.setting})" if self.setting else self.method
 
 
 # number -> heading, scale, digits
@@ -49,11 +54,15 @@ def compare(
     seeds: int,
     out: str | Path,
     *,
+    changes: Mapping[str, Any] | None = None,
     listen: Callable[[Event], None] | None = None,
 ) -> list[Run]:
     """Train ``recipe`` by each method with seeds 0 .. seeds - 1, each into its own folder ``out/METHOD-seedK``.
 
-    Data and teacher are shared. Numbers in ``recipe.changes`` apply to the methods that have the term.
+    Data and teacher are shared.
+
+    Args:
+        changes: numbers of the objectives, by default those of ``recipe``; each goes to the methods that have its term.
 
     Raises:
         InputError: an unknown method, one named twice or none, no seed, a change that no method has a term for, or a
@@ -65,12 +74,13 @@ def compare(
         raise InputError(
             f"methods must name one or more, each once, not {','.join(methods)!r}; allowed: {', '.join(known_methods)}."
         )
+    changes = recipe.changes if changes is None else changes
     recipes = []
     for method in methods:
         terms = known_methods[method]().names
-        changes = {name: value for name, value in recipe.changes.items() if name.partition(".")[0] in terms}
-        recipes += [recipe.replace(method=method, seed=seed, changes=changes) for seed in range(seeds)]
-    idle = [name for name in recipe.changes if not any(name in own.changes for own in recipes)]
+        own_changes = {name: value for name, value in changes.items() if name.partition(".")[0] in terms}
+        recipes += [recipe.replace(method=method, seed=seed, changes=own_changes) for seed in range(seeds)]
+    idle = [name for name in changes if not any(name in own.changes for own in recipes)]
     if idle:
         raise InputError(f"None of {', '.join(methods)} has the term of {idle[0]}; leave it out or add such a method.")
     refuse_used(Path(out))
@@ -83,20 +93,32 @@ def compare(
 
 
 def table(runs: Sequence[Run]) -> list[Row]:
-    """Rows by data set and method, in the order of first appearance."""
-    groups: dict[tuple[str, str], list[Run]] = {}
+    """One row for the runs that differ in nothing but the seed, in the order of first appearance."""
+    groups: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.recipe.dataset, run.recipe.method), []).append(run)
+        groups.setdefault(run.recipe.replace(seed=0).hash, []).append(run)
     rows = []
-    for (dataset, method), own in groups.items():
+    for own in groups.values():
+        recipe = own[0].recipe
+        firsts = [first.recipe for first, *_ in groups.values()]
+        alike = [r for r in firsts if (r.dataset, r.method) == (recipe.dataset, recipe.method)]
         summaries: list[dict[str, Any]] = [run.summary for run in own]
         numbers = {}
         for name in COLUMNS:
             values = [s[name] for s in summaries if s.get(name) is not None]
             if values:
                 numbers[name] = (statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
-        rows.append(Row(dataset, method, tuple(run.recipe.seed for run in own), numbers))
+        seeds = tuple(run.recipe.seed for run in own)
+        rows.append(Row(recipe.dataset, recipe.method, seeds, numbers, _setting(recipe, alike)))
     return rows
+
+
+def _setting(recipe: Recipe, others: Sequence[Recipe]) -> str:
+    """What of a recipe differs among ``others``, in words."""
+    values = [{**other.to_json(), **other.changes} for other in others]
+    own = {**recipe.to_json(), **recipe.changes}
+    names = [name for name in dict.fromkeys(key for v in values for key in v) if name not in ("seed", "changes")]
+    return ", ".join(f"{n}={own.get(n, 'default')}" for n in names if len({repr(v.get(n)) for v in values}) > 1)
 
 
 def format_table(rows: Sequence[Row]) -> str:

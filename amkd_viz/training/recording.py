@@ -114,6 +114,8 @@ def _record(run: Run, training: Training, planned: Iterable[Changed], snapshots:
     for event in events(training.recipe, training, planned):
         match event:
             case Started():
+                for note in training.notes:
+                    run.log({"kind": "note", "text": note})
                 if snapshots and training.batch == 0 and training.epoch not in run.snapshots():
                     run.save_snapshot(training.student, training.epoch)
             case Changed(epoch, batch, changes):

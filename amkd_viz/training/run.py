@@ -117,11 +117,11 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """The epochs so far, one dict each."""
-        return [line for line in self.lines() if line["kind"] == "epoch"]
+        return [line for line in self.lines() if line.get("kind", "epoch") == "epoch"]
 
     def interventions(self) -> list[dict[str, Any]]:
         """What was changed by hand while training: epoch and batch (both from 0) and the changes."""
-        return [line for line in self.lines() if line["kind"] == "intervention"]
+        return [line for line in self.lines() if line.get("kind") == "intervention"]
 
     def follow(self) -> Follower:
         """For attaching to a run that is being written, here or elsewhere."""
@@ -232,12 +232,13 @@ class Run:
         kept: list[dict[str, Any]] = []
         undone: list[dict[str, Any]] = []
         for line in self.lines():
-            late = line["kind"] == "epoch" and line["epoch"] > epoch
-            late |= line["kind"] == "intervention" and (line["epoch"], line["batch"]) >= (epoch, batch)
+            kind = line.get("kind", "epoch")
+            late = kind == "epoch" and line["epoch"] > epoch
+            late |= kind == "intervention" and (line["epoch"], line["batch"]) >= (epoch, batch)
             (undone if late else kept).append(line)
         if undone or self._unfinished_line():
             write_atomic(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
-        return [line for line in undone if line["kind"] == "intervention"]
+        return [line for line in undone if line.get("kind") == "intervention"]
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -246,7 +247,7 @@ class Run:
         Raises:
             InputError: another writer has the run; its process id is in the sentence.
         """
-        with locked(self.path / ".lock", f"The run {self.path}"):
+        with locked(self.path / "lock", f"The run {self.path}"):
             yield
 
     def finish(self, student: Classifier, summary: dict[str, Any]) -> None:

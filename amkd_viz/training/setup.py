@@ -35,13 +35,18 @@ class Training:
     """What a recipe stands for, in memory and on the device: data, nets, objective, optimiser, position."""
 
     def __init__(
-        self, recipe: Recipe, like: Training | None = None, listen: Callable[[Event], None] | None = None
+        self,
+        recipe: Recipe,
+        like: Training | None = None,
+        listen: Callable[[Event], None] | None = None,
+        alone: bool = False,
     ) -> None:
         """Load, build and check everything.
 
         Args:
             like: an earlier training that lends its data and teacher where the recipes name the same.
             listen: hears the training of the teacher, if there has to be one.
+            alone: without a teacher, as a teacher itself is trained.
         """
         from amkd_viz.training.teachers import teacher_for  # a teacher may have to be trained first, by this very loop
 
@@ -59,7 +64,7 @@ class Training:
         self._teacher_logits: dict[str, Tensor] = {}
         if like is not None and like.teacher is not None:
             self.teacher, self._teacher_logits = like.teacher, like._teacher_logits
-        elif needs_teacher(recipe):
+        elif not alone:
             teacher = teacher_for(recipe, listen)
             check_pair(teacher, self.dataset, recipe.teacher)
             # folded and frozen: about a third less time in the attack, the same logits
@@ -85,6 +90,7 @@ class Training:
         self.seconds = 0.0  # spent training, over all sessions
         self.log = Log()  # of the epoch that is going on
         self.changes: dict[str, Any] = {}  # made while training
+        self.notes = list(notes_on(recipe, self.dataset))
         self._wishes: deque[dict[str, Any]] = deque()
 
     def wish(self, **changes: Any) -> None:
@@ -225,9 +231,14 @@ def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
     return recipe.replace(**own, changes={**recipe.changes, **terms})
 
 
-def needs_teacher(recipe: Recipe) -> bool:
-    """Every distillation does, and so does agreement; only a net that is trained to be a teacher has none."""
-    return recipe.teacher != recipe.student or recipe.method != "ce"
+def notes_on(recipe: Recipe, dataset: Dataset) -> Iterator[str]:
+    """What a person should know before reading the numbers."""
+    terms = recipe.objective.names
+    if "boundary_triplet" in terms and dataset.num_classes < 3:
+        yield (
+            f"{dataset.name} has {dataset.num_classes} classes, so no negative lies outside a pair of them: "
+            f"the triplets of {recipe.method} are empty and it equals bss."
+        )
 
 
 def check_pair(teacher: Classifier, dataset: Dataset, name: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -48,13 +50,13 @@ def teacher_for(recipe: Recipe, listen: Callable[[Event], None] | None = None) -
     if recipe.teacher.endswith(".safetensors"):
         return load_teacher(recipe.teacher)
     own = teacher_recipe(recipe)
-    path = cache_folder() / "teachers" / f"{Path(own.dataset).name}-{own.teacher}-{own.hash}.safetensors"
+    path = cache_folder() / "teachers" / f"{Path(own.dataset).name}-{own.teacher}-{_key(own)}.safetensors"
     if not path.is_file():
         from amkd_viz.training.events import EpochEnded
         from amkd_viz.training.loop import events
         from amkd_viz.training.setup import Training
 
-        training = Training(own)
+        training = Training(own, alone=True)
         val_accuracy = None
         for event in events(own, training):
             if listen is not None:
@@ -63,3 +65,12 @@ def teacher_for(recipe: Recipe, listen: Callable[[Event], None] | None = None) -
                 val_accuracy = event.metrics.get("val_accuracy")
         save_classifier(training.student, path, recipe=own.to_json(), val_accuracy=val_accuracy)
     return load_teacher(path)
+
+
+def _key(own: Recipe) -> str:
+    """Ten hex digits of what a teacher's weights depend on, and of nothing else: not of where data or device are, and
+    not of fields at their default, so that a new field of Recipe leaves cached teachers valid."""
+    default = Recipe().to_json()
+    without = ("root", "device", "teacher", "teacher_epochs", "evaluate_every", "similarity_images")
+    matters = {n: v for n, v in own.to_json().items() if n not in without and (v != default[n] or n == "dataset")}
+    return hashlib.sha256(json.dumps(matters, sort_keys=True).encode()).hexdigest()[:10]
