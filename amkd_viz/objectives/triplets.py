@@ -48,7 +48,7 @@ class boundary_triplet(Term):
 
     reading: str = field(default="A", metadata={"choices": READINGS, "help": "which reading of AMKD"})
     margin: float = field(
-        default=0.5, metadata={"low": 0.0, "high": 4.0, "help": "by how much d(a, n) must exceed d(a, p)"}
+        default=1.0, metadata={"low": 0.0, "high": 4.0, "help": "by how much d(a, n) must exceed d(a, p)"}
     )
     mining: str = field(default="all", metadata={"choices": MININGS, "help": "which negatives count"})
     embedding: str = field(default="logit", metadata={"choices": EMBEDDINGS, "help": "where distances are taken"})
