@@ -178,12 +178,12 @@ def _lead(rows: Sequence[Row]) -> str:
         return "No run has a test accuracy."
     best = ranked[0]
     mean, sd = best.numbers["test_accuracy"]
-    told = f"{best.method} came out highest with {mean_sd(mean, sd, factor=100)} % of the test samples right"
+    told = f"{best.label} came out highest with {mean_sd(mean, sd, factor=100)} % of the test samples right"
     if len(ranked) == 1:
-        return f"{best.method}: {mean_sd(mean, sd, factor=100)} % of the test samples right."
+        return f"{best.label}: {mean_sd(mean, sd, factor=100)} % of the test samples right."
     second, spread = ranked[1].numbers["test_accuracy"]
     gap = 100 * (mean - second)
-    told += f", {gap:.2f} points above {ranked[1].method}"
+    told += f", {gap:.2f} points above {ranked[1].label}"
     if sd is None or spread is None:
         return told + "; with one seed nobody can say whether that is more than chance."
     error = 100 * (sd**2 / len(best.seeds) + spread**2 / len(ranked[1].seeds)) ** 0.5
@@ -203,7 +203,7 @@ def _table(rows: Sequence[Row]) -> str:
             main = name == "test_accuracy" and mean == best
             cells.append(f"<td{' class=main' if main else ''}>{mean_sd(mean, sd, digits, factor)}</td>")
         swatch = f"<i style='background:{method_colour(row.method)}'></i>"
-        body.append(f"<tr><td>{swatch}{safe(row.method)}</td>{''.join(cells)}<td>{len(row.seeds)}</td></tr>")
+        body.append(f"<tr><td>{swatch}{safe(row.label)}</td>{''.join(cells)}<td>{len(row.seeds)}</td></tr>")
     return (
         f"<table><thead><tr><th>method</th>{head}<th>seeds<small>n</small></th></tr></thead>"
         f"<tbody>{''.join(body)}</tbody></table>"
