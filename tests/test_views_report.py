@@ -31,9 +31,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
 
 
 def fake(method: str, seed: int, accuracy: float | None, lines: list[dict[str, Any]] | None = None) -> Any:
-    recipe = SimpleNamespace(method=method, seed=seed, dataset="toy")
+    recipe = Recipe(method=method, seed=seed, dataset="moons")
     summary = {"test_accuracy": accuracy, "teacher_test_accuracy": 0.9}
-    return SimpleNamespace(recipe=recipe, summary=summary, metrics=lambda: lines or [])
+    return SimpleNamespace(recipe=recipe, summary=summary, metrics=lambda: lines or [], interventions=list)
 
 
 def epoch(number: int, **terms: float | None) -> dict[str, Any]:
@@ -60,9 +60,11 @@ def test_a_long_run_is_thinned_and_a_short_one_is_a_point() -> None:
 
 
 def test_an_intervention_is_told() -> None:
-    change = {"kind": "change", "epoch": 2, "field": "margin<b>", "old": 0.2, "new": 0.5}
-    view = curves(fake("amkd", 0, 0.5, [epoch(1, ce=1.0), change, epoch(2, ce=0.5)]))
-    assert "margin&lt;b&gt; 0.2 → 0.5 (you)" in [note.text for note in view.figure.layout.annotations]
+    run = fake("amkd", 0, 0.5, [epoch(1, ce=1.0), epoch(2, ce=0.5)])
+    change = {"kind": "intervention", "epoch": 1, "batch": 3, "changes": {"margin<b>": 0.5}}
+    run.interventions = lambda: [change]
+    view = curves(run)
+    assert "margin&lt;b&gt; → 0.5 (you)" in [note.text for note in view.figure.layout.annotations]
 
 
 def test_compare_counts_as_numpy_does() -> None:

@@ -16,7 +16,7 @@ from amkd_viz.training.recording import distill
 from amkd_viz.training.run import Run, refuse_used
 from amkd_viz.training.setup import Training
 
-__all__ = ["COLUMNS", "Row", "compare", "format_table", "reading", "table"]
+__all__ = ["COLUMNS", "Row", "compare", "format_table", "groups", "reading", "table"]
 
 
 @dataclass(frozen=True)
@@ -24,18 +24,17 @@ class Row:
     """One recipe over its seeds: numbers of the last epoch, name -> (mean, sd); sd is None for a single seed.
 
     ``test_accuracy``, ``test_agreement`` (with the teacher), ``magsim`` and ``angsim`` are shares; seconds are those
-    of training. ``setting`` tells recipes of the same method apart, and is empty where there is one.
+    of training. ``label`` is the method, with what tells it from other recipes of that method.
     """
 
     dataset: str
     method: str
     seeds: tuple[int, ...]
     numbers: dict[str, tuple[float, float | None]]
-    setting: str = ""
+    label: str = ""
 
-    @property
-    def label(self) -> str:
-        return f"{self.method} ({self.setting})" if self.setting else self.method
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", self.label or self.method)
 
 
 # number -> heading, scale, digits
@@ -92,24 +91,36 @@ def compare(
     return runs
 
 
+def groups(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Runs of one data set that differ in nothing but the seed, by label, in the order of first appearance.
+
+    The label is the method, with what differs in brackets where a method has several settings.
+    """
+    alike: dict[str, list[Run]] = {}
+    for run in runs:
+        alike.setdefault(run.recipe.replace(seed=0).hash, []).append(run)
+    firsts = [own[0].recipe for own in alike.values()]
+    found = {}
+    for own in alike.values():
+        recipe = own[0].recipe
+        setting = _setting(recipe, [other for other in firsts if other.method == recipe.method])
+        found[f"{recipe.method} ({setting})" if setting else recipe.method] = own
+    return found
+
+
 def table(runs: Sequence[Run]) -> list[Row]:
     """One row for the runs that differ in nothing but the seed, in the order of first appearance."""
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(run.recipe.replace(seed=0).hash, []).append(run)
     rows = []
-    for own in groups.values():
-        recipe = own[0].recipe
-        firsts = [first.recipe for first, *_ in groups.values()]
-        alike = [r for r in firsts if (r.dataset, r.method) == (recipe.dataset, recipe.method)]
-        summaries: list[dict[str, Any]] = [run.summary for run in own]
-        numbers = {}
-        for name in COLUMNS:
-            values = [s[name] for s in summaries if s.get(name) is not None]
-            if values:
-                numbers[name] = (statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
-        seeds = tuple(run.recipe.seed for run in own)
-        rows.append(Row(recipe.dataset, recipe.method, seeds, numbers, _setting(recipe, alike)))
+    for dataset in dict.fromkeys(run.recipe.dataset for run in runs):
+        for label, own in groups([run for run in runs if run.recipe.dataset == dataset]).items():
+            summaries: list[dict[str, Any]] = [run.summary for run in own]
+            numbers = {}
+            for name in COLUMNS:
+                values = [s[name] for s in summaries if s.get(name) is not None]
+                if values:
+                    numbers[name] = (statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+            seeds = tuple(run.recipe.seed for run in own)
+            rows.append(Row(dataset, own[0].recipe.method, seeds, numbers, label))
     return rows
 
 
@@ -163,7 +174,7 @@ def reading(rows: Sequence[Row]) -> list[str]:
     """
     sentences = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
-        own = {row.method: row for row in rows if row.dataset == dataset}
+        own = {row.label: row for row in rows if row.dataset == dataset}  # several settings of a method: no sentence
         for method, simpler in (("kd", "ce"), ("bss", "kd"), ("amkd", "bss")):
             if method in own and simpler in own:
                 sentences.append(f"{dataset}: {_difference(own[method], own[simpler])}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from amkd_viz.errors import InputError
+from amkd_viz.training.comparison import groups
 from amkd_viz.views.labels import mean_sd, percent, safe
 from amkd_viz.views.layout import blank
 from amkd_viz.views.theme import LIGHT, method_colour
@@ -39,11 +40,12 @@ def compare(runs: Sequence[Run], number: str = "test_accuracy") -> View:
     """
     values: dict[str, list[tuple[int, float]]] = {}
     teachers = []
-    for run in runs:
-        summary = run.summary
-        if summary.get(number) is not None:
-            values.setdefault(run.recipe.method, []).append((run.recipe.seed, float(summary[number])))
-            teachers.append(summary.get("teacher_test_accuracy"))
+    for label, own in groups(runs).items():
+        for run in own:
+            summary = run.summary
+            if summary.get(number) is not None:
+                values.setdefault(label, []).append((run.recipe.seed, float(summary[number])))
+                teachers.append(summary.get("teacher_test_accuracy"))
     if not values:
         raise InputError(f"None of the runs has {number}; finish one first.")
     teacher = next((t for t in teachers if t is not None), None) if number == "test_accuracy" else None

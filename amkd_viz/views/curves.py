@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from amkd_viz.errors import InputError
+from amkd_viz.training.comparison import groups
 from amkd_viz.views.labels import safe
 from amkd_viz.views.layout import axes, keep
 from amkd_viz.views.theme import LIGHT, method_colour, template
@@ -26,16 +27,16 @@ ROW = 218  # pixels a row of axes
 
 TERMS = {  # heading and unit, in the order of the sum
     "ce": ("cross-entropy with labels", "nats"),
-    "kd": ("distillation on clean samples", "nats"),
-    "boundary_kd": ("distillation on boundary samples", "nats"),
-    "boundary_triplet": ("triplets at the boundary", "squared distance"),
+    "kd": ("KD on clean samples", "nats"),
+    "boundary_kd": ("KD on boundary samples", "nats"),
+    "boundary_triplet": ("triplets at the boundary", "d²"),
     "triplet": ("triplets on clean samples", "L2 of logits"),
 }
 METRICS = {
     "val_accuracy": ("validation accuracy", "% of validation", 100),
     "val_agreement": ("agreement with the teacher", "% of validation", 100),
     "triplet.active": ("active triplets", "% of triplets", 100),
-    "boundary.kl": ("KL to the teacher at the boundary", "nats", 1),
+    "boundary.kl": ("KL at the boundary", "nats", 1),
     "boundary.student_flipped": ("student flips too", "% of boundary samples", 100),
 }
 
@@ -53,13 +54,13 @@ def curves(runs: Run | Sequence[Run], *, metrics: Sequence[str] | None = None, c
         columns: axes in a row.
 
     Returns:
-        arrays ``METHOD.NAME`` (epochs, 2) of epoch and mean over runs, at most 500 rows; notes ``runs``.
+        arrays ``LABEL.NAME`` (epochs, 2) of epoch and mean over runs, at most 500 rows; notes ``runs``.
 
     Raises:
         InputError: no run, or none with a finished epoch.
     """
     runs = list(runs) if isinstance(runs, Sequence) else [runs]
-    logs = [(run, [line for line in run.metrics() if line.get("kind") == "epoch"]) for run in runs]
+    logs = [(run, run.metrics()) for run in runs]
     logs = [(run, lines) for run, lines in logs if lines]
     if not logs:
         raise InputError("No run has finished an epoch yet; there is no curve to draw.")
@@ -69,7 +70,8 @@ def curves(runs: Run | Sequence[Run], *, metrics: Sequence[str] | None = None, c
     terms += sorted(name for name in seen if name.startswith("terms.") and name not in terms)
     wanted = [name for name in metrics or METRICS if name in seen]
     panels = [*terms, *wanted]
-    methods = list(dict.fromkeys(run.recipe.method for run, _ in read))
+    labels = {id(run): label for label, own in groups([run for run, _ in read]).items() for run in own}
+    methods = list(dict.fromkeys(labels.values()))
 
     figure = _axes(panels, columns)
     arrays: dict[str, Any] = {}
@@ -77,7 +79,7 @@ def curves(runs: Run | Sequence[Run], *, metrics: Sequence[str] | None = None, c
         where = {"xaxis": f"x{axes(number)}", "yaxis": f"y{axes(number)}"}
         factor = METRICS.get(panel, ("", "", 1))[2]
         for method in methods:
-            own = [(run, s[panel]) for run, s in read if run.recipe.method == method and panel in s]
+            own = [(run, s[panel]) for run, s in read if labels[id(run)] == method and panel in s]
             for run, points in own if len(own) > 1 else []:
                 figure.add_trace(_line(points, factor, method, f"seed {run.recipe.seed}", thin=True).update(where))
             if own:
@@ -167,14 +169,14 @@ def _heading(panel: str) -> str:
 
 
 def _interventions(figure: go.Figure, runs: Sequence[Run], panels: int) -> None:
-    """Changes made by hand are lines of the log whose kind is "change": epoch, field, old and new value."""
-    changes = [line for run in runs for line in run.metrics() if line.get("kind") == "change"]
+    """A line where a person changed something: after so many whole epochs, from 0, and what was set."""
+    changes = [line for run in runs for line in run.interventions()]
     for change in changes[:20]:
         for number in range(panels):
             figure.add_shape(
                 type="line",
-                x0=change.get("epoch"),
-                x1=change.get("epoch"),
+                x0=change["epoch"],
+                x1=change["epoch"],
                 y0=0,
                 y1=1,
                 xref=f"x{axes(number)}",
@@ -182,12 +184,12 @@ def _interventions(figure: go.Figure, runs: Sequence[Run], panels: int) -> None:
                 line={"color": LIGHT.accent, "width": 1, "dash": "dot"},
             )
         figure.add_annotation(
-            x=change.get("epoch"),
+            x=change["epoch"],
             y=1,
             xref="x",
             yref="y domain",
             yanchor="bottom",
             showarrow=False,
             font={"size": 11, "color": LIGHT.accent},
-            text=safe(f"{change.get('field')} {change.get('old')} → {change.get('new')} (you)"),
+            text=safe(", ".join(f"{name} → {value}" for name, value in change["changes"].items()) + " (you)"),
         )

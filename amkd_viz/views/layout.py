@@ -91,9 +91,9 @@ def squares(
         # numbers only on the outside: left of the first column, below the last panel of each column
         figure.layout[f"xaxis{axes(number)}"].showticklabels = number + columns >= count
         figure.layout[f"yaxis{axes(number)}"].showticklabels = number % columns == 0
-        figure.layout[f"yaxis{axes(number)}"].update(scaleanchor=f"x{axes(number)}", scaleratio=1)
-        # Panels move together: the same place in each net's map.
-        if number:
+        if not number:
+            figure.layout.yaxis.update(scaleanchor="x", scaleratio=1)
+        else:  # panels move together, the same place in each net's map, and so share the scale
             figure.layout[f"xaxis{axes(number)}"].matches = "x"
             figure.layout[f"yaxis{axes(number)}"].matches = "y"
     if ranges is not None:
