@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, NoReturn
@@ -69,18 +69,25 @@ def distill(parser: Parser, words: Sequence[str]) -> None:
 
     _recipe_flags(parser)
     parser.add_argument("--out", type=Path, help="a new folder (default: a new one under runs/)")
-    parser.add_argument(
-        "--resume", type=Path, metavar="RUN", help="go on with this run; other flags do not count"
-    )
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run; only --tensorboard counts")
+    parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="also write TensorBoard event files there")
     args = parser.parse_args(words)
-    if args.resume:
-        run = Run.open(args.resume)
-        with Progress(run.recipe.epochs - len(run.metrics())) as progress:
-            resume(run, listen=progress)
-    else:
-        recipe = _recipe(args)
-        with Progress(recipe.epochs) as progress:
-            run = distill(recipe, args.out, listen=progress)
+    with ExitStack() as stack:
+        heard: list[Callable[[Any], None]] = []
+        if args.tensorboard:
+            from amkd_viz.tracking import TensorBoard
+
+            heard.append(stack.enter_context(TensorBoard(args.tensorboard)))
+        run = Run.open(args.resume) if args.resume else None
+        recipe = run.recipe if run else _recipe(args)
+        progress = stack.enter_context(Progress(recipe.epochs - (len(run.metrics()) if run else 0)))
+        heard.append(progress)
+
+        def listen(event: Any) -> None:
+            for listener in heard:
+                listener(event)
+
+        run = resume(run, listen=listen) if run else distill(recipe, args.out, listen=listen)
     for note in (line["text"] for line in run.lines() if line["kind"] == "note"):
         print(f"Note: {note}")
     print(f"{format_table(table([run]))}\n\nThe run is in {run.path}.")
@@ -106,6 +113,7 @@ def compare(parser: Parser, words: Sequence[str]) -> None:
 
 def report(parser: Parser, words: Sequence[str]) -> None:
     """Draw finished runs (or folders of runs) as one HTML file."""
+    from amkd_viz.objectives import methods
     from amkd_viz.training import Run
 
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or folders that hold them")
@@ -116,10 +124,29 @@ def report(parser: Parser, words: Sequence[str]) -> None:
     unfinished = [run for run in runs if not run.finished]
     if unfinished:
         print(f"Left out, not finished: {', '.join(str(run.path) for run in unfinished)}.")
-    runs = [run for run in runs if run.finished]
+    known = list(methods)  # from the plainest to the fullest, not by the alphabet
+    runs = sorted((run for run in runs if run.finished), key=lambda r: (known.index(r.recipe.method), r.recipe.seed))
     if not runs:
         raise InputError(f"None of the runs in {', '.join(map(str, args.runs))} is finished; there is nothing to draw.")
     _write_report(runs, args.out or _fresh(folders[0].parent / "report.html"))
+
+
+def export(parser: Parser, words: Sequence[str]) -> None:
+    """Write the student of a finished run for use elsewhere, checked against torch, with a model card."""
+    kind = parser.add_mutually_exclusive_group(required=True)
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
+    for name in ("onnx", "torch-export"):
+        kind.add_argument(f"--{name}", dest="format", action="store_const", const=name, help=f"as {KINDS[name]}")
+    parser.add_argument("--out", type=Path, help="a new file (default: student.onnx or student.pt2 in the run)")
+    args = parser.parse_args(words)
+    from amkd_viz.export import export
+    from amkd_viz.training import Run
+
+    done = export(Run.open(args.run), args.out, args.format)
+    print(
+        f"The student is {done.path}, its card {done.card}.\n"
+        f"Largest logit difference from torch on {done.checked} inputs: {done.difference:.2g}."
+    )
 
 
 def lab(parser: Parser, words: Sequence[str]) -> None:
@@ -149,11 +176,13 @@ def doctor(parser: Parser, words: Sequence[str]) -> None:
     print("\n".join(diagnosis(args.root)))
 
 
+KINDS = {"onnx": "ONNX, for any ONNX runtime", "torch-export": "a program for torch.export.load"}
 COMMANDS: dict[str, Callable[[Parser, Sequence[str]], None]] = {
     "demo": demo,
     "distill": distill,
     "compare": compare,
     "report": report,
+    "export": export,
     "lab": lab,
     "doctor": doctor,
 }

@@ -133,7 +133,7 @@ def test_distill_lists_every_field_of_the_recipe(call):
     flags = set(re.findall(r"^  --([a-z-]+)", out, re.MULTILINE))
     assert {*PROMISED, "precision", "out"} <= flags
     fields = {name.replace("_", "-") for name in Recipe.__dataclass_fields__} - {"changes"}
-    assert fields | {"set", "download", "out", "resume"} == flags
+    assert fields | {"set", "download", "out", "resume", "tensorboard"} == flags
     assert "up for 15 %, cosine down" in " ".join(out.split())
     assert "(default: 0.1)" in out
     assert "one of fp32, bf16" in out
@@ -167,6 +167,12 @@ def test_version(call):
         (["report"], "the following arguments are required: RUN"),
         (["report", "nowhere"], "There is no folder nowhere; give run folders"),
         (["report", "."], "There is no run in .: no config.json there or below."),
+        (["export", "nowhere"], "one of the arguments --onnx --torch-export is required"),
+        (
+            ["export", "nowhere", "--onnx", "--torch-export"],
+            "argument --torch-export: not allowed with argument --onnx",
+        ),
+        (["export", "nowhere", "--torch-export"], "There is no run in nowhere: it has no config.json."),
         (["lab", "nowhere"], "There is no folder nowhere"),
         (["doctor", "me"], "unrecognized arguments: me"),
         (["distill", "--set", "kd"], "--set takes TERM.FIELD=VALUE, e.g. boundary_triplet.margin=0.2, not 'kd'."),

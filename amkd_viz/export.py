@@ -1,0 +1,237 @@
+"""A student that leaves the house: one file that runs elsewhere, checked against torch, and a model card beside it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from amkd_viz.data import Dataset, generator
+from amkd_viz.errors import InputError, unknown
+from amkd_viz.files import write_atomic
+from amkd_viz.models import Classifier, freeze
+from amkd_viz.training import Run
+from amkd_viz.training.run import versions
+
+__all__ = ["FORMATS", "Exported", "export"]
+
+FORMATS = {"onnx": ".onnx", "torch-export": ".pt2"}
+NEEDS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch-export": ()}
+CHECKED = 256  # inputs on which the file is compared with the student
+TOLERANCE = 1e-4  # of a logit: float32 sums in another order
+
+Forward = Callable[[Tensor], Tensor]
+
+
+class Exported(NamedTuple):
+    """What was written.
+
+    Attributes:
+        path: the net. card: its model card, ``path`` with ``.md`` behind it.
+        difference: largest absolute difference of a logit between the file and the student in torch, below 1e-4.
+        checked: on so many inputs.
+    """
+
+    path: Path
+    card: Path
+    difference: float
+    checked: int
+
+
+def export(run: Run, out: str | Path | None = None, format: str = "onnx") -> Exported:
+    """Write the last student of a finished run as one file, and a model card beside it.
+
+    The file takes float32 ``images`` (N, C, H, W) in [0, 1], or points (N, 2), any N >= 1, and gives ``logits`` (N, K):
+    the normalisation is inside. It is read back and compared with the student before anything is written.
+
+    Args:
+        out: by default ``student.onnx`` or ``student.pt2`` in the run folder.
+        format: ``onnx`` for any ONNX runtime, or ``torch-export`` for ``torch.export.load``.
+
+    Raises:
+        InputError: unknown format, a package is missing, the run is not finished, ``out`` or its card is there
+            already, or the file would not answer like the student; nothing is written then.
+    """
+    if format not in FORMATS:
+        raise unknown("export format", format, FORMATS)
+    missing = [name for name in NEEDS[format] if find_spec(name) is None]
+    if missing:
+        install = f"pip install {' '.join(missing)}"
+        raise InputError(f"Exporting to ONNX needs {' and '.join(missing)}, not installed here; run '{install}'.")
+    path = Path(out) if out is not None else run.path / f"student{FORMATS[format]}"
+    card = path.with_name(f"{path.name}.md")
+    for taken in (path, card):
+        if taken.exists():
+            raise InputError(f"{taken} is there already and is never overwritten; choose another name.")
+    summary, student, dataset = run.summary, run.student(), run.dataset()
+    inputs = _inputs(dataset)
+    with freeze(student), torch.no_grad():
+        content, again = (_onnx if format == "onnx" else _torch_export)(student, torch.zeros(2, *dataset.shape))
+        # the whole batch at once and one alone: the number of inputs is free
+        parts = [(inputs, student(inputs)), (inputs[:1], student(inputs[:1]))]
+        difference = max(float((again(x) - logits).abs().max()) for x, logits in parts)
+    if not difference < TOLERANCE:
+        raise InputError(
+            f"The exported net differs from the student by {difference:.2g} in a logit, more than {TOLERANCE:g}; "
+            f"nothing was written; try {' or '.join(name for name in FORMATS if name != format)}."
+        )
+    done = Exported(path, card, difference, len(inputs))
+    text = _card(run, summary, student, dataset, done, format)
+    write_atomic(path, content)
+    try:
+        write_atomic(card, text)
+    except BaseException:
+        path.unlink()  # no net without its card
+        raise
+    return done
+
+
+def _inputs(dataset: Dataset) -> Tensor:
+    """256 test inputs, the last of them noise where the test split has fewer."""
+    inputs = dataset.test.floats(slice(0, CHECKED)).cpu()
+    noise = torch.rand((CHECKED - len(inputs), *dataset.shape), generator=generator("cpu", "export"))
+    return torch.cat([inputs, noise])
+
+
+def _onnx(student: Classifier, example: Tensor) -> tuple[bytes, Forward]:
+    program = torch.onnx.export(
+        student,
+        (example,),
+        input_names=["images" if example.ndim == 4 else "points"],
+        output_names=["logits"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        external_data=False,
+        dynamo=True,
+        verbose=False,
+    )
+    if program is None:
+        raise InputError("torch made no ONNX program of this student; try torch-export.")
+    proto = program.model_proto
+    for node in proto.graph.node:
+        del node.metadata_props[:]  # stack traces, with the folders of this machine
+    content: bytes = proto.SerializeToString()
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return content, lambda x: torch.from_numpy(session.run(None, {name: x.numpy()})[0])
+
+
+def _torch_export(student: Classifier, example: Tensor) -> tuple[bytes, Forward]:
+    program = torch.export.export(student, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # it holds the folders of this machine
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    file.seek(0)
+    return file.getvalue(), torch.export.load(file).module()
+
+
+# the model card
+
+RUN = {
+    "onnx": """import numpy, onnxruntime
+session = onnxruntime.InferenceSession("{file}")
+{inputs} = numpy.random.rand(4, {shape}).astype("float32")  # yours: {space}
+(logits,) = session.run(["logits"], {{"{inputs}": {inputs}}})
+print(logits.argmax(1))""",
+    "torch-export": """import torch
+net = torch.export.load("{file}").module()
+{inputs} = torch.rand(4, {shape})  # yours: {space}
+logits = net({inputs})
+print(logits.argmax(1))""",
+}
+
+
+def _card(run: Run, summary: dict[str, Any], student: Classifier, dataset: Dataset, done: Exported, format: str) -> str:
+    recipe, name = run.recipe, _without_folders(dataset.name)
+    images = dataset.kind == "images"
+    what, space = ("images", "RGB or grey values in [0, 1]") if images else ("points", "in the units of the data")
+    shape = ", ".join(map(str, dataset.shape))
+    code = RUN[format].format(file=done.path.name, inputs=what, shape=shape, space=space)
+    names = ", ".join(dataset.classes[:20]) + (", ..." if dataset.num_classes > 20 else "")
+    made = summary.get("versions", {}) | {f"{k} of the export": v for k, v in versions("cpu").items() if k == "torch"}
+    settings = {key: value for key, value in recipe.to_json().items() if value not in (None, {}) and key != "root"}
+    settings |= {key: _without_folders(settings[key]) for key in ("dataset", "teacher")}
+    return "\n".join(
+        [
+            f"# {student.architecture}, distilled on {name} by {recipe.method}",
+            "",
+            f"Takes float32 `{what}` (N, {shape}), {space}, any N; gives `logits` (N, {dataset.num_classes}). "
+            "The normalisation is inside the file.",
+            "",
+            "```python",
+            code,
+            "```",
+            "",
+            "## Numbers",
+            "",
+            "Of the last epoch, on the test split, which chose nothing.",
+            "",
+            "| what | value |",
+            "| --- | --- |",
+            *_numbers(summary),
+            f"| largest logit difference from torch, {done.checked} inputs | {done.difference:.2g} |",
+            "",
+            "## Data",
+            "",
+            f"{name}: {len(dataset.train):,} training, {len(dataset.val):,} validation and "
+            f"{len(dataset.test):,} test {what}, {dataset.num_classes} classes: {names}.",
+            "",
+            "## Recipe",
+            "",
+            f"Objective: `{recipe.objective}`. Teacher: `{settings['teacher']}`.",
+            "",
+            "| field | value |",
+            "| --- | --- |",
+            *(f"| {key} | {value} |" for key, value in settings.items()),
+            "",
+            f"Made with {', '.join(f'{key} {value}' for key, value in made.items())}.",
+            *(f"Note of the training: {line['text']}" for line in run.lines() if line.get("kind") == "note"),
+            "",
+            "## Limits",
+            "",
+            *(f"- {limit}" for limit in _limits(run, dataset, what)),
+            "",
+        ]
+    )
+
+
+def _without_folders(name: str) -> str:
+    """A data set or a teacher, without the folders of this machine."""
+    kind, colon, path = name.rpartition("folder:")
+    return f"{kind}{colon}{Path(path).name}"
+
+
+def _numbers(summary: dict[str, Any]) -> list[str]:
+    words = {
+        "test_accuracy": "accuracy",
+        "teacher_test_accuracy": "accuracy of the teacher",
+        "test_agreement": "same class as the teacher",
+    }
+    return [f"| {said} | {summary[name]:.2%} |" for name, said in words.items() if summary.get(name) is not None]
+
+
+def _limits(run: Run, dataset: Dataset, what: str) -> list[str]:
+    recipe = run.recipe
+    found = [
+        f"It names one of its {dataset.num_classes} classes for whatever it is shown; logits are not calibrated.",
+        "Small changes made on purpose (adversarial samples) change its answer. It learnt from its teacher's boundary "
+        "samples at most, and no robustness was measured or is claimed.",
+        f"One seed ({recipe.seed}): another one gives other numbers.",
+    ]
+    if recipe.limit_train:
+        found.append(f"Trained on only {recipe.limit_train:,} labelled {what}: what they do not show it does not know.")
+    if recipe.method.startswith("amkd"):
+        found.append(
+            "AMKD's loss is our reading of a public abstract: the paper's loss, margin and tables are not public, so "
+            "these are not the paper's numbers."
+        )
+    if run.interventions():
+        found.append("Settings were changed by hand while it was trained; metrics.jsonl of its run says which.")
+    return found
