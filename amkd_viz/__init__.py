@@ -12,16 +12,18 @@ if TYPE_CHECKING:
     from amkd_viz.data import load
     from amkd_viz.models import build, load_teacher
     from amkd_viz.objectives import methods
+    from amkd_viz.replay import replay_view
     from amkd_viz.training import Recipe, Run, distill
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "Run", "build", "distill", "load", "load_teacher", "methods"]
+__all__ = ["Recipe", "Run", "build", "distill", "load", "load_teacher", "methods", "replay_view"]
 
 _HOMES = {
     "load": "data",
     "build": "models",
     "load_teacher": "models",
     "methods": "objectives",
+    "replay_view": "replay",
     "Recipe": "training",
     "Run": "training",
     "distill": "training",

@@ -97,6 +97,26 @@ def test_importing_every_module_up_to_training_loads_no_picture_library():
     assert not loaded & set(HEAVY)
 
 
+TOP = {"export": "training", "tracking": "training", "session": "views"}  # modules on top, and what they may reach
+
+
+@pytest.mark.parametrize(("name", "reach"), TOP.items())
+def test_modules_on_top_reach_no_further_than_they_say(name, reach):
+    assert parts_used(PACKAGE / f"{name}.py") <= {*ORDER[: ORDER.index(reach) + 1], *BELOW}
+
+
+def test_no_package_imports_a_module_on_top():
+    files = [file for name in ORDER if there(name) and name != "panels" for file in files_of(name)]
+    assert not [file for file in files if parts_used(file) & {*TOP, "replay", "cli"}]
+
+
+def test_the_replay_stands_on_the_lowest_modules_alone():
+    assert parts_used(PACKAGE / "replay.py") <= set(BELOW)
+    loaded = modules_after("import amkd_viz; amkd_viz.replay_view")
+    assert {"amkd_viz.replay", "plotly.graph_objects", "numpy", "PIL"} <= loaded
+    assert not loaded & {"torch", "sklearn", "umap", "ipywidgets", "amkd_viz.views", "amkd_viz.training"}
+
+
 def test_importing_the_library_alone_does_not_load_torch():
     loaded = modules_after("import amkd_viz")
     assert "amkd_viz" in loaded

@@ -1,0 +1,319 @@
+"""What a person was looking at, in one small file: the recipe, the run and the state of the view.
+
+Opened elsewhere it gives the same maps, byte for byte on the same versions. ``Session.record`` writes what
+``amkd_viz.replay_view`` shows on a machine without torch.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from amkd_viz.data import Dataset
+from amkd_viz.errors import InputError, unknown
+from amkd_viz.files import write_atomic
+from amkd_viz.training import Recipe, Run
+from amkd_viz.training.run import versions
+from amkd_viz.views.boundary_map import exact_map, window
+from amkd_viz.views.decisions import Decisions
+from amkd_viz.views.layout import keep
+from amkd_viz.views.plane_map import plane_area, plane_grid, plane_regions
+from amkd_viz.views.planes import Plane
+from amkd_viz.views.theme import THEMES, class_colour
+
+__all__ = ["Session", "ViewState"]
+
+FORMAT = 1
+MOST_FRAMES = 60
+MOST_POINTS = 300
+HEX = re.compile(r"#[0-9a-f]{6}")
+
+
+@dataclass(frozen=True)
+class ViewState:
+    """What was chosen by hand.
+
+    Attributes:
+        samples: published indices of test samples, as ``dataset.test.index`` holds them.
+        anchors: three of them through which the plane goes; by default the first three samples.
+        area: (x0, x1, y0, y1) of the map; by default around the data or the anchors.
+        resolution: cells a side, 2 to 2000.
+        epoch: of the student's snapshot; by default the last epoch.
+        theme: light or dark.
+        palette: hex colours of the classes in place of the library's own.
+        camera: whatever a view keeps of its camera: JSON.
+
+    Raises:
+        InputError: a value is out of range: the field, the value and what is allowed.
+    """
+
+    samples: tuple[int, ...] = ()
+    anchors: tuple[int, ...] | None = None
+    area: tuple[float, ...] | None = None
+    resolution: int = 200
+    epoch: int | None = None
+    theme: str = "light"
+    palette: tuple[str, ...] = ()
+    camera: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "anchors", "area", "palette"):
+            value = getattr(self, name)
+            if isinstance(value, list):  # from JSON
+                object.__setattr__(self, name, tuple(value))
+        _check("samples", self.samples, "indices from 0", _indices(self.samples))
+        _check("anchors", self.anchors, "three indices", self.anchors is None or _indices(self.anchors, 3))
+        _check("area", self.area, "x0 < x1 and y0 < y1", self.area is None or _is_area(self.area))
+        _check("resolution", self.resolution, "2 to 2000", _index(self.resolution) and 2 <= self.resolution <= 2000)
+        _check("epoch", self.epoch, "a whole number from 0", self.epoch is None or _index(self.epoch))
+        _check("camera", self.camera, "a JSON object", isinstance(self.camera, Mapping))
+        colours = isinstance(self.palette, tuple) and all(isinstance(c, str) and HEX.fullmatch(c) for c in self.palette)
+        _check("palette", self.palette, "colours like #3f90da", colours)
+        if self.theme not in THEMES:
+            raise unknown("theme", self.theme, THEMES)
+
+
+@dataclass(frozen=True)
+class Session:
+    """A recipe, the folder of its run, and what a person chose to look at.
+
+    >>> Session(Recipe(), Path("runs/one"), ViewState(epoch=3)).view.resolution
+    200
+    """
+
+    recipe: Recipe
+    run: Path
+    view: ViewState = field(default_factory=ViewState)
+
+    @classmethod
+    def of(cls, run: Run, **view: Any) -> Session:
+        """A session on a run; ``view`` are fields of :class:`ViewState`."""
+        return cls(run.recipe, run.path, ViewState(**view))
+
+    @classmethod
+    def open(cls, path: str | Path) -> Session:
+        """Read ``session.json``, or the folder that holds it; the run is found relative to it.
+
+        Raises:
+            InputError: no session there, damaged, or of another format.
+        """
+        path = _file(path)
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if found["format"] != FORMAT:
+                raise InputError(f"{path} has session format {found['format']}, but this version reads {FORMAT}.")
+            for name in found["view"]:
+                if name not in {f.name for f in fields(ViewState)}:
+                    raise unknown("view field", name, [f.name for f in fields(ViewState)])
+            run = (path.parent / found["run"]).resolve()
+            return cls(Recipe.from_json(found["recipe"]), run, ViewState(**found["view"]))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise InputError(f"There is no session {path}; give the path of a session.json.") from error
+        except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise InputError(f"{path} is no session, or damaged ({error}).") from error
+
+    def save(self, path: str | Path) -> Path:
+        """Write ``session.json``, whole or not at all; an earlier session there is replaced, nothing else is.
+
+        The run is named relative to the file: a folder that holds both can be copied. A teacher that was trained here
+        stays in the cache; elsewhere it is trained again.
+
+        Raises:
+            InputError: another file is there, or the disk is full.
+        """
+        path = _file(path)
+        if path.exists():
+            try:
+                Session.open(path)
+            except InputError as error:
+                raise InputError(
+                    f"{path} is no session of this version and is not replaced; choose a new name."
+                ) from error
+        run, folder = self.run.resolve(), path.parent.resolve()
+        content = {
+            "format": FORMAT,
+            "recipe": self.recipe.to_json(),
+            "run": Path(os.path.relpath(run, folder)).as_posix() if run.anchor == folder.anchor else str(run),
+            "view": asdict(self.view),
+            "versions": versions("cpu"),
+        }
+        return write_atomic(path, json.dumps(content, indent=2) + "\n")
+
+    def open_run(self) -> Run:
+        """The run.
+
+        Raises:
+            InputError: it is not there, or another recipe's run stands in its place.
+        """
+        run = Run.open(self.run)
+        if run.recipe != self.recipe:
+            hashes = f"{run.recipe.hash}, not {self.recipe.hash}"
+            raise InputError(f"The run in {self.run} is of another recipe than this session ({hashes}).")
+        return run
+
+    def maps(self) -> dict[str, NDArray[Any]]:
+        """What teacher and student decide: 2-D problems exactly in the data's window, images on the plane through the
+        anchors, coarse to fine.
+
+        Returns:
+            ``x``, ``y`` (R,), ``teacher.winner``, ``student.winner`` (R, R) int16, the same with ``confidence`` and
+            ``margin`` (R, R) float32; for images also ``anchors`` (3, 2), ``box`` (V, 2) and ``inside`` (R, R).
+
+        Raises:
+            InputError: run, data, snapshot, samples or anchors are not there, or give no plane.
+        """
+        run = self.open_run()
+        ground = _Ground(run.dataset(), self.view)
+        nets = {"teacher": run.teacher(), "student": run.student(self.view.epoch)}
+        arrays = ground.arrays()
+        for name, net in nets.items():
+            arrays |= {f"{name}.{part}": value for part, value in ground.decisions(net)._asdict().items()}
+        return arrays
+
+    def record(self, path: str | Path) -> Path:
+        """Write a self-contained ``.npz`` of the maps over the run's snapshots, for ``amkd_viz.replay_view``.
+
+        Holds, for E epochs (at most 60, first and last among them): ``epoch`` (E,), ``teacher.winner`` (R, R) and
+        ``student.winner`` (E, R, R) int16, the same with ``confidence`` uint8 (255 is 1), test points or the anchors'
+        pictures, and the words and colours as JSON.
+
+        Raises:
+            InputError: see :meth:`maps`; or ``path`` is there already.
+        """
+        path = Path(path)
+        if path.exists():
+            raise InputError(f"{path} is there already and is never overwritten; choose another name.")
+        run = self.open_run()
+        data = run.dataset()
+        ground, epochs = _Ground(data, self.view), run.snapshots()
+        if not epochs:
+            raise InputError(f"The run {run.path} has no snapshots to record.")
+        epochs = [epochs[i] for i in keep(len(epochs), MOST_FRAMES)]
+        teacher = ground.decisions(run.teacher())
+        students = [ground.decisions(run.student(epoch)) for epoch in epochs]
+        colours = asdict(THEMES[self.view.theme])
+        about = {
+            "format": FORMAT,
+            "kind": data.kind,
+            "title": f"{data.name.rpartition('/')[2]}, {self.recipe.method}, seed {self.recipe.seed}",
+            "classes": list(data.classes),
+            "colours": [*self.view.palette, *map(class_colour, range(len(self.view.palette), data.num_classes))],
+            "theme": {name: colours[name] for name in ("ink", "muted", "line", "paper")},
+            "names": [data.classes[k] for k in ground.labels],
+        }
+        arrays = ground.arrays() | {
+            "about": np.array(json.dumps(about)),
+            "epoch": np.array(epochs),
+            "teacher.winner": teacher.winner,
+            "teacher.confidence": _bytes(teacher.confidence),
+            "student.winner": np.stack([s.winner for s in students]),
+            "student.confidence": _bytes(np.stack([s.confidence for s in students])),
+            **ground.marks(),
+        }
+        file = io.BytesIO()
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+        return write_atomic(path, file.getvalue())
+
+
+class _Ground:
+    """The set of inputs on which both nets are asked: the data's window, or the plane through three images."""
+
+    def __init__(self, data: Dataset, view: ViewState) -> None:
+        self.data, self.resolution = data, view.resolution
+        self.plane: Plane | None = None
+        self.images: Tensor | None = None
+        self.labels: list[int] = []
+        if data.kind == "points":
+            self.area = window(data) if view.area is None else _four(view.area)
+            return
+        chosen = view.samples[:3] if view.anchors is None else view.anchors
+        if len(chosen) != 3:
+            raise InputError(f"A map of images needs three chosen samples, not {len(chosen)}; set samples or anchors.")
+        places = [_place(data, index) for index in chosen]
+        self.images, self.labels = data.test.floats(places), data.test.y[places].tolist()
+        self.plane = Plane.through(self.images)
+        self.area = plane_area(self.plane) if view.area is None else _four(view.area)
+
+    def decisions(self, net: nn.Module) -> Decisions:
+        if self.plane is None:
+            return exact_map(net, self.area, self.resolution)[2]
+        return plane_regions(net, self.plane, self.area, self.resolution).decisions
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Where the cells are."""
+        side = self.resolution
+        if self.plane is None:
+            x0, x1, y0, y1 = self.area
+            centres = (np.arange(side) + 0.5) / side  # as exact_map has them
+            return {
+                "x": (x0 + (x1 - x0) * centres).astype(np.float32),
+                "y": (y0 + (y1 - y0) * centres).astype(np.float32),
+            }
+        grid = plane_grid(self.area, side)
+        corners, faces = self.plane.box(self.area)
+        at = grid.reshape(side, side, 2)
+        inside = self.plane.inside(grid, faces).reshape(side, side)
+        return {"x": at[0, :, 0], "y": at[:, 0, 1], "anchors": self.plane.anchors, "box": corners, "inside": inside}
+
+    def marks(self) -> dict[str, NDArray[Any]]:
+        """What is drawn on a recorded map: test points, or the three pictures (3, H, W, C) as uint8."""
+        area = np.array(self.area)
+        if self.images is None:
+            chosen = keep(len(self.data.test), MOST_POINTS)
+            points, labels = self.data.test.x[chosen], self.data.test.y[chosen]
+            return {"area": area, "points": points.numpy(), "label": labels.numpy()}
+        pictures = (self.images * 255).round().clamp(0, 255).permute(0, 2, 3, 1).numpy().astype(np.uint8)
+        return {"area": area, "pictures": pictures}
+
+
+def _place(data: Dataset, index: int) -> int:
+    """The position in the test split of the sample that was published as ``index``."""
+    found = (data.test.index == index).nonzero().flatten().tolist()
+    if not found:
+        raise InputError(f"{data.name} has no test sample {index}; it has {len(data.test)}, see dataset.test.index.")
+    return int(found[0])
+
+
+def _bytes(confidence: NDArray[Any]) -> NDArray[np.uint8]:
+    return (255 * confidence + 0.5).astype(np.uint8)
+
+
+def _file(path: str | Path) -> Path:
+    path = Path(path)
+    return path / "session.json" if path.is_dir() else path
+
+
+def _check(name: str, value: object, allowed: str, right: bool) -> None:
+    if not right:
+        raise InputError(f"{name} must be {allowed}, not {value!r}.")
+
+
+def _index(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _indices(values: object, count: int | None = None) -> bool:
+    return isinstance(values, tuple) and all(map(_index, values)) and count in (None, len(values))
+
+
+def _is_area(area: object) -> bool:
+    if not isinstance(area, tuple) or len(area) != 4:
+        return False
+    numbers = all(isinstance(v, int | float) and math.isfinite(v) for v in area)
+    return numbers and area[0] < area[1] and area[2] < area[3]
+
+
+def _four(area: tuple[float, ...]) -> tuple[float, float, float, float]:
+    x0, x1, y0, y1 = area
+    return x0, x1, y0, y1
