@@ -39,7 +39,7 @@ def replay_view(file: str | Path) -> go.Figure:
     epochs, area, ink = arrays["epoch"].tolist(), arrays["area"].tolist(), about["theme"]["ink"]
     teacher, students = arrays["teacher.winner"], arrays["student.winner"]
     same = [float(((teacher == student) & (student >= 0)).mean()) for student in students]
-    figure = make_subplots(1, 2, horizontal_spacing=0.03, subplot_titles=["<b>teacher</b>", ""])
+    figure = make_subplots(1, 2, horizontal_spacing=0.03, subplot_titles=["<b>teacher</b>", "<b>student</b>"])
 
     def picture(winner: Array, confidence: Array, axis: str) -> dict[str, Any]:
         source = _png(_pixels(winner, confidence, about["colours"])[::-1])
@@ -69,13 +69,14 @@ def replay_view(file: str | Path) -> go.Figure:
     figure.layout.annotations[-1].text = titles[last]
     go_to = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
     steps = [{"method": "animate", "label": str(e), "args": [[str(e)], go_to]} for e in epochs]
+    slider = {"bgcolor": about["theme"]["line"], "bordercolor": about["theme"]["line"], "tickcolor": ink}
     outside = (
         f" · {100 * (1 - float(arrays['inside'].mean())):.0f} % outside the pixel box" if "inside" in arrays else ""
     )
     figure.update_layout(
         title={"text": html.escape(about["title"]) + outside, "x": 0, "xref": "paper"},
         images=[*still, moving[last]],
-        sliders=[{"steps": steps, "active": last, "currentvalue": {"prefix": "epoch "}, "pad": {"t": 30}}],
+        sliders=[{"steps": steps, "active": last, "currentvalue": {"prefix": "epoch "}, "pad": {"t": 30}, **slider}],
         font={"color": ink},
         paper_bgcolor=about["theme"]["paper"],
         plot_bgcolor=about["theme"]["paper"],
@@ -84,8 +85,9 @@ def replay_view(file: str | Path) -> go.Figure:
     )
     look = {"showgrid": False, "zeroline": False, "constrain": "domain"}
     figure.update_xaxes(range=area[:2], **look)
-    figure.update_yaxes(range=area[2:], scaleanchor="x", **look)
-    figure.update_yaxes(showticklabels=False, col=2)
+    figure.update_yaxes(range=area[2:], **look)
+    figure.layout.yaxis.scaleanchor = "x"
+    figure.layout.yaxis2.update(scaleanchor="x2", showticklabels=False)
     return figure
 
 

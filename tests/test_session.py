@@ -192,6 +192,11 @@ def test_a_recording_shows_every_epoch(moons, tmp_path):
     for frame, share in zip(figure.frames, same_class, strict=True):
         assert f"epoch {frame.name}  agrees on {100 * share:.1f} %" in frame.layout.annotations[-1].text
         assert len(frame.layout.images) == 2
+        assert frame.layout.annotations[0].text == "<b>teacher</b>"
+        assert frame.layout.images[0].xref == "x"
+        assert frame.layout.images[1].xref == "x2"
+    assert (figure.layout.yaxis.scaleanchor, figure.layout.yaxis2.scaleanchor) == ("x", "x2")  # squares, both
+    assert figure.layout.annotations[1].text == figure.frames[-1].layout.annotations[1].text
     assert figure.layout.images[-1].source == figure.frames[-1].layout.images[-1].source
     assert figure.frames[0].layout.images[1].source != figure.frames[-1].layout.images[1].source
     with pytest.raises(InputError, match="never overwritten"):
