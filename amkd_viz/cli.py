@@ -113,6 +113,7 @@ def compare(parser: Parser, words: Sequence[str]) -> None:
 
 def report(parser: Parser, words: Sequence[str]) -> None:
     """Draw finished runs (or folders of runs) as one HTML file."""
+    from amkd_viz.objectives import methods
     from amkd_viz.training import Run
 
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or folders that hold them")
@@ -123,7 +124,8 @@ def report(parser: Parser, words: Sequence[str]) -> None:
     unfinished = [run for run in runs if not run.finished]
     if unfinished:
         print(f"Left out, not finished: {', '.join(str(run.path) for run in unfinished)}.")
-    runs = [run for run in runs if run.finished]
+    known = list(methods)  # from the plainest to the fullest, not by the alphabet
+    runs = sorted((run for run in runs if run.finished), key=lambda r: (known.index(r.recipe.method), r.recipe.seed))
     if not runs:
         raise InputError(f"None of the runs in {', '.join(map(str, args.runs))} is finished; there is nothing to draw.")
     _write_report(runs, args.out or _fresh(folders[0].parent / "report.html"))
