@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import random
 import statistics
 import tempfile
@@ -95,6 +96,7 @@ def main() -> None:
         "teacher": "resnet26",
         "threads": args.threads,
         "stops": args.stops,
+        "load_average": os.getloadavg()[0],  # above ``threads``: others were at work, and the seconds are too many
         "seconds": quantiles(seconds),
         "total": quantiles(totals),
         "step_seconds_median": round(statistics.median(steps), 3) if steps else None,
