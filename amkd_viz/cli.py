@@ -125,7 +125,7 @@ def report(parser: Parser, words: Sequence[str]) -> None:
     if unfinished:
         print(f"Left out, not finished: {', '.join(str(run.path) for run in unfinished)}.")
     known = list(methods)  # from the plainest to the fullest, not by the alphabet
-    runs = sorted((run for run in runs if run.finished), key=lambda r: (known.index(r.recipe.method), r.recipe.seed))
+    runs = sorted((run for run in runs if run.finished), key=lambda run: known.index(run.recipe.method))
     if not runs:
         raise InputError(f"None of the runs in {', '.join(map(str, args.runs))} is finished; there is nothing to draw.")
     _write_report(runs, args.out or _fresh(folders[0].parent / "report.html"))

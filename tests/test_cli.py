@@ -340,6 +340,14 @@ def test_report_leaves_out_what_is_not_finished(call, three_runs, reports):
     assert (three_runs / "report-2.html").is_file()  # the first report is not overwritten
 
 
+def test_report_goes_from_the_plainest_method_to_the_fullest(call, three_runs, reports):
+    for name, method in (("ce-0", "amkd"), ("ce-1", "kd")):
+        config = three_runs / name / "config.json"
+        config.write_text(config.read_text().replace(chr(34) + "ce" + chr(34), chr(34) + method + chr(34)))
+    call("report", "all")
+    assert reports == [["ce-1", "ce-0"]]
+
+
 def test_report_counts_each_run_once(call, three_runs, reports):
     call("report", "all", "all/ce-0", str(three_runs), "--out", "own.html")
     assert reports == [["ce-0", "ce-1"]]
