@@ -14,7 +14,8 @@ import pytest
 from amkd_viz.errors import InputError
 from amkd_viz.training import Recipe, Run
 from amkd_viz.training import compare as train_all
-from amkd_viz.views import compare, curves, write_report
+from amkd_viz.views import View, compare, curves, write_report
+from amkd_viz.views.layout import squares
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +127,11 @@ def test_the_report_opens_offline_in_both_themes(runs: list[Run], tmp_path: Path
     assert wide <= 0  # nothing sticks out at 1000 px
     assert not errors
     assert not [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]
+
+
+def test_a_view_is_as_high_in_a_notebook_as_its_panels_need() -> None:
+    tall = View(squares(["a", "b", "c", "d", "e"]))
+    assert tall.for_notebook().layout.height > 600
+    assert tall.figure.layout.height is None
+    wide = View(squares(["a", "b"]))
+    assert wide.for_notebook().layout.height < 600

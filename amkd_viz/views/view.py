@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 
 from amkd_viz.errors import unknown
 from amkd_viz.files import write_atomic
+from amkd_viz.views.layout import height_of
 from amkd_viz.views.theme import in_theme
 
 __all__ = ["View"]
+
+NOTEBOOK_WIDTH = 940  # of an output cell, in CSS pixels: JupyterLab in a window of 1,300
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,11 @@ class View:
         return f"View({self.title or 'untitled'}: {', '.join(self.arrays) or 'no arrays'}; {numbers or 'no notes'})"
 
     def _repr_mimebundle_(self, *args: Any, **kwargs: Any) -> Any:
-        return self.figure._repr_mimebundle_(*args, **kwargs)
+        return self.for_notebook()._repr_mimebundle_(*args, **kwargs)
+
+    def for_notebook(self) -> go.Figure:
+        """The figure with the height its panels need: an output cell has a width, but no height of its own."""
+        return go.Figure(self.figure).update_layout(height=height_of(self.figure, NOTEBOOK_WIDTH))
 
     def in_theme(self, name: str) -> View:
         """The same view in "light" or "dark"."""
