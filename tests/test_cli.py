@@ -541,3 +541,32 @@ def test_the_demo_is_the_one_that_was_asked_for():
     for recipe in (DIGITS, SPIRALS):
         assert recipe.teacher != recipe.student
         assert recipe.similarity_images > 0
+
+
+def test_resume_goes_on_with_a_run_that_was_stopped(call, tmp_path):
+    recipe = Recipe(
+        dataset="spirals",
+        teacher="mlp-small",
+        student="mlp-tiny",
+        method="ce",
+        epochs=3,
+        teacher_epochs=2,
+        limit_train=30,
+    )
+
+    class Killed(BaseException):
+        pass
+
+    def kill(event):
+        if isinstance(event, EpochEnded) and event.epoch == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        distill(recipe, tmp_path / "stopped", listen=kill)
+    assert not Run.open(tmp_path / "stopped").finished
+    status, out, _ = call("distill", "--resume", str(tmp_path / "stopped"))
+    assert status == 0
+    assert f"The run is in {tmp_path / 'stopped'}." in out
+    assert [line["epoch"] for line in Run.open(tmp_path / "stopped").metrics()] == [1, 2, 3]
+    status, _, err = call("distill", "--resume", str(tmp_path / "none"))
+    assert (status, err.count("\n")) == (2, 1)
