@@ -550,7 +550,7 @@ def test_resume_goes_on_with_a_run_that_was_stopped(call, tmp_path):
         student="mlp-tiny",
         method="ce",
         epochs=3,
-        teacher_epochs=2,
+        teacher_epochs=1,
         limit_train=30,
     )
 
