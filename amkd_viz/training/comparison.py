@@ -16,7 +16,7 @@ from amkd_viz.training.recording import distill
 from amkd_viz.training.run import Run, refuse_used
 from amkd_viz.training.setup import Training
 
-__all__ = ["COLUMNS", "Row", "compare", "format_table", "groups", "reading", "table"]
+__all__ = ["COLUMNS", "SEEN", "Row", "compare", "format_table", "groups", "reading", "standard_error", "table"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Row:
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", self.label or self.method)
 
+
+SEEN = 2  # standard errors beyond which a difference is more than noise
 
 # number -> heading, scale, digits
 COLUMNS: dict[str, tuple[str, float, int]] = {
@@ -187,6 +189,14 @@ def _difference(row: Row, other: Row) -> str:
     said = f"{row.method} against {other.method} {points:+.2f} points of test accuracy"
     if sd is None or other_sd is None:
         return said + ", from one seed: no statement about noise."
-    error = 100 * (sd**2 / len(row.seeds) + other_sd**2 / len(other.seeds)) ** 0.5
-    verdict = "seen beyond the noise" if abs(points) > 2 * error else "within the noise"
+    error = standard_error(row, other)
+    verdict = "seen beyond the noise" if abs(points) > SEEN * error else "within the noise"
     return f"{said}, standard error {error:.2f}: {verdict}."
+
+
+def standard_error(row: Row, other: Row) -> float:
+    """Of the difference of two mean test accuracies, in points; both rows need several seeds."""
+    (_, sd), (_, other_sd) = row.numbers["test_accuracy"], other.numbers["test_accuracy"]
+    assert sd is not None
+    assert other_sd is not None
+    return float(100 * (sd**2 / len(row.seeds) + other_sd**2 / len(other.seeds)) ** 0.5)

@@ -13,7 +13,7 @@ from amkd_viz.data import Dataset, generator
 from amkd_viz.errors import InputError
 from amkd_viz.files import write_atomic
 from amkd_viz.models import Classifier, freeze
-from amkd_viz.training.comparison import COLUMNS, Row, reading, table
+from amkd_viz.training.comparison import COLUMNS, SEEN, Row, reading, standard_error, table
 from amkd_viz.views.boundary_map import boundary_map
 from amkd_viz.views.compare import compare
 from amkd_viz.views.curves import curves
@@ -186,8 +186,8 @@ def _lead(rows: Sequence[Row]) -> str:
     told += f", {gap:.2f} points above {ranked[1].label}"
     if sd is None or spread is None:
         return told + "; with one seed nobody can say whether that is more than chance."
-    error = 100 * (sd**2 / len(best.seeds) + spread**2 / len(ranked[1].seeds)) ** 0.5
-    verdict = "more than the noise between seeds" if gap > 2 * error else "within the noise between seeds"
+    error = standard_error(best, ranked[1])
+    verdict = "more than the noise between seeds" if gap > SEEN * error else "within the noise between seeds"
     return f"{told}: {verdict} (standard error {error:.2f}, {len(best.seeds)} seeds a method)."
 
 
