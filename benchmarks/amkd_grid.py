@@ -11,9 +11,7 @@ import argparse
 import time
 from pathlib import Path
 
-from amkd_viz.training.recipe import Recipe
-
-from .students import summarise, train_all, write_result
+from .students import cifar10_small, summarise, train_all, write_result
 
 CENTRE = {"mining": "all", "embedding": "logit", "margin": 0.5, "scale": 1.0}
 AROUND: dict[str, list[object]] = {
@@ -48,20 +46,13 @@ def main() -> None:
     recipes = {}
     for seed in range(args.seeds):
         for label, changes in chosen.items():
-            recipes[f"{label} seed {seed}"] = Recipe(
-                dataset="cifar10",
-                root=args.root,
-                teacher=args.teacher,
-                student="resnet8",
+            recipes[f"{label} seed {seed}"] = cifar10_small(
+                args.root,
+                args.teacher,
+                args.epochs,
                 method="amkd" if changes else "bss",
                 changes={f"boundary_triplet.{name}": value for name, value in changes.items()},
-                epochs=args.epochs,
-                limit_train=2000,
-                batch_size=128,
-                attacked=32,
-                precision="bf16",
                 seed=seed,
-                evaluate_every=args.epochs,
                 similarity_images=0,
             )
     rows = train_all(recipes, args.out, args.workers)

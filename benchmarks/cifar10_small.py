@@ -12,9 +12,8 @@ import time
 from pathlib import Path
 
 from amkd_viz.objectives import methods
-from amkd_viz.training import Recipe
 
-from .students import summarise, train_all, write_result
+from .students import cifar10_small, summarise, train_all, write_result
 
 
 def main() -> None:
@@ -31,20 +30,7 @@ def main() -> None:
 
     names = args.methods.split(",")
     recipes = {
-        f"{method} seed {seed}": Recipe(
-            dataset="cifar10",
-            root=args.root,
-            teacher=args.teacher,
-            student="resnet8",
-            method=method,
-            epochs=args.epochs,
-            limit_train=2000,
-            batch_size=128,
-            attacked=32,
-            precision="bf16",
-            seed=seed,
-            evaluate_every=args.epochs,
-        )
+        f"{method} seed {seed}": cifar10_small(args.root, args.teacher, args.epochs, method=method, seed=seed)
         for seed in range(args.seeds)
         for method in names
     }

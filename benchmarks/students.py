@@ -24,6 +24,23 @@ KEPT = ("test_accuracy", "test_agreement", "val_accuracy", "magsim", "angsim", "
 _last: list[Any] = []  # the worker's previous Training: data, teacher and its logits are used again
 
 
+def cifar10_small(root: str, teacher: str, epochs: int, **own: Any) -> Recipe:
+    """The regime that the grid chooses in and the table measures: 2,000 CIFAR-10 images, ResNet-8, bfloat16."""
+    return Recipe(
+        dataset="cifar10",
+        root=root,
+        teacher=teacher,
+        student="resnet8",
+        epochs=epochs,
+        limit_train=2000,
+        batch_size=128,
+        attacked=32,
+        precision="bf16",
+        evaluate_every=epochs,
+        **own,
+    )
+
+
 def train_one(job: tuple[str, dict[str, Any], int]) -> dict[str, Any]:
     """Train one student in this process; returns its label, recipe and last-epoch numbers."""
     import torch
