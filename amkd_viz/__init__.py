@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from amkd_viz.models import build, load_teacher
     from amkd_viz.objectives import methods
     from amkd_viz.replay import replay_view
-    from amkd_viz.training import Recipe, Run, distill
+    from amkd_viz.training import Recipe, Run, distill, example
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "Run", "build", "distill", "load", "load_teacher", "methods", "replay_view"]
+__all__ = ["Recipe", "Run", "build", "distill", "example", "load", "load_teacher", "methods", "replay_view"]
 
 _HOMES = {
     "load": "data",
@@ -27,6 +27,7 @@ _HOMES = {
     "Recipe": "training",
     "Run": "training",
     "distill": "training",
+    "example": "training",
 }
 
 

@@ -5,40 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from amkd_viz.progress import Progress
-from amkd_viz.training import Recipe, compare, format_table, reading, table
+from amkd_viz.training import DIGITS, SPIRALS, compare, format_table, reading, table
 from amkd_viz.training.run import refuse_used
 from amkd_viz.views.report import write_report
 
 __all__ = ["DIGITS", "METHODS", "SPIRALS", "run_demo"]
 
 METHODS = ("ce", "kd", "bss", "amkd")
-
-# Few labelled images and many epochs: where there is plenty of data, students hardly need a teacher.
-DIGITS = Recipe(
-    dataset="digits",
-    teacher="cnn",
-    student="cnn-small",
-    epochs=200,
-    limit_train=100,
-    batch_size=50,
-    attacked=16,
-    teacher_epochs=15,
-    evaluate_every=5,
-)
-SPIRALS = Recipe(
-    dataset="spirals",
-    teacher="mlp",
-    student="mlp-small",
-    epochs=60,
-    limit_train=100,
-    batch_size=50,
-    attacked=16,
-    rule="paper",  # the published step is as long as the logit gap: out of a 2-D picture at once
-    step_size=1.05,
-    attack_steps=20,
-    teacher_epochs=60,
-    evaluate_every=5,
-)
 
 
 def run_demo(out: Path, seeds: int) -> Path:

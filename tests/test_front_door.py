@@ -30,13 +30,14 @@ def test_every_name_resolves_to_what_it_says():
     from amkd_viz.models import build, load_teacher
     from amkd_viz.objectives import methods
     from amkd_viz.replay import replay_view
-    from amkd_viz.training import Recipe, Run, distill
+    from amkd_viz.training import Recipe, Run, distill, example
 
     ours = {
         "Recipe": Recipe,
         "Run": Run,
         "build": build,
         "distill": distill,
+        "example": example,
         "load": load,
         "load_teacher": load_teacher,
         "methods": methods,
@@ -58,7 +59,7 @@ print("build" in vars(amkd_viz))
 
 
 def test_an_unknown_name_lists_what_there_is():
-    with pytest.raises(AttributeError, match=r"has no attribute 'distil'; it has .*build, distill, load"):
+    with pytest.raises(AttributeError, match=r"has no attribute 'distil'; it has .*build, distill, example, load"):
         _ = amkd_viz.distil
     assert not hasattr(amkd_viz, "torch")
 

@@ -3,6 +3,7 @@
 from amkd_viz.training.comparison import Row, compare, format_table, reading, table
 from amkd_viz.training.evaluation import accuracy, logits_on, scores
 from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped
+from amkd_viz.training.examples import DIGITS, SPIRALS, example
 from amkd_viz.training.job import Job
 from amkd_viz.training.loop import events
 from amkd_viz.training.recipe import Recipe
@@ -12,6 +13,8 @@ from amkd_viz.training.setup import Training
 from amkd_viz.training.teachers import teacher_for
 
 __all__ = [
+    "DIGITS",
+    "SPIRALS",
     "Changed",
     "EpochEnded",
     "Event",
@@ -27,6 +30,7 @@ __all__ = [
     "compare",
     "distill",
     "events",
+    "example",
     "fork",
     "format_table",
     "fresh_folder",

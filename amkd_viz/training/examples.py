@@ -1,0 +1,68 @@
+"""Two distillations small enough for two cores and a lecture, trained once and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from amkd_viz.errors import unknown
+from amkd_viz.training.attach import locked
+from amkd_viz.training.events import Event
+from amkd_viz.training.recipe import Recipe
+from amkd_viz.training.recording import distill, resume
+from amkd_viz.training.run import Run
+from amkd_viz.training.teachers import cache_folder
+
+__all__ = ["DIGITS", "SPIRALS", "example"]
+
+# Few labelled images and many epochs: where there is plenty of data, students hardly need a teacher.
+DIGITS = Recipe(
+    dataset="digits",
+    teacher="cnn",
+    student="cnn-small",
+    epochs=200,
+    limit_train=100,
+    batch_size=50,
+    attacked=16,
+    teacher_epochs=15,
+    evaluate_every=5,
+)
+SPIRALS = Recipe(
+    dataset="spirals",
+    teacher="mlp",
+    student="mlp-small",
+    epochs=60,
+    limit_train=100,
+    batch_size=50,
+    attacked=16,
+    rule="paper",  # the published step is as long as the logit gap: out of a 2-D picture at once
+    step_size=1.05,
+    attack_steps=20,
+    teacher_epochs=60,
+    evaluate_every=5,
+)
+EXAMPLES = {"digits": DIGITS, "spirals": SPIRALS}
+
+
+def example(name: str = "digits", method: str = "amkd", listen: Callable[[Event], None] | None = None) -> Run:
+    """A finished run to look at: the demo's recipe, seed 0, trained when first asked for (about ten seconds) and then
+    kept in the user's cache.
+
+    Args:
+        name: "digits" or "spirals".
+        method: one of ``amkd_viz.methods``.
+        listen: called with each event, if it has to be trained.
+
+    Raises:
+        InputError: an unknown name or method; or another process is training it this moment.
+    """
+    if name not in EXAMPLES:
+        raise unknown("example", name, EXAMPLES)
+    recipe = EXAMPLES[name].replace(method=method)
+    folder: Path = cache_folder() / "examples"
+    path = folder / f"{name}-{method}-{recipe.hash}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / f"{path.name}.lock", f"The example {name} {method}"):
+        if not (path / "config.json").exists():
+            return distill(recipe, path, listen=listen)
+        return resume(Run.open(path), listen=listen)  # as it is, if it is finished
