@@ -234,3 +234,27 @@ def test_a_machine_with_torch_and_numpy_alone_can_train_on_points():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "The data set 'digits' needs scikit-learn" in done.stdout
     assert "pip install torchvision" in done.stdout
+
+
+def test_a_name_may_carry_options():
+    named = load("spirals:noise=0.02,classes=4,n=200")
+    given = load("spirals", noise=0.02, classes=4, n=200)
+    assert named.num_classes == 4
+    assert torch.equal(named.train.x, given.train.x)
+    assert len(load("spirals:n=200", n=300).test) == 300  # what is said in words goes before the name
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("spirals:colour=1", "option of spirals.*colour"),
+        ("spirals:noise=much", "noise of spirals must be a number, not 'much'"),
+        ("spirals:classes=1", "1 classes"),
+        ("digits:n=3", "option of digits"),
+        ("squares:n=3", "data set.*squares"),
+        ("spirals:", "option of spirals"),
+    ],
+)
+def test_wrong_options_in_a_name_are_refused(name, words):
+    with pytest.raises(InputError, match=words):
+        load(name)

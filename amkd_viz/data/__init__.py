@@ -7,7 +7,7 @@ Images are uint8 (N, C, H, W) at rest and float in [0, 1] wherever a person or a
 from __future__ import annotations
 
 from amkd_viz.data.augment import Augment, augment_for
-from amkd_viz.data.catalogue import dataset_names, load
+from amkd_viz.data.catalogue import dataset_names, load, parse_name, short_name
 from amkd_viz.data.checks import check_images, check_inputs
 from amkd_viz.data.dataset import Dataset, Split
 from amkd_viz.data.loader import Batch, Loader
@@ -30,5 +30,7 @@ __all__ = [
     "generator",
     "load",
     "mix",
+    "parse_name",
+    "short_name",
     "status",
 ]

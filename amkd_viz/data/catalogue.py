@@ -14,9 +14,9 @@ from amkd_viz.data.folder import load_folder
 from amkd_viz.data.points import PROBLEMS, load_points
 from amkd_viz.data.tiny_imagenet import load_tiny_imagenet
 from amkd_viz.data.where import FOLDERS, data_root
-from amkd_viz.errors import unknown
+from amkd_viz.errors import InputError, unknown
 
-__all__ = ["dataset_names", "load"]
+__all__ = ["dataset_names", "load", "parse_name", "short_name"]
 
 
 def dataset_names() -> list[str]:
@@ -34,7 +34,8 @@ def load(
     """Load a data set into memory.
 
     Args:
-        name: one of :func:`dataset_names`, or ``folder:PATH`` for class subfolders of images.
+        name: one of :func:`dataset_names`, or ``folder:PATH`` for class subfolders of images; a 2-D problem may carry
+            its options: ``spirals:noise=0.2,classes=4``.
         root: where the official archives are unpacked; by default the environment variable AMKD_VIZ_DATA, else
             ``~/.cache/amkd_viz/data``.
         download: fetch CIFAR if it is missing.
@@ -47,12 +48,54 @@ def load(
     >>> load("moons", n=200)
     Dataset(moons: 2 classes, points (2,), 180 train, 20 val, 200 test)
     """
-    source = _source(name, data_root(root), download)
-    allowed = [p.name for p in inspect.signature(source).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    own, named = parse_name(name)
+    source = _source(own, data_root(root), download)
+    allowed = _options(source)
     for option in options:
         if option not in allowed:
-            raise unknown(f"option of {name}", option, allowed or ["none"])
-    return source(seed=seed, **options)
+            raise unknown(f"option of {own}", option, allowed or ["none"])
+    return source(seed=seed, **{**named, **options})
+
+
+def parse_name(name: str) -> tuple[str, dict[str, int | float]]:
+    """A data set's own name, and the options that stand behind a colon.
+
+    Raises:
+        InputError: an unknown data set or option, or a value that is no number.
+
+    >>> parse_name("spirals:noise=0.2,classes=4")
+    ('spirals', {'noise': 0.2, 'classes': 4})
+    """
+    own, colon, words = name.partition(":")
+    if own == "folder" and colon:
+        return name, {}
+    if own not in dataset_names():
+        raise unknown("data set", own, [*dataset_names(), "folder:PATH"])
+    options: dict[str, int | float] = {}
+    allowed = _options(load_points) if own in PROBLEMS else []
+    for word in words.split(",") if colon else []:
+        option, _, value = word.partition("=")
+        if option not in allowed:
+            raise unknown(f"option of {own}", option, allowed or ["none"])
+        try:
+            options[option] = float(value) if option == "noise" else int(value)
+        except ValueError as error:
+            raise InputError(f"{option} of {own} must be a number, not {value!r}.") from error
+    return own, options
+
+
+def short_name(name: str) -> str:
+    """A data set's name for a file or a title: without options, and of a folder its last part.
+
+    >>> short_name("spirals:noise=0.2"), short_name("folder:pictures/pets")
+    ('spirals', 'pets')
+    """
+    own, _, rest = name.partition(":")
+    return Path(rest).name if own == "folder" else own
+
+
+def _options(source: Callable[..., Dataset]) -> list[str]:
+    return [p.name for p in inspect.signature(source).parameters.values() if p.kind is p.KEYWORD_ONLY]
 
 
 def _source(name: str, root: Path, download: bool) -> Callable[..., Dataset]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, get_args, get_type_hints
 
-from amkd_viz.data import dataset_names
+from amkd_viz.data import parse_name
 from amkd_viz.errors import InputError, unknown
 from amkd_viz.models import architectures
 from amkd_viz.objectives import Attack, Objective, methods
@@ -41,7 +41,9 @@ class Recipe:
     amkd_viz.errors.InputError: epochs must be at least 1, not 0.
     """
 
-    dataset: str = _field("digits", "data set name, or folder:PATH with one folder per class")
+    dataset: str = _field(
+        "digits", "data set name, folder:PATH with one folder per class, or moons:noise=0.2,classes=3 (2-D problems)"
+    )
     root: str | None = _field(None, "folder of the downloaded data sets; default: the user's cache")
     teacher: str = _field("cnn", "architecture (trained once, then cached) or a .safetensors file")
     student: str = _field("cnn-tiny", "architecture of the student")
@@ -96,8 +98,7 @@ class Recipe:
         if not isinstance(self.changes, Mapping) or not all(isinstance(key, str) for key in self.changes):
             raise InputError(f"changes must map TERM.FIELD to numbers, e.g. {{'kd.scale': 2}}, not {self.changes!r}.")
         object.__setattr__(self, "changes", dict(self.changes))
-        if not self.dataset.startswith("folder:") and self.dataset not in dataset_names():
-            raise unknown("data set", self.dataset, [*dataset_names(), "folder:PATH"])
+        parse_name(self.dataset)  # refuses unknown names and options
         if self.student not in architectures():
             raise unknown("student", self.student, architectures())
         if not self.teacher.endswith(".safetensors") and self.teacher not in architectures():

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from amkd_viz.data import short_name
 from amkd_viz.errors import InputError
 from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped
 from amkd_viz.training.loop import events
@@ -136,7 +137,7 @@ def _record(run: Run, training: Training, planned: Iterable[Changed], snapshots:
 
 def fresh_folder(recipe: Recipe, parent: str | Path = "runs") -> Path:
     """A folder that does not exist yet."""
-    stem = f"{Path(recipe.dataset.removeprefix('folder:')).name}-{recipe.method}-seed{recipe.seed}-{recipe.hash}"
+    stem = f"{short_name(recipe.dataset)}-{recipe.method}-seed{recipe.seed}-{recipe.hash}"
     path, number = Path(parent) / stem, 2
     while path.exists():
         path, number = Path(parent) / f"{stem}-{number}", number + 1

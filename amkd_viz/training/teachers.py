@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from amkd_viz.data import short_name
 from amkd_viz.models import Classifier, load_teacher, save_classifier
 from amkd_viz.training.recipe import Recipe
 
@@ -50,7 +51,7 @@ def teacher_for(recipe: Recipe, listen: Callable[[Event], None] | None = None) -
     if recipe.teacher.endswith(".safetensors"):
         return load_teacher(recipe.teacher)
     own = teacher_recipe(recipe)
-    path = cache_folder() / "teachers" / f"{Path(own.dataset).name}-{own.teacher}-{_key(own)}.safetensors"
+    path = cache_folder() / "teachers" / f"{short_name(own.dataset)}-{own.teacher}-{_key(own)}.safetensors"
     if not path.is_file():
         from amkd_viz.training.events import EpochEnded
         from amkd_viz.training.loop import events
