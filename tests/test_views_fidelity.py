@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import procrustes as scipy_procrustes
 from sklearn.manifold import trustworthiness as sklearn_trustworthiness
 
 from amkd_viz.errors import InputError
-from amkd_viz.views.fidelity import procrustes, triplets_kept, trustworthiness
+from amkd_viz.views.anchors import anchored, nearest_negatives
+from amkd_viz.views.chosen import Chosen
+from amkd_viz.views.fidelity import contradicted, procrustes, triplets_kept, trustworthiness
 from amkd_viz.views.layouts import joint_layout, pca
 
 
@@ -96,3 +99,51 @@ def test_umap_is_seeded_aligned_and_survives_what_is_degenerate() -> None:
     assert trustworthiness(groups, once[0].points) > 0.85
     for space in (np.ones((30, 4)), cloud(1, 4, 0), cloud(4, 4, 0), cloud(6, 4, 0)):
         assert np.isfinite(joint_layout([space, space])[1].points).all()
+
+
+def test_trustworthiness_in_parts_is_that_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    high, low = cloud(70, 5, 0), cloud(70, 2, 1)
+    whole = trustworthiness(high, low)
+    monkeypatch.setattr("amkd_viz.views.fidelity.ROWS", 13)
+    assert trustworthiness(high, low) == whole
+
+
+def test_contradicted_are_the_clearest_ones_each_with_its_own_anchor() -> None:
+    high, low = cloud(20, 5, 0), cloud(20, 2, 1)
+    drawn = np.random.default_rng(2).integers(0, 20, (200, 3))
+    named = contradicted(high, low, drawn, 4)
+    assert len(set(named[:, 0])) == 4
+    assert not triplets_kept(high, low, named).any()
+
+    def gap(rows: np.ndarray) -> np.ndarray:
+        a, p, n = (high[rows[:, i]] for i in range(3))
+        return np.abs(((a - p) ** 2).sum(1) - ((a - n) ** 2).sum(1))
+
+    wrong = drawn[~triplets_kept(high, low, drawn)]
+    assert gap(named)[0] == gap(wrong).max()
+    assert (np.diff(gap(named)) <= 0).all()
+    assert contradicted(high, high, drawn).shape == (0, 3)
+
+
+def test_nearest_negatives_and_one_anchor_against_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("amkd_viz.views.anchors.ROWS", 7)
+    label, target = np.arange(30) % 4, np.arange(30) % 4
+    boundary = np.arange(30) >= 26
+    target[boundary] = (label[boundary] + 1) % 4
+    chosen = Chosen(torch.zeros(30, 2), label, target, np.arange(30), boundary)
+    teacher, student = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (cloud(30, 5, 0), cloud(30, 5, 1)))
+    d_ap, d_an = nearest_negatives(teacher, student, chosen)
+    for i in range(30):
+        told = [((teacher[i] - student[j]) ** 2).sum() for j in range(26) if label[j] not in (label[i], target[i])]
+        assert d_an[i] == pytest.approx(min(told))
+        assert d_ap[i] == pytest.approx(((teacher[i] - student[i]) ** 2).sum())
+    high = np.concatenate([teacher[27:28], student[27:28], student])
+    low = cloud(32, 2, 3)
+    found = anchored(high, low, chosen.negatives(27), 0.5)
+    assert found.d_an[0] == pytest.approx(d_an[27])
+    assert set(found.negative) == {j for j in range(26) if label[j] not in (label[27], target[27])}
+    seen = ((low - low[0]) ** 2).sum(1)
+    for j, true, active, misleads in zip(*found[1:], strict=True):
+        assert active == (true < found.d_ap + 0.5)
+        assert misleads == ((true < found.d_ap) != (seen[2 + j] < seen[1]))
+    assert np.isnan(nearest_negatives(teacher, student[:, :3], chosen)).all()

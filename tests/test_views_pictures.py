@@ -113,6 +113,9 @@ def test_epochs_have_a_frame_each_and_a_gif(tmp_path: object) -> None:
     assert '"frames"' in page
     with Image.open(view.save(tmp_path / "x.gif")) as animation:  # type: ignore[operator]
         assert animation.n_frames == 3
+        assert animation.width > 1.9 * animation.height - 80  # the teacher beside the student
+    many = epochs(dict.fromkeys(range(130), nets[1]), dataset, resolution=4)
+    assert set(np.diff(many.arrays["epoch"])) == {3}
     with pytest.raises(InputError, match="no epoch"):
         epochs({}, dataset)
 

@@ -16,7 +16,8 @@ from amkd_viz.boundary import BoundarySamples
 from amkd_viz.data import Dataset
 from amkd_viz.errors import InputError
 from amkd_viz.objectives.triplets import negatives_of
-from amkd_viz.views.embedding import spaces
+from amkd_viz.views.anchors import MARGIN
+from amkd_viz.views.joint import spaces
 from amkd_viz.views.labels import class_label, number, percent, safe
 from amkd_viz.views.layout import axes, named
 from amkd_viz.views.theme import LIGHT, template
@@ -42,7 +43,7 @@ def distances(
     dataset: Dataset,
     samples: BoundarySamples,
     *,
-    margin: float = 0.5,
+    margin: float = MARGIN,
     kind: str = "logit",
     most: int = 1000,
 ) -> View:

@@ -7,39 +7,22 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from amkd_viz.boundary import BoundarySamples
 from amkd_viz.data import Dataset
-from amkd_viz.errors import InputError
-from amkd_viz.models import Classifier, freeze
-from amkd_viz.objectives.metric import embed
-from amkd_viz.views.fidelity import triplets_kept, trustworthiness
+from amkd_viz.views.chosen import choose, class_triplets
+from amkd_viz.views.joint import NEIGHBOURS, fidelity, spaces
 from amkd_viz.views.labels import class_label, number, percent, safe
 from amkd_viz.views.layout import RING, SYMBOLS, axes, class_legend, named, squares
 from amkd_viz.views.layouts import joint_layout
 from amkd_viz.views.theme import LIGHT, class_colour
 from amkd_viz.views.view import View
 
-__all__ = ["embedding", "spaces"]
+__all__ = ["embedding"]
 
-NEIGHBOURS = 15
-TRIPLETS = 5000
+WORST = 3  # contradicted triplets that are drawn in each panel
 NAMED = 20  # with more classes than this, names would cover the points
-
-
-def spaces(nets: Mapping[str, nn.Module], x: Tensor, kind: str = "logit") -> dict[str, NDArray[np.float32]]:
-    """Unit embeddings (N, D) of x (N, ...) by each net, D its own; ``kind`` as in ``objectives.metric.embed``."""
-    found = {}
-    for name, net in nets.items():
-        if not isinstance(net, Classifier):
-            raise InputError(f"{name} is a {type(net).__name__} without embed(); wrap(module, ...) it first.")
-        with freeze(net), torch.no_grad():
-            parts = [embed(kind, *net.embed(part)[:2]).float().cpu() for part in x.split(500)]
-        found[name] = torch.cat(parts).numpy()
-    return found
 
 
 def embedding(
@@ -65,7 +48,8 @@ def embedding(
 
     Returns:
         arrays ``index`` (positions in the test split), ``label``, ``boundary`` (bool), all (N,), and per net
-        ``NAME.high`` (N, D) and ``NAME.low`` (N, 2); notes per net ``NAME.trustworthiness`` (k = 15, in [0, 1]),
+        ``NAME.high`` (N, D), ``NAME.low`` (N, 2) and ``NAME.misleading`` (M, 3), the triplets of positions in these
+        arrays that the picture contradicts most clearly; notes per net ``NAME.trustworthiness`` (k = 15, in [0, 1]),
         ``NAME.residual`` (Procrustes, in [0, 1]) and ``NAME.triplets``: the share of triplets (anchor, same class,
         other class) whose order of distances is the same in the picture as in truth.
 
@@ -80,21 +64,19 @@ def embedding(
     ((45, 2), 0.0)
     """
     given = named(nets)
-    chosen = torch.arange(len(dataset.test))[:: max(1, -(-len(dataset.test) // most))]
-    x, label = dataset.test.floats(chosen), dataset.test.y[chosen].cpu().numpy()
-    ring = np.zeros(len(label), bool)
-    if samples is not None and len(samples):
-        x, label = torch.cat([x, samples.x]), np.concatenate([label, samples.base.cpu().numpy()])
-        ring = np.concatenate([ring, np.ones(len(samples), bool)])
-    high = spaces(given, x, kind)
+    chosen = choose(dataset.test, samples, most=most)
+    label, ring = chosen.label, chosen.boundary
+    high = spaces(given, chosen.x, kind)
     laid = joint_layout(list(high.values()), how, seed, NEIGHBOURS)
-    triplets = _triplets(label, seed)
+    triplets = class_triplets(label, seed)
     notes: dict[str, Any] = {}
-    for (name, space), (low, residual) in zip(high.items(), laid, strict=True):
-        notes[f"{name}.trustworthiness"] = trustworthiness(space, low, NEIGHBOURS)
-        notes[f"{name}.residual"] = residual
-        kept = triplets_kept(space, low, triplets)
-        notes[f"{name}.triplets"] = float(kept.mean()) if len(kept) else float("nan")
+    misleading = {}
+    for (name, space), aligned in zip(high.items(), laid, strict=True):
+        found = fidelity(space, aligned, triplets, WORST)
+        notes[f"{name}.trustworthiness"] = found.trustworthiness
+        notes[f"{name}.residual"] = found.residual
+        notes[f"{name}.triplets"] = found.kept
+        misleading[name] = found.misleading
 
     titles = [f"<b>{safe(name)}</b>" for name in given]
     everything = np.concatenate([low for low, _ in laid])
@@ -106,33 +88,26 @@ def embedding(
     for update in (figure.update_xaxes, figure.update_yaxes):  # directions and units of such a layout mean nothing
         update(showticklabels=False, showline=True, mirror=True, linecolor=LIGHT.grid)
     words = [class_label(dataset.classes, int(k)) for k in label]
-    index = np.concatenate([dataset.test.index[chosen].cpu().numpy(), np.full(int(ring.sum()), -1)])
     for n, (low, _) in enumerate(laid):
         where = {"xaxis": f"x{axes(n)}", "yaxis": f"y{axes(n)}"}
-        figure.add_trace(_dots(low, label, words, index, ~ring, SYMBOLS[min(n, 1)]).update(where))
+        figure.add_trace(_dots(low, label, words, chosen.index, ~ring, SYMBOLS[min(n, 1)]).update(where))
         if ring.any():
             figure.add_trace(_rings(low, label, words, ring).update(where))
+        figure.add_traces([trace.update(where) for trace in _contradicted(low, misleading[list(given)[n]], words)])
         for k, (u, v) in _centres(low[~ring], label[~ring]).items():
             figure.add_annotation(_name(class_label(dataset.classes, k), u, v, axes(n)))
     if len(dataset.classes) <= 12:
         class_legend(figure, dataset.classes)
     return View(
         figure,
-        {"index": index, "label": label, "boundary": ring, "triplets": triplets}
+        {"index": chosen.index, "label": label, "boundary": ring, "triplets": triplets}
         | {f"{name}.high": space for name, space in high.items()}
-        | {f"{name}.low": low for name, (low, _) in zip(high, laid, strict=True)},
+        | {f"{name}.low": low for name, (low, _) in zip(high, laid, strict=True)}
+        | {f"{name}.misleading": worst for name, worst in misleading.items()},
         notes,
         _caption(list(given), notes, how, kind, int((~ring).sum()), int(ring.sum())),
         f"Embeddings of {dataset.name}",
     )
-
-
-def _triplets(label: NDArray[Any], seed: int) -> NDArray[np.int64]:
-    """(T, 3) anchor, positive of its class, negative of another one; drawn by the seed."""
-    chance = np.random.default_rng(seed)
-    drawn = chance.integers(0, len(label), (TRIPLETS * 20, 3))
-    a, p, n = drawn.T
-    return np.asarray(drawn[(a != p) & (label[a] == label[p]) & (label[a] != label[n])][:TRIPLETS])
 
 
 def _dots(low: Any, label: Any, words: list[str], index: Any, which: Any, symbol: str) -> go.Scatter:
@@ -158,6 +133,23 @@ def _rings(low: Any, label: Any, words: list[str], ring: Any) -> go.Scatter:
         text=[word for word, take in zip(words, ring, strict=True) if take],
         hovertemplate="boundary sample of %{text}<extra></extra>",
     )
+
+
+def _contradicted(low: Any, misleading: Any, words: list[str]) -> list[go.Scatter]:
+    """Each triplet from its anchor to both ends; a cross on the negative says that the picture misleads there."""
+    if not len(misleading):
+        return []
+    a, p, n = (low[misleading[:, i]] for i in range(3))
+    gap = np.full_like(a, np.nan)
+    traces = []
+    for ends, dash in ((p, "solid"), (n, "dot")):
+        x, y = np.stack([a, ends, gap], 1).reshape(-1, 2).T
+        line = {"color": LIGHT.ink, "width": 1, "dash": dash}
+        traces.append(go.Scatter(x=x, y=y, mode="lines", line=line, opacity=0.7, hoverinfo="skip"))
+    told = [f"the picture misleads here: {words[i]}, {words[j]} and {words[k]}" for i, j, k in misleading]
+    cross = {"symbol": "x", "size": 9, "color": LIGHT.ink, "line": {"width": 1, "color": LIGHT.paper}}
+    tip = "%{text}<extra></extra>"
+    return [*traces, go.Scatter(x=n[:, 0], y=n[:, 1], mode="markers", marker=cross, text=told, hovertemplate=tip)]
 
 
 def _centres(low: Any, label: Any) -> dict[int, tuple[float, float]]:
@@ -188,4 +180,6 @@ def _caption(names: list[str], notes: Mapping[str, float], how: str, kind: str, 
     if names[1:]:
         told += "Procrustes residual (0 is the same shape): "
         told += ", ".join(f"{name} {number(notes[f'{name}.residual'])}" for name in names[1:]) + ". "
-    return told + f"Triplets whose order of distances the picture keeps: {kept}. Axes have no unit."
+    told += f"Triplets whose order of distances the picture keeps: {kept}. Lines with a cross: in each panel the "
+    told += f"{WORST} triplets that it contradicts most clearly; in truth the dotted line is the "
+    return told + "shorter one where it is longer here, and the other way round. Axes have no unit."

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
@@ -23,7 +24,8 @@ from amkd_viz.views.view import View
 
 __all__ = ["epochs", "gif"]
 
-MOST_FRAMES = 60
+MOST_FRAMES = 61
+HEAD, GAP = 32, 8  # pixels of an animation: the line of words, the paper around a map
 
 
 def epochs(
@@ -44,7 +46,8 @@ def epochs(
 
     Returns:
         arrays ``epoch`` (E,), ``winner`` and ``confidence`` (E, R, R), ``points`` (P, 2), ``label`` (P,); notes
-        ``agreement`` (E,) with the teacher, NaN without one. ``view.save("x.gif")`` writes an animation.
+        ``agreement`` (E,) with the teacher, NaN without one. With a teacher also ``teacher.winner`` and
+        ``teacher.confidence`` (R, R). ``view.save("x.gif")`` writes an animation.
 
     Raises:
         InputError: no net, or the data set is not two-dimensional.
@@ -54,7 +57,8 @@ def epochs(
     if dataset.kind != "points":
         raise InputError("epochs draws 2-D problems; lay an image problem out with embedding, one net an epoch.")
     area, order = area or window(dataset), sorted(nets)
-    order = [order[i] for i in keep(len(order), MOST_FRAMES)]
+    # an even stride: frames that skip now one epoch, now two would look like a jerk in training
+    order = sorted({*order[:: -(-len(order) // MOST_FRAMES)], order[-1]})
     maps = [exact_map(nets[epoch], area, resolution)[2] for epoch in order]
     reference = exact_map(teacher, area, resolution)[2] if teacher is not None else None
     agreements = [agreement(reference, m) if reference else float("nan") for m in maps]
@@ -100,7 +104,8 @@ def epochs(
             "points": at,
             "label": label,
             "area": np.array(area),
-        },
+        }
+        | ({"teacher.winner": reference.winner, "teacher.confidence": reference.confidence} if reference else {}),
         {"agreement": agreements},
         f"Exact map after each of {len(order)} epochs, all in one window. "
         + (
@@ -134,7 +139,7 @@ def _slider(figure: go.Figure, order: list[int]) -> None:
     )
 
 
-def gif(view: View, theme: str = "light", side: int = 480, seconds: float = 0.25) -> bytes:
+def gif(view: View, theme: str = "light", side: int = 420, seconds: float = 0.25) -> bytes:
     """The frames of :func:`epochs` as an endless GIF; the last one stays longer.
 
     Args:
@@ -149,20 +154,30 @@ def gif(view: View, theme: str = "light", side: int = 480, seconds: float = 0.25
     colours, a = THEMES[theme], view.arrays
     low, size = a["area"][[0, 2]], a["area"][1] - a["area"][0]
     spots = np.stack([(a["points"][:, 0] - low[0]) / size, 1 - (a["points"][:, 1] - low[1]) / size], 1) * side
-    font, head = ImageFont.load_default(16), 30
-    frames = []
-    for epoch, winner, confidence in zip(a["epoch"], a["winner"], a["confidence"], strict=True):
-        frame = Image.new("RGBA", (side, side + head), colours.paper)
-        pixels = Image.fromarray(class_pixels(winner, confidence)[::-1].copy()).resize(
-            (side, side), Image.Resampling.NEAREST
-        )
-        frame.alpha_composite(pixels, (0, head))
-        pen = ImageDraw.Draw(frame)
-        pen.text((6, 6), f"epoch {epoch}", fill=colours.ink, font=font)
+
+    def panel(winner: NDArray[Any], confidence: NDArray[Any], title: str) -> Image.Image:
+        drawn = Image.new("RGBA", (side, side + HEAD), colours.paper)
+        pixels = Image.fromarray(class_pixels(winner, confidence)[::-1].copy())
+        drawn.alpha_composite(pixels.resize((side, side), Image.Resampling.NEAREST), (0, HEAD))
+        pen = ImageDraw.Draw(drawn)
+        title = title.replace("\N{NO-BREAK SPACE}", " ")  # which the built-in font does not know
+        pen.text((2, 8), title, fill=colours.ink, font=ImageFont.load_default(16))
         for (x, y), k in zip(spots, a["label"], strict=True):
-            box = (x - 3, y - 3 + head, x + 3, y + 3 + head)
+            box = (x - 3.5, y - 3.5 + HEAD, x + 3.5, y + 3.5 + HEAD)
             pen.ellipse(box, fill=class_colour(int(k)), outline=colours.paper)
-        frames.append(frame.convert("RGB").quantize(128, dither=Image.Dither.NONE))
+        return drawn
+
+    beside = [panel(a["teacher.winner"], a["teacher.confidence"], "teacher")] if "teacher.winner" in a else []
+    frames = []
+    for i, epoch in enumerate(a["epoch"]):
+        title = f"student, epoch {epoch}"
+        if beside:
+            title += f", agrees on {percent(view.notes['agreement'][i], 0)}"
+        panels = [*beside, panel(a["winner"][i], a["confidence"][i], title)]
+        frame = Image.new("RGB", (len(panels) * (side + GAP) + GAP, side + HEAD + GAP), colours.paper)
+        for n, drawn in enumerate(panels):
+            frame.paste(drawn, (GAP + n * (side + GAP), 0))
+        frames.append(frame.quantize(128, dither=Image.Dither.NONE))
     file = io.BytesIO()
     times = [round(1000 * seconds)] * (len(frames) - 1) + [1500]
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=times, loop=0)

@@ -9,27 +9,29 @@ from numpy.typing import NDArray
 
 from amkd_viz.errors import InputError
 
-__all__ = ["Aligned", "procrustes", "rank_order", "squared", "triplets_kept", "trustworthiness"]
+__all__ = ["Aligned", "contradicted", "procrustes", "rank_order", "squared", "triplets_kept", "trustworthiness"]
 
 Array = NDArray[np.floating[Any]]
+ROWS = 1000  # at a time: with 5,000 points whole tables of ranks would take a gigabyte
 
 
-def squared(x: Array) -> Array:
-    """(N, N) squared Euclidean distances between the rows of (N, D), float64, 0 on the diagonal."""
+def squared(x: Array, rows: slice = slice(None)) -> Array:
+    """(R, N) squared Euclidean distances from some rows of (N, D), by default all, to all; float64, 0 to itself."""
     x = np.asarray(x, np.float64)
     norms = (x**2).sum(1)
-    distances = np.maximum(norms[:, None] + norms[None] - 2 * x @ x.T, 0)
-    np.fill_diagonal(distances, 0)
+    distances = np.maximum(norms[rows, None] + norms[None] - 2 * x[rows] @ x.T, 0)
+    own = np.arange(len(x))[rows]
+    distances[np.arange(len(own)), own] = 0
     return distances
 
 
-def rank_order(distances: Array) -> NDArray[np.int64]:
-    """(N, N) rank of j among the neighbours of i, 1 for the nearest, 0 for i itself."""
-    own_first = distances.copy()
-    np.fill_diagonal(own_first, -1)
+def rank_order(distances: Array, first: int = 0) -> NDArray[np.int64]:
+    """(R, N) rank of j among the neighbours of sample ``first`` + i, 1 for the nearest, 0 for the sample itself."""
+    own_first, rows = distances.copy(), np.arange(len(distances))
+    own_first[rows, first + rows] = -1
     order = own_first.argsort(1, kind="stable")
     ranks = np.empty_like(order)
-    np.put_along_axis(ranks, order, np.broadcast_to(np.arange(len(order)), order.shape), 1)
+    np.put_along_axis(ranks, order, np.broadcast_to(np.arange(order.shape[1]), order.shape), 1)
     return ranks
 
 
@@ -51,10 +53,12 @@ def trustworthiness(high: Array, low: Array, k: int = 15) -> float:
     k = min(k, (n - 1) // 2)
     if k < 1:
         return float("nan")
-    near = rank_order(squared(low))
-    true = rank_order(squared(high))
-    intruders = (near <= k) & (near > 0) & (true > k)
-    return float(1 - (true[intruders] - k).sum() * 2 / (n * k * (2 * n - 3 * k - 1)))
+    lost = 0
+    for start in range(0, n, ROWS):
+        rows = slice(start, start + ROWS)
+        near, true = rank_order(squared(low, rows), start), rank_order(squared(high, rows), start)
+        lost += int((true[(near <= k) & (near > 0) & (true > k)] - k).sum())
+    return float(1 - lost * 2 / (n * k * (2 * n - 3 * k - 1)))
 
 
 class Aligned(NamedTuple):
@@ -91,3 +95,15 @@ def triplets_kept(high: Array, low: Array, triplets: NDArray[np.integer[Any]]) -
         return np.asarray(((a - p) ** 2).sum(1) < ((a - n) ** 2).sum(1))
 
     return order(high) == order(low)
+
+
+def contradicted(
+    high: Array, low: Array, triplets: NDArray[np.integer[Any]], most: int = 3
+) -> NDArray[np.integer[Any]]:
+    """(M, 3) the triplets whose order the picture turns round, those of the clearest true order first, M <= ``most``,
+    each with an anchor of its own."""
+    wrong = triplets[~triplets_kept(high, low, triplets)]
+    a, p, n = (np.asarray(high, np.float64)[wrong[:, i]] for i in range(3))
+    clearest = np.argsort(-np.abs(((a - p) ** 2).sum(1) - ((a - n) ** 2).sum(1)), kind="stable")
+    _, first = np.unique(wrong[clearest, 0], return_index=True)
+    return np.asarray(wrong[clearest[np.sort(first)[:most]]])

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from amkd_viz.boundary import BoundarySamples
@@ -14,8 +13,9 @@ from amkd_viz.data import Dataset
 from amkd_viz.errors import InputError
 from amkd_viz.models import Classifier
 from amkd_viz.objectives.triplets import negatives_of
-from amkd_viz.views.embedding import spaces
+from amkd_viz.views.anchors import MARGIN, anchored
 from amkd_viz.views.fidelity import trustworthiness
+from amkd_viz.views.joint import spaces
 from amkd_viz.views.labels import class_label, number, percent
 from amkd_viz.views.layout import RING
 from amkd_viz.views.layouts import joint_layout
@@ -32,7 +32,7 @@ def triplets(
     samples: BoundarySamples,
     which: int,
     *,
-    margin: float = 0.5,
+    margin: float = MARGIN,
     negatives: int = 14,
     kind: str = "logit",
     how: str = "pca",
@@ -68,39 +68,28 @@ def triplets(
     p, clean = spaces({"s": student}, own.x, kind)["s"], spaces({"s": student}, x, kind)["s"]
     if a.shape[1] != clean.shape[1]:
         raise InputError(f"The nets' {kind} embeddings differ in width, so distances across them mean nothing.")
-    valid = np.nonzero(negatives_of(y, own.base, own.target)[0].cpu().numpy())[0]
-    if not len(valid):
-        raise InputError("No test sample is of a class other than base and target, so there is no negative.")
+    valid = negatives_of(y, own.base, own.target)[0].cpu().numpy()
     space = np.concatenate([a, p, clean])
     low = joint_layout([space], how, seed)[0].points
-    true, seen = _from_first(space), _from_first(low)
-    d_ap, d_an = float(true[1]), true[2:][valid]
-    misleads = (d_an < d_ap) != (seen[2:][valid] < seen[1])
-    nearest = d_an.argsort(kind="stable")[:negatives]
-    shown, wrong = valid[nearest], misleads[nearest]
+    found = anchored(space, low, valid, margin)
+    shown, d_an, wrong = found.negative[:negatives], found.d_an[:negatives], found.misleads[:negatives]
     notes = {
-        "d_ap": d_ap,
-        "active": float((d_an < d_ap + margin).mean()),
-        "misleading": float(misleads.mean()),
+        "d_ap": found.d_ap,
+        "active": float(found.active.mean()),
+        "misleading": float(found.misleads.mean()),
         "trustworthiness": trustworthiness(space, low),
     }
-    arrays = {"index": dataset.test.index[shown].cpu().numpy(), "d_an": d_an[nearest], "misleads": wrong, "low": low}
-    figure = _figure(low, y.cpu().numpy(), shown, wrong, d_ap, d_an[nearest], margin, dataset.classes)
+    arrays = {"index": dataset.test.index[shown].cpu().numpy(), "d_an": d_an, "misleads": wrong, "low": low}
+    figure = _figure(low, y.cpu().numpy(), shown, wrong, found.d_ap, d_an, margin, dataset.classes)
     base, target = (dataset.classes[int(k)] for k in (own.base, own.target))
     told = (
         f"Anchor: teacher on a boundary sample from {base} to {target}; positive: student there, d(a, p) = "
-        f"{number(d_ap)}. Of {len(valid)} valid negatives {percent(notes['active'], 0)} are active at margin "
-        f"{margin:g}: nearer than the end of the band. The {len(shown)} nearest are drawn. The picture ({how.upper()}, "
-        f"trustworthiness {number(notes['trustworthiness'])}) puts {percent(notes['misleading'], 0)} of all on the "
-        "wrong side of the positive: a cross says that the picture misleads there."
+        f"{number(found.d_ap)}. Of {len(found.negative)} valid negatives {percent(notes['active'], 0)} are active at "
+        f"margin {margin:g}: nearer than the end of the band. The {len(shown)} nearest are drawn. The picture "
+        f"({how.upper()}, trustworthiness {number(notes['trustworthiness'])}) puts {percent(notes['misleading'], 0)} "
+        "of all on the wrong side of the positive: a cross says that the picture misleads there."
     )
     return View(figure, arrays, notes, told, "Triplets of one boundary sample")
-
-
-def _from_first(x: NDArray[Any]) -> NDArray[np.float64]:
-    """(N,) squared distances from row 0."""
-    x = np.asarray(x, np.float64)
-    return np.asarray(((x - x[:1]) ** 2).sum(1))
 
 
 def _figure(
@@ -137,11 +126,21 @@ def _figure(
         row=1,
         col=1,
     )
-    for at, symbol, word in ((low[0], "circle", "anchor, teacher"), (low[1], "diamond", "positive, student")):
+    above = 1 if low[0, 1] >= low[1, 1] else -1  # each word on the side away from the other mark
+    ends_of = ((low[0], "circle", "anchor, teacher", above), (low[1], "diamond", "positive, student", -above))
+    for at, symbol, word, side in ends_of:
         ends = {**RING, "symbol": symbol, "size": 13, "color": LIGHT.paper, "line": {"width": 2.4, "color": LIGHT.ink}}
         figure.add_scatter(x=[at[0]], y=[at[1]], mode="markers", marker=ends, name=word, row=1, col=1)
         figure.add_annotation(
-            x=at[0], y=at[1], text=word, yshift=16, showarrow=False, bgcolor=LIGHT.paper, opacity=0.9, row=1, col=1
+            x=at[0],
+            y=at[1],
+            text=word,
+            yshift=18 * side,
+            showarrow=False,
+            bgcolor=LIGHT.paper,
+            opacity=0.9,
+            row=1,
+            col=1,
         )
     figure.update_xaxes(showticklabels=False, showline=True, mirror=True, showgrid=False, row=1, col=1)
     figure.update_yaxes(showticklabels=False, showline=True, mirror=True, showgrid=False, row=1, col=1)
