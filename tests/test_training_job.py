@@ -117,6 +117,18 @@ def test_pause_step_and_step_epoch(tmp_path: Path) -> None:
     assert sum(isinstance(e, EpochEnded) for e in seen) == SMALL.epochs
 
 
+def test_settle_waits_for_the_pause_or_the_end(tmp_path: Path) -> None:
+    job = Job(SMALL, tmp_path / "run")
+    assert job.settle() == "idle"
+    for epochs in (1, 2):
+        job.step_epoch()
+        assert job.settle(60) == "paused"
+        assert job.run is not None
+        assert len(job.run.metrics()) == epochs
+    job.resume()
+    assert job.settle(60) == "done"
+
+
 def test_changes_while_training_are_written_and_replayed(tmp_path: Path) -> None:
     job = Job(SMALL, tmp_path / "run")
     job.set(**{"kd.temperature": 5.0})

@@ -105,6 +105,16 @@ class Job:
             self._thread.join(seconds)
         return self.state
 
+    def settle(self, seconds: float | None = None) -> str:
+        """Wait until it holds (after ``pause``, ``step`` or ``step_epoch``) or has ended, or so long; returns the state."""
+
+        def still() -> bool:
+            return self._state in ("idle", "done", "failed") or (self._state == "paused" and self._hold)
+
+        with self._orders:
+            self._orders.wait_for(still, seconds)
+            return self._state
+
     def set(self, **changes: Any) -> None:
         """Other settings from the next batch on, written to metrics.jsonl: see ``Training.wish``."""
         with self._orders:

@@ -1,0 +1,59 @@
+"""Exercises of 05_compare."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from amkd_viz.exercises.checking import LookAgain, choice, exercise, number
+from amkd_viz.training.comparison import SEEN, Row, standard_error
+
+SEEDS = (0, 1, 2)
+BSS = Row("cifar10", "bss", SEEDS, {"test_accuracy": (0.6071, 0.0015)})  # as in README: 2,000 images, three seeds
+AMKD = Row("cifar10", "amkd", SEEDS, {"test_accuracy": (0.6056, 0.0044)})
+
+
+@exercise(
+    "05.a",
+    "On 2,000 images of CIFAR-10, three seeds each, bss reaches 60.71 ± 0.15 % and amkd 60.56 ± 0.44 %. What is the "
+    "standard error of their difference, in points?",
+)
+def error_of_difference(answer: Any) -> str:
+    value, right = number(answer), standard_error(AMKD, BSS)
+    if abs(value - math.hypot(0.15, 0.44)) < 0.005:
+        raise LookAgain("that is the sd of the difference of two single runs; a mean of three varies less.")
+    if abs(value - 0.59) < 0.005:
+        raise LookAgain("standard deviations do not add; their squares do.")
+    if abs(value - right) > 0.006:
+        raise LookAgain("sqrt(sd1^2 / n1 + sd2^2 / n2), with n = 3 for both.")
+    return f"{right:.2f} points. The difference of -0.15 is about half of that: nothing was seen, in either direction."
+
+
+@exercise(
+    "05.b",
+    "With the same two standard deviations: how many seeds of each method would it take until a true "
+    "difference of 0.15 "
+    "points equals two standard errors?",
+)
+def seeds_needed(answer: Any) -> str:
+    value, exact = number(answer, "a number of seeds"), (SEEN / 0.15) ** 2 * (0.15**2 + 0.44**2)
+    right = math.ceil(exact)
+    if value not in (right, right - 1):
+        few = "few: the error falls only with the square root of the number" if value < right else "many"
+        raise LookAgain(f"{value:g} is too {few}. Solve 2 sqrt((0.15^2 + 0.44^2) / n) = 0.15 for n.")
+    return f"n = {exact:.1f}, so {right} of each. A table with one seed a method could not have told them apart at all."
+
+
+@exercise(
+    "05.c",
+    "A colleague trains ten methods with one seed each, keeps the best test accuracy of any epoch, and names a winner. "
+    "Is that winner's printed accuracy, on average, 'too high', 'too low' or 'fair'?",
+)
+def winners_curse(answer: Any) -> str:
+    if choice(answer, ("too high", "too low", "fair")) != "too high":
+        raise LookAgain("both the epoch and the method were chosen because the number was large. On which images?")
+    return (
+        "too high: the largest of many noisy numbers is large partly by luck, twice here, over epochs and over "
+        "methods. "
+        "So this library prints the last epoch, and test images choose nothing."
+    )
