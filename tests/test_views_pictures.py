@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from amkd_viz.data import Dataset, Split, load
 from amkd_viz.errors import InputError
 from amkd_viz.models import Classifier, build
 from amkd_viz.objectives.metric import embed
-from amkd_viz.views import boundary_map, boundary_path, distances, embedding, epochs, gallery, triplets
+from amkd_viz.views import View, boundary_map, boundary_path, distances, embedding, epochs, gallery, triplets
 from amkd_viz.views.boundary_map import window
+from amkd_viz.views.layout import blank
+from amkd_viz.views.output import words
 
 
 def pictures(shape: tuple[int, ...], classes: int, n: int) -> Dataset:
@@ -245,3 +248,21 @@ def test_without_a_negative_there_is_a_sentence() -> None:
     with pytest.raises(InputError, match="no negative"):
         triplets(nets["teacher"], nets["student"], dataset, found, 0)
     assert np.isnan(distances(nets, dataset, found).notes["student.active"])
+
+
+def test_a_notebook_shows_the_words_beneath_the_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr("IPython.display.display", lambda what, **_: shown.append(what))
+    notes = {"agreement": 0.84812, "cells": 40_000, "none": float("nan"), "told": "x"}
+    View(blank(), {}, notes, "Dots <are> data.")._ipython_display_()
+    figure, beneath = shown
+    assert "application/vnd.plotly.v1+json" in figure
+    assert "Plotly.newPlot" in figure["text/html"]
+    assert "</script" not in figure["text/html"].rpartition("</script>")[0]
+    assert "Dots &lt;are&gt; data." in beneath.data
+    assert "agreement 0.848 &nbsp; cells 40,000<" in beneath.data
+    shown.clear()
+    View(blank())._ipython_display_()
+    assert len(shown) == 1
+    many = words("", {f"n{i}": i for i in range(40)})
+    assert "n15 15 &nbsp; and 24 more" in many

@@ -106,7 +106,7 @@ class Job:
         return self.state
 
     def settle(self, seconds: float | None = None) -> str:
-        """Wait until it holds (after ``pause``, ``step`` or ``step_epoch``) or has ended, or so long; returns the state."""
+        """Wait until it holds (``pause``, ``step``, ``step_epoch``) or has ended, or so long; returns the state."""
 
         def still() -> bool:
             return self._state in ("idle", "done", "failed") or (self._state == "paused" and self._hold)

@@ -21,7 +21,7 @@ from amkd_viz.views.raster import class_pixels, place, png
 from amkd_viz.views.theme import LIGHT, class_colour
 from amkd_viz.views.view import View
 
-__all__ = ["boundary_map", "exact_map", "window"]
+__all__ = ["boundary_map", "exact_map", "grid_points", "window"]
 
 Window = tuple[float, float, float, float]
 
@@ -45,12 +45,18 @@ def exact_map(
     """
     if resolution < 2:
         raise InputError(f"A map needs a resolution of at least 2 cells a side, not {resolution}.")
+    points = grid_points(area, resolution)
+    x, y = points[:resolution, 0].numpy(), points[::resolution, 1].numpy()
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    return x, y, decide(model, points.to(device), 8192).shaped(resolution, resolution)
+
+
+def grid_points(area: Window, resolution: int) -> Tensor:
+    """(R * R, 2) centres of the cells of ``area``: row by row from the bottom, each from the left."""
     centres = (np.arange(resolution) + 0.5) / resolution
     x = (area[0] + (area[1] - area[0]) * centres).astype(np.float32)
     y = (area[2] + (area[3] - area[2]) * centres).astype(np.float32)
-    points = torch.from_numpy(np.stack(np.meshgrid(x, y), -1).reshape(-1, 2))
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    return x, y, decide(model, points.to(device), 8192).shaped(resolution, resolution)
+    return torch.from_numpy(np.stack(np.meshgrid(x, y), -1).reshape(-1, 2))
 
 
 def boundary_map(
@@ -106,7 +112,8 @@ def boundary_map(
             title = f"<b>{safe(name)}</b>  undecided {percent(notes[f'{name}.undecided'])}"
         titles.append(title)
 
-    figure = squares(titles, columns=columns, ranges=(area[:2], area[2:]))
+    figure = squares(titles, columns=columns, ranges=(area[:2], area[2:]), unit="x1")
+    figure.layout.yaxis.title = {"text": "x2", "standoff": 2}
     chosen = keep(len(dataset.test), points)
     for number, (name, (_, _, found)) in enumerate(maps.items()):
         source = png(class_pixels(found.winner, found.confidence)[::-1], 600)
@@ -201,7 +208,7 @@ def _caption(
 ) -> str:
     told = [
         f"Each of the {resolution} x {resolution} cells was evaluated (exact, not interpolated); colour is the class, "
-        "opacity the confidence, dots are test points."
+        "opacity the confidence, dots are test points; axes are the data's two coordinates."
     ]
     if margin is not None:
         told.append(f"Dotted: the two largest probabilities differ by {margin:g}.")

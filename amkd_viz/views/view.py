@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from amkd_viz.errors import unknown
 from amkd_viz.files import write_atomic
 from amkd_viz.views.layout import height_of
+from amkd_viz.views.output import bundle, words
 from amkd_viz.views.theme import in_theme
 
 __all__ = ["View"]
@@ -42,8 +43,16 @@ class View:
         numbers = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.notes.items())
         return f"View({self.title or 'untitled'}: {', '.join(self.arrays) or 'no arrays'}; {numbers or 'no notes'})"
 
-    def _repr_mimebundle_(self, *args: Any, **kwargs: Any) -> Any:
-        return self.for_notebook()._repr_mimebundle_(*args, **kwargs)
+    def _ipython_display_(self) -> None:
+        """The figure and, beneath it, the caption: a figure's own output has no room for words."""
+        from IPython.display import HTML, display
+
+        display(self._repr_mimebundle_(), raw=True)
+        if text := words(self.caption, self.notes):
+            display(HTML(text))
+
+    def _repr_mimebundle_(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return bundle(self.for_notebook())
 
     def for_notebook(self) -> go.Figure:
         """The figure with the height its panels need: an output cell has a width, but no height of its own."""
