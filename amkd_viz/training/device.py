@@ -1,12 +1,15 @@
-"""Which device a recipe means."""
+"""Which device a recipe means, and how much of it a training takes."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
 from amkd_viz.errors import InputError, unknown
 
-__all__ = ["pick_device"]
+__all__ = ["fitting_threads", "pick_device"]
 
 KINDS = ("cpu", "cuda", "mps", "xpu")
 
@@ -28,3 +31,15 @@ def pick_device(name: str) -> torch.device:
         why = str(error).splitlines()[0].partition(". ")[0].removesuffix(".")
         raise InputError(f"Device {name!r} is not usable here: {why}; use 'auto' or 'cpu'.") from error
     return device
+
+
+@contextmanager
+def fitting_threads(shape: tuple[int, ...]) -> Iterator[None]:
+    """Inputs of a few dozen numbers leave a second thread nothing to do but to be waited for: on busy cores a training
+    takes ten times as long with it. So points and images below 16 x 16 take one thread of the CPU."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if len(shape) < 3 or shape[-1] < 16 else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -11,6 +11,7 @@ import torch
 from amkd_viz.boundary import boundary_similarity
 from amkd_viz.data import generator
 from amkd_viz.pauses import pause_point
+from amkd_viz.training.device import fitting_threads
 from amkd_viz.training.evaluation import accuracy
 from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped
 from amkd_viz.training.recipe import Recipe
@@ -33,21 +34,24 @@ def events(recipe: Recipe, training: Training | None = None, planned: Iterable[C
     changes_at: dict[tuple[int, int], list[dict[str, Any]]] = {}
     for change in planned:
         changes_at.setdefault((change.epoch, change.batch), []).append(change.changes)
-    yield Started(training)
-    for epoch in range(training.epoch, training.recipe.epochs):
-        begun, seen = time.perf_counter(), 0
-        for x, y, _ in training.loader.epoch(epoch, training.batch):
-            pause_point()
-            for changes in [*changes_at.pop((epoch, training.batch), []), *training.wishes()]:
-                training.change(changes)
-                yield Changed(epoch, training.batch, changes)
-            step = training.step(x, y)
-            seen += len(x)
-            yield Stepped(epoch, training.batch - 1, len(training.loader), step.terms, step.__dict__.get("boundary"))
-        terms = training.log.read()  # CPU-GPU sync point, so that the clock is read after the work
-        speed = seen / (time.perf_counter() - begun)
-        yield EpochEnded(epoch + 1, {"images_per_s": speed, **terms, **training.end_epoch()})
-    yield Finished({**final_scores(training), "train_seconds": training.seconds})
+    with fitting_threads(training.dataset.shape):
+        yield Started(training)
+        for epoch in range(training.epoch, training.recipe.epochs):
+            begun, seen = time.perf_counter(), 0
+            for x, y, _ in training.loader.epoch(epoch, training.batch):
+                pause_point()
+                for changes in [*changes_at.pop((epoch, training.batch), []), *training.wishes()]:
+                    training.change(changes)
+                    yield Changed(epoch, training.batch, changes)
+                step = training.step(x, y)
+                seen += len(x)
+                yield Stepped(
+                    epoch, training.batch - 1, len(training.loader), step.terms, step.__dict__.get("boundary")
+                )
+            terms = training.log.read()  # CPU-GPU sync point, so that the clock is read after the work
+            speed = seen / (time.perf_counter() - begun)
+            yield EpochEnded(epoch + 1, {"images_per_s": speed, **terms, **training.end_epoch()})
+        yield Finished({**final_scores(training), "train_seconds": training.seconds})
 
 
 def final_scores(training: Training) -> dict[str, Any]:

@@ -1,0 +1,6 @@
+"""Widgets over the views: see, steer and compare in JupyterLab. A panel holds no number of its own."""
+
+from amkd_viz.panels.boundary_lab import BoundaryLab
+from amkd_viz.panels.panel import Panel
+
+__all__ = ["BoundaryLab", "Panel"]

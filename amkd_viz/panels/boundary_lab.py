@@ -1,0 +1,453 @@
+"""A 2-D problem, all of whose boundary can be seen: drag a point and watch the attack take it there."""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets as widgets
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from amkd_viz.boundary import BoundarySamples, bss, refine, sample_targets
+from amkd_viz.boundary.samples import Status as Ending
+from amkd_viz.data import Dataset, generator, parse_name
+from amkd_viz.data.points import PROBLEMS
+from amkd_viz.errors import InputError
+from amkd_viz.models import Classifier, architectures, inference_copy
+from amkd_viz.objectives import methods
+from amkd_viz.panels.canvas import MapCanvas, mark
+from amkd_viz.panels.controls import choice, slider, toggle
+from amkd_viz.panels.panel import Panel
+from amkd_viz.panels.stills import map_still
+from amkd_viz.pauses import pausable
+from amkd_viz.session import Session
+from amkd_viz.training import SPIRALS, Event, Recipe, Run, Started, Training, distill, events
+from amkd_viz.views import View, boundary_map
+from amkd_viz.views.boundary_map import grid_points, window
+from amkd_viz.views.decisions import Decisions, agreement, decisions, logits_at
+from amkd_viz.views.labels import class_label, number, percent
+from amkd_viz.views.layout import keep
+
+__all__ = ["BoundaryLab"]
+
+COARSE, FINE = 100, 200  # cells a side of the first picture and of the last
+LIVE = 0.15  # seconds between pictures of a net that is being trained
+OF_PROBLEM = ("problem", "noise", "classes", "labelled", "teacher", "student", "method", "epochs")
+ANSWERS = {"in the target class": Ending.TARGET, "in another class": Ending.OTHER, "not across": Ending.NOT_CROSSED}
+
+
+class Abandoned(Exception):
+    """Newer settings are waiting, or the person pressed Cancel."""
+
+
+class BoundaryLab(Panel):
+    """Teacher and student of a 2-D problem on exact maps; a point that is dragged is attacked live.
+
+    Args:
+        problem: "moons", "circles", "spirals", "blobs", with options as in ``load``; or a finished run of one.
+        method: how the student learns.
+
+    Raises:
+        InputError: a problem that is not two-dimensional.
+    """
+
+    title = "BoundaryLab"
+    about = (
+        "Colour is the class that a net gives to each point of the plane, opacity its confidence. Drag the blue point: "
+        "the <i>attack</i> pushes it across the teacher's boundary towards a target class, and, dashed, across the "
+        "student's. Where it has just crossed lies a <i>boundary supporting sample</i> (ring); the cross is the point "
+        "of the boundary on its way. One step, towards target $k$ from base class $b$ with logits $f$, is "
+        "$x \\leftarrow x + a\\,(f_b - f_k + \\epsilon)\\,g/\\|g\\|^p$, $g = \\nabla_x (f_k - f_b)$ "
+        "(Heo et al., 2019, arXiv 1805.05532)."
+    )
+
+    def __init__(self, problem: str | Run = "spirals", *, method: str = "amkd") -> None:
+        run = problem if isinstance(problem, Run) else None
+        recipe = run.recipe if run else SPIRALS.replace(dataset=str(problem), method=method)
+        name, options = parse_name(recipe.dataset)
+        if name not in PROBLEMS:
+            raise InputError(f"BoundaryLab draws 2-D problems, not {name}; for images use SampleLab.")
+        super().__init__()
+        self._recipe = recipe
+        self._data: Dataset | None = None
+        self._nets: dict[str, Classifier] = {}
+        self._logits: dict[str, tuple[int, Tensor]] = {}  # name -> cells a side, logits (R * R, K)
+        self._found: dict[str, Decisions] = {}
+        self._samples: dict[str, BoundarySamples] = {}
+        self._hidden = False  # whether the path waits for a prediction
+        self._score = [0, 0]
+        self.canvas = MapCanvas(interactive=True, empty="The teacher is being trained.")
+        self.canvas.levels = [0.25, 0.5, 0.75]
+        self.table = widgets.HTML()
+        self.question = widgets.HTML()
+        self._answers = [widgets.Button(description=words) for words in ANSWERS]
+        asked = widgets.HBox([self.question, *self._answers])
+        asked.layout.display = "none"
+        self._asked = asked
+        nets = [a for a in architectures() if a.startswith("mlp")]
+        own = PROBLEMS[name]
+        self.assemble(
+            {
+                "Problem": {
+                    "problem": choice("problem", name, list(PROBLEMS), "which points"),
+                    "noise": slider(
+                        "noise", float(options.get("noise", own.noise)), 0.0, 0.6, 0.02, "sd added to each coordinate"
+                    ),
+                    "classes": slider("classes", int(options.get("classes", own.classes)), 2, 8, 1, "how many classes"),
+                    "labelled": slider(
+                        "labelled", recipe.limit_train or 900, 20, 900, 20, "labelled points that the student gets"
+                    ),
+                },
+                "Nets": {
+                    "teacher": choice("teacher", recipe.teacher, nets, "architecture of the teacher"),
+                    "student": choice("student", recipe.student, nets, "architecture of the student"),
+                    "method": choice("method", recipe.method, list(methods), "how the student learns"),
+                    "epochs": slider("epochs", recipe.epochs, 1, 200, 1, "of the student's training"),
+                },
+                "Attack": {
+                    "step_size": slider("step size", recipe.step_size, 0.05, 3.0, 0.05, "a in the formula"),
+                    "steps": slider("steps", recipe.attack_steps, 1, 40, 1, "at most so many"),
+                    "rule": choice("rule", recipe.rule, ["paper", "code"], "p = 2 (Newton step) or 1 (published code)"),
+                    "target": choice(
+                        "target",
+                        "drawn",
+                        ["drawn", "second"],
+                        "drawn from the teacher's softmax without its top class, or its second class",
+                    ),
+                    "predict": toggle("What will happen? Ask me first", False, "answer before the path is shown"),
+                },
+                "Look": {
+                    "temperature": slider(
+                        "temperature", 1.0, 0.5, 8.0, 0.5, "softens the answers; the classes stay as they are"
+                    ),
+                    "margins": toggle("margin lines", True, "where the two largest probabilities differ by .25 .5 .75"),
+                },
+            },
+            [self.canvas, asked, self.table],
+        )
+        for button, ending in zip(self._answers, ANSWERS.values(), strict=True):
+            button.on_click(lambda _, ending=ending: self.compute.ask("answer", lambda: self.answer(ending)))
+        self.canvas.observe(lambda _: self.compute.ask("attack", self._attack), names="point")
+        self.canvas.observe(lambda _: self.compute.ask("ask", self._ask), names="released")
+        if run is not None:
+            self.say(f"Reading {run.path.name} ...", "busy")
+            self.compute.ask("nets", lambda: self._take(run.dataset(), run.teacher(), run.student()))
+        else:
+            self.changed("problem", name)
+
+    # what a person does
+
+    @property
+    def recipe(self) -> Recipe:
+        """The distillation that the controls describe."""
+        v = self.values
+        return self._recipe.replace(
+            dataset=f"{v['problem']}:noise={v['noise']:g},classes={v['classes']}",
+            teacher=v["teacher"],
+            student=v["student"],
+            method=v["method"],
+            epochs=v["epochs"],
+            limit_train=v["labelled"],
+            step_size=v["step_size"],
+            attack_steps=v["steps"],
+            rule=v["rule"],
+            similarity_images=0,
+            evaluate_every=v["epochs"],
+        )
+
+    def attack(self, x: float, y: float) -> BoundarySamples:
+        """Attack the point (x, y), as if it had been dragged there; returns the teacher's boundary sample."""
+        self.wait()
+        self.canvas.point = [float(x), float(y)]
+        self.wait()
+        return self._samples["teacher"]
+
+    def changed(self, name: str, value: Any) -> None:
+        if name in OF_PROBLEM:
+            self.say(f"{name}: {value}; training ...", "busy")
+            self.compute.ask("nets", self._train)
+        elif name in ("temperature", "margins"):
+            self.compute.ask("draw", self._draw)
+        elif name == "predict":
+            self.compute.ask("ask", self._ask)
+        else:
+            self.compute.ask("attack", self._attack)
+
+    # nets
+
+    def _train(self) -> None:
+        recipe, over, drawn = self.recipe, self.cancel_point("nets"), time.monotonic()
+
+        def gate() -> None:
+            if over():
+                raise Abandoned
+
+        def listen(event: Event) -> None:  # of the teacher, if it has to be trained
+            nonlocal drawn
+            gate()
+            if isinstance(event, Started):
+                self._look(event.training.full)
+            if time.monotonic() - drawn > LIVE and training_of(event) is not None:
+                drawn = time.monotonic()
+
+        try:
+            with pausable(gate):
+                self.say("Training the teacher ...", "busy", cancellable=True)
+                training = Training(recipe, listen=listen)
+                self._look(training.dataset)
+                assert training.teacher is not None
+                self._set_net("teacher", training.teacher)
+                for event in events(recipe, training):
+                    gate()
+                    if time.monotonic() - drawn > LIVE:
+                        self._set_net("student", training.student)
+                        self._compute_maps(COARSE, over)
+                        words = f"Training the student: epoch {training.epoch} of {recipe.epochs}"
+                        self.say(words, "busy", training.epoch / recipe.epochs, cancellable=True)
+                        drawn = time.monotonic()
+                    del event
+        except Abandoned:
+            if not self.compute.waits("nets"):
+                self.say("Cancelled; move a control to train again.")
+            return
+        self._take(training.dataset, training.teacher, training.student)
+
+    def _take(self, data: Dataset, teacher: Classifier, student: Classifier) -> None:
+        self._look(data)
+        self._set_net("teacher", teacher)
+        self._set_net("student", student)
+        if not self.canvas.point:
+            middle = data.test.x[0].tolist()
+            self.paint.ask("point", lambda: setattr(self.canvas, "point", middle))
+        self._compute_maps(COARSE, lambda: False)
+        self._attack()
+        self._compute_maps(FINE, self.cancel_point("nets"))
+
+    def _look(self, data: Dataset) -> None:
+        """Another problem: nothing of the last one is left in the picture."""
+        if self._data is not None and self._data.name == data.name and self._data.classes == data.classes:
+            same = torch.equal(self._data.test.x, data.test.x)
+            self._data = data
+            if same:
+                return
+        self._data = data
+        self._nets, self._logits, self._samples = {}, {}, {}
+        targets = ["drawn", "second", *((name, k) for k, name in enumerate(data.classes))]
+        chosen = self["target"] if self["target"] in ("drawn", "second") else "drawn"
+
+        def show() -> None:
+            self.canvas.classes(data.classes)
+            self.put("target", options=targets, value=chosen)
+
+        self.paint.ask("classes", show)
+
+    def _set_net(self, name: str, net: Classifier) -> None:
+        """Our own copy: a view never touches a net that is being trained."""
+        self._nets[name] = inference_copy(net).cpu()
+        self._logits.pop(name, None)
+
+    # maps
+
+    def _compute_maps(self, side: int, over: Callable[[], bool]) -> None:
+        assert self._data is not None
+        points = grid_points(window(self._data), side)
+        for name, net in self._nets.items():
+            if over():
+                return
+            if self._logits.get(name, (0,))[0] != side:
+                self._logits[name] = side, logits_at(net, points, 8192)
+        self._draw()
+
+    def _draw(self) -> None:
+        if not self._logits or self._data is None:
+            return
+        side = min(side for side, _ in self._logits.values())
+        area, temperature = window(self._data), self["temperature"]
+        maps = {
+            name: decisions(logits / temperature).shaped(own, own)
+            for name, (own, logits) in self._logits.items()
+            if own == side
+        }
+        both = list(maps.values())
+        apart = None
+        if len(both) == 2:
+            share = agreement(*both)
+            apart = f"{percent(1 - share)} of the window"
+        self._found = maps
+        marks, margins = self._marks(), bool(self["margins"])
+
+        def show() -> None:
+            self.canvas.marks = marks
+            self.canvas.show(maps, area, disagreement=apart, margin=margins)
+
+        self.paint.ask("maps", show)
+
+    def _marks(self) -> list[dict[str, Any]]:
+        assert self._data is not None
+        chosen = keep(len(self._data.train), 300)
+        made = [mark("dots", self._data.train.x[chosen].numpy(), self._data.train.y[chosen].numpy(), size=2.6)]
+        if self._hidden:
+            return made
+        for index, (name, found) in enumerate(self._samples.items()):
+            shown = {"map": index} if len(self._samples) > 1 else {}
+            made += path_marks(found, dash=name == "student", **shown)
+            made += path_marks(found, dash=name == "student", map=2) if shown else []
+        return made
+
+    # the attack
+
+    def _attack(self) -> None:
+        if "teacher" not in self._nets or not self.canvas.point:
+            return
+        x = torch.tensor([self.canvas.point], dtype=torch.float32)
+        teacher_logits = logits_at(self._nets["teacher"], x)
+        target = self._target(teacher_logits)
+        about = {"step_size": self["step_size"], "steps": self["steps"], "rule": self["rule"]}
+        self._samples = {}
+        for name, net in self._nets.items():
+            self._samples[name] = refine(net, bss(net, x, target, keep_path=True, **about))
+        if self["predict"]:
+            self._hidden = True
+        self._draw_attack()
+
+    def _target(self, logits: Tensor) -> Tensor:
+        chosen = self["target"]
+        if chosen == "drawn":
+            return sample_targets(logits, generator("cpu", "boundary lab"))
+        return logits.topk(2).indices[:, 1] if chosen == "second" else torch.tensor([chosen])
+
+    def _draw_attack(self) -> None:
+        assert self._data is not None
+        marks = self._marks()
+        text = "" if self._hidden else attack_table(self._samples, self._data.classes)
+        words = self._words()
+
+        def show() -> None:
+            self.canvas.marks = marks
+            self.table.value = text
+            self._asked.layout.display = None if self["predict"] else "none"
+            self.status.say(words)
+
+        self.paint.ask("attack", show)
+
+    def _words(self) -> str:
+        assert self._data is not None
+        found = self._samples.get("teacher")
+        if found is None:
+            return "Drag the blue point."
+        base, target = (class_label(self._data.classes, int(v)) for v in (found.base, found.target))
+        if self._hidden:
+            return f"From {base} towards {target}: where will it end? Let go of the point, then answer."
+        ending = found.status.item()
+        if bool(found.base == found.target):
+            return f"The teacher calls this point {base} already, which is the target: nothing to do. Choose another."
+        if ending == Ending.NOT_CROSSED:
+            return f"From {base} towards {target}: {int(found.steps)} steps were not enough to leave {base}."
+        landed = class_label(self._data.classes, int(found.logits.argmax()))
+        return f"From {base} towards {target}: {int(found.steps)} steps, and the teacher calls it {landed}."
+
+    # what will happen?
+
+    def _ask(self) -> None:
+        if not self["predict"] or "teacher" not in self._samples:
+            self._hidden = False
+            if self._samples:
+                self._draw_attack()
+            return
+        assert self._data is not None
+        self._hidden = True
+        found = self._samples["teacher"]
+        base, target = (class_label(self._data.classes, int(v)) for v in (found.base, found.target))
+        text = f"<b>What will happen?</b> {self['steps']} steps at most from {base} towards {target}: it ends "
+        self.paint.ask("question", lambda: setattr(self.question, "value", text))
+        self._draw_attack()
+
+    def answer(self, ending: int) -> None:
+        """Predict where the point ends (a ``boundary.samples.Status``), and see."""
+        found = self._samples.get("teacher")
+        if found is None or not self._hidden:
+            return
+        right = int(found.status) == int(ending)
+        self._score = [self._score[0] + right, self._score[1] + 1]
+        self._hidden = False
+        self._draw_attack()
+        verdict = "Right" if right else "No: look at the path"
+        text = f"<b>{verdict}.</b> {self._score[0]} of {self._score[1]} so far. Drag the point on: it ends "
+        self.paint.ask("question", lambda: setattr(self.question, "value", text))
+
+    # the head's buttons
+
+    def view(self) -> View | None:
+        if self._data is None or not self._nets:
+            return None
+        return boundary_map(self._nets, self._data, samples=self._samples.get("teacher"), resolution=FINE)
+
+    def session(self) -> Session | None:
+        """Trains into a run folder first: what is in the panel lives in memory only."""
+        self.say("Training into a run folder ...", "busy")
+        run = distill(self.recipe)
+        return Session.of(run, resolution=FINE)
+
+    def still(self) -> Image.Image | None:
+        return map_still(self._found)
+
+    def code(self) -> str:
+        recipe, default = self.recipe, Recipe()
+        told = {n: v for n, v in recipe.to_json().items() if v != default.to_json()[n]}
+        lines = ",\n    ".join(f"{name}={value!r}" for name, value in told.items())
+        point = ", ".join(f"{v:.3f}" for v in self.canvas.point)
+        about = f"step_size={self['step_size']:g}, steps={self['steps']}, rule={self['rule']!r}"
+        return (
+            "import amkd_viz\nimport torch\n"
+            "from amkd_viz.boundary import bss, refine, sample_targets\n"
+            "from amkd_viz.views import boundary_map\n\n"
+            f"recipe = amkd_viz.Recipe(\n    {lines},\n)\n"
+            "run = amkd_viz.distill(recipe)\n"
+            "data, teacher, student = run.dataset(), run.teacher(), run.student()\n\n"
+            f"x = torch.tensor([[{point}]])\n"
+            f"samples = bss(teacher, x, sample_targets(teacher(x)), {about}, keep_path=True)\n"
+            'boundary_map({"teacher": teacher, "student": student}, data, samples=refine(teacher, samples))\n'
+        )
+
+
+def training_of(event: Event) -> Training | None:
+    return event.training if isinstance(event, Started) else None
+
+
+def path_marks(found: BoundarySamples, dash: bool, **shown: Any) -> list[dict[str, Any]]:
+    """The way of one attacked sample: its path, a ring where it ended, a cross at the refined point of the boundary."""
+    assert found.path is not None
+    way = found.path[:, 0].numpy()
+    made = [mark("path", way, dash=dash, **shown)]
+    if bool(found.crossed):
+        made.append(mark("ring", way[-1:], size=5, **shown))
+        made.append(mark("cross", found.x.numpy(), size=4, **shown))
+    return made
+
+
+def attack_table(samples: dict[str, BoundarySamples], classes: tuple[str, ...]) -> str:
+    """What the attack did to each net, as an HTML table."""
+    words = {Ending.TARGET: "target reached", Ending.OTHER: "another class", Ending.NOT_CROSSED: "not across"}
+    rows = []
+    for name, found in samples.items():
+        assert found.path is not None
+        way = found.path[:, 0]
+        length = float(np.linalg.norm(np.diff(way.numpy(), axis=0), axis=1).sum())
+        cells = [
+            html.escape(name),
+            class_label(classes, int(found.base)),
+            class_label(classes, int(found.target)),
+            words[Ending(int(found.status))],
+            str(int(found.steps)),
+            number(length),
+            number(float((found.x - found.origin).norm())),
+        ]
+        rows.append("<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
+    head = ["attacked", "from", "towards", "ending", "steps", "way taken (data units)", "boundary at distance"]
+    top = "".join(f"<th>{c}</th>" for c in head)
+    return f"<table class='amkd-table'><tr>{top}</tr>{''.join(rows)}</table>"

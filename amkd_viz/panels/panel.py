@@ -1,0 +1,366 @@
+"""What every panel is: controls left, pictures right, one line that says what is happening."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import ipywidgets as widgets
+from PIL import Image
+
+from amkd_viz.errors import InputError, unknown
+from amkd_viz.panels.cells import this_cell
+from amkd_viz.panels.controls import button
+from amkd_viz.panels.status import Status
+from amkd_viz.panels.worker import Worker
+from amkd_viz.session import Session
+from amkd_viz.views.view import View
+
+__all__ = ["Panel"]
+
+_shown: list[Panel] = []  # open panels, so that a cell that runs again can close its own
+
+
+class Panel:
+    """A panel of controls and pictures. It shows itself as the last line of a cell, and closes with :meth:`close`.
+
+    Callbacks of widgets only ask for work. Two threads do it: ``compute`` runs the newest request of each kind, and
+    ``paint`` is the only writer of widgets; so a slider that is dragged never waits for an old value.
+
+    Everything a person can do with the mouse, a program can do: ``set``, and the methods behind the buttons.
+    """
+
+    title: ClassVar[str]
+    about: ClassVar[str]  # one paragraph and one formula, in HTML with $ around LaTeX
+
+    def __init__(self) -> None:
+        self._cell = this_cell()
+        for other in [p for p in _shown if self._cell and p._cell and p._cell.same_but_later(self._cell)]:
+            other.close()
+        self.controls: dict[str, Any] = {}
+        self.status = Status()
+        self.paint = Worker(f"{type(self).__name__} paint", self.fail, pause=0.03)
+        self.compute = Worker(f"{type(self).__name__} compute", self.fail)
+        self.closed = False
+        self._groups: list[tuple[Any, list[str]]] = []
+        self._quiet = False
+        self._cancelled = 0
+        self._parts: list[Any] = []
+        _shown.append(self)
+
+    # what a subclass gives
+
+    def changed(self, name: str, value: Any) -> None:
+        """A control has moved: ask for what follows from it."""
+        raise NotImplementedError
+
+    def code(self) -> str:
+        """Python that does the same without the panel."""
+        raise NotImplementedError
+
+    def view(self) -> View | None:
+        """What is in the picture now, to be exported; None while there is nothing."""
+        return None
+
+    def session(self) -> Session | None:
+        """What can be opened again elsewhere, or None."""
+        return None
+
+    def still(self) -> Image.Image | None:
+        """A small picture for readers without a kernel."""
+        return None
+
+    # building
+
+    def assemble(
+        self,
+        groups: Mapping[str, Mapping[str, Any]],
+        pictures: Iterable[Any],
+        bar: Iterable[Any] = (),
+        folded: Iterable[str] = (),
+    ) -> None:
+        """Put the panel together. Every control is watched from here on.
+
+        Args:
+            groups: heading -> control name -> widget; a name that starts with ``_`` is no control (a line of text).
+            pictures: right of them, from top to bottom. bar: under both, in a row.
+            folded: groups that start closed.
+        """
+        left = []
+        for heading, own in groups.items():
+            for name, control in own.items():
+                if not name.startswith("_"):
+                    self.controls[name] = control
+                    control.observe(self._moved(name), names="value")
+            left.append(self._fold(heading, own, heading in folded))
+        self._help = widgets.HTMLMath(f"<p>{self.about}</p>")
+        self._code = widgets.HTML()
+        for extra in (self._help, self._code):
+            extra.add_class("amkd-about")
+            extra.layout.display = "none"
+        head = [widgets.HTML(f"<b>{self.title}</b>"), *self._head_buttons()]
+        self._pictures = widgets.VBox(list(pictures))
+        body = widgets.Box([widgets.VBox(left), self._pictures])
+        bar = list(bar)
+        rows = [widgets.Box(head), self._help, self._code, body, *([widgets.Box(bar)] if bar else []), self.status]
+        for part, name in zip(
+            [rows[0], body, body.children[0], body.children[1], *([rows[-2]] if bar else [])],
+            ["head", "body", "controls", "pictures", "bar"],
+            strict=False,
+        ):
+            part.add_class(f"amkd-{name}")
+        self.widget = widgets.VBox(rows)
+        self.widget.add_class("amkd-panel")
+        self.status.observe(lambda change: self._cancel(change["new"]), names="cancelled")
+
+    def _fold(self, heading: str, own: Mapping[str, Any], folded: bool) -> Any:
+        inner = widgets.VBox(list(own.values()))
+        opener = widgets.Button(tooltip=f"Show or hide: {heading}")
+
+        def show(open_: bool) -> None:
+            inner.layout.display = None if open_ else "none"
+            opener.description = f"{'▾' if open_ else '▸'} {heading}"
+
+        show(not folded)
+        opener.on_click(lambda _: show(inner.layout.display == "none"))
+        group = widgets.VBox([opener, inner])
+        group.add_class("amkd-fold")
+        self._groups.append((group, [name for name in own if not name.startswith("_")]))
+        return group
+
+    def _head_buttons(self) -> list[Any]:
+        made = {
+            "?": ("What am I looking at?", self.help),
+            "Show code": ("Python that does the same", self.show_code),
+            "Save session": ("A small file that opens this state again", self.save_session),
+            "Export": ("The picture as a self-contained HTML page", self.export),
+        }
+        if type(self).session is Panel.session:
+            del made["Save session"]
+        if type(self).view is Panel.view:
+            del made["Export"]
+        buttons = []
+        for label, (tip, action) in made.items():
+            made_button = button(label, tip)
+            made_button.on_click(lambda _, action=action: self._do(action))
+            buttons.append(made_button)
+        return buttons
+
+    def _do(self, action: Callable[[], Any]) -> None:
+        """A button: never in the callback's own thread."""
+        self.compute.ask(f"button {action.__name__}", action)
+
+    def on_click(self, widget: Any, action: Callable[[], Any]) -> None:
+        """Run ``action`` in the compute thread when the button ``widget`` is pressed."""
+        widget.on_click(lambda _: self._do(action))
+
+    # controls
+
+    def _moved(self, name: str) -> Callable[[Any], None]:
+        def hear(change: Any) -> None:
+            if not self._quiet and not self.closed:
+                try:
+                    self.changed(name, change["new"])
+                except InputError as error:
+                    self.fail(str(error))
+
+        return hear
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Each control's value."""
+        return {name: control.value for name, control in self.controls.items()}
+
+    def __getitem__(self, name: str) -> Any:
+        """The value of one control."""
+        if name not in self.controls:
+            raise unknown(f"control of {type(self).__name__}", name, self.controls)
+        return self.controls[name].value
+
+    def set(self, **values: Any) -> Self:
+        """Move controls, as a person would.
+
+        Raises:
+            InputError: no such control, or a value that it does not offer; nothing moves then.
+        """
+        for name, value in values.items():
+            self[name]  # refuses unknown names
+            self._check(name, value)
+        for name, value in values.items():
+            self.controls[name].value = value
+        return self
+
+    def _check(self, name: str, value: Any) -> None:
+        control = self.controls[name]
+        if isinstance(control, widgets.Dropdown):
+            allowed = [o[1] if isinstance(o, tuple) else o for o in control.options]
+            if value not in allowed:
+                raise unknown(name, str(value), [str(a) for a in allowed])
+        elif hasattr(control, "min"):
+            low, high = control.min, control.max
+            if isinstance(control, widgets.FloatLogSlider):
+                low, high = control.base**low, control.base**high
+            if isinstance(value, str | bool) or not low - 1e-9 <= value <= high * (1 + 1e-9) + 1e-9:
+                raise InputError(f"{name} must lie between {low:g} and {high:g}, not {value!r}.")
+
+    def put(self, name: str, **traits: Any) -> None:
+        """Change a control without hearing it: from the paint thread."""
+        self._quiet = True
+        try:
+            with self.controls[name].hold_sync():
+                for trait, value in traits.items():
+                    setattr(self.controls[name], trait, value)
+        finally:
+            self._quiet = False
+
+    # words
+
+    def say(self, text: str, kind: str = "idle", share: float = -1.0, cancellable: bool = False) -> None:
+        """The status line, from any thread."""
+        self.paint.ask("status", lambda: self.status.say(text, kind, share, cancellable))
+
+    def fail(self, text: str) -> None:
+        """Say what went wrong; of a traceback the last line, and all of it under "Show code"."""
+        lines = text.strip().splitlines()
+        if len(lines) > 1:
+            text = f"Something went wrong that should not: {lines[-1]}"
+            trace = "\n".join(lines)
+            self.paint.ask("code", lambda: self._show_text(self._code, f"<pre>{html.escape(trace)}</pre>"))
+        self.say(text, "error")
+
+    def _cancel(self, count: int) -> None:
+        self._cancelled = count
+
+    def cancel_point(self, *keys: str) -> Callable[[], bool]:
+        """Says whether a long task should end: the person pressed Cancel, the panel is closed, or newer work of
+        ``keys`` waits."""
+        before = self._cancelled
+        return lambda: self.closed or self._cancelled != before or (bool(keys) and self.compute.waits(*keys))
+
+    # buttons of the head
+
+    def help(self) -> None:
+        """Show or hide what this panel is about."""
+        self.paint.ask("help", lambda: self._toggle(self._help))
+
+    def show_code(self) -> None:
+        """Show or hide the code that does the same."""
+        text = f"<pre>{html.escape(self.code())}</pre>"
+        self.paint.ask("code", lambda: self._toggle(self._code, text))
+
+    def save_session(self, path: str | Path | None = None) -> Path:
+        """Write the session; by default to a new file under ``sessions/``.
+
+        Raises:
+            InputError: there is nothing to save yet, or the file cannot be written.
+        """
+        session = self.session()
+        if session is None:
+            raise InputError("There is no run to save yet; start one first.")
+        where = session.save(Path(path) if path is not None else self._fresh("sessions", ".json"))
+        self.say(f"Saved {where}; Session.open reads it.", "done")
+        return where
+
+    def export(self, path: str | Path | None = None) -> Path:
+        """Write what is in the picture; by default as a page under ``exports/``.
+
+        Raises:
+            InputError: there is no picture yet, or the file cannot be written.
+        """
+        view = self.view()
+        if view is None:
+            raise InputError("There is no picture to export yet.")
+        where = view.save(path if path is not None else self._fresh("exports", ".html"))
+        self.say(f"Wrote {where}.", "done")
+        return where
+
+    def _fresh(self, folder: str, ending: str) -> Path:
+        number, stem = 1, type(self).__name__
+        while (path := Path(folder) / f"{stem}-{number}{ending}").exists():
+            number += 1
+        return path
+
+    def _toggle(self, part: Any, text: str | None = None) -> None:
+        if part.layout.display == "none" or (text is not None and text != part.value):
+            self._show_text(part, text)
+        else:
+            part.layout.display = "none"
+
+    @staticmethod
+    def _show_text(part: Any, text: str | None) -> None:
+        if text is not None:
+            part.value = text
+        part.layout.display = None
+
+    # life
+
+    def show(self, only: Iterable[str] | None = None) -> Self:
+        """The panel with only these controls, for a class; without ``only`` with all of them.
+
+        Raises:
+            InputError: no such control.
+        """
+        wanted = set(self.controls) if only is None else set(only)
+        for name in wanted:
+            self[name]
+        for name, control in self.controls.items():
+            control.layout.display = None if name in wanted else "none"
+        for group, names in self._groups:
+            shown = only is None or any(name in wanted for name in names)
+            group.layout.display = None if shown else "none"
+        body = self.widget.children[3]
+        body.children[0].layout.display = None if wanted else "none"
+        body.layout.grid_template_columns = None if wanted else "minmax(0, 1fr)"
+        return self
+
+    def wait(self, seconds: float = 120.0) -> Self:
+        """Wait until what was asked for is done and painted.
+
+        Raises:
+            InputError: it takes longer.
+        """
+        for _ in range(2):  # painting may ask for work, and work for painting
+            if not (self.compute.wait(seconds) and self.paint.wait(seconds)):
+                raise InputError(f"{type(self).__name__} was still busy after {seconds:g} s; wait longer.")
+        return self
+
+    def close(self) -> None:
+        """End the threads and take the widgets off the page. A second time nothing happens."""
+        if self.closed:
+            return
+        self.closed = True
+        if self in _shown:
+            _shown.remove(self)
+        self.compute.close()
+        self.paint.close()
+        for part in _all_of(self.widget):
+            part.close()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        bundle = self.widget._repr_mimebundle_(**kwargs)
+        data, *rest = bundle if isinstance(bundle, tuple) else (bundle,)
+        data = dict(data) | {"text/plain": repr(self)}
+        picture = self.still()
+        if picture is not None:
+            file = io.BytesIO()
+            picture.save(file, "PNG", optimize=True)
+            source = base64.b64encode(file.getvalue()).decode()
+            data["text/html"] = (
+                f'<figure><img alt="{html.escape(self.title)}" style="width:100%;max-width:{picture.width}px" '
+                f'src="data:image/png;base64,{source}"><figcaption>{html.escape(self.title)}: a still picture; run the '
+                "cell for the live panel.</figcaption></figure>"
+            )
+        return (data, *rest) if rest else data
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({'closed' if self.closed else self.status.text})"
+
+
+def _all_of(widget: Any) -> Iterable[Any]:
+    for child in getattr(widget, "children", ()):
+        yield from _all_of(child)
+    yield widget

@@ -1,0 +1,92 @@
+"""One thread that runs the newest of what it is asked for: a burst of a slider costs one evaluation, not fifty."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+
+import torch
+
+from amkd_viz.errors import InputError
+
+__all__ = ["Worker"]
+
+
+class Worker:
+    """Runs tasks one after the other in a daemon thread. Of two waiting tasks with the same key the newer wins.
+
+    Args:
+        name: of the thread.
+        failed: called in the thread with one sentence (or a traceback) when a task raises.
+        pause: seconds to wait after a round of tasks, so that what comes fast is bundled.
+        threads: of the CPU for PyTorch in this thread; one leaves the others to a training and to the page.
+    """
+
+    def __init__(self, name: str, failed: Callable[[str], None], pause: float = 0.0, threads: int = 1) -> None:
+        self._failed = failed
+        self._pause, self._threads = pause, threads
+        self._waiting: dict[str, Callable[[], None]] = {}
+        self._news = threading.Condition()
+        self._busy = False
+        self._closed = False
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+        self._ready.wait()
+        torch.set_num_threads(torch.get_num_threads())  # threads that are born later take what was set last
+
+    def ask(self, key: str, task: Callable[[], None]) -> None:
+        """Run ``task`` soon, in place of one that waits under the same key; from any thread. After close: nothing."""
+        with self._news:
+            if not self._closed:
+                self._waiting.pop(key, None)  # the newest goes last: what a person did last is what they wait for
+                self._waiting[key] = task
+                self._news.notify_all()
+
+    def waits(self, *keys: str) -> bool:
+        """Whether a newer task waits under one of ``keys`` (under any, without): a long task may then end early."""
+        with self._news:
+            return self._closed or (any(key in self._waiting for key in keys) if keys else bool(self._waiting))
+
+    @property
+    def idle(self) -> bool:
+        with self._news:
+            return not self._busy and not self._waiting
+
+    def wait(self, seconds: float = 60.0) -> bool:
+        """Wait until nothing is left to do; False if that took longer. Not from a task."""
+        with self._news:
+            return self._news.wait_for(lambda: self._closed or (not self._busy and not self._waiting), seconds)
+
+    def close(self) -> None:
+        """Drop what waits and end the thread after the task it is at."""
+        with self._news:
+            self._closed = True
+            self._waiting.clear()
+            self._news.notify_all()
+
+    def _work(self) -> None:
+        torch.set_num_threads(self._threads)
+        self._ready.set()
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._closed or bool(self._waiting))
+                if self._closed:
+                    return
+                key = next(iter(self._waiting))
+                task = self._waiting.pop(key)
+                self._busy = True
+            try:
+                task()
+            except InputError as error:
+                self._failed(str(error))
+            except Exception:
+                self._failed(traceback.format_exc())
+            with self._news:
+                self._busy = False
+                self._news.notify_all()
+                more = bool(self._waiting)
+            if self._pause and not more:
+                time.sleep(self._pause)
