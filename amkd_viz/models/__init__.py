@@ -4,7 +4,7 @@ from amkd_viz.models.classifier import Classifier, Embedding, Normalise, freeze
 from amkd_viz.models.fold import inference_copy
 from amkd_viz.models.weights import load_teacher, load_weights, save_classifier
 from amkd_viz.models.wrapped import wrap
-from amkd_viz.models.zoo import architectures, build
+from amkd_viz.models.zoo import architectures, build, is_architecture
 
 __all__ = [
     "Classifier",
@@ -14,6 +14,7 @@ __all__ = [
     "build",
     "freeze",
     "inference_copy",
+    "is_architecture",
     "load_teacher",
     "load_weights",
     "save_classifier",

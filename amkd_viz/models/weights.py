@@ -15,7 +15,7 @@ from amkd_viz.errors import InputError
 from amkd_viz.files import write_atomic
 from amkd_viz.models.classifier import Classifier
 from amkd_viz.models.resnet import ResNetBody
-from amkd_viz.models.zoo import BODIES, build
+from amkd_viz.models.zoo import BODIES, build, is_architecture
 
 __all__ = ["load_teacher", "load_weights", "save_classifier"]
 
@@ -49,7 +49,7 @@ def load_teacher(path: str | Path, device: str | torch.device = "cpu") -> Classi
             name, num_classes, shape = about["architecture"], int(about["num_classes"]), tuple(map(int, about["shape"]))
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} does not say which net it holds: its metadata are damaged ({error}).") from error
-        if name not in BODIES:
+        if not is_architecture(name):
             raise InputError(
                 f"{path} holds a net of architecture {name!r}, which has no name here; "
                 "build it yourself and use load_weights(model, path)."

@@ -22,6 +22,7 @@ def wrap(
     shape: Sequence[int],
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    name: str = "custom",
 ) -> Classifier:
     """A copy of ``module`` behind the Classifier interface; the original is left alone.
 
@@ -33,6 +34,8 @@ def wrap(
         shape: (C, H, W), or (2,) for points.
         mean, std: what the module's inputs are normalised with, in [0, 1] units. Default: ImageNet's for three
             channels, otherwise 0 and 1 (no normalisation).
+        name: "torchvision:resnet18", say, where the module is that net: ``save_classifier`` then writes a file that
+            ``load_teacher`` and a recipe can read.
 
     Raises:
         InputError: where the module does not turn (1, *shape) into (1, K).
@@ -70,4 +73,6 @@ def wrap(
                 head = last
             else:
                 setattr(holder, leaf, last)
-    return Classifier(body, head, mean=mean, std=std, num_classes=expected.shape[1], shape=shape).to(device)
+    return Classifier(body, head, mean=mean, std=std, num_classes=expected.shape[1], shape=shape, architecture=name).to(
+        device
+    )

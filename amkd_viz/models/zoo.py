@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from amkd_viz.errors import InputError, unknown
+from amkd_viz.models.borrowed import borrowed, is_borrowed
 from amkd_viz.models.classifier import Classifier
 from amkd_viz.models.mobilenet import MobileNetV2Body
 from amkd_viz.models.resnet import ResNetBody
@@ -20,7 +21,7 @@ from amkd_viz.models.wrn import WideResNetBody
 if TYPE_CHECKING:
     from amkd_viz.data import Dataset
 
-__all__ = ["architectures", "build"]
+__all__ = ["architectures", "build", "is_architecture"]
 
 Shape = tuple[int, ...]
 
@@ -59,6 +60,15 @@ def architectures(shape: Sequence[int] | None = None) -> list[str]:
     return list(MLPS) if shape is not None and len(shape) == 1 else list(BODIES)
 
 
+def is_architecture(name: str) -> bool:
+    """Whether ``build`` knows the name: one of ``architectures()``, or torchvision:NAME.
+
+    Raises:
+        InputError: torchvision has no such classifier.
+    """
+    return name in BODIES or is_borrowed(name)
+
+
 def build(
     name: str,
     dataset: Dataset | None = None,
@@ -72,7 +82,7 @@ def build(
     """A fresh net, its weights a function of ``seed`` alone (the global random state is left as it was).
 
     Args:
-        name: one of ``architectures()``.
+        name: one of ``architectures()``, or torchvision:NAME for an untrained net of torchvision.
         dataset: gives classes, shape, mean and std; each can be overridden. Without it: 10 classes of (3, 32, 32)
             images, normalised to mean 0.5 and standard deviation 0.25.
 
@@ -83,10 +93,16 @@ def build(
     >>> sum(p.numel() for p in net.parameters())
     75290
     """
-    if name not in BODIES:
-        raise unknown("model", name, BODIES)
+    if not is_architecture(name):
+        raise unknown("model", name, [*BODIES, "torchvision:NAME"])
     shape = tuple(shape or (dataset.shape if dataset else (3, 32, 32)))
     num_classes = num_classes or (dataset.num_classes if dataset else 10)
+    mean = mean or (dataset.mean if dataset else (0.5,) * shape[0])
+    std = std or (dataset.std if dataset else (0.25,) * shape[0])
+    if is_borrowed(name):
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            return borrowed(name, num_classes=num_classes, shape=shape, mean=mean, std=std).train()
     if name not in architectures(shape):
         allowed = ", ".join(architectures(shape))
         raise InputError(f"Model {name!r} takes images, not points of shape {shape}; choose one of {allowed}.")
@@ -103,8 +119,8 @@ def build(
     return Classifier(
         body.train(),
         head,
-        mean=mean or (dataset.mean if dataset else (0.5,) * shape[0]),
-        std=std or (dataset.std if dataset else (0.25,) * shape[0]),
+        mean=mean,
+        std=std,
         num_classes=num_classes,
         shape=shape,
         architecture=name,

@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 
 from amkd_viz.data import parse_name
 from amkd_viz.errors import InputError, unknown
-from amkd_viz.models import architectures
+from amkd_viz.models import architectures, is_architecture
 from amkd_viz.objectives import Attack, Objective, methods
 
 __all__ = ["Recipe"]
@@ -45,8 +45,8 @@ class Recipe:
         "digits", "data set name, folder:PATH with one folder per class, or moons:noise=0.2,classes=3 (2-D problems)"
     )
     root: str | None = _field(None, "folder of the downloaded data sets; default: the user's cache")
-    teacher: str = _field("cnn", "architecture (trained once, then cached) or a .safetensors file")
-    student: str = _field("cnn-tiny", "architecture of the student")
+    teacher: str = _field("cnn", "architecture or torchvision:NAME (trained once, then cached), or a .safetensors file")
+    student: str = _field("cnn-tiny", "architecture of the student, or torchvision:NAME")
     method: str = _field("amkd", "named objective")
     changes: Mapping[str, Any] = _field({}, "numbers of the objective, e.g. boundary_triplet.margin=0.2, kd.scale=2")
     epochs: int = _field(30, "passes over the training data", low=1, high=10_000)
@@ -99,10 +99,10 @@ class Recipe:
             raise InputError(f"changes must map TERM.FIELD to numbers, e.g. {{'kd.scale': 2}}, not {self.changes!r}.")
         object.__setattr__(self, "changes", dict(self.changes))
         parse_name(self.dataset)  # refuses unknown names and options
-        if self.student not in architectures():
-            raise unknown("student", self.student, architectures())
-        if not self.teacher.endswith(".safetensors") and self.teacher not in architectures():
-            raise unknown("teacher", self.teacher, [*architectures(), "FILE.safetensors"])
+        if not is_architecture(self.student):
+            raise unknown("student", self.student, [*architectures(), "torchvision:NAME"])
+        if not self.teacher.endswith(".safetensors") and not is_architecture(self.teacher):
+            raise unknown("teacher", self.teacher, [*architectures(), "torchvision:NAME", "FILE.safetensors"])
         objective = self.objective  # refuses unknown methods, terms and numbers
         if not all(any(objective.weights(progress).values()) for progress in (1 / self.epochs, 1.0)):
             raise InputError(f"changes must leave a term with a weight in every epoch, not {self.changes!r}.")

@@ -51,7 +51,11 @@ def teacher_for(recipe: Recipe, listen: Callable[[Event], None] | None = None) -
     if recipe.teacher.endswith(".safetensors"):
         return load_teacher(recipe.teacher)
     own = teacher_recipe(recipe)
-    path = cache_folder() / "teachers" / f"{short_name(own.dataset)}-{own.teacher}-{_key(own)}.safetensors"
+    path = (
+        cache_folder()
+        / "teachers"
+        / f"{short_name(own.dataset)}-{own.teacher.replace(':', '-')}-{_key(own)}.safetensors"
+    )
     if not path.is_file():
         from amkd_viz.training.events import EpochEnded
         from amkd_viz.training.loop import events
