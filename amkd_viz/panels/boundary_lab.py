@@ -81,7 +81,7 @@ class BoundaryLab(Panel):
         self._samples: dict[str, BoundarySamples] = {}
         self._hidden = False  # whether the path waits for a prediction
         self._score = [0, 0]
-        self.canvas = MapCanvas(interactive=True, empty="The teacher is being trained.")
+        self.canvas = MapCanvas(interactive=True, least=300, empty="The teacher is being trained.")
         self.canvas.levels = [0.25, 0.5, 0.75]
         self.table = widgets.HTML()
         self.question = widgets.HTML()
@@ -222,8 +222,8 @@ class BoundaryLab(Panel):
         self._set_net("teacher", teacher)
         self._set_net("student", student)
         if not self.canvas.point:
-            middle = data.test.x[0].tolist()
-            self.paint.ask("point", lambda: setattr(self.canvas, "point", middle))
+            start = self._telling_point(data, teacher)
+            self.paint.ask("point", lambda: setattr(self.canvas, "point", start))
         self._compute_maps(COARSE, lambda: False)
         self._attack()
         self._compute_maps(FINE, self.cancel_point("nets"))
@@ -277,7 +277,7 @@ class BoundaryLab(Panel):
         apart = None
         if len(both) == 2:
             share = agreement(*both)
-            apart = f"{percent(1 - share)} of the window"
+            apart = percent(1 - share)
         self._found = maps
         marks, margins = self._marks(), bool(self["margins"])
 
@@ -315,11 +315,21 @@ class BoundaryLab(Panel):
             self._hidden = True
         self._draw_attack()
 
+    def _telling_point(self, data: Dataset, teacher: Classifier) -> list[float]:
+        """A test point whose way across is long enough to be seen."""
+        x = data.test.x[:100]
+        about = {"step_size": self["step_size"], "steps": self["steps"], "rule": self["rule"]}
+        found = bss(teacher, x, self._target(logits_at(teacher, x)), **about)
+        length = (found.x - x).norm(dim=1)
+        best = (found.crossed * (found.steps + length / (1 + length))).argmax()
+        start: list[float] = x[best].tolist()
+        return start
+
     def _target(self, logits: Tensor) -> Tensor:
         chosen = self["target"]
         if chosen == "drawn":
             return sample_targets(logits, generator("cpu", "boundary lab"))
-        return logits.topk(2).indices[:, 1] if chosen == "second" else torch.tensor([chosen])
+        return logits.topk(2).indices[:, 1] if chosen == "second" else torch.full((len(logits),), chosen)
 
     def _draw_attack(self) -> None:
         assert self._data is not None
@@ -343,13 +353,13 @@ class BoundaryLab(Panel):
         base, target = (class_label(self._data.classes, int(v)) for v in (found.base, found.target))
         if self._hidden:
             return f"From {base} towards {target}: where will it end? Let go of the point, then answer."
-        ending = found.status.item()
+        ending, taken = found.status.item(), plural(int(found.steps), "step")
         if bool(found.base == found.target):
             return f"The teacher calls this point {base} already, which is the target: nothing to do. Choose another."
         if ending == Ending.NOT_CROSSED:
-            return f"From {base} towards {target}: {int(found.steps)} steps were not enough to leave {base}."
+            return f"From {base} towards {target}: {taken} did not suffice to leave {base}."
         landed = class_label(self._data.classes, int(found.logits.argmax()))
-        return f"From {base} towards {target}: {int(found.steps)} steps, and the teacher calls it {landed}."
+        return f"From {base} towards {target}: {taken}, and the teacher calls it {landed}."
 
     # what will happen?
 
@@ -413,6 +423,10 @@ class BoundaryLab(Panel):
             f"samples = bss(teacher, x, sample_targets(teacher(x)), {about}, keep_path=True)\n"
             'boundary_map({"teacher": teacher, "student": student}, data, samples=refine(teacher, samples))\n'
         )
+
+
+def plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def training_of(event: Event) -> Training | None:

@@ -114,6 +114,7 @@ class Maps {
     this.root.className = "amkd-maps";
     this.row = this.root.appendChild(document.createElement("div"));
     this.row.className = "amkd-maps-row";
+    this.row.style.setProperty("--amkd-least", `${model.get("least")}px`);
     this.read = this.root.appendChild(document.createElement("div"));
     this.read.className = "amkd-read";
     el.appendChild(this.root);
@@ -275,6 +276,7 @@ class Maps {
       const map = this.maps[cell.index], { canvas } = cell;
       cell.title.textContent = map.title;
       cell.note.textContent = map.note ? ` ${map.note}` : "";
+      cell.note.title = map.note;
       const width = Math.floor(cell.figure.clientWidth);
       if (width < 60) continue;
       const size = width - PAD.left - PAD.right, height = size + PAD.top + PAD.bottom;
