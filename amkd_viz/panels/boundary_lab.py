@@ -81,7 +81,7 @@ class BoundaryLab(Panel):
         self._samples: dict[str, BoundarySamples] = {}
         self._hidden = False  # whether the path waits for a prediction
         self._score = [0, 0]
-        self.canvas = MapCanvas(interactive=True, least=300, empty="The teacher is being trained.")
+        self.canvas = MapCanvas(interactive=True, least=200, columns=2, empty="The teacher is being trained.")
         self.canvas.levels = [0.25, 0.5, 0.75]
         self.table = widgets.HTML()
         self.question = widgets.HTML()

@@ -31,7 +31,7 @@ class MapCanvas(anywidget.AnyWidget):
         levels: of the probability margin at which a dotted line is drawn.
         point: (x, y) that a person drags, clicks or moves by arrow keys, or (). released: how often it was let go.
         interactive: whether the point can be moved. empty: what stands here while there is no map.
-        least: width in CSS pixels below which maps go to the next row.
+        least: width in CSS pixels below which maps go to the next row. columns: at most so many maps in one.
     """
 
     _esm = STATIC / "map.js"
@@ -44,6 +44,7 @@ class MapCanvas(anywidget.AnyWidget):
     released = traitlets.Int(0).tag(sync=True)
     interactive = traitlets.Bool(False).tag(sync=True)
     least = traitlets.Int(210).tag(sync=True)
+    columns = traitlets.Int(9).tag(sync=True)
     empty = traitlets.Unicode("Nothing to draw yet.").tag(sync=True)
 
     def classes(self, names: Sequence[str]) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from amkd_viz.views.decisions import Decisions
 from amkd_viz.views.raster import class_pixels
+from amkd_viz.views.theme import LIGHT, class_colour
 
-__all__ = ["map_still"]
+__all__ = ["map_still", "scatter_still"]
 
 SIDE, GAP = 300, 12
 
@@ -24,4 +27,19 @@ def map_still(maps: Mapping[str, Decisions]) -> Image.Image | None:
         pixels = np.ascontiguousarray(class_pixels(found.winner, found.confidence)[::-1])
         own = Image.fromarray(pixels, "RGBA").resize((SIDE, SIDE), Image.Resampling.NEAREST)
         picture.paste(own, (number * (SIDE + GAP), 0), own)
+    return picture
+
+
+def scatter_still(layouts: Sequence[NDArray[Any]], label: NDArray[Any], boundary: NDArray[Any]) -> Image.Image:
+    """Layouts (N, 2) of the same samples side by side on white; boundary samples are ringed."""
+    low, high = np.min([p.min(0) for p in layouts], 0), np.max([p.max(0) for p in layouts], 0)
+    scale = (SIDE - 24) / max(float((high - low).max()), 1e-9)
+    picture = Image.new("RGB", (len(layouts) * (SIDE + GAP) - GAP, SIDE), "white")
+    pen = ImageDraw.Draw(picture)
+    for number, points in enumerate(layouts):
+        at = (points - (low + high) / 2) * (scale, -scale) + SIDE / 2 + (number * (SIDE + GAP), 0)
+        for (x, y), k, ring in zip(at, label, boundary, strict=True):
+            pen.ellipse((x - 2.5, y - 2.5, x + 2.5, y + 2.5), fill=class_colour(int(k)))
+            if ring:
+                pen.ellipse((x - 5, y - 5, x + 5, y + 5), outline=LIGHT.ink)
     return picture

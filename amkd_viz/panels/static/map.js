@@ -115,6 +115,7 @@ class Maps {
     this.row = this.root.appendChild(document.createElement("div"));
     this.row.className = "amkd-maps-row";
     this.row.style.setProperty("--amkd-least", `${model.get("least")}px`);
+    this.row.style.setProperty("--amkd-columns", model.get("columns"));
     this.read = this.root.appendChild(document.createElement("div"));
     this.read.className = "amkd-read";
     el.appendChild(this.root);
