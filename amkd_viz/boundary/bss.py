@@ -94,8 +94,9 @@ def bss(
                 inside[live] = torch.where(alive.view(shape), current.detach(), inside[live])
                 break
             gap = (seen.gather(1, b[:, None]) - seen.gather(1, k[:, None]))[:, 0]
-            (g,) = torch.autograd.grad(-gap.sum(), current)
-            backward += len(current)
+            # of those on their way: a frozen net's backward pass leaves rows of zeros out
+            (g,) = torch.autograd.grad(-torch.where(alive, gap, 0).sum(), current)
+            backward += int(alive.sum()) if compact else len(current)
             current, gap = current.detach(), gap.detach()
             if compact:
                 live, current, gap, g, alive = live[alive], current[alive], gap[alive], g[alive], alive[alive]  # type: ignore[index]

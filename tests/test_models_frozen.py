@@ -1,0 +1,93 @@
+"""A frozen ResNet gives the logits and the input gradient of the net it was made from."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from amkd_viz.models import Classifier, build, inference_copy
+from amkd_viz.models.frozen import FrozenResNet
+from amkd_viz.models.resnet import ResNetBody
+
+
+def lived_in(net: Classifier) -> Classifier:
+    """Batch norms with statistics that matter."""
+    chance = torch.Generator().manual_seed(0)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.copy_(torch.randn(module.running_mean.shape, generator=chance) / 4)
+            module.running_var.copy_(0.5 + torch.rand(module.running_var.shape, generator=chance))
+            module.bias.data.copy_(torch.randn(module.bias.shape, generator=chance) / 4)
+    return net.eval()
+
+
+def close(found: Tensor, expected: Tensor) -> bool:
+    """Up to a few signs of activations that lie within rounding of zero."""
+    return bool((found - expected).norm() <= 1e-2 * expected.norm())
+
+
+def gradient(net: Classifier, x: Tensor, weights: Tensor) -> Tensor:
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad((net(x) * weights).sum(), x)[0]
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("name", "shape"), [("resnet14", (3, 32, 32)), ("resnet8", (1, 7, 9)), ("resnet8x4", (3, 8, 8))]
+)
+def test_logits_and_input_gradient(name, shape, layout):
+    net = lived_in(build(name, shape=shape, seed=1))
+    copy = inference_copy(net).to(memory_format=layout)
+    assert isinstance(copy.body, FrozenResNet)
+    x, weights = torch.rand(5, *shape), torch.randn(5, 10)
+    torch.testing.assert_close(copy(x), net(x), rtol=1e-3, atol=1e-4)
+    expected = gradient(net, x, weights)
+    assert close(gradient(copy, x, weights), expected)
+    exact = gradient(net.double(), x.double(), weights.double())
+    torch.testing.assert_close(gradient(inference_copy(net), x.double(), weights.double()), exact)
+
+
+def test_a_convolution_as_shortcut():
+    net = lived_in(build("resnet8", shape=(3, 9, 9), seed=2))
+    net.body = ResNetBody([1, 1, 1], shortcut="conv")
+    lived_in(net)
+    copy, x, weights = inference_copy(net), torch.rand(3, 3, 9, 9), torch.randn(3, 10)
+    assert close(gradient(copy, x, weights), gradient(net, x, weights))
+
+
+@pytest.mark.parametrize("live", [[], [4], [0, 3, 5]])
+def test_images_without_a_gradient_are_left_out_and_the_others_keep_theirs(live):
+    net = inference_copy(lived_in(build("resnet8", seed=3)))
+    x, weights = torch.rand(6, 3, 32, 32), torch.zeros(6, 10)
+    weights[live] = torch.randn(len(live), 10)
+    found = gradient(net, x, weights)
+    dead = [i for i in range(6) if i not in live]
+    assert not found[dead].any()
+    if live:
+        assert close(found[live], gradient(net, x[live], weights[live]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_precisions(dtype):
+    net = inference_copy(lived_in(build("resnet8", seed=4)))
+    x, weights = torch.rand(4, 3, 32, 32), torch.randn(4, 10)
+    expected = gradient(net, x, weights)
+    if dtype == torch.float64:
+        found = gradient(net.double(), x.double(), weights.double()).float()
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
+    else:
+        with torch.autocast("cpu", dtype):
+            found = gradient(net, x, weights)
+        assert found.dtype == torch.float32
+        assert torch.cosine_similarity(found.flatten(), expected.flatten(), dim=0) > 0.98
+
+
+def test_a_second_backward_pass_and_none_at_all():
+    net = inference_copy(build("resnet8").eval())
+    x = torch.rand(2, 3, 32, 32, requires_grad=True)
+    logits = net(x)
+    first, again = (torch.autograd.grad(logits.sum(), x, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(first, again)
+    assert not net(x.detach()).requires_grad
+    assert net(torch.zeros(0, 3, 32, 32)).shape == (0, 10)
