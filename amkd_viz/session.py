@@ -18,25 +18,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from amkd_viz.data import Dataset
 from amkd_viz.errors import InputError, unknown
 from amkd_viz.files import write_atomic
 from amkd_viz.training import Recipe, Run
 from amkd_viz.training.run import versions
-from amkd_viz.views.boundary_map import exact_map, window
-from amkd_viz.views.decisions import Decisions
+from amkd_viz.views.ground import Ground
 from amkd_viz.views.layout import keep
-from amkd_viz.views.plane_map import plane_area, plane_grid, plane_regions
-from amkd_viz.views.planes import Plane
 from amkd_viz.views.theme import THEMES, class_colour
 
 __all__ = ["Session", "ViewState"]
 
 FORMAT = 1
 MOST_FRAMES = 60
-MOST_POINTS = 300
 HEX = re.compile(r"#[0-9a-f]{6}")
 
 
@@ -174,11 +169,12 @@ class Session:
             InputError: run, data, snapshot, samples or anchors are not there, or give no plane.
         """
         run = self.open_run()
-        ground = _Ground(run.dataset(), self.view)
+        ground = _ground(run.dataset(), self.view)
         nets = {"teacher": run.teacher(), "student": run.student(self.view.epoch)}
-        arrays = ground.arrays()
+        arrays = ground.arrays(self.view.resolution)
         for name, net in nets.items():
-            arrays |= {f"{name}.{part}": value for part, value in ground.decisions(net)._asdict().items()}
+            found = ground.decisions(net, self.view.resolution)
+            arrays |= {f"{name}.{part}": value for part, value in found._asdict().items()}
         return arrays
 
     def record(self, path: str | Path) -> Path:
@@ -196,12 +192,12 @@ class Session:
             raise InputError(f"{path} is there already and is never overwritten; choose another name.")
         run = self.open_run()
         data = run.dataset()
-        ground, epochs = _Ground(data, self.view), run.snapshots()
+        ground, epochs = _ground(data, self.view), run.snapshots()
         if not epochs:
             raise InputError(f"The run {run.path} has no snapshots to record.")
         epochs = [epochs[i] for i in keep(len(epochs), MOST_FRAMES)]
-        teacher = ground.decisions(run.teacher())
-        students = [ground.decisions(run.student(epoch)) for epoch in epochs]
+        teacher = ground.decisions(run.teacher(), self.view.resolution)
+        students = [ground.decisions(run.student(epoch), self.view.resolution) for epoch in epochs]
         colours = asdict(THEMES[self.view.theme])
         about = {
             "format": FORMAT,
@@ -212,7 +208,7 @@ class Session:
             "theme": {name: colours[name] for name in ("ink", "muted", "line", "paper")},
             "names": [data.classes[k] for k in ground.labels],
         }
-        arrays = ground.arrays() | {
+        arrays = ground.arrays(self.view.resolution) | {
             "about": np.array(json.dumps(about)),
             "epoch": np.array(epochs),
             "teacher.winner": teacher.winner,
@@ -226,55 +222,15 @@ class Session:
         return write_atomic(path, file.getvalue())
 
 
-class _Ground:
-    """The set of inputs on which both nets are asked: the data's window, or the plane through three images."""
-
-    def __init__(self, data: Dataset, view: ViewState) -> None:
-        self.data, self.resolution = data, view.resolution
-        self.plane: Plane | None = None
-        self.images: Tensor | None = None
-        self.labels: list[int] = []
-        if data.kind == "points":
-            self.area = window(data) if view.area is None else _four(view.area)
-            return
-        chosen = view.samples[:3] if view.anchors is None else view.anchors
-        if len(chosen) != 3:
-            raise InputError(f"A map of images needs three chosen samples, not {len(chosen)}; set samples or anchors.")
-        places = [_place(data, index) for index in chosen]
-        self.images, self.labels = data.test.floats(places), data.test.y[places].tolist()
-        self.plane = Plane.through(self.images)
-        self.area = plane_area(self.plane) if view.area is None else _four(view.area)
-
-    def decisions(self, net: nn.Module) -> Decisions:
-        if self.plane is None:
-            return exact_map(net, self.area, self.resolution)[2]
-        return plane_regions(net, self.plane, self.area, self.resolution).decisions
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Where the cells are."""
-        side = self.resolution
-        if self.plane is None:
-            x0, x1, y0, y1 = self.area
-            centres = (np.arange(side) + 0.5) / side  # as exact_map has them
-            return {
-                "x": (x0 + (x1 - x0) * centres).astype(np.float32),
-                "y": (y0 + (y1 - y0) * centres).astype(np.float32),
-            }
-        grid = plane_grid(self.area, side)
-        corners, faces = self.plane.box(self.area)
-        at = grid.reshape(side, side, 2)
-        inside = self.plane.inside(grid, faces).reshape(side, side)
-        return {"x": at[0, :, 0], "y": at[:, 0, 1], "anchors": self.plane.anchors, "box": corners, "inside": inside}
-
-    def marks(self) -> dict[str, NDArray[Any]]:
-        """What is drawn on a recorded map: test points, or the three pictures (3, H, W, C) as uint8."""
-        area = np.array(self.area)
-        if self.images is None:
-            chosen = keep(len(self.data.test), MOST_POINTS)
-            points, labels = self.data.test.x[chosen], self.data.test.y[chosen]
-            return {"area": area, "points": points.numpy(), "label": labels.numpy()}
-        pictures = (self.images * 255).round().clamp(0, 255).permute(0, 2, 3, 1).numpy().astype(np.uint8)
-        return {"area": area, "pictures": pictures}
+def _ground(data: Dataset, view: ViewState) -> Ground:
+    area = None if view.area is None else _four(view.area)
+    if data.kind == "points":
+        return Ground(data, area=area)
+    chosen = view.samples[:3] if view.anchors is None else view.anchors
+    if len(chosen) != 3:
+        raise InputError(f"A map of images needs three chosen samples, not {len(chosen)}; set samples or anchors.")
+    places = [_place(data, index) for index in chosen]
+    return Ground(data, data.test.floats(places), data.test.y[places].tolist(), area)
 
 
 def _place(data: Dataset, index: int) -> int:
