@@ -30,7 +30,9 @@ def pca(x: Array) -> Array:
     return np.asarray(centred @ (directions * np.where(largest < 0, -1, 1)).T)
 
 
-def joint_layout(spaces: Sequence[Array], how: str = "umap", seed: int = 0, neighbours: int = 15) -> list[Aligned]:
+def joint_layout(
+    spaces: Sequence[Array], how: str = "umap", seed: int = 0, neighbours: int = 15, first: Array | None = None
+) -> list[Aligned]:
     """Lay the same N points of several spaces out in two dimensions without jumps.
 
     The first space is fitted alone. Each further one starts where the one before ended (UMAP) and is then moved onto
@@ -40,6 +42,7 @@ def joint_layout(spaces: Sequence[Array], how: str = "umap", seed: int = 0, neig
         spaces: (N, D_i) each, the same N points.
         how: "umap" or "pca".
         seed: of UMAP; the same seed gives the same layout on the same machine.
+        first: (N, 2) of the first space, where it was laid out before; the result is the same without.
 
     Raises:
         InputError: nothing to lay out, or values that are not finite.
@@ -51,7 +54,9 @@ def joint_layout(spaces: Sequence[Array], how: str = "umap", seed: int = 0, neig
     if not all(np.isfinite(space).all() for space in spaces):
         raise InputError("An embedding holds NaN or infinity; the net diverged, so there is nothing true to draw.")
     found: list[Aligned] = []
-    for space in spaces:
+    if first is not None:
+        found.append(Aligned(first, 0.0))
+    for space in spaces[len(found) :]:
         # UMAP needs neighbourhoods: some points, and not all at one place
         small = how == "pca" or len(space) < FEWEST or not np.ptp(space, axis=0).any()
         points = pca(space) if small else _umap(space, found[-1].points if found else None, seed, neighbours)

@@ -1,0 +1,442 @@
+"""Where teacher and student put the same samples: one map for both, its gallery and table, and what it hides."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from amkd_viz.boundary import BoundarySamples, bss, sample_targets, select_bases
+from amkd_viz.data import Dataset, generator
+from amkd_viz.errors import InputError
+from amkd_viz.models import Classifier
+from amkd_viz.objectives.metric import EMBEDDINGS
+from amkd_viz.panels.controls import choice, slider, toggle
+from amkd_viz.panels.panel import Panel
+from amkd_viz.panels.sample_list import DistanceBars, SampleList
+from amkd_viz.panels.scatter import ScatterCanvas, identities
+from amkd_viz.panels.stills import scatter_still
+from amkd_viz.panels.worker import Worker
+from amkd_viz.session import Session
+from amkd_viz.training import Run, example
+from amkd_viz.views import View, embedding
+from amkd_viz.views.anchors import MARGIN
+from amkd_viz.views.chosen import Chosen, choose, class_triplets
+from amkd_viz.views.decisions import logits_at
+from amkd_viz.views.fidelity import Aligned
+from amkd_viz.views.joint import Fidelity, Outputs, facts, fidelity, outputs, triplets_of
+from amkd_viz.views.labels import number, percent
+from amkd_viz.views.layouts import joint_layout
+
+__all__ = ["EmbeddingLab"]
+
+MOST = 5000
+PARTS = {"test": "test", "validation": "val", "training": "train"}
+NEGATIVES = 12
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ground:
+    """The samples that are looked at, and what does not change with the epoch."""
+
+    chosen: Chosen
+    part: str
+    samples: BoundarySamples
+    bases: Any
+    teacher: Outputs
+    triplets: NDArray[np.int64]
+    first: dict[str, NDArray[Any]]  # embedding kind -> the teacher's UMAP, once it is there
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Picture:
+    """One state of the map: both nets' spaces and places."""
+
+    ground: Ground
+    kind: str
+    epoch: int
+    how: str
+    spaces: tuple[NDArray[Any], NDArray[Any]]
+    laid: tuple[Aligned, Aligned]
+    facts: NDArray[Any]
+
+
+class EmbeddingLab(Panel):
+    """One map of the samples as the teacher sees them and as the student does; a lasso fills gallery and table; one
+    picked sample shows its anchor, positive and negatives, in the map and as true distances.
+
+    Args:
+        run: a run with snapshots, a session on one, or the name of an example: "digits", "spirals".
+
+    Raises:
+        InputError: the run has no snapshot yet.
+    """
+
+    title = "EmbeddingLab"
+    about = (
+        "Each mark is one sample: a circle where the <i>teacher</i> puts it, a diamond where the <i>student</i> does; "
+        "move the slider above the map and watch it walk from one to the other. Rings are <i>boundary samples</i>, "
+        "images pushed just across the teacher's boundary. Drag around samples to list them; click one to see the "
+        "triplets that AMKD pulls at: the teacher on it is the anchor $a$, the student on it the positive $p$, the "
+        "student on samples of other classes the negatives $n$. A negative pulls while it is active: "
+        "$[d(a,p) - d(a,n) + m]_+ > 0$, $d$ the squared distance of unit embeddings. The map flattens many dimensions "
+        "to two, so read the numbers beneath it: a cross marks a triplet whose order the picture turns round."
+    )
+
+    def __init__(self, run: Run | Session | str = "digits") -> None:
+        session = run if isinstance(run, Session) else None
+        self.run: Run = example(run) if isinstance(run, str) else run.open_run() if isinstance(run, Session) else run
+        epochs = self.run.snapshots()
+        if not epochs:
+            raise InputError(f"The run {self.run.path} has no snapshot yet; train it for an epoch first.")
+        super().__init__()
+        self.slow = Worker("EmbeddingLab umap", self.fail)  # so that no click waits for a layout
+        self._data: Dataset | None = None
+        self._nets: dict[str, Classifier] = {}
+        self._student: tuple[Ground, int, Outputs] | None = None
+        self._ground: Ground | None = None
+        self._picture: Picture | None = None
+        self._fidelity: tuple[Fidelity, Fidelity] | None = None
+        self.map = ScatterCanvas(empty="Reading the run ...")
+        self.list = SampleList(map=self.map)
+        self.bars = DistanceBars(map=self.map, empty="Click a sample to see its triplets.")
+        self.numbers = widgets.HTML()
+        self._build(epochs)
+        self.map.observe(lambda _: self.compute.ask("anchor", self._anchor), names="picked")
+        self.say("Reading the run ...", "busy")
+        self.compute.ask("samples", lambda: self._read(session))
+
+    def _build(self, epochs: list[int]) -> None:
+        epoch = widgets.SelectionSlider(
+            options=epochs,
+            value=epochs[-1],
+            description="student's epoch",
+            tooltip="the student after so many epochs of training",
+            style={"description_width": "104px"},
+            layout={"width": "100%"},
+        )
+        under = widgets.VBox([self.map, epoch, self.numbers])
+        side = widgets.VBox([self.bars, self.list])
+        both = widgets.Box([under, side])
+        both.add_class("amkd-embedding")
+        self.assemble(
+            {
+                "Samples": {
+                    "part": choice("set", "test", list(PARTS), "which samples are laid out"),
+                    "most": slider("how many", 400, 50, MOST, 50, "at most so many samples of the set"),
+                    "rings": slider("boundary", 24, 0, 64, 1, "so many boundary samples among them"),
+                },
+                "Layout": {
+                    "how": choice("layout", "umap", ["umap", "pca"], "PCA: at once, linear; UMAP: neighbourhoods"),
+                    "kind": choice("embedding", "logit", list(EMBEDDINGS), "the space in which distances are taken"),
+                },
+                "Triplets": {
+                    "margin": slider("margin", MARGIN, 0.0, 4.0, 0.05, "m: by how much d(a, n) must exceed d(a, p)"),
+                    "misleading": toggle(
+                        "mark where the map misleads", False, "the triplets that the map contradicts most clearly"
+                    ),
+                },
+            },
+            [both],
+        )
+        self.controls["epoch"] = epoch  # under the map: a scrubber
+        epoch.observe(self._moved("epoch"), names="value")
+
+    def changed(self, name: str, value: Any) -> None:
+        if name in ("part", "most", "rings"):
+            self.say("Laying out other samples ...", "busy")
+            self.compute.ask("samples", self._gather)
+        elif name == "margin":
+            self.compute.ask("anchor", self._anchor)
+        elif name == "misleading":
+            self.compute.ask("mark", self._mark)
+        else:
+            self.compute.ask("place", self._place)
+
+    # what a person does
+
+    @property
+    def selection(self) -> list[int]:
+        """The selected samples: published indices, and -1 - i for the boundary sample of base i."""
+        return list(self.map.selection)
+
+    def select(self, ids: list[int], picked: int | None = None) -> None:
+        """Select samples by identity, as the lasso does; ``picked``: the one whose triplets are drawn."""
+        self.wait()
+        self.map.select(ids, picked)
+
+    # samples
+
+    def _read(self, session: Session | None) -> None:
+        self._data = self.run.dataset()
+        last = self.run.student() if self.run.finished else self.run.student(self.run.snapshots()[-1])
+        self._nets = {"teacher": self.run.teacher().cpu(), "student": last.cpu()}
+        if session is not None:
+            self.paint.ask("restore", lambda: self._restore(session))
+            self.paint.wait()
+        self._gather()
+        if session is not None:
+            self.paint.ask("selected", lambda: self.map.select(session.view.samples))
+
+    def _restore(self, session: Session) -> None:
+        kept = dict(session.view.camera)
+        if session.view.epoch is not None:
+            kept["epoch"] = session.view.epoch
+        for name, value in kept.items():
+            if name in self.controls:
+                self.put(name, value=value)
+        self.map.morph, self.map.only = float(kept.get("morph", 0.0)), list(kept.get("only", []))
+
+    def _gather(self) -> None:
+        """Choose samples, attack some of them, and ask the teacher about all."""
+        if self._data is None:
+            return
+        split = getattr(self._data, PARTS[self["part"]])
+        recipe, teacher = self.run.recipe, self._nets["teacher"]
+        clean = choose(split, most=self["most"])
+        before = logits_at(teacher, clean.x)
+        bases = select_bases(before, logits_at(self._nets["student"], clean.x), _tensor(clean.label), self["rings"])
+        found = bss(
+            teacher,
+            clean.x[bases],
+            sample_targets(before[bases], generator("cpu", "embedding lab")),
+            rule=recipe.rule,
+            step_size=recipe.step_size,
+            steps=recipe.attack_steps,
+        )
+        index = _tensor(clean.index)[bases]
+        chosen = choose(split, found, index, most=self["most"])
+        ground = Ground(
+            chosen,
+            self["part"],
+            found,
+            index,
+            outputs(teacher, chosen.x, "teacher"),
+            class_triplets(chosen.label),
+            {},
+        )
+        fresh = len(found) > 0 and (self._ground is None or self._ground.part != ground.part)
+        self._ground, self._picture, self._fidelity = ground, None, None
+        names, part = self._data.classes, self["part"]
+
+        def show() -> None:
+            self.map.samples(chosen, names, part)
+            if fresh:  # something to look at: the base on which both nets differ most
+                self.map.picked = int(-1 - index[0])
+
+        self.paint.ask("samples", show)
+        self._place()
+
+    # places
+
+    def _place(self) -> None:
+        """The student of the chosen epoch; PCA at once, UMAP when it is ready."""
+        ground = self._ground
+        if ground is None:
+            return
+        kind, epoch, how = self["kind"], self["epoch"], self["how"]
+        if self._student is None or self._student[:2] != (ground, epoch):
+            self._student = ground, epoch, outputs(self.run.student(epoch).cpu(), ground.chosen.x, "student")
+        student = self._student[2]
+        spaces = ground.teacher.space(kind), student.space(kind)
+        told = facts(ground.teacher, student, ground.chosen, kind)
+
+        def picture(how: str) -> Picture:
+            laid = joint_layout(spaces, how, first=ground.first.get(kind) if how == "umap" else None)
+            if how == "umap":
+                ground.first[kind] = laid[0].points
+            return Picture(ground, kind, epoch, how, spaces, (laid[0], laid[1]), told)
+
+        shown = self._picture
+        if how == "pca":
+            self._show(picture("pca"))
+            return
+        # the way from one epoch's UMAP to the next must not lead over a PCA
+        if shown is None or (shown.ground, shown.kind, shown.how) != (ground, kind, "umap"):
+            self._show(picture("pca"), busy=True)
+        self.say(f"Computing UMAP of {len(told):,} samples; the map shows {self._words()}.", "busy", cancellable=True)
+        over = self.cancel_point()
+
+        def lay() -> None:
+            made = picture("umap")
+            wanted = ground is self._ground and (kind, epoch, "umap") == (self["kind"], self["epoch"], self["how"])
+            if wanted and not over():
+                self._show(made)
+
+        self.slow.ask("umap", lay)
+
+    def _cancel(self, count: int) -> None:
+        super()._cancel(count)
+        if self._picture is not None and self._picture.how != self["how"]:
+            self.paint.ask("how", lambda: self.put("how", value="pca"))
+            self.say("Cancelled; the map stays as it is.")
+
+    def _show(self, picture: Picture, busy: bool = False) -> None:
+        self._picture = picture
+        low = picture.laid[0].points, picture.laid[1].points
+
+        def show() -> None:
+            if self._picture is picture:  # not of samples that are gone
+                self.map.places(*low, picture.facts)
+
+        self.paint.ask("places", show)
+        self._anchor()
+        if busy:
+            return
+        teacher, student = (
+            fidelity(high, laid, picture.ground.triplets)
+            for high, laid in zip(picture.spaces, picture.laid, strict=True)
+        )
+        if self._picture is picture:
+            self._fidelity = teacher, student
+            self._mark()
+            self.say(f"The map shows {self._words()}.")
+
+    def _words(self) -> str:
+        if self._picture is None:
+            return "nothing yet"
+        picture, ground = self._picture, self._picture.ground
+        how, rings = {"umap": "UMAP", "pca": "PCA"}[picture.how], int(ground.chosen.boundary.sum())
+        return (
+            f"{how} of the {picture.kind} embeddings of {len(ground.chosen) - rings:,} {ground.part} samples and "
+            f"{rings} boundary samples, student after epoch {picture.epoch}"
+        )
+
+    def _mark(self) -> None:
+        """The numbers under the map, and the triplets that it contradicts."""
+        if self._fidelity is None or self._picture is None:
+            return
+        ids = identities(self._picture.ground.chosen)
+        worst = [[net, *(int(i) for i in ids[row])] for net, own in enumerate(self._fidelity) for row in own.misleading]
+        if not self["misleading"]:
+            worst = []
+        text = fidelity_table(*self._fidelity)
+
+        def show() -> None:
+            self.map.misleading = worst
+            self.numbers.value = text
+
+        self.paint.ask("numbers", show)
+
+    # one sample's triplets
+
+    def _anchor(self) -> None:
+        picture, picked = self._picture, self.map.picked
+        if picture is None:
+            return
+        chosen, ids = picture.ground.chosen, identities(picture.ground.chosen)
+        at = np.flatnonzero(ids == picked)
+        if picked is None or not len(at):
+            self._no_anchor("Click a sample, in the map or in the table, to see its triplets.")
+            return
+        margin, low = self["margin"], (picture.laid[0].points, picture.laid[1].points)
+        try:
+            found = triplets_of(*picture.spaces, *low, chosen, int(at[0]), margin)
+        except InputError as error:
+            self._no_anchor(str(error))
+            return
+        near = found.negative[:NEGATIVES], found.misleads[:NEGATIVES]
+        star = {"negatives": [[int(ids[j]), bool(wrong)] for j, wrong in zip(*near, strict=True)]}
+        word = f"boundary sample of {self['part']} {-1 - picked}" if picked < 0 else f"{self['part']} {picked}"
+        title = (
+            f"Triplets of {word}: {percent(float(found.active.mean()), 0)} of {len(found.negative):,} negatives are "
+            f"active; the map misleads on {int(found.misleads.sum()):,}"
+        )
+
+        def show() -> None:
+            self.map.star = star
+            self.bars.show(found, ids.tolist(), margin, title, NEGATIVES)
+
+        self.paint.ask("anchor", show)
+
+    def _no_anchor(self, why: str) -> None:
+        def show() -> None:
+            self.map.star = {}
+            self.bars.clear(why)
+
+        self.paint.ask("anchor", show)
+
+    # the head's buttons, and life
+
+    def view(self) -> View | None:
+        if self._picture is None or self._data is None:
+            return None
+        ground = self._picture.ground
+        nets = {"teacher": self._nets["teacher"], "student": self.run.student(self._picture.epoch)}
+        data = dataclasses.replace(self._data, test=getattr(self._data, PARTS[ground.part]))
+        kind, how = self._picture.kind, self._picture.how
+        return embedding(nets, data, samples=ground.samples, most=self["most"], kind=kind, how=how)
+
+    def session(self) -> Session | None:
+        kept = {name: value for name, value in self.values.items() if name != "epoch"}
+        kept |= {"morph": self.map.morph, "only": list(self.map.only)}
+        samples = tuple(i for i in self.map.selection if i >= 0)
+        theme = self.status.theme
+        return Session.of(self.run, samples=samples, epoch=self["epoch"], theme=theme, camera=kept)
+
+    def code(self) -> str:
+        recipe, v = self.run.recipe, self.values
+        split = f"data.{PARTS[v['part']]}"
+        other = "" if v["part"] == "test" else f"data = dataclasses.replace(data, test={split})\n"
+        return (
+            ("import dataclasses\n\n" if other else "") + "from amkd_viz import Run\n"
+            "from amkd_viz.boundary import bss, sample_targets, select_bases\n"
+            "from amkd_viz.views import embedding, triplets\n\n"
+            f"run = Run.open({str(Path(self.run.path))!r})\n"
+            f"data, teacher, student = run.dataset(), run.teacher(), run.student({v['epoch']})\n{other}"
+            "x, y = data.test.floats(), data.test.y\n"
+            f"bases = select_bases(teacher(x), student(x), y, {v['rings']})\n"
+            f"samples = bss(teacher, x[bases], sample_targets(teacher(x[bases])), rule={recipe.rule!r}, "
+            f"step_size={recipe.step_size}, steps={recipe.attack_steps})\n"
+            'nets = {"teacher": teacher, "student": student}\n'
+            f"embedding(nets, data, samples=samples, most={v['most']}, kind={v['kind']!r}, how={v['how']!r})\n"
+            f"triplets(teacher, student, data, samples, 0, margin={v['margin']:g})"
+        )
+
+    def still(self) -> Image.Image | None:
+        if self._picture is None:
+            return None
+        chosen = self._picture.ground.chosen
+        return scatter_still([laid.points for laid in self._picture.laid], chosen.label, chosen.boundary)
+
+    def wait(self, seconds: float = 120.0) -> EmbeddingLab:
+        super().wait(seconds)
+        if not self.slow.wait(seconds):
+            raise InputError(f"EmbeddingLab was still busy with UMAP after {seconds:g} s; wait longer.")
+        super().wait(seconds)
+        return self
+
+    def close(self) -> None:
+        self.slow.close()
+        super().close()
+
+
+def _tensor(values: NDArray[Any]) -> Any:
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(values))
+
+
+def fidelity_table(teacher: Fidelity, student: Fidelity) -> str:
+    """How far the map may be trusted, as HTML."""
+    rows = "".join(
+        f"<tr><td>{name}</td><td>{number(own.trustworthiness)}</td><td>{residual}</td>"
+        f"<td>{percent(own.kept, 0)}</td></tr>"
+        for name, own, residual in (
+            ("teacher", teacher, "fitted on it"),
+            ("student", student, number(student.residual)),
+        )
+    )
+    return (
+        '<table class="amkd-table"><tr><th>how far to trust this map</th>'
+        '<th title="are the 15 nearest in the map near in truth? 1 is best">trustworthiness, k = 15</th>'
+        '<th title="how much of the student’s shape does not fit the teacher’s; 0 is the same shape">'
+        "Procrustes residual</th>"
+        '<th title="triplets whose order of distances is the same here as in truth">triplets kept</th></tr>'
+        f"{rows}</table>"
+    )

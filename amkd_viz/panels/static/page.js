@@ -1,0 +1,127 @@
+// What the canvases and lists of samples share: bytes from the kernel, colours of the page, samples of the map's model.
+
+const raw = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength).slice().buffer; // aligned copy
+const bytesOf = (view) => (view && view.byteLength ? raw(view) : new ArrayBuffer(0));
+
+function coloursOf(element) {
+  const style = getComputedStyle(element);
+  const read = (...names) => names.map((n) => style.getPropertyValue(n).trim()).find(Boolean);
+  return {
+    ink: read("--amkd-ink", "--jp-ui-font-color1") || "#1f2430",
+    muted: read("--amkd-muted", "--jp-ui-font-color2") || "#5d6573",
+    line: read("--amkd-line", "--jp-border-color1") || "#b4bac6",
+    paper: read("--amkd-paper", "--jp-layout-color0") || "#fefefe",
+    warm: read("--amkd-warm", "--jp-warn-color1") || "#9a7b46",
+    accent: read("--amkd-accent", "--jp-brand-color1") || "#2b62c4",
+  };
+}
+
+function onTheme(react) {
+  const observer = new MutationObserver(react);
+  const attributeFilter = ["data-jp-theme-light", "data-jp-theme-name"];
+  observer.observe(document.body, { attributes: true, attributeFilter });
+  return () => observer.disconnect();
+}
+
+function make(parent, tag, about = {}, text = "") {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(about)) made.setAttribute(name, value);
+  if (text !== "") made.textContent = text; // never as HTML: a class may be called anything
+  parent?.appendChild(made);
+  return made;
+}
+
+// Calls come together: a burst of changes is drawn once, in the next frame.
+function bundled(react) {
+  let asked = 0;
+  const ask = () => {
+    if (!asked) asked = requestAnimationFrame(() => ((asked = 0), react()));
+  };
+  ask.stop = () => cancelAnimationFrame(asked);
+  return ask;
+}
+
+const percent = (p) => (Number.isFinite(p) ? `${(100 * p).toFixed(0)} %` : "\u2014");
+const decimals = (v) => (Number.isFinite(v) ? v.toFixed(2).replace("-", "\u2212") : "\u2014");
+
+const WIDTH = 7; // facts of a sample, see FACTS in scatter.py
+
+// The samples of a map's model, decoded; position i is where sample ids[i] stands in every array.
+class Samples {
+  constructor(model) {
+    this.model = model;
+    this.sheet = null;
+  }
+
+  read() {
+    const get = (name) => bytesOf(this.model.get(name));
+    this.ids = new Int32Array(get("ids"));
+    this.label = new Uint16Array(get("label"));
+    this.boundary = new Uint8Array(get("boundary"));
+    this.facts = new Float32Array(get("facts"));
+    this.only = new Set(this.model.get("only"));
+    this.names = this.model.get("names");
+    this.palette = this.model.get("palette");
+    this.place = new Map();
+    this.ids.forEach((id, i) => this.place.set(id, i));
+    return this;
+  }
+
+  async pictures() {
+    const png = this.model.get("sprites");
+    if (png === this.decoded) return;
+    this.decoded = png;
+    this.sheet = png && png.byteLength ? await createImageBitmap(new Blob([raw(png)], { type: "image/png" })) : null;
+  }
+
+  visible(i) {
+    return !this.only.size || this.only.has(this.label[i]);
+  }
+
+  fact(i, which) {
+    return this.facts.length ? this.facts[i * WIDTH + which] : NaN;
+  }
+
+  className(k) {
+    return k >= 0 && k < this.names.length ? this.names[k] : "undecided";
+  }
+
+  colour(i) {
+    return this.palette[this.label[i] % Math.max(1, this.palette.length)] || "#888888";
+  }
+
+  word(i) {
+    const part = this.model.get("part");
+    const id = this.ids[i];
+    return id < 0 ? `\u25ef ${part} ${-1 - id}` : `${part} ${id}`;
+  }
+
+  lines(i) {
+    const told = [this.ids[i] < 0 ? `boundary sample from ${this.word(i).slice(2)}` : this.word(i)];
+    const target = this.fact(i, 6);
+    const own = this.className(this.label[i]);
+    told.push(this.ids[i] < 0 && Number.isFinite(target) ? `${own} \u2192 ${this.className(target)}` : `class ${own}`);
+    if (Number.isFinite(this.fact(i, 0))) {
+      told.push(`teacher: ${this.className(this.fact(i, 0))} ${percent(this.fact(i, 1))}`);
+      told.push(`student: ${this.className(this.fact(i, 2))} ${percent(this.fact(i, 3))}`);
+    }
+    return told;
+  }
+
+  // Draw the thumbnail of sample i, whole pixels, as large as the canvas allows.
+  thumbnail(canvas, i, side) {
+    const [w, h, columns] = this.model.get("tile");
+    if (!this.sheet || !w) return false;
+    const ratio = window.devicePixelRatio || 1;
+    const scale = (side * ratio) / Math.max(w, h);
+    canvas.width = Math.max(1, Math.round(w * scale));
+    canvas.height = Math.max(1, Math.round(h * scale));
+    canvas.style.width = `${canvas.width / ratio}px`;
+    canvas.style.height = `${canvas.height / ratio}px`;
+    const context = canvas.getContext("2d");
+    context.imageSmoothingEnabled = false;
+    const x = (i % columns) * w, y = Math.floor(i / columns) * h;
+    context.drawImage(this.sheet, x, y, w, h, 0, 0, canvas.width, canvas.height);
+    return true;
+  }
+}

@@ -1,0 +1,527 @@
+// The joint map: samples between their places in the teacher's and in the student's layout. Hovering, lasso, walking by
+// arrow keys, morphing and zooming happen here; the kernel hears only what was selected.
+
+const MOVE = 350; // milliseconds of the way to new places
+const NEAR = 11; // pixels within which a sample is meant
+const TIP = 96; // pixels of a thumbnail
+const still = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+class Scatter {
+  constructor(model, el) {
+    this.model = model;
+    this.samples = new Samples(model);
+    this.camera = { x: 0, y: 0, zoom: 1 };
+    this.hover = -1;
+    this.tool = "lasso";
+    this.drawn = 0;
+    this.build(el);
+    this.ask = bundled(() => this.draw());
+    this.load = bundled(() => this.take());
+    this.stops = [this.ask.stop, this.load.stop, onTheme(() => this.retheme())];
+    const hear = (names, react) => {
+      const events = names.split(" ").map((n) => `change:${n}`).join(" ");
+      model.on(events, react);
+      this.stops.push(() => model.off(events, react));
+    };
+    hear("teacher student ids label boundary sprites palette names only facts", this.load);
+    hear("selection picked star misleading part empty", this.ask);
+    hear("names palette only boundary", bundled(() => this.legend()));
+    hear("morph", () => this.showMorph());
+    hear("hovered", () => this.setHover(this.samples.place.get(model.get("hovered")) ?? -1, false));
+    const sizes = new ResizeObserver(this.ask);
+    sizes.observe(this.stage);
+    this.stops.push(() => sizes.disconnect());
+    this.retheme();
+    this.showMorph();
+    this.legend();
+    this.take();
+  }
+
+  close() {
+    this.stops.forEach((stop) => stop());
+  }
+
+  build(el) {
+    this.root = make(el, "div", { class: "amkd-scatter", "data-lm-suppress-shortcuts": "true" });
+    this.root.amkd = this; // tests ask it where a sample stands
+    const bar = make(this.root, "div", { class: "amkd-scatter-bar", role: "toolbar", "aria-label": "Map" });
+    const button = (text, tip, act, about = {}) => {
+      const made = make(bar, "button", { type: "button", title: tip, "aria-label": tip, ...about }, text);
+      made.addEventListener("click", act);
+      return made;
+    };
+    const end = (t) => () => this.glide(t);
+    this.ends = [button("\u25cf teacher", "Show where the teacher puts the samples", end(0), { class: "amkd-end" })];
+    this.range = make(bar, "input", { type: "range", min: 0, max: 1, step: 0.01, title: "From teacher to student" });
+    this.range.setAttribute("aria-label", "Morph from teacher to student");
+    this.range.addEventListener("input", () => this.setMorph(Number(this.range.value)));
+    this.range.addEventListener("change", () => this.model.save_changes());
+    this.ends.push(button("\u25c6 student", "Show where the student puts the samples", end(1), { class: "amkd-end" }));
+    make(bar, "span", { class: "amkd-gap" });
+    this.tools = {
+      lasso: button("\u2b1a", "Select: drag around samples, or click one", () => this.setTool("lasso")),
+      pan: button("\u2725", "Move: drag the map", () => this.setTool("pan")),
+    };
+    button("+", "Zoom in", () => this.zoom(1.5));
+    button("\u2212", "Zoom out", () => this.zoom(1 / 1.5));
+    button("fit", "Show all samples", () => ((this.camera = { x: 0, y: 0, zoom: 1 }), this.ask()));
+    this.stage = make(this.root, "div", { class: "amkd-scatter-stage" });
+    this.canvas = make(this.stage, "canvas", { tabindex: 0, role: "application" });
+    this.canvas.setAttribute("aria-roledescription", "map of samples");
+    this.tip = make(this.stage, "div", { class: "amkd-tip", hidden: "" });
+    this.thumb = make(this.tip, "canvas");
+    this.tipText = make(this.tip, "div");
+    this.keys = make(this.root, "div", { class: "amkd-legend", role: "group", "aria-label": "Classes" });
+    this.spoken = make(this.root, "div", { class: "amkd-spoken", "aria-live": "polite" });
+    this.setTool("lasso");
+    const on = (name, act, options) => this.canvas.addEventListener(name, act, options);
+    on("pointerdown", (e) => this.down(e));
+    on("pointermove", (e) => this.move(e));
+    on("pointerup", (e) => this.up(e));
+    on("pointercancel", () => ((this.drag = null), this.ask()));
+    on("pointerleave", () => !this.drag && this.setHover(-1));
+    on("wheel", (e) => this.wheel(e), { passive: false });
+    on("keydown", (e) => this.key(e));
+    on("blur", () => this.setHover(-1));
+  }
+
+  setTool(name) {
+    this.tool = name;
+    for (const [own, made] of Object.entries(this.tools)) made.setAttribute("aria-pressed", String(own === name));
+    this.canvas.style.cursor = name === "pan" ? "grab" : "crosshair";
+  }
+
+  // Names of the colours; a click shows one class alone, Shift adds another.
+  legend() {
+    const only = this.model.get("only"), names = this.model.get("names"), palette = this.model.get("palette");
+    this.keys.replaceChildren();
+    names.forEach((name, k) => {
+      const made = make(this.keys, "button", { type: "button", title: "Show only this class; Shift adds, again: all" });
+      make(made, "i").style.background = palette[k];
+      made.append(shorten(name, 18));
+      made.setAttribute("aria-pressed", String(only.includes(k)));
+      made.classList.toggle("amkd-off", only.length > 0 && !only.includes(k));
+      made.addEventListener("click", (event) => {
+        const others = only.filter((other) => other !== k);
+        const next = event.shiftKey ? (only.includes(k) ? others : [...only, k]) : only.includes(k) && !others.length ? [] : [k];
+        this.model.set("only", next);
+        this.model.save_changes();
+      });
+    });
+    const marks = ["\u25cf teacher", "\u25c6 student", "\u25ef boundary sample", "\u00d7 the picture misleads here"];
+    if (names.length) make(this.keys, "span", {}, marks.join("   "));
+  }
+
+  retheme() {
+    const theme = document.body.dataset.jpThemeLight === "false" ? "dark" : "light";
+    this.root.dataset.theme = theme;
+    if (this.model.get("theme") !== theme) {
+      this.model.set("theme", theme);
+      this.model.save_changes();
+    }
+    this.tone = null;
+    this.ask();
+  }
+
+  // New data: decode once, and let each sample walk from where it is to where it belongs.
+  take() {
+    const before = this.at && new Map(Array.from(this.samples.ids, (id, i) => [id, [this.at[2 * i], this.at[2 * i + 1]]]));
+    const samples = this.samples.read();
+    samples.pictures().then(this.ask);
+    const ends = ["teacher", "student"].map((name) => new Float32Array(bytesOf(this.model.get(name))));
+    this.hover = -1;
+    this.tip.hidden = true;
+    if (!samples.ids.length || ends.some((e) => e.length !== 2 * samples.ids.length)) {
+      this.ends2 = this.at = null; // between two messages, or nothing yet
+      this.ask();
+      return;
+    }
+    const same = this.ends2 && ends.every((e, n) => e.length === this.ends2[n].length && e.every((v, i) => v === this.ends2[n][i]));
+    this.ends2 = ends;
+    this.frame();
+    if (!same && before && !still()) {
+      this.from = { before, start: performance.now() };
+    }
+    this.ask();
+  }
+
+  // The square that holds both layouts, so that morphing does not move the ground.
+  frame() {
+    let low = [Infinity, Infinity], high = [-Infinity, -Infinity];
+    for (const end of this.ends2) {
+      for (let i = 0; i < end.length; i++) {
+        low[i & 1] = Math.min(low[i & 1], end[i]);
+        high[i & 1] = Math.max(high[i & 1], end[i]);
+      }
+    }
+    this.middle = [(low[0] + high[0]) / 2, (low[1] + high[1]) / 2];
+    this.extent = [high[0] - low[0] || 1, high[1] - low[1] || 1];
+  }
+
+  // Where every sample is now, in units of the layout: between teacher and student, and on its way to new places.
+  positions() {
+    const t = this.model.get("morph"), [a, b] = this.ends2;
+    const at = new Float32Array(a.length);
+    for (let i = 0; i < at.length; i++) at[i] = a[i] + t * (b[i] - a[i]);
+    if (this.from) {
+      const share = (performance.now() - this.from.start) / MOVE;
+      if (share >= 1) this.from = null;
+      else {
+        const eased = share * share * (3 - 2 * share);
+        this.samples.ids.forEach((id, i) => {
+          const old = this.from.before.get(id);
+          if (!old) return;
+          at[2 * i] = old[0] + eased * (at[2 * i] - old[0]);
+          at[2 * i + 1] = old[1] + eased * (at[2 * i + 1] - old[1]);
+        });
+        this.ask();
+      }
+    }
+    return at;
+  }
+
+  scale() {
+    const pad = 26;
+    const fit = Math.min((this.width - 2 * pad) / this.extent[0], (this.height - 2 * pad) / this.extent[1]);
+    return fit * this.camera.zoom;
+  }
+
+  pixel(x, y) {
+    const s = this.scale();
+    return [
+      this.width / 2 + (x - this.middle[0] - this.camera.x) * s,
+      this.height / 2 - (y - this.middle[1] - this.camera.y) * s,
+    ];
+  }
+
+  spot(i) {
+    return this.pixel(this.at[2 * i], this.at[2 * i + 1]);
+  }
+
+  // Where a sample stands, in CSS pixels of the window.
+  locate(id) {
+    const [x, y] = this.spot(this.samples.place.get(id)), box = this.canvas.getBoundingClientRect();
+    return [box.left + x, box.top + y];
+  }
+
+  draw() {
+    this.width = this.stage.clientWidth;
+    this.height = Math.round(Math.max(300, Math.min(560, this.width * 0.92)));
+    if (!this.width) return;
+    const ratio = window.devicePixelRatio || 1;
+    if (this.canvas.width !== Math.round(this.width * ratio) || this.canvas.height !== Math.round(this.height * ratio)) {
+      this.canvas.width = Math.round(this.width * ratio);
+      this.canvas.height = Math.round(this.height * ratio);
+      this.canvas.style.height = `${this.height}px`;
+    }
+    if (!this.tone || this.stamps.ratio !== ratio) {
+      this.tone = coloursOf(this.root);
+      this.stamps = new Stamps(ratio, this.tone);
+    }
+    const context = this.canvas.getContext("2d");
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.clearRect(0, 0, this.width, this.height);
+    if (this.ends2) this.drawSamples(context);
+    else words(context, this.model.get("empty"), this.width / 2, this.height / 2, this.tone, { weight: 400, colour: this.tone.muted });
+    this.tell();
+  }
+
+  drawSamples(context) {
+    const { samples, tone } = this, t = this.model.get("morph");
+    this.at = this.positions();
+    const kind = t < 0.5 ? "circle" : "diamond";
+    const selection = this.model.get("selection");
+    const selected = new Set(selection.map((id) => samples.place.get(id)));
+    const count = samples.ids.length, half = this.stamps.half;
+    const stamp = (i) => {
+      const [x, y] = this.spot(i);
+      context.drawImage(this.stamps.get(samples.colour(i), kind, samples.boundary[i]), x - half, y - half, 2 * half, 2 * half);
+    };
+    if (selected.size && selected.size <= 200) this.drawWays(context, selected);
+    context.globalAlpha = selected.size ? 0.22 : 0.85;
+    for (let i = 0; i < count; i++) if (samples.visible(i) && !selected.has(i)) stamp(i);
+    context.globalAlpha = 1;
+    for (const i of selected) if (i !== undefined && samples.visible(i)) stamp(i);
+    for (const [k, i] of centres(samples, this.at)) {
+      const [x, y] = this.spot(i);
+      words(context, shorten(samples.className(k), 14), x, y - 15, tone);
+    }
+    this.drawMisleading(context, t);
+    this.drawStar(context);
+    if (this.hover >= 0) this.halo(context, this.hover, tone.accent, 8);
+    if (this.lasso) this.drawLasso(context);
+  }
+
+  // From the teacher's to the student's place of each selected sample.
+  drawWays(context, selected) {
+    const [a, b] = this.ends2;
+    context.globalAlpha = 0.5;
+    for (const i of selected) {
+      if (i === undefined) continue;
+      segment(context, this.pixel(a[2 * i], a[2 * i + 1]), this.pixel(b[2 * i], b[2 * i + 1]), this.tone.line, 1);
+    }
+    context.globalAlpha = 1;
+  }
+
+  // Anchor: the teacher on the picked sample; positive: the student there; negatives: the student on others.
+  drawStar(context) {
+    const i = this.samples.place.get(this.model.get("picked"));
+    if (i === undefined) return;
+    const { tone, samples } = this, [a, b] = this.ends2;
+    const anchor = this.pixel(a[2 * i], a[2 * i + 1]), positive = this.pixel(b[2 * i], b[2 * i + 1]);
+    const negatives = this.model.get("star").negatives || [];
+    const ends = negatives.map(([id, wrong]) => [samples.place.get(id), wrong]).filter(([j]) => j !== undefined);
+    for (const [j] of ends) segment(context, anchor, this.pixel(b[2 * j], b[2 * j + 1]), tone.muted, 1);
+    segment(context, anchor, positive, tone.ink, 2.2);
+    for (const [j, wrong] of ends) {
+      const [x, y] = this.pixel(b[2 * j], b[2 * j + 1]);
+      shape(context, "diamond", x, y, 5);
+      context.fillStyle = samples.colour(j);
+      context.fill();
+      context.lineWidth = 1.2;
+      context.strokeStyle = tone.ink;
+      context.stroke();
+      if (wrong) cross(context, x, y, tone);
+    }
+    const up = anchor[1] <= positive[1] ? -1 : 1; // each word on the side away from the other mark
+    for (const [[x, y], kind, text, side] of [[anchor, "circle", "anchor: teacher", up], [positive, "diamond", "positive: student", -up]]) {
+      shape(context, kind, x, y, 6.5);
+      context.fillStyle = samples.colour(i);
+      context.fill();
+      context.lineWidth = 2.4;
+      context.strokeStyle = tone.ink;
+      context.stroke();
+      const align = x < 70 ? "left" : x > this.width - 70 ? "right" : "center";
+      words(context, text, x, y + side * 18, tone, { align });
+    }
+  }
+
+  // Triplets of the net that is shown: here the dotted line is longer and in truth shorter, or the other way round.
+  drawMisleading(context, t) {
+    const net = t === 0 ? 0 : t === 1 ? 1 : -1;
+    for (const [own, ...ids] of this.model.get("misleading")) {
+      const at = ids.map((id) => this.samples.place.get(id));
+      if (own !== net || at.some((i) => i === undefined || !this.samples.visible(i))) continue;
+      const [a, p, n] = at.map((i) => this.spot(i));
+      segment(context, a, p, this.tone.ink, 1.2);
+      segment(context, a, n, this.tone.ink, 1.2, [4, 4]);
+      cross(context, n[0], n[1], this.tone);
+    }
+  }
+
+  halo(context, i, colour, r) {
+    const [x, y] = this.spot(i);
+    shape(context, "circle", x, y, r);
+    context.lineWidth = 2;
+    context.strokeStyle = colour;
+    context.stroke();
+  }
+
+  drawLasso(context) {
+    context.beginPath();
+    this.lasso.forEach(([x, y], n) => (n ? context.lineTo(x, y) : context.moveTo(x, y)));
+    context.closePath();
+    context.fillStyle = this.tone.accent;
+    context.globalAlpha = 0.12;
+    context.fill();
+    context.globalAlpha = 1;
+    context.setLineDash([5, 4]);
+    context.lineWidth = 1.5;
+    context.strokeStyle = this.tone.accent;
+    context.stroke();
+    context.setLineDash([]);
+  }
+
+  // What a test or a screen reader may want to know.
+  tell() {
+    const { samples } = this, data = this.root.dataset;
+    const visible = samples.ids ? samples.ids.reduce((n, _, i) => n + samples.visible(i), 0) : 0;
+    const selected = this.model.get("selection").length;
+    data.count = visible;
+    data.selected = selected;
+    data.picked = this.model.get("picked") ?? "";
+    data.hover = this.hover >= 0 ? samples.ids[this.hover] : "";
+    data.morph = this.model.get("morph");
+    data.moving = this.from ? "1" : "";
+    data.drawn = ++this.drawn;
+    const told = `${visible} samples, ${selected} selected. Arrow keys walk, Enter selects, Shift adds, Escape clears, plus and minus zoom.`;
+    if (this.canvas.getAttribute("aria-label") !== told) this.canvas.setAttribute("aria-label", told);
+  }
+
+  // morph
+
+  showMorph() {
+    const t = this.model.get("morph");
+    if (Number(this.range.value) !== t) this.range.value = t;
+    this.range.setAttribute("aria-valuetext", `${Math.round(100 * t)} % of the way to the student`);
+    this.ends.forEach((made, n) => made.setAttribute("aria-pressed", String(t === n)));
+    this.ask();
+  }
+
+  setMorph(t) {
+    this.model.set("morph", t); // heard here at once; the kernel hears where it ends
+  }
+
+  glide(to) {
+    const from = this.model.get("morph"), start = performance.now();
+    const length = still() ? 0 : 600 * Math.abs(to - from);
+    const step = (now) => {
+      const share = length ? Math.min(1, Math.max(0, (now - start) / length)) : 1;
+      this.setMorph(share === 1 ? to : from + share * (to - from));
+      if (share < 1) requestAnimationFrame(step);
+      else this.model.save_changes();
+    };
+    requestAnimationFrame(step);
+  }
+
+  // pointer
+
+  nearest(x, y, far = NEAR) {
+    let best = -1, least = far * far;
+    if (!this.at) return best;
+    for (let i = 0; i < this.samples.ids.length; i++) {
+      if (!this.samples.visible(i)) continue;
+      const [u, v] = this.spot(i), d = (u - x) ** 2 + (v - y) ** 2;
+      if (d <= least) [best, least] = [i, d];
+    }
+    return best;
+  }
+
+  here(event) {
+    const box = this.canvas.getBoundingClientRect();
+    return [event.clientX - box.left, event.clientY - box.top];
+  }
+
+  down(event) {
+    if (event.button !== 0 || !this.at) return;
+    this.canvas.setPointerCapture(event.pointerId);
+    this.canvas.focus({ preventScroll: true });
+    this.drag = { from: this.here(event), camera: { ...this.camera }, moved: false };
+  }
+
+  move(event) {
+    const [x, y] = this.here(event);
+    if (!this.drag) {
+      this.setHover(this.nearest(x, y));
+      return;
+    }
+    const [x0, y0] = this.drag.from;
+    if (!this.drag.moved && Math.hypot(x - x0, y - y0) < 5) return;
+    if (!this.drag.moved) this.setHover(-1);
+    this.drag.moved = true;
+    if (this.tool === "pan") {
+      const s = this.scale();
+      this.camera = { ...this.drag.camera, x: this.drag.camera.x - (x - x0) / s, y: this.drag.camera.y + (y - y0) / s };
+    } else {
+      this.lasso = this.lasso || [[x0, y0]];
+      this.lasso.push([x, y]);
+    }
+    this.ask();
+  }
+
+  up(event) {
+    if (!this.drag) return;
+    const { moved } = this.drag, lasso = this.lasso;
+    this.drag = this.lasso = null;
+    if (!moved) {
+      const i = this.nearest(...this.here(event));
+      if (i >= 0) this.choose([i], event.shiftKey, i);
+      else if (!event.shiftKey) this.choose([], false);
+    } else if (lasso) {
+      const found = [];
+      this.samples.ids.forEach((_, i) => this.samples.visible(i) && inside(lasso, ...this.spot(i)) && found.push(i));
+      this.choose(found, event.shiftKey);
+    }
+    this.ask();
+  }
+
+  wheel(event) {
+    if (!event.ctrlKey && !event.metaKey) return; // the page scrolls
+    event.preventDefault();
+    this.zoom(Math.exp(-event.deltaY / 300), this.here(event));
+  }
+
+  zoom(factor, [x, y] = [this.width / 2, this.height / 2]) {
+    if (!this.ends2) return;
+    const zoom = Math.min(60, Math.max(0.5, this.camera.zoom * factor)), s = this.scale();
+    const grown = (s * zoom) / this.camera.zoom;
+    const shift = [x - this.width / 2, this.height / 2 - y];
+    this.camera.x += shift[0] / s - shift[0] / grown;
+    this.camera.y += shift[1] / s - shift[1] / grown;
+    this.camera.zoom = zoom;
+    this.ask();
+  }
+
+  // The one selection: what is chosen here is what lists and tables show.
+  choose(positions, add, picked = null) {
+    const ids = positions.map((i) => this.samples.ids[i]);
+    const old = this.model.get("selection");
+    let next = add ? [...old, ...ids.filter((id) => !old.includes(id))] : ids;
+    if (add && ids.length === 1 && old.includes(ids[0])) next = old.filter((id) => id !== ids[0]);
+    const before = this.model.get("picked");
+    let pick = picked === null ? null : this.samples.ids[picked];
+    if (pick === null || !next.includes(pick)) pick = next.includes(before) ? before : next[0] ?? null;
+    this.model.set("selection", next);
+    this.model.set("picked", pick);
+    this.model.save_changes();
+  }
+
+  setHover(i, tell = true) {
+    if (i === this.hover) return;
+    this.hover = i;
+    this.root.dataset.hover = i >= 0 ? this.samples.ids[i] : "";
+    if (tell) this.model.set("hovered", i >= 0 ? this.samples.ids[i] : null); // stays in the page: never saved
+    this.tip.hidden = i < 0 || !this.at;
+    if (!this.tip.hidden) {
+      this.thumb.hidden = !this.samples.thumbnail(this.thumb, i, TIP);
+      this.tipText.replaceChildren(...this.samples.lines(i).map((line) => make(null, "div", {}, line)));
+      this.spoken.textContent = document.activeElement === this.canvas ? this.samples.lines(i).join(", ") : "";
+      const [x, y] = this.spot(i), { offsetWidth: w, offsetHeight: h } = this.tip;
+      this.tip.style.left = `${Math.max(2, x + 14 + w > this.width ? x - 14 - w : x + 14)}px`;
+      this.tip.style.top = `${Math.max(2, Math.min(this.height - h - 2, y - h / 2))}px`;
+    }
+    this.ask();
+  }
+
+  // keyboard
+
+  key(event) {
+    const ways = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    if (event.key in ways) this.walk(...ways[event.key]);
+    else if ((event.key === "Enter" || event.key === " ") && this.hover >= 0) this.choose([this.hover], event.shiftKey, this.hover);
+    else if (event.key === "Escape") this.choose([], false);
+    else if (event.key === "+" || event.key === "=") this.zoom(1.3);
+    else if (event.key === "-") this.zoom(1 / 1.3);
+    else if (event.key === "0") (this.camera = { x: 0, y: 0, zoom: 1 }), this.ask();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  // To the sample that lies nearest in this direction; sideways counts double.
+  walk(dx, dy) {
+    if (!this.at) return;
+    const picked = this.samples.place.get(this.model.get("picked"));
+    const from = this.hover >= 0 ? this.hover : picked;
+    if (from === undefined) {
+      this.setHover(this.nearest(this.width / 2, this.height / 2, Infinity));
+      return;
+    }
+    const [x, y] = this.spot(from);
+    let best = -1, least = Infinity;
+    for (let i = 0; i < this.samples.ids.length; i++) {
+      if (i === from || !this.samples.visible(i)) continue;
+      const [u, v] = this.spot(i);
+      const along = (u - x) * dx + (v - y) * dy, aside = Math.abs((u - x) * dy + (v - y) * dx);
+      if (along > 0 && along + 2 * aside < least) [best, least] = [i, along + 2 * aside];
+    }
+    if (best >= 0) this.setHover(best);
+  }
+}
+
+function render({ model, el }) {
+  const scatter = new Scatter(model, el);
+  return () => scatter.close();
+}
+
+export default { render };
