@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from amkd_viz.models import Classifier, build, inference_copy
 from amkd_viz.models.frozen import FrozenResNet
 from amkd_viz.models.resnet import ResNetBody
+from amkd_viz.objectives import Attack, Step
 
 
 def lived_in(net: Classifier) -> Classifier:
@@ -91,3 +92,32 @@ def test_a_second_backward_pass_and_none_at_all():
     assert torch.equal(first, again)
     assert not net(x.detach()).requires_grad
     assert net(torch.zeros(0, 3, 32, 32)).shape == (0, 10)
+
+
+def test_a_step_needs_no_second_look_at_the_clean_batch():
+    """The attack starts from the teacher's clean pass; samples and gradients are those of an attack on its own."""
+    teacher = inference_copy(lived_in(build("resnet8", num_classes=4, seed=5)))
+    teacher.head.weight.mul_(5)  # fresh logits are so close to one another that hardly any step is taken
+    student = build("resnet8", num_classes=4, seed=5).train()
+    x = torch.rand(24, 3, 32, 32, generator=torch.Generator().manual_seed(6))
+    y = teacher(x).argmax(1)
+    looked = []
+    teacher.body.register_forward_hook(lambda _m, inputs, _out: looked.append(len(inputs[0])))
+    found = {}
+    for shares in (True, False):
+        step = Step(teacher, student, x, y, 0.1, torch.Generator().manual_seed(7), Attack(limit=9, steps=4))
+        step.reads_boundary = shares
+        found[shares] = step.boundary
+        assert sum(looked) == len(x) + step.boundary.samples.passes.forward
+        assert step._seen is None
+        looked.clear()
+    shared, alone = found[True], found[False]
+    assert torch.equal(shared.index, alone.index)
+    assert len(shared.index)
+    assert alone.samples.steps.any()
+    assert alone.samples.passes.forward == shared.samples.passes.forward + len(shared.index)
+    assert alone.samples.passes.backward == shared.samples.passes.backward
+    for name in ("base", "target", "status", "steps"):
+        assert torch.equal(getattr(shared.samples, name), getattr(alone.samples, name))
+    torch.testing.assert_close(shared.samples.x, alone.samples.x, rtol=0, atol=1e-4)
+    torch.testing.assert_close(shared.samples.logits, alone.samples.logits, rtol=1e-3, atol=1e-3)

@@ -1,6 +1,6 @@
 """Samples on the decision boundary: attacks, selection, refinement, and how alike two boundaries are."""
 
-from amkd_viz.boundary.bss import bss
+from amkd_viz.boundary.bss import Look, bss
 from amkd_viz.boundary.refinement import refine
 from amkd_viz.boundary.samplers import deepfool, fgsm, noise
 from amkd_viz.boundary.samples import BoundarySamples, Passes, Status
@@ -10,6 +10,7 @@ from amkd_viz.boundary.similarity import BoundarySimilarity, boundary_similarity
 __all__ = [
     "BoundarySamples",
     "BoundarySimilarity",
+    "Look",
     "Passes",
     "Status",
     "boundary_similarity",

@@ -3,6 +3,8 @@ Decision Boundary", AAAI 2019, arXiv 1805.05532, section 3.1."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +14,21 @@ from amkd_viz.errors import InputError
 from amkd_viz.models import freeze
 from amkd_viz.pauses import pause_point
 
-__all__ = ["bss"]
+__all__ = ["Look", "bss"]
+
+
+class Look(NamedTuple):
+    """What a net has said of a batch, with its graph: an attack on part of it need not look there a first time.
+
+    Attributes:
+        z: (B, ...) the batch in the normalised space, a leaf that takes gradients.
+        logits: (B, K) of ``z``.
+        chosen: (M,) the samples to attack.
+    """
+
+    z: Tensor
+    logits: Tensor
+    chosen: Tensor
 
 
 def bss(
@@ -29,6 +45,7 @@ def bss(
     eps: float = 1e-4,
     compact: bool | None = None,
     check: bool = True,
+    look: Look | None = None,
 ) -> BoundarySamples:
     r"""Push each sample towards its target class until it has just left its base class.
 
@@ -55,6 +72,7 @@ def bss(
         compact: compute only samples that are still on their way (a host sync per step); default: on CPU only, since
             static shapes are faster on a GPU.
         check: look at ``x`` for NaN and range, and at ``target``, first (one pass and, on a GPU, a few syncs).
+        look: what the net has said of ``x`` already; its graph is used up. ``passes`` counts that forward pass not.
 
     Raises:
         InputError: x is not in [0, 1] or not finite, shapes disagree, or an option is out of range.
@@ -65,6 +83,8 @@ def bss(
         raise InputError(f"rule must be 'code' or 'paper', not {rule!r}.")
     if not step_size > 0 or steps < 1:
         raise InputError(f"The attack needs step_size > 0 and steps >= 1, not step_size={step_size}, steps={steps}.")
+    if look is not None and space != "normalised":
+        raise InputError(f"An attack in the {space} space cannot start from what the net said of normalised inputs.")
     here = space_of(model, x, space, clamp)
     compact = x.device.type == "cpu" if compact is None else compact
     power = 1 if rule == "code" else 2
@@ -79,9 +99,12 @@ def bss(
         for step in range(steps + 1):
             pause_point()
             last = step == steps  # after the last update the net looks once more, for status and logits
-            current = z[live].detach().requires_grad_(not last)
-            seen = logits_in(here, current, grad=not last)
-            forward += len(current)
+            if step == 0 and look is not None:
+                current, start, seen = z, look.z, look.logits[look.chosen].float()
+            else:
+                current = start = z[live].detach().requires_grad_(not last)
+                seen = logits_in(here, current, grad=not last)
+                forward += len(current)
             if step == 0:
                 check_target(target, seen, values=check)
                 logits = seen.detach().clone()
@@ -95,7 +118,9 @@ def bss(
                 break
             gap = (seen.gather(1, b[:, None]) - seen.gather(1, k[:, None]))[:, 0]
             # of those on their way: a frozen net's backward pass leaves rows of zeros out
-            (g,) = torch.autograd.grad(-torch.where(alive, gap, 0).sum(), current)
+            (g,) = torch.autograd.grad(-torch.where(alive, gap, 0).sum(), start)
+            if step == 0 and look is not None:
+                g = g[look.chosen]
             backward += int(alive.sum()) if compact else len(current)
             current, gap = current.detach(), gap.detach()
             if compact:

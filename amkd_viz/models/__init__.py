@@ -2,6 +2,7 @@
 
 from amkd_viz.models.classifier import Classifier, Embedding, Normalise, freeze
 from amkd_viz.models.fold import inference_copy
+from amkd_viz.models.frozen import FrozenResNet
 from amkd_viz.models.weights import load_teacher, load_weights, save_classifier
 from amkd_viz.models.wrapped import wrap
 from amkd_viz.models.zoo import architectures, build, is_architecture
@@ -9,6 +10,7 @@ from amkd_viz.models.zoo import architectures, build, is_architecture
 __all__ = [
     "Classifier",
     "Embedding",
+    "FrozenResNet",
     "Normalise",
     "architectures",
     "build",

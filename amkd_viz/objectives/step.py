@@ -10,9 +10,9 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from amkd_viz.boundary import BoundarySamples, bss, deepfool, fgsm, noise, sample_targets, select_bases
+from amkd_viz.boundary import BoundarySamples, Look, bss, deepfool, fgsm, noise, sample_targets, select_bases
 from amkd_viz.errors import InputError, unknown
-from amkd_viz.models import Classifier, Embedding
+from amkd_viz.models import Classifier, Embedding, FrozenResNet
 
 __all__ = ["Attack", "BoundaryBatch", "Step"]
 
@@ -47,13 +47,24 @@ class Attack:
         if self.limit < 1:
             raise InputError(f"At least one sample of a batch must be attacked, not {self.limit}.")
 
-    def __call__(self, model: nn.Module, x: Tensor, target: Tensor, generator: torch.Generator) -> BoundarySamples:
+    def __call__(
+        self, model: nn.Module, x: Tensor, target: Tensor, generator: torch.Generator, look: Look | None = None
+    ) -> BoundarySamples:
+        """Boundary samples of ``x``; ``look`` is for "bss" alone."""
+        if look is not None:
+            return _bss(self, model, x, target, generator, look)
         return SAMPLERS[self.sampler](self, model, x, target, generator)
+
+
+def _bss(
+    a: Attack, net: nn.Module, x: Tensor, k: Tensor, _: torch.Generator, look: Look | None = None
+) -> BoundarySamples:
+    return bss(net, x, k, step_size=a.step_size, steps=a.steps, rule=a.rule, check=False, look=look)
 
 
 Sampler = Callable[[Attack, nn.Module, Tensor, Tensor, torch.Generator], BoundarySamples]
 SAMPLERS: dict[str, Sampler] = {
-    "bss": lambda a, net, x, k, g: bss(net, x, k, step_size=a.step_size, steps=a.steps, rule=a.rule, check=False),
+    "bss": _bss,
     "fgsm": lambda a, net, x, k, g: fgsm(net, x, k, epsilon=a.epsilon),
     "noise": lambda a, net, x, k, g: noise(net, x, k, epsilon=a.epsilon, generator=g),
     "deepfool": lambda a, net, x, k, g: deepfool(net, x, k, steps=a.steps),
@@ -95,11 +106,25 @@ class Step:
     terms: dict[str, Tensor] = field(default_factory=dict)
     metrics: dict[str, Tensor] = field(default_factory=dict)
     histograms: dict[str, Tensor] = field(default_factory=dict)
+    _seen: tuple[Tensor, Tensor] | None = field(default=None, init=False, repr=False)  # normalised batch and logits
 
     @cached_property
     def teacher_clean(self) -> Embedding:
+        if self._attack_starts_here:
+            z = self.teacher.normalise(self.x.detach()).requires_grad_()
+            with torch.enable_grad():
+                logits = self.teacher.head(features := self.teacher.body(z))
+            self._seen = (z, logits)
+            return _wide(Embedding(logits.detach(), features.detach(), {}))
         with torch.no_grad():
             return _wide(self.teacher.embed(self.x))
+
+    @property
+    def _attack_starts_here(self) -> bool:
+        """One teacher pass for the clean logits and the attack's first gradient: where that keeps little and costs
+        only the rows that are attacked."""
+        frozen = isinstance(self.teacher.body, FrozenResNet) and self.x.device.type == "cpu"
+        return frozen and self.reads_boundary and self.attack.sampler == "bss"
 
     @cached_property
     def student_clean(self) -> Embedding:
@@ -117,7 +142,9 @@ class Step:
             student_logits = self.student_clean.logits.detach()
         index = select_bases(self.teacher_clean.logits, student_logits, self.y, self.attack.limit)
         target = sample_targets(self.teacher_clean.logits[index], self.generator)
-        samples = self.attack(self.teacher, self.x[index].detach(), target, self.generator)
+        look = None if self._seen is None else Look(*self._seen, index)
+        samples = self.attack(self.teacher, self.x[index].detach(), target, self.generator, look)
+        self._seen = None  # frees what the teacher kept
         if len(index):
             self.metrics["attack.crossed"] = samples.crossed.float().mean()
             self.metrics["attack.reached_target"] = (samples.status == 1).float().mean()
