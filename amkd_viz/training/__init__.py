@@ -3,9 +3,10 @@
 from amkd_viz.training.comparison import Row, compare, format_table, reading, table
 from amkd_viz.training.evaluation import accuracy, logits_on, scores
 from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped
-from amkd_viz.training.examples import DIGITS, SPIRALS, example
+from amkd_viz.training.examples import DIGITS, SPIRALS, example, suggested
 from amkd_viz.training.job import Job
 from amkd_viz.training.loop import events
+from amkd_viz.training.race import Race
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.recording import distill, fork, fresh_folder, replay, resume
 from amkd_viz.training.run import Run
@@ -20,6 +21,7 @@ __all__ = [
     "Event",
     "Finished",
     "Job",
+    "Race",
     "Recipe",
     "Row",
     "Run",
@@ -39,6 +41,7 @@ __all__ = [
     "replay",
     "resume",
     "scores",
+    "suggested",
     "table",
     "teacher_for",
 ]

@@ -16,7 +16,18 @@ from amkd_viz.training.recording import distill
 from amkd_viz.training.run import Run, refuse_used
 from amkd_viz.training.setup import Training
 
-__all__ = ["COLUMNS", "SEEN", "Row", "compare", "format_table", "groups", "reading", "standard_error", "table"]
+__all__ = [
+    "COLUMNS",
+    "SEEN",
+    "Row",
+    "compare",
+    "entrants",
+    "format_table",
+    "groups",
+    "reading",
+    "standard_error",
+    "table",
+]
 
 
 @dataclass(frozen=True)
@@ -71,26 +82,38 @@ def compare(
     """
     if seeds < 1:
         raise InputError(f"seeds must be at least 1, not {seeds}.")
+    own_recipes = entrants(recipe, methods, changes)
+    refuse_used(Path(out))
+    runs: list[Run] = []
+    like: Training | None = None
+    for method, recipe_of_method in own_recipes.items():
+        for seed in range(seeds):
+            own = recipe_of_method.replace(seed=seed)
+            like = Training(own, like, listen)
+            runs.append(distill(own, Path(out) / f"{method}-seed{seed}", listen=listen, training=like))
+    return runs
+
+
+def entrants(recipe: Recipe, methods: Sequence[str], changes: Mapping[str, Any] | None = None) -> dict[str, Recipe]:
+    """The recipe of each method, by name; numbers of the objectives go to the methods that have the term.
+
+    Raises:
+        InputError: an unknown method, one named twice or none, or a change that no method has a term for.
+    """
     if not methods or len(set(methods)) < len(methods):
         raise InputError(
             f"methods must name one or more, each once, not {','.join(methods)!r}; allowed: {', '.join(known_methods)}."
         )
     changes = recipe.changes if changes is None else changes
-    recipes = []
+    found = {}
     for method in methods:
         terms = known_methods[method]().names
         own_changes = {name: value for name, value in changes.items() if name.partition(".")[0] in terms}
-        recipes += [recipe.replace(method=method, seed=seed, changes=own_changes) for seed in range(seeds)]
-    idle = [name for name in changes if not any(name in own.changes for own in recipes)]
+        found[method] = recipe.replace(method=method, changes=own_changes)
+    idle = [name for name in changes if not any(name in own.changes for own in found.values())]
     if idle:
         raise InputError(f"None of {', '.join(methods)} has the term of {idle[0]}; leave it out or add such a method.")
-    refuse_used(Path(out))
-    runs: list[Run] = []
-    like: Training | None = None
-    for own in recipes:
-        like = Training(own, like, listen)
-        runs.append(distill(own, Path(out) / f"{own.method}-seed{own.seed}", listen=listen, training=like))
-    return runs
+    return found
 
 
 def groups(runs: Sequence[Run]) -> dict[str, list[Run]]:

@@ -1,0 +1,121 @@
+"""Several methods on one problem, a step each in turn, so that none runs ahead of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from amkd_viz.errors import InputError
+from amkd_viz.training.comparison import entrants
+from amkd_viz.training.device import fitting_threads
+from amkd_viz.training.events import Changed, EpochEnded, Event, Finished
+from amkd_viz.training.loop import events
+from amkd_viz.training.recipe import Recipe
+from amkd_viz.training.setup import Training
+
+__all__ = ["Race"]
+
+
+class Race:
+    """Trainings that share data, teacher, start weights and the order of the data, and differ in the method alone.
+
+    Each computes what it would compute on its own: chance is a function of (seed, epoch, batch), not of history.
+
+    Args:
+        recipe: of all; its ``changes`` go to the methods that have the term.
+        methods: names, each once.
+        like: an earlier training that lends its data and teacher where the recipes name the same.
+        listen: hears the training of the teacher, if there has to be one.
+
+    Attributes:
+        trainings: by method, in the order given. metrics: of each finished epoch, by method.
+        summaries: by method, once the last epoch is done.
+
+    Raises:
+        InputError: an unknown method, one named twice or none, or a change that no method has a term for.
+
+    >>> race = Race(Recipe(dataset="moons", teacher="mlp-tiny", student="mlp-tiny", epochs=2, teacher_epochs=1,
+    ...     limit_train=20, batch_size=10, similarity_images=0), ["ce", "kd"])
+    >>> [name for name, event in race.events() if isinstance(event, EpochEnded)]
+    ['ce', 'kd', 'ce', 'kd']
+    >>> sorted(race.summaries["kd"])[:2]
+    ['teacher_test_accuracy', 'test_accuracy']
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        methods: Sequence[str],
+        like: Training | None = None,
+        listen: Callable[[Event], None] | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.trainings: dict[str, Training] = {}
+        for name, own in entrants(recipe, methods).items():
+            like = self.trainings[name] = Training(own, like, listen)
+        self.metrics: dict[str, list[dict[str, Any]]] = {name: [] for name in self.trainings}
+        self.summaries: dict[str, dict[str, Any]] = {}
+
+    @property
+    def first(self) -> Training:
+        """The first training: data and teacher are those of all."""
+        return next(iter(self.trainings.values()))
+
+    @property
+    def epoch(self) -> int:
+        """So many epochs are done by every method."""
+        return min(training.epoch for training in self.trainings.values())
+
+    @property
+    def over(self) -> bool:
+        return len(self.summaries) == len(self.trainings)
+
+    def events(self) -> Iterator[tuple[str, Event]]:
+        """(method, event), in turn: what ``training.events`` yields of each, every method as far as the others."""
+        with fitting_threads(self.first.dataset.shape):
+            running = {name: events(t.recipe, t) for name, t in self.trainings.items()}
+            while running:
+                for name in list(running):
+                    for event in running[name]:
+                        self._note(name, event)
+                        yield name, event
+                        if not isinstance(event, Changed):  # a change is no turn: the others have not had it
+                            break
+                    else:
+                        del running[name]
+
+    def _note(self, name: str, event: Event) -> None:
+        if isinstance(event, EpochEnded):
+            self.metrics[name].append(event.metrics)
+        elif isinstance(event, Finished):
+            self.summaries[name] = event.summary
+
+    def wish(self, **changes: Any) -> list[str]:
+        """Other settings from the next step on, for the methods that have the term: see ``Training.wish``.
+
+        Returns:
+            the methods that will change.
+
+        Raises:
+            InputError: at once, if a value is not allowed or no method has the term; nothing changes then.
+        """
+        own = {name: t.recipe.objective.names for name, t in self.trainings.items()}
+        wishes = {
+            name: {key: v for key, v in changes.items() if "." not in key or key.partition(".")[0] in terms}
+            for name, terms in own.items()
+        }
+        idle = [key for key in changes if not any(key in wish for wish in wishes.values())]
+        if idle:
+            raise InputError(f"None of {', '.join(self.trainings)} has the term of {idle[0]}.")
+        for name, wish in wishes.items():
+            if wish:
+                self.trainings[name].wish(**wish)
+        return [name for name, wish in wishes.items() if wish]
+
+    def step_seconds(self) -> dict[str, float]:
+        """What a step of each method has cost so far, in seconds; NaN before the first."""
+        found = {}
+        for name, training in self.trainings.items():
+            steps = training.epoch * len(training.loader) + training.batch
+            found[name] = training.seconds / steps if steps else float("nan")
+        return found

@@ -1,0 +1,93 @@
+"""A race: each method computes what it would alone, none runs ahead, changes go where they belong."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from amkd_viz.errors import InputError
+from amkd_viz.training import Changed, EpochEnded, Race, Recipe, Stepped, Training, events
+
+POINTS = Recipe(
+    dataset="spirals:n=60",
+    teacher="mlp-tiny",
+    student="mlp-tiny",
+    epochs=3,
+    teacher_epochs=2,
+    batch_size=27,
+    attacked=8,
+    attack_steps=3,
+    similarity_images=0,
+    device="cpu",
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path_factory.getbasetemp() / "teachers-of-the-session"))
+
+
+def test_each_method_computes_what_it_would_alone() -> None:
+    race = Race(POINTS, ["kd", "amkd"])
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(*(t.student.state_dict().values() for t in race.trainings.values()), strict=True)
+    )
+    list(race.events())
+    assert race.over
+    for name, raced in race.trainings.items():
+        alone = Training(POINTS.replace(method=name))
+        metrics = [e.metrics for e in events(alone.recipe, alone) if isinstance(e, EpochEnded)]
+        for (key, one), other in zip(
+            alone.student.state_dict().items(), raced.student.state_dict().values(), strict=True
+        ):
+            torch.testing.assert_close(one, other, rtol=0, atol=0, msg=f"{name} {key}")
+        assert [m["val_accuracy"] for m in metrics] == [m["val_accuracy"] for m in race.metrics[name]]
+        assert 0 <= race.summaries[name]["test_accuracy"] <= 1
+
+
+def test_none_runs_ahead() -> None:
+    race, ahead = Race(POINTS, ["ce", "kd", "bss"]), []
+    for _, event in race.events():
+        if isinstance(event, Stepped):
+            at = [t.epoch * 100 + t.batch for t in race.trainings.values()]
+            ahead.append(max(at) - min(at))
+    assert set(ahead) == {0, 1}
+    assert race.epoch == POINTS.epochs
+
+
+def test_a_change_goes_to_those_who_have_the_term_and_costs_no_turn() -> None:
+    race = Race(POINTS, ["kd", "amkd"])
+    seen: list[str] = []
+    for name, event in race.events():
+        if isinstance(event, EpochEnded) and event.epoch == 1 and name == "amkd":
+            assert race.wish(**{"boundary_triplet.margin": 0.4}) == ["amkd"]
+            assert race.wish(**{"kd.temperature": 5}) == ["kd", "amkd"]
+        if isinstance(event, Changed):
+            seen.append(name)
+        if isinstance(event, Stepped):
+            at = [t.epoch * 100 + t.batch for t in race.trainings.values()]
+            assert max(at) - min(at) <= 1
+    assert seen == ["kd", "amkd", "amkd"]
+    assert race.trainings["amkd"].recipe.changes == {"boundary_triplet.margin": 0.4, "kd.temperature": 5}
+    assert race.trainings["kd"].recipe.changes == {"kd.temperature": 5}
+
+
+def test_what_no_racer_understands_is_refused() -> None:
+    race = Race(POINTS, ["ce", "kd"])
+    with pytest.raises(InputError, match="None of ce, kd has the term of boundary_triplet"):
+        race.wish(**{"boundary_triplet.margin": 0.4, "kd.temperature": 5})
+    assert not list(race.trainings["kd"].wishes())
+    with pytest.raises(InputError, match="each once"):
+        Race(POINTS, ["kd", "kd"])
+    with pytest.raises(InputError, match="one or more"):
+        Race(POINTS, [])
+
+
+def test_cost_of_a_step_is_measured() -> None:
+    race = Race(POINTS, ["ce", "bss"])
+    assert all(cost != cost for cost in race.step_seconds().values())
+    list(race.events())
+    cost = race.step_seconds()
+    assert 0 < cost["ce"]
+    assert 0 < cost["bss"]
