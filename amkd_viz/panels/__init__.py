@@ -1,6 +1,7 @@
 """Widgets over the views: see, steer and compare in JupyterLab. A panel holds no number of its own."""
 
 from amkd_viz.panels.boundary_lab import BoundaryLab
+from amkd_viz.panels.embedding_lab import EmbeddingLab
 from amkd_viz.panels.panel import Panel
 
-__all__ = ["BoundaryLab", "Panel"]
+__all__ = ["BoundaryLab", "EmbeddingLab", "Panel"]

@@ -72,9 +72,10 @@ class EmbeddingLab(Panel):
 
     Args:
         run: a run with snapshots, a session on one, or the name of an example: "digits", "spirals".
+        controls: where they stand at first, by name.
 
     Raises:
-        InputError: the run has no snapshot yet.
+        InputError: the run has no snapshot yet; or there is no such control or value.
     """
 
     title = "EmbeddingLab"
@@ -88,7 +89,7 @@ class EmbeddingLab(Panel):
         "to two, so read the numbers beneath it: a cross marks a triplet whose order the picture turns round."
     )
 
-    def __init__(self, run: Run | Session | str = "digits") -> None:
+    def __init__(self, run: Run | Session | str = "digits", **controls: Any) -> None:
         session = run if isinstance(run, Session) else None
         self.run: Run = example(run) if isinstance(run, str) else run.open_run() if isinstance(run, Session) else run
         epochs = self.run.snapshots()
@@ -107,6 +108,7 @@ class EmbeddingLab(Panel):
         self.bars = DistanceBars(map=self.map, empty="Click a sample to see its triplets.")
         self.numbers = widgets.HTML()
         self._build(epochs)
+        self.set(**controls)
         self.map.observe(lambda _: self.compute.ask("anchor", self._anchor), names="picked")
         self.say("Reading the run ...", "busy")
         self.compute.ask("samples", lambda: self._read(session))
@@ -295,7 +297,7 @@ class EmbeddingLab(Panel):
         if self._picture is picture:
             self._fidelity = teacher, student
             self._mark()
-            self.say(f"The map shows {self._words()}.")
+            self.say(f"The map shows {self._words()}. Move the slider above it from teacher to student.")
 
     def _words(self) -> str:
         if self._picture is None:

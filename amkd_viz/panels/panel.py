@@ -196,7 +196,7 @@ class Panel:
 
     def _check(self, name: str, value: Any) -> None:
         control = self.controls[name]
-        if isinstance(control, widgets.Dropdown):
+        if isinstance(control, widgets.Dropdown | widgets.SelectionSlider):
             allowed = [o[1] if isinstance(o, tuple) else o for o in control.options]
             if value not in allowed:
                 raise unknown(name, str(value), [str(a) for a in allowed])

@@ -1,0 +1,390 @@
+"""EmbeddingLab and its canvas: without a browser what the traits say, in a real JupyterLab what the page does."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from amkd_viz.errors import InputError
+from amkd_viz.panels.embedding_lab import EmbeddingLab
+from amkd_viz.panels.scatter import ATLAS, ScatterCanvas, atlas, identities
+from amkd_viz.session import Session
+from amkd_viz.training import Recipe, Run, distill
+from amkd_viz.views.chosen import Chosen, choose
+
+# without a browser
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    recipe = Recipe(
+        dataset="digits",
+        teacher="cnn-tiny",
+        student="cnn-tiny",
+        epochs=2,
+        limit_train=60,
+        batch_size=30,
+        attacked=8,
+        teacher_epochs=2,
+    )
+    return distill(recipe, tmp_path_factory.mktemp("runs") / "one")
+
+
+@pytest.fixture
+def lab(run: Run) -> Iterator[EmbeddingLab]:
+    made = EmbeddingLab(run, how="pca", most=120, rings=6)
+    yield made.wait()
+    made.close()
+    made.close()
+
+
+def ids_of(canvas: ScatterCanvas) -> list[int]:
+    return list(np.frombuffer(canvas.ids, "<i4").tolist())
+
+
+def test_what_is_on_the_canvas_is_what_the_nets_say(lab: EmbeddingLab, run: Run) -> None:
+    picture = lab._picture
+    assert picture is not None
+    assert len(lab.map.teacher) == len(lab.map.student) == 8 * len(ids_of(lab.map))
+    table = np.frombuffer(lab.map.facts, "<f4").reshape(-1, 7)
+    with torch.no_grad():
+        p = run.student().eval()(picture.ground.chosen.x).softmax(1)
+    assert (table[:, 2] == p.argmax(1).numpy()).all()
+    assert np.allclose(table[:, 3], p.amax(1), atol=1e-5)
+    assert "UMAP" not in lab.status.text
+    assert "trustworthiness" in lab.numbers.value
+
+
+def test_identity_survives_filter_sample_and_epoch(lab: EmbeddingLab) -> None:
+    kept = ids_of(lab.map)[5:9]
+    lab.select(kept, kept[1])
+    lab.map.only = [3]
+    lab.set(epoch=1, kind="prob")
+    lab.wait()
+    assert lab.selection == kept
+    lab.set(rings=0)
+    lab.wait()
+    assert lab.selection == kept
+    assert lab.map.picked == kept[1]
+    lab.set(part="training")
+    lab.wait()
+    assert lab.selection == []  # the same numbers name other samples there
+
+
+def test_the_picked_sample_has_its_triplets(lab: EmbeddingLab) -> None:
+    assert lab.map.picked is not None
+    assert lab.map.picked < 0  # a boundary sample, to begin with
+    before = [row[2] for row in lab.bars.rows]
+    lab.set(margin=0.0)
+    lab.wait()
+    assert sum(row[2] for row in lab.bars.rows) <= sum(before)
+    assert [row[0] for row in lab.bars.rows] == [i for i, _ in lab.map.star["negatives"]]
+    distances = [row[1] for row in lab.bars.rows]
+    assert distances == sorted(distances)
+    lab.map.picked = None
+    lab.wait()
+    assert lab.bars.rows == []
+    assert "Click a sample" in lab.bars.empty
+
+
+def test_what_misleads_is_marked_when_asked(lab: EmbeddingLab) -> None:
+    assert lab.map.misleading == []
+    lab.set(misleading=True)
+    lab.wait()
+    there = ids_of(lab.map)
+    assert lab.map.misleading
+    assert all(net in (0, 1) and set(own) <= set(there) for net, *own in lab.map.misleading)
+
+
+def test_a_session_opens_where_it_was_saved(lab: EmbeddingLab, tmp_path: Path) -> None:
+    chosen = [i for i in ids_of(lab.map) if i >= 0][:3]
+    lab.select(chosen)
+    lab.set(margin=0.4, epoch=1)
+    lab.map.morph = 0.5
+    path = lab.save_session(tmp_path / "session.json")
+    again = EmbeddingLab(Session.open(path)).wait()
+    try:
+        assert again.values == lab.values
+        assert again.selection == chosen
+        assert again.map.morph == 0.5
+    finally:
+        again.close()
+
+
+def test_the_code_does_the_same(lab: EmbeddingLab) -> None:
+    code = lab.code()
+    exec(compile(code, "code", "exec"), {})
+    assert "how='pca'" in code
+
+
+def test_bad_input_is_a_sentence(run: Run, lab: EmbeddingLab) -> None:
+    with pytest.raises(InputError, match="tsne"):
+        lab.set(how="tsne")
+    with pytest.raises(InputError, match="margin"):
+        lab.set(margin=9)
+    with pytest.raises(InputError, match="epoch"):
+        lab.set(epoch=99)
+    with pytest.raises(InputError, match="samples"):
+        lab.map.places(np.zeros((3, 2)), np.zeros((3, 2)))
+
+
+def test_an_atlas_fits_every_browser() -> None:
+    png, (width, height, columns) = atlas(torch.rand(10_000, 1, 64, 48))
+    with Image.open(io.BytesIO(png)) as sheet:
+        assert max(sheet.size) <= ATLAS
+        assert sheet.size[0] == width * columns
+        assert height > width
+    images = torch.rand(5, 3, 8, 8)
+    png, (width, height, columns) = atlas(images)
+    with Image.open(io.BytesIO(png)) as sheet:
+        tile = np.asarray(sheet)[height : 2 * height, :width] / 255
+    assert np.allclose(tile, images[columns].permute(1, 2, 0), atol=1 / 255)
+    assert atlas(torch.rand(4, 2)) == (b"", [])
+
+
+# in a browser
+
+SCATTER = "document.querySelector('.amkd-scatter')"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from tests.lab import Lab, browser, chromium
+
+    if chromium() is None:
+        pytest.skip("needs Chromium")
+    server = Lab(tmp_path_factory.mktemp("lab"), OMP_NUM_THREADS="1")
+    try:
+        server.write(
+            "embedding.ipynb",
+            "from amkd_viz.panels import EmbeddingLab\nlab = EmbeddingLab('digits', how='pca')\nlab",
+        )
+        with browser(viewport={"width": 1500, "height": 1300}) as context:
+            notebook = server.open(context, "embedding.ipynb")
+            notebook.run()
+            drawn(notebook.page)
+            notebook.settled("The map shows")
+            yield notebook
+            assert notebook.errors == []
+            assert context.blocked == []
+    finally:
+        server.close()
+
+
+def drawn(page: Any) -> None:
+    page.wait_for_selector(".amkd-scatter[data-count]:not([data-count='0'])", timeout=90_000)
+    page.wait_for_function(f"() => {SCATTER}.amkd.at && {SCATTER}.dataset.moving === ''")
+
+
+def data(page: Any, name: str, of: str = SCATTER) -> str:
+    return str(page.evaluate(f"{of}.dataset.{name}"))
+
+
+def where(page: Any, sample: int) -> tuple[float, float]:
+    x, y = page.evaluate(f"{SCATTER}.amkd.locate({sample})")
+    return x, y
+
+
+def clear(notebook: Any) -> None:
+    notebook.page.evaluate(f"{SCATTER}.amkd.choose([], false)")
+    notebook.page.wait_for_function(f"() => {SCATTER}.dataset.selected === '0'")
+    notebook.page.locator(".amkd-scatter").scroll_into_view_if_needed()
+    notebook.page.evaluate(f"{SCATTER}.scrollIntoView({{block: 'start'}})")
+
+
+@pytest.mark.browser
+def test_hovering_shows_the_thumbnail_without_the_kernel(page: Any) -> None:
+    clear(page)
+    own = page.page
+    sample = page.ask("import numpy; print(int(numpy.frombuffer(lab.map.ids, '<i4')[7]))")
+    own.wait_for_timeout(500)
+    own.evaluate(
+        """() => {
+            window.sent = [];
+            const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+            kernel.anyMessage.connect((_, m) => m.direction === 'send' && window.sent.push(m.msg.header.msg_type));
+        }"""
+    )
+    x, y = where(own, sample)
+    own.mouse.move(x, y)
+    own.wait_for_function(f"() => {SCATTER}.dataset.hover !== ''")
+    assert own.evaluate(f"{SCATTER}.querySelector('.amkd-tip').checkVisibility()")
+    shown = own.evaluate(
+        f"""() => {{
+            const canvas = {SCATTER}.querySelector('.amkd-tip canvas');
+            const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+            return [canvas.width, new Set(pixels).size];
+        }}"""
+    )
+    assert shown[0] >= 64
+    assert shown[1] > 3  # a picture, not a blank
+    own.wait_for_timeout(300)
+    assert own.evaluate("window.sent") == []
+    assert own.locator(".amkd-tip").text_content().startswith(("test", "boundary sample from test"))
+
+
+@pytest.mark.browser
+def test_a_lasso_fills_table_gallery_and_trait(page: Any) -> None:
+    clear(page)
+    own = page.page
+    box = own.locator(".amkd-scatter-stage canvas").first.bounding_box()
+    x, y, w, h = box["x"] + 3, box["y"] + 3, box["width"] - 6, box["height"] - 6
+    own.mouse.move(x, y)
+    own.mouse.down()
+    for u, v in ((x + w / 2, y), (x + w / 2, y + h), (x, y + h), (x, y)):
+        own.mouse.move(u, v, steps=4)
+    own.mouse.up()
+    own.wait_for_function(f"() => Number({SCATTER}.dataset.selected) > 20")
+    count = int(data(own, "selected"))
+    assert data(own, "listed", "document.querySelector('.amkd-samples')") == str(count)
+    there = page.ask("import json; print(json.dumps(lab.selection))")
+    assert len(there) == count
+    left = own.evaluate(f"{json.dumps(there)}.every(i => {SCATTER}.amkd.locate(i)[0] <= {x + w / 2 + 1})")
+    assert left
+    shown = own.evaluate("[...document.querySelectorAll('.amkd-samples tr[data-id]')].map(r => Number(r.dataset.id))")
+    assert set(shown) <= set(there)
+    assert own.locator(".amkd-gallery button").count() > 10
+    own.locator(".amkd-scatter-stage canvas").first.press("Escape")
+    own.wait_for_function(f"() => {SCATTER}.dataset.selected === '0'")
+    assert page.ask("print(json.dumps(lab.selection))") == []
+
+
+@pytest.mark.browser
+def test_a_row_selects_in_the_map_and_in_the_kernel(page: Any) -> None:
+    clear(page)
+    own = page.page
+    row = own.locator(".amkd-samples tr[data-id]").nth(3)
+    sample = int(row.get_attribute("data-id"))
+    row.click()
+    own.wait_for_function(f"() => {SCATTER}.dataset.picked === '{sample}' && {SCATTER}.dataset.selected === '1'")
+    assert page.ask("print(json.dumps([lab.selection, lab.map.picked]))") == [[sample], sample]
+    own.wait_for_function("() => Number(document.querySelector('.amkd-bars').dataset.rows) > 3")
+    row.press("ArrowDown")
+    own.keyboard.press("Shift+Enter")
+    own.wait_for_function(f"() => {SCATTER}.dataset.selected === '2'")
+
+
+@pytest.mark.browser
+def test_the_kernel_selects_in_the_page(page: Any) -> None:
+    clear(page)
+    own = page.page
+    page.ask("lab.select([int(i) for i in numpy.frombuffer(lab.map.ids, '<i4')[:5]])")
+    own.wait_for_function(f"() => {SCATTER}.dataset.selected === '5'")
+    own.wait_for_function("() => document.querySelector('.amkd-samples').dataset.listed === '5'")
+
+
+@pytest.mark.browser
+def test_a_click_picks_one_and_a_filter_keeps_it(page: Any) -> None:
+    clear(page)
+    own = page.page
+    ids = page.ask("print(json.dumps(numpy.frombuffer(lab.map.ids, '<i4').tolist()))")
+    x, y = where(own, ids[11])
+    own.mouse.click(x, y)
+    own.wait_for_function(f"() => {SCATTER}.dataset.selected === '1'")
+    picked = int(data(own, "picked"))
+    other = page.ask(f"k = numpy.frombuffer(lab.map.label, '<u2')[{ids.index(picked)}]; print(int(k), 'x')")
+    own.locator(".amkd-legend button").nth((int(other.split()[0]) + 1) % 10).click()
+    own.wait_for_function(f"() => Number({SCATTER}.dataset.count) < 100")
+    assert page.ask("print(json.dumps(lab.selection))") == [picked]
+    own.locator(".amkd-legend button[aria-pressed=true]").click()
+    own.wait_for_function(f"() => Number({SCATTER}.dataset.count) === {len(ids)}")
+    assert data(own, "picked") == str(picked)
+
+
+@pytest.mark.browser
+def test_keys_walk_and_select(page: Any) -> None:
+    clear(page)
+    own = page.page
+    canvas = own.locator(".amkd-scatter-stage canvas").first
+    canvas.focus()
+    seen = set()
+    for key in ("ArrowRight", "ArrowRight", "ArrowUp", "ArrowLeft", "ArrowLeft", "ArrowDown"):
+        own.keyboard.press(key)
+        seen.add(data(own, "hover"))
+    assert len(seen) > 2
+    hovered = data(own, "hover")
+    own.keyboard.press("Enter")
+    own.wait_for_function(f"() => {SCATTER}.dataset.picked === '{hovered}'")
+    assert own.evaluate("document.activeElement.tagName") == "CANVAS"  # the notebook did not take the keys
+
+
+@pytest.mark.browser
+def test_morphing_walks_in_the_page_and_ends_in_the_trait(page: Any) -> None:
+    clear(page)
+    own = page.page
+    ids = page.ask("print(json.dumps(numpy.frombuffer(lab.map.ids, '<i4').tolist()))")
+    start = where(own, ids[0])
+    own.get_by_role("button", name="Show where the student puts the samples").click()
+    own.wait_for_function(f"() => {SCATTER}.dataset.morph === '1'")
+    end = where(own, ids[0])
+    assert start != end
+    assert page.ask("print(lab.map.morph)") == 1
+    page.ask("lab.map.morph = 0.5")
+    own.wait_for_function(f"() => {SCATTER}.dataset.morph === '0.5'")
+    assert where(own, ids[0]) == pytest.approx([(a + b) / 2 for a, b in zip(start, end, strict=True)], abs=1)
+    own.get_by_role("button", name="Show where the teacher puts the samples").click()
+    own.wait_for_function(f"() => {SCATTER}.dataset.morph === '0'")
+
+
+@pytest.mark.browser
+def test_an_epoch_arrives_without_a_jump(page: Any) -> None:
+    own = page.page
+    page.ask("lab.set(epoch=lab.run.snapshots()[20]).wait()", 120)
+    assert "epoch" in page.settled("The map shows")
+    drawn(own)
+    ids = page.ask("print(json.dumps(numpy.frombuffer(lab.map.ids, '<i4').tolist()))")
+    before = [where(own, i) for i in ids[:60]]
+    page.ask("lab.set(epoch=lab.run.snapshots()[21]).wait()", 120)
+    page.settled("after epoch 21")
+    drawn(own)
+    after = [where(own, i) for i in ids[:60]]
+    moved = np.linalg.norm(np.array(after) - np.array(before), axis=1)
+    assert np.median(moved) < 40  # pixels
+
+
+@pytest.mark.browser
+def test_both_themes(page: Any) -> None:
+    own = page.page
+    for theme in ("dark", "light"):
+        page.theme(theme)
+        own.wait_for_function(f"() => {SCATTER}.dataset.theme === '{theme}'")
+        paper = own.evaluate("getComputedStyle(document.querySelector('.amkd-scatter-stage')).backgroundColor")
+        assert (sum(map(int, paper[4:-1].split(","))) < 200) == (theme == "dark")
+        own.wait_for_timeout(200)
+        assert page.ask("print(lab.map.theme)") == theme
+
+
+@pytest.mark.browser
+def test_the_same_cell_three_times(page: Any) -> None:
+    for _ in range(3):
+        page.run()
+        page.settled("The map shows")
+    drawn(page.page)
+    assert page.page.locator(".amkd-scatter").count() == 1
+    code = "import threading; print(sum('EmbeddingLab' in t.name for t in threading.enumerate()))"
+    page.page.wait_for_timeout(500)
+    assert page.ask(code) == 3  # compute, paint and umap of the one that is left
+
+
+def test_names_are_text_and_identities_unique() -> None:
+    index = np.array([4, 9, 4])
+    boundary = np.array([False, False, True])
+    found = identities(Chosen(torch.zeros(3, 2), index * 0, index * 0, index, boundary))
+    assert sorted(found.tolist()) == [-5, 4, 9]
+    canvas = ScatterCanvas()
+    canvas.samples(choose(_split(6)), ["<b>bold</b>", ""])
+    assert canvas.names == ["<b>bold</b>", "class 1"]  # the page writes them as text
+
+
+def _split(n: int) -> Any:
+    from amkd_viz.data import Split
+
+    return Split(torch.zeros(n, 1, 4, 4, dtype=torch.uint8), torch.arange(n) % 2, torch.arange(n))
