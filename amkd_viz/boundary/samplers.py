@@ -14,13 +14,16 @@ from amkd_viz.models import freeze
 __all__ = ["deepfool", "fgsm", "noise"]
 
 
-def fgsm(model: nn.Module, x: Tensor, target: Tensor, *, epsilon: float = 8 / 255) -> BoundarySamples:
+def fgsm(
+    model: nn.Module, x: Tensor, target: Tensor, *, epsilon: float = 8 / 255, keep_path: bool = False
+) -> BoundarySamples:
     """Targeted fast gradient sign method (Goodfellow et al., ICLR 2015, arXiv 1412.6572): x - epsilon sign(grad CE).
 
     Args:
         x: (M, C, H, W) in [0, 1], or (M, 2).
         target: (M,) classes.
         epsilon: > 0, in pixel units of [0, 1] (L-infinity).
+        keep_path: keep both iterates.
     """
     _check(x)
     _positive("epsilon", epsilon)
@@ -31,11 +34,17 @@ def fgsm(model: nn.Module, x: Tensor, target: Tensor, *, epsilon: float = 8 / 25
         check_target(target, before)
         (g,) = torch.autograd.grad(F.cross_entropy(before, target, reduction="sum"), start)
         moved = here.clamp(start.detach() - epsilon * g.sign())
-        return _one_step(here, x, moved, before.detach(), target, Passes(2 * len(x), len(x)))
+        return _one_step(here, x, moved, before.detach(), target, Passes(2 * len(x), len(x)), keep_path)
 
 
 def noise(
-    model: nn.Module, x: Tensor, target: Tensor, *, epsilon: float = 8 / 255, generator: torch.Generator | None = None
+    model: nn.Module,
+    x: Tensor,
+    target: Tensor,
+    *,
+    epsilon: float = 8 / 255,
+    generator: torch.Generator | None = None,
+    keep_path: bool = False,
 ) -> BoundarySamples:
     """x plus uniform noise in [-epsilon, epsilon], clamped to the pixel box: the control that knows no boundary.
 
@@ -50,11 +59,17 @@ def noise(
         before = logits_in(here, x.detach())
         check_target(target, before)
         shift = torch.empty_like(x).uniform_(-epsilon, epsilon, generator=generator)
-        return _one_step(here, x, here.clamp(x.detach() + shift), before, target, Passes(2 * len(x), 0))
+        return _one_step(here, x, here.clamp(x.detach() + shift), before, target, Passes(2 * len(x), 0), keep_path)
 
 
 def deepfool(
-    model: nn.Module, x: Tensor, target: Tensor | None = None, *, steps: int = 50, overshoot: float = 0.02
+    model: nn.Module,
+    x: Tensor,
+    target: Tensor | None = None,
+    *,
+    steps: int = 50,
+    overshoot: float = 0.02,
+    keep_path: bool = False,
 ) -> BoundarySamples:
     r"""DeepFool, L2 (Moosavi-Dezfooli et al., CVPR 2016, arXiv 1511.04599): to the linearised net's nearest boundary.
 
@@ -67,6 +82,7 @@ def deepfool(
             in which the sample ended.
         steps: >= 1.
         overshoot: >= 0.
+        keep_path: keep every iterate.
     """
     _check(x)
     if steps < 1 or overshoot < 0:
@@ -84,6 +100,7 @@ def deepfool(
         logits, outside, inside = before.clone(), start.clone(), start.clone()
         applied = torch.zeros_like(base)
         live = torch.arange(len(x), device=x.device)
+        path = [start.clone()] if keep_path else []
         forward, backward = len(x), 0
         for _ in range(steps):
             if not len(live):  # host sync per step: live samples only
@@ -112,6 +129,8 @@ def deepfool(
             logits[live] = logits_in(here, moved)
             forward += len(live)
             applied[live] += 1
+            if keep_path:
+                path.append(outside.clone())
             live = live[logits[live].argmax(1) == b]
         inside[live] = outside[live]
     winner = logits.argmax(1)
@@ -122,7 +141,7 @@ def deepfool(
         target=goal,
         status=status_of(winner, base, goal),
         steps=applied,
-        path=None,
+        path=torch.stack(path) if keep_path else None,
         passes=Passes(forward, backward),
         inside=inside,
         origin=start,
@@ -130,7 +149,9 @@ def deepfool(
     )
 
 
-def _one_step(here: Space, x: Tensor, moved: Tensor, before: Tensor, target: Tensor, cost: Passes) -> BoundarySamples:
+def _one_step(
+    here: Space, x: Tensor, moved: Tensor, before: Tensor, target: Tensor, cost: Passes, keep_path: bool
+) -> BoundarySamples:
     logits, base = logits_in(here, moved), before.argmax(1)
     stayed = (logits.argmax(1) == base).view((-1,) + (1,) * (x.ndim - 1))
     return BoundarySamples(
@@ -139,7 +160,7 @@ def _one_step(here: Space, x: Tensor, moved: Tensor, before: Tensor, target: Ten
         target=target.detach().clone(),
         status=status_of(logits.argmax(1), base, target),
         steps=torch.ones_like(target),
-        path=None,
+        path=torch.stack([x.detach(), moved]) if keep_path else None,
         passes=cost,
         inside=torch.where(stayed, moved, x.detach()),
         origin=x.detach().clone(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from amkd_viz.views.decisions import Decisions, decisions
 
-__all__ = ["Refined", "adaptive_map"]
+__all__ = ["Refined", "adaptive_levels", "adaptive_map"]
 
 CELLS = 12  # first cells along a side, at least
 SMALL = 48  # a grid of fewer points a side is evaluated whole
@@ -28,11 +28,13 @@ Ask = Callable[[NDArray[np.int64]], Tensor]
 
 
 class Refined(NamedTuple):
-    """``decisions`` (R, R); ``evaluated`` (R, R) bool: where the net was asked; ``evaluations``: how often in all."""
+    """``decisions`` (R, R); ``evaluated`` (R, R) bool: where the net was asked; ``evaluations``: how often in all;
+    ``logits`` (R, R, K), asked and interpolated: at another temperature they give other confidences."""
 
     decisions: Decisions
     evaluated: NDArray[np.bool_]
     evaluations: int
+    logits: Tensor
 
 
 def adaptive_map(ask: Ask, resolution: int, *, budget: int | None = None) -> Refined:
@@ -49,6 +51,12 @@ def adaptive_map(ask: Ask, resolution: int, *, budget: int | None = None) -> Ref
         resolution: R >= 2.
         budget: stop asking at so many evaluations; by default a tenth of R x R, or 2,500 where that is more.
     """
+    *_, last = adaptive_levels(ask, resolution, budget=budget)
+    return last
+
+
+def adaptive_levels(ask: Ask, resolution: int, *, budget: int | None = None) -> Iterator[Refined]:
+    """The same map, and before it what is known of it after each round of questions: coarse first, none asked twice."""
     budget = max(resolution**2 // 10, ENOUGH) if budget is None else budget
     coarse = 1 if resolution < SMALL else 2 ** int(math.log2(resolution / CELLS))
     side = -(-(resolution - 1) // coarse) * coarse + 1
@@ -73,8 +81,13 @@ def adaptive_map(ask: Ask, resolution: int, *, budget: int | None = None) -> Ref
         # Cells with a broken corner are split to the end, since nothing can be interpolated in them.
         split = (_in_doubt(at) | _broken(at) if stride > FINEST else _broken(at) & (stride > 1)).numpy()
         leaves.append((cells[~split], stride))
-        last, stride = cells, stride // 2
-        cells = (cells[split][:, None] + stride * QUARTERS).reshape(-1, 2)
+        last, whole, stride = cells, cells[split], stride // 2
+        cells = (whole[:, None] + stride * QUARTERS).reshape(-1, 2)
+        if len(cells):
+            so_far = logits.clone()
+            for own, size in [*leaves, (whole, 2 * stride)]:
+                _interpolate(so_far, own, size, known)
+            yield _refined(so_far[:resolution, :resolution], known[:resolution, :resolution], int(known.sum()))
     for own, size in leaves:
         _interpolate(logits, own, size, known)
     logits, known, beyond = logits[:resolution, :resolution], known[:resolution, :resolution], int(known.sum())
@@ -82,8 +95,12 @@ def adaptive_map(ask: Ask, resolution: int, *, budget: int | None = None) -> Ref
     doubtful = _doubtful(logits, known)[: max(0, budget - beyond - int(known.sum()))]
     if len(doubtful):
         _put(logits, known, doubtful, ask(doubtful).float().cpu())
-    found = decisions(logits.reshape(resolution**2, -1)).shaped(resolution, resolution)
-    return Refined(found, known.copy(), beyond + int(known.sum()))
+    yield _refined(logits, known, beyond + int(known.sum()))
+
+
+def _refined(logits: Tensor, known: NDArray[np.bool_], evaluations: int) -> Refined:
+    found = decisions(logits.flatten(0, 1)).shaped(*known.shape)
+    return Refined(found, known.copy(), evaluations, logits)
 
 
 def _put(logits: Tensor, known: NDArray[np.bool_], points: NDArray[np.int64], answer: Tensor) -> None:

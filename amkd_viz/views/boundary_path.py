@@ -6,18 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from plotly.subplots import make_subplots
 from torch import Tensor, nn
 
-from amkd_viz.boundary import BoundarySamples, refine
+from amkd_viz.boundary import BoundarySamples
 from amkd_viz.errors import InputError
-from amkd_viz.views.decisions import logits_at
 from amkd_viz.views.labels import class_label, number, percent, safe
 from amkd_viz.views.layout import CROSS, DASHES, SYMBOLS, named
 from amkd_viz.views.raster import image_pixels, place, png, signed_pixels
 from amkd_viz.views.theme import LIGHT, template
 from amkd_viz.views.view import View
+from amkd_viz.views.walk import walk
 
 __all__ = ["boundary_path"]
 
@@ -43,21 +42,12 @@ def boundary_path(
     Raises:
         InputError: no path was kept, there is no such sample, or it is not an image.
     """
-    if samples.path is None:
-        raise InputError("These samples have no path; make them with keep_path=True.")
     if samples.x.ndim != 4:
         raise InputError("boundary_path draws images; boundary_map draws the paths of points.")
-    if not 0 <= which < len(samples):
-        raise InputError(f"There is no sample {which}; give 0 to {len(samples) - 1}.")
     given = named(nets)
-    own = samples[which : which + 1]
-    steps, b, k = int(own.steps), int(own.base), int(own.target)
-    assert own.path is not None
-    walked = own.path[: steps + 1, 0]
-    path = torch.cat([walked, refine(next(iter(given.values())), own).x])
-    logits = {name: logits_at(net, path).cpu() for name, net in given.items()}
-    gaps = {name: (z[:, b] - z[:, k]).numpy() for name, z in logits.items()}
-    l2 = (path - path[:1]).flatten(1).norm(dim=1).cpu().numpy()
+    way = walk(given, samples, which)
+    steps, b, k, path, logits = way.steps, way.base, way.target, way.path, way.logits
+    gaps, l2 = {name: way.gap(name) for name in given}, way.l2()
 
     shown = sorted({round(i * steps / min(steps, MOST - 2)) for i in range(min(steps, MOST - 2) + 1)}) if steps else [0]
     shown = [*shown, steps + 1]
@@ -80,16 +70,15 @@ def boundary_path(
             row=2,
             col=1,
         )
-    crossed = bool(own.crossed.item())
-    if crossed:
+    if way.crossed:
         at = {"x": [len(shown) - 1], "y": [0]}
         figure.add_scatter(**at, mode="markers", marker={**CROSS, "size": 11}, showlegend=False, row=2, col=1)
     figure.add_hline(0, line={"color": LIGHT.line, "width": 1}, row=2, col=1)
     words = ["base", *(f"step {i}" for i in shown[1:-1]), "refined"]
     figure.update_xaxes(tickvals=list(range(len(shown))), ticktext=words, row=2, col=1)
     figure.update_yaxes(title="logit gap, base − target", row=2, col=1)
-    notes = {"crossed": crossed, "steps": steps} | {f"{name}.gap_refined": float(g[-1]) for name, g in gaps.items()}
-    ended = "It crossed" if crossed else "It did not cross"
+    notes = {"crossed": way.crossed, "steps": steps} | {f"{name}.gap_refined": float(g[-1]) for name, g in gaps.items()}
+    ended = "It crossed" if way.crossed else "It did not cross"
     return View(
         figure,
         {"path": path.cpu().numpy(), "l2": l2}

@@ -51,6 +51,9 @@ def decide(model: nn.Module, x: Tensor, batch_size: int = 1024) -> Decisions:
     return decisions(logits_at(model, x, batch_size))
 
 
-def agreement(a: Decisions, b: Decisions) -> float:
-    """Share of the inputs at which two nets choose the same class; an undecided one agrees with nobody."""
-    return float(((a.winner == b.winner) & (a.winner >= 0)).mean()) if a.winner.size else float("nan")
+def agreement(a: Decisions, b: Decisions, where: NDArray[np.bool_] | None = None) -> float:
+    """Share of the inputs (of those ``where``) at which two nets choose the same class, NaN where there is none; an
+    undecided one agrees with nobody."""
+    same = (a.winner == b.winner) & (a.winner >= 0)
+    same = same if where is None else same[where]
+    return float(same.mean()) if same.size else float("nan")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from amkd_viz.errors import InputError
-from amkd_viz.views.adaptive import Refined, adaptive_map
+from amkd_viz.views.adaptive import Refined, adaptive_levels
 from amkd_viz.views.decisions import agreement, decisions, logits_at
 from amkd_viz.views.labels import class_label, percent, safe
 from amkd_viz.views.layout import axes, class_legend, named, squares
@@ -21,7 +21,7 @@ from amkd_viz.views.raster import class_pixels, image_pixels, place, png
 from amkd_viz.views.theme import LIGHT
 from amkd_viz.views.view import View
 
-__all__ = ["plane_area", "plane_grid", "plane_map", "plane_regions"]
+__all__ = ["plane_area", "plane_grid", "plane_levels", "plane_map", "plane_regions"]
 
 Area = tuple[float, float, float, float]
 NAMES = ("base", "boundary", "negative")
@@ -45,6 +45,12 @@ def plane_grid(area: Area, resolution: int, points: NDArray[np.int64] | None = N
 
 def plane_regions(net: nn.Module, plane: Plane, area: Area, resolution: int, exact: bool = False) -> Refined:
     """What ``net`` decides on a plane: ``exact`` evaluates every cell, else at most about a tenth of them."""
+    *_, last = plane_levels(net, plane, area, resolution, exact)
+    return last
+
+
+def plane_levels(net: nn.Module, plane: Plane, area: Area, resolution: int, exact: bool = False) -> Iterator[Refined]:
+    """The same, and before it coarser pictures of it, each after a round of evaluations."""
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
 
     def ask(points: NDArray[np.int64]) -> Tensor:
@@ -52,10 +58,13 @@ def plane_regions(net: nn.Module, plane: Plane, area: Area, resolution: int, exa
         return torch.cat([logits_at(net, plane.images(plane_grid(area, resolution, p)).to(device)) for p in parts])
 
     if not exact:
-        return adaptive_map(ask, resolution)
+        yield from adaptive_levels(ask, resolution)
+        return
     rows = np.stack(np.meshgrid(*[np.arange(resolution)] * 2, indexing="ij"), -1).reshape(-1, 2)
-    found = decisions(ask(rows)).shaped(resolution, resolution)
-    return Refined(found, np.ones((resolution, resolution), bool), resolution**2)
+    logits = ask(rows).cpu()
+    found = decisions(logits).shaped(resolution, resolution)
+    every = np.ones((resolution, resolution), bool)
+    yield Refined(found, every, resolution**2, logits.reshape(resolution, resolution, -1))
 
 
 def plane_map(
@@ -112,14 +121,13 @@ def plane_map(
     notes: dict[str, Any] = {"inside": float(inside.mean())}
     reference = next(iter(maps.values())).decisions
     titles = []
-    for name, (found, _, evaluations) in maps.items():
+    for name, (found, _, evaluations, _) in maps.items():
         notes[f"{name}.evaluations"] = evaluations
         notes[f"{name}.undecided"] = float((found.winner < 0).mean())
         title = f"<b>{safe(name)}</b>"
         if found is not reference:
             notes[f"{name}.agreement"] = agreement(reference, found)
-            same = (found.winner == reference.winner) & (found.winner >= 0)
-            notes[f"{name}.agreement_inside"] = float(same[inside].mean()) if inside.any() else float("nan")
+            notes[f"{name}.agreement_inside"] = agreement(reference, found, inside)
             title += f"  agrees on {percent(notes[f'{name}.agreement'])}"
         if notes[f"{name}.undecided"]:
             title = f"<b>{safe(name)}</b>  undecided {percent(notes[f'{name}.undecided'])}"
@@ -153,7 +161,7 @@ def plane_map(
         "inside": inside,
         "box": corners,
     }
-    for name, (found, evaluated, _) in maps.items():
+    for name, (found, evaluated, *_) in maps.items():
         arrays |= {f"{name}.winner": found.winner, f"{name}.confidence": found.confidence}
         arrays |= {f"{name}.evaluated": evaluated}
     return View(figure, arrays, notes, _caption(list(given), notes, exact, resolution, classes, reference), "Plane map")

@@ -1,0 +1,30 @@
+"""The image of a split that lies nearest to another one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor
+
+from amkd_viz.data import Split
+from amkd_viz.errors import InputError
+
+__all__ = ["nearest_image"]
+
+MOST = 4000  # candidates; of a larger split the first ones of the classes
+
+
+def nearest_image(split: Split, x: Tensor, classes: Collection[int]) -> int:
+    """Position in ``split`` of the image nearest to ``x`` (C, H, W), L2 over pixels, among those of ``classes``.
+
+    Raises:
+        InputError: the split has no image of these classes.
+    """
+    wanted = torch.isin(split.y, torch.tensor(sorted(classes), device=split.y.device))
+    candidates = wanted.nonzero()[:MOST, 0]
+    if not len(candidates):
+        raise InputError("There is no image of another class to lay a plane through; choose another class.")
+    here = x.to(split.x.device)
+    distance = torch.cat([(split.floats(part) - here).flatten(1).norm(dim=1) for part in candidates.split(500)])
+    return int(candidates[distance.argmin()])

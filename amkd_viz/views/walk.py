@@ -1,0 +1,149 @@
+"""One sample's way to the boundary in numbers: the images, what each net makes of them, where each changes its mind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from amkd_viz.boundary import BoundarySamples, Status, refine
+from amkd_viz.errors import InputError
+from amkd_viz.views.decisions import logits_at
+
+__all__ = ["Crossing", "Walk", "magnifier", "walk"]
+
+FACTORS = (100, 50, 20, 10, 5, 2, 1)
+
+
+class Crossing(NamedTuple):
+    """Where a net leaves the class that it gave to the base image, found by bisection between two iterates.
+
+    Attributes:
+        at: in steps, with a fraction. x: (...) the image there. gap: the net's logit gap there.
+    """
+
+    at: float
+    x: Tensor
+    gap: float
+
+
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """The way of one attacked sample, in S steps; the first net was attacked.
+
+    Attributes:
+        path: (S + 2, ...) the iterates from the base image on, and last the refined point of the boundary.
+        at: (S + 2,) where they are, in steps: 0 .. S, and the refined point between two of them.
+        base, target: the attacked net's class of the base image, and the class that it was sent to.
+        crossed: whether the attacked net changed its class.
+        logits: of each net (S + 2, K), on the CPU.
+        crossings: of each net, where it leaves its own class of the base image; None where it does not.
+    """
+
+    path: Tensor
+    at: NDArray[np.float64]
+    base: int
+    target: int
+    crossed: bool
+    logits: dict[str, Tensor]
+    crossings: dict[str, Crossing | None]
+
+    @property
+    def steps(self) -> int:
+        return len(self.path) - 2
+
+    def gap(self, name: str) -> NDArray[np.float32]:
+        """(S + 2,) logit of the base class minus that of the target class: above 0 on the base's side."""
+        z = self.logits[name]
+        return np.asarray((z[:, self.base] - z[:, self.target]).numpy())
+
+    def l2(self) -> NDArray[np.float32]:
+        """(S + 2,) distance from the base image, in units of pixel values in [0, 1]."""
+        return np.asarray((self.path - self.path[:1]).flatten(1).norm(dim=1).cpu().numpy())
+
+    def difference(self) -> NDArray[np.float32]:
+        """(S + 2, H, W) what was added to an image since the base, mean over channels."""
+        return np.asarray((self.path - self.path[:1]).mean(1).cpu().numpy())
+
+    def leading(self, most: int = 5) -> list[int]:
+        """Base class, target class and those others that some net finds most likely somewhere on the way."""
+        highest = torch.stack([z.softmax(1).amax(0) for z in self.logits.values()]).amax(0)
+        others = [k for k in highest.argsort(descending=True).tolist() if k not in (self.base, self.target)]
+        first = list(dict.fromkeys([self.base, self.target]))
+        return [*first, *others][: min(most, len(highest))]
+
+
+def walk(nets: Mapping[str, nn.Module], samples: BoundarySamples, which: int = 0) -> Walk:
+    """Follow sample ``which``.
+
+    Args:
+        nets: classifiers by name, the attacked one first.
+        samples: made with ``keep_path=True``.
+
+    Raises:
+        InputError: no path was kept, or there is no such sample.
+    """
+    if samples.path is None:
+        raise InputError("These samples have no path; make them with keep_path=True.")
+    if not 0 <= which < len(samples):
+        raise InputError(f"There is no sample {which}; give 0 to {len(samples) - 1}.")
+    own = samples[which : which + 1]
+    steps = int(own.steps)
+    assert own.path is not None
+    iterates = own.path[: steps + 1, 0]
+    first = next(iter(nets))
+    refined = refine(nets[first], own)
+    path = torch.cat([iterates, refined.x])
+    at = np.append(np.arange(steps + 1.0), _position(iterates, steps, refined.x) if steps else 0.0)
+    logits = {name: logits_at(net, path).cpu() for name, net in nets.items()}
+    base, target = int(own.base), int(own.target)
+    made = Walk(path, at, base, target, bool(own.crossed), logits, {})
+    for name, net in nets.items():
+        if name == first:
+            gap = float(made.gap(name)[-1])
+            made.crossings[name] = Crossing(float(at[-1]), path[-1], gap) if made.crossed else None
+        else:
+            made.crossings[name] = _crossing(net, own, iterates, logits[name][: steps + 1].argmax(1), (base, target))
+    return made
+
+
+def _crossing(
+    net: nn.Module, own: BoundarySamples, iterates: Tensor, winner: Tensor, sides: tuple[int, int]
+) -> Crossing | None:
+    """Bisect the piece of another net's path on which that net leaves its first class."""
+    left = (winner != winner[0]).nonzero()
+    if not len(left):
+        return None
+    step = int(left[0])
+    piece = replace(
+        own,
+        inside=iterates[step - 1 : step],
+        x=iterates[step : step + 1],
+        base=torch.full_like(own.base, int(winner[0])),
+        status=torch.full_like(own.status, int(Status.OTHER)),
+    )
+    x = refine(net, piece).x
+    z = logits_at(net, x)[0]
+    return Crossing(_position(iterates, step, x), x[0], float(z[sides[0]] - z[sides[1]]))
+
+
+def _position(iterates: Tensor, step: int, x: Tensor) -> float:
+    """Where x (1, ...) lies on the piece that ends at iterate ``step``, in steps."""
+    start, end = iterates[step - 1], iterates[step]
+    length = float((end - start).norm())
+    return step - 1 + (float((x[0] - start).norm()) / length if length else 1.0)
+
+
+def magnifier(difference: NDArray[np.float32]) -> int:
+    """The largest of 1, 2, 5, 10, 20, 50 and 100 by which a signed difference stays within [-1, 1].
+
+    >>> magnifier(np.array([0.03, -0.19]))
+    5
+    """
+    largest = float(np.abs(np.nan_to_num(difference)).max(initial=0.0))
+    return next((factor for factor in FACTORS if largest * factor <= 1), 1)

@@ -1,0 +1,121 @@
+"""A sample's way to the boundary in numbers, and the map that grows from coarse to fine."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from amkd_viz import build, load
+from amkd_viz.boundary import bss, deepfool, fgsm, noise
+from amkd_viz.errors import InputError
+from amkd_viz.views.neighbour import nearest_image
+from amkd_viz.views.plane_map import plane_area, plane_levels, plane_regions
+from amkd_viz.views.planes import Plane
+from amkd_viz.views.walk import magnifier, walk
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits")
+
+
+@pytest.fixture(scope="module")
+def nets(digits):
+    torch.manual_seed(0)
+    return {"teacher": build("cnn-tiny", digits).eval(), "student": build("cnn-tiny", digits).eval()}
+
+
+@pytest.fixture(scope="module")
+def attacked(digits, nets):
+    x = digits.test.floats(slice(0, 4))
+    target = nets["teacher"](x).topk(2).indices[:, 1]
+    return bss(nets["teacher"], x, target, steps=20, keep_path=True)
+
+
+def test_both_nets_are_followed_along_the_attacked_nets_path(nets, attacked):
+    way = walk(nets, attacked, 1)
+    steps = int(attacked.steps[1])
+    assert way.steps == steps
+    assert len(way.path) == len(way.at) == steps + 2
+    assert torch.equal(way.path[steps], attacked.x[1])
+    assert way.crossed == bool(attacked.crossed[1])
+    for name, net in nets.items():
+        z = net(way.path).detach()
+        torch.testing.assert_close(way.logits[name], z)
+        np.testing.assert_allclose(way.gap(name), z[:, way.base] - z[:, way.target])
+    assert way.l2()[0] == 0
+    assert way.difference().shape == (steps + 2, 8, 8)
+    assert way.leading(4)[:2] == [way.base, way.target]
+    assert len(set(way.leading(4))) == 4
+
+
+def test_each_net_leaves_its_own_class_at_its_crossing(nets, attacked):
+    for which in range(len(attacked)):
+        way = walk(nets, attacked, which)
+        for name, crossing in way.crossings.items():
+            winner = way.logits[name][:-1].argmax(1)
+            if crossing is None:
+                assert (winner == winner[0]).all()
+                continue
+            first = int((winner != winner[0]).nonzero()[0])
+            assert first - 1 < crossing.at <= first
+            assert int(nets[name](crossing.x[None]).argmax()) != int(winner[0])
+
+
+def test_a_sample_that_stays_has_no_crossing(digits, nets):
+    x = digits.test.floats([0])
+    own = nets["teacher"](x).argmax(1)
+    way = walk(nets, bss(nets["teacher"], x, own, keep_path=True))
+    assert way.steps == 0
+    assert not way.crossed
+    assert way.crossings == {"teacher": None, "student": None}
+
+
+def test_samples_without_a_path_are_refused(nets, attacked):
+    with pytest.raises(InputError, match="keep_path"):
+        walk(nets, fgsm(nets["teacher"], attacked.origin, attacked.target))
+    with pytest.raises(InputError, match="no sample 9"):
+        walk(nets, attacked, 9)
+
+
+@pytest.mark.parametrize("sampler", [fgsm, noise, deepfool])
+def test_every_sampler_can_keep_its_path(sampler, nets, attacked):
+    found = sampler(nets["teacher"], attacked.origin, attacked.target, keep_path=True)
+    assert torch.equal(found.path[0], attacked.origin)
+    for i in range(len(found)):
+        assert torch.equal(found.path[int(found.steps[i]), i], found.x[i])
+    assert sampler(nets["teacher"], attacked.origin, attacked.target).path is None
+
+
+def test_a_difference_is_magnified_until_it_just_fits():
+    assert magnifier(np.array([0.0])) == 100
+    assert magnifier(np.array([0.05, -0.1])) == 10
+    assert magnifier(np.array([3.0])) == 1
+
+
+def test_the_nearest_image_of_the_classes_is_found(digits):
+    x = digits.test.floats()
+    for wanted in ({3}, {0, 7}):
+        found = nearest_image(digits.test, x[0], wanted)
+        assert int(digits.test.y[found]) in wanted
+        allowed = torch.tensor([int(y) in wanted for y in digits.test.y])
+        assert (x[found] - x[0]).norm() == (x[allowed] - x[0]).flatten(1).norm(dim=1).min()
+    with pytest.raises(InputError, match="choose another class"):
+        nearest_image(digits.test, x[0], ())
+
+
+def test_a_map_grows_from_coarse_to_fine_and_ends_as_it_is_in_one_go(digits, nets):
+    plane = Plane.through(digits.test.floats([0, 1, 2]))
+    area = plane_area(plane)
+    levels = list(plane_levels(nets["teacher"], plane, area, 100))
+    assert len(levels) > 2
+    asked = [level.evaluations for level in levels]
+    assert asked == sorted(asked)
+    assert asked[0] < 400
+    whole = plane_regions(nets["teacher"], plane, area, 100)
+    np.testing.assert_array_equal(levels[-1].decisions.winner, whole.decisions.winner)
+    assert levels[0].decisions.winner.min() >= 0
+    torch.testing.assert_close(
+        levels[-1].logits.softmax(2).amax(2), torch.from_numpy(whole.decisions.confidence), rtol=0, atol=1e-6
+    )
