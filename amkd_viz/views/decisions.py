@@ -51,7 +51,7 @@ def decide(model: nn.Module, x: Tensor, batch_size: int = 1024) -> Decisions:
     return decisions(logits_at(model, x, batch_size))
 
 
-def agreement(a: Decisions, b: Decisions, where: NDArray[np.bool_] | None = None) -> float:
+def agreement(a: Decisions, b: Decisions, *, where: NDArray[np.bool_] | None = None) -> float:
     """Share of the inputs (of those ``where``) at which two nets choose the same class, NaN where there is none; an
     undecided one agrees with nobody."""
     same = (a.winner == b.winner) & (a.winner >= 0)

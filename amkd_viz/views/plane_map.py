@@ -127,7 +127,7 @@ def plane_map(
         title = f"<b>{safe(name)}</b>"
         if found is not reference:
             notes[f"{name}.agreement"] = agreement(reference, found)
-            notes[f"{name}.agreement_inside"] = agreement(reference, found, inside)
+            notes[f"{name}.agreement_inside"] = agreement(reference, found, where=inside)
             title += f"  agrees on {percent(notes[f'{name}.agreement'])}"
         if notes[f"{name}.undecided"]:
             title = f"<b>{safe(name)}</b>  undecided {percent(notes[f'{name}.undecided'])}"
