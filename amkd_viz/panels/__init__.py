@@ -1,7 +1,9 @@
 """Widgets over the views: see, steer and compare in JupyterLab. A panel holds no number of its own."""
 
 from amkd_viz.panels.boundary_lab import BoundaryLab
+from amkd_viz.panels.distill_lab import DistillLab
 from amkd_viz.panels.embedding_lab import EmbeddingLab
+from amkd_viz.panels.method_race import MethodRace
 from amkd_viz.panels.panel import Panel
 
-__all__ = ["BoundaryLab", "EmbeddingLab", "Panel"]
+__all__ = ["BoundaryLab", "DistillLab", "EmbeddingLab", "MethodRace", "Panel"]

@@ -31,6 +31,8 @@ class MapCanvas(anywidget.AnyWidget):
         levels: of the probability margin at which a dotted line is drawn.
         point: (x, y) that a person drags, clicks or moves by arrow keys, or (). released: how often it was let go.
         interactive: whether the point can be moved. empty: what stands here while there is no map.
+        facts: of each map in turn, {"colour": hex or "", "rows": [[words, value], ...]}, set beneath it.
+        note: what stands under the maps while nothing is pointed at.
         least: width in CSS pixels below which maps go to the next row. columns: at most so many maps in one.
     """
 
@@ -43,6 +45,8 @@ class MapCanvas(anywidget.AnyWidget):
     point = traitlets.List(traitlets.Float()).tag(sync=True)
     released = traitlets.Int(0).tag(sync=True)
     interactive = traitlets.Bool(False).tag(sync=True)
+    facts = traitlets.List(traitlets.Dict()).tag(sync=True)
+    note = traitlets.Unicode("").tag(sync=True)
     least = traitlets.Int(210).tag(sync=True)
     columns = traitlets.Int(9).tag(sync=True)
     empty = traitlets.Unicode("Nothing to draw yet.").tag(sync=True)

@@ -22,6 +22,7 @@ from amkd_viz.views.view import View
 
 __all__ = ["Panel"]
 
+PARTS = ("head", "body", "controls", "pictures", "bar")
 _shown: list[Panel] = []  # open panels, so that a cell that runs again can close its own
 
 
@@ -82,6 +83,7 @@ class Panel:
         pictures: Iterable[Any],
         bar: Iterable[Any] = (),
         folded: Iterable[str] = (),
+        bar_first: bool = False,
     ) -> None:
         """Put the panel together. Every control is watched from here on.
 
@@ -89,6 +91,7 @@ class Panel:
             groups: heading -> control name -> widget; a name that starts with ``_`` is no control (a line of text).
             pictures: right of them, from top to bottom. bar: under both, in a row.
             folded: groups that start closed.
+            bar_first: bar and status line above the pictures, where a panel is taller than a screen.
         """
         left = []
         for heading, own in groups.items():
@@ -104,16 +107,13 @@ class Panel:
             extra.layout.display = "none"
         head = [widgets.HTML(f"<b>{self.title}</b>"), *self._head_buttons()]
         self._pictures = widgets.VBox(list(pictures))
-        body = widgets.Box([widgets.VBox(left), self._pictures])
-        bar = list(bar)
-        rows = [widgets.Box(head), self._help, self._code, body, *([widgets.Box(bar)] if bar else []), self.status]
-        for part, name in zip(
-            [rows[0], body, body.children[0], body.children[1], *([rows[-2]] if bar else [])],
-            ["head", "body", "controls", "pictures", "bar"],
-            strict=False,
-        ):
+        body = self._body = widgets.Box([widgets.VBox(left), self._pictures])
+        own_bar = widgets.Box(list(bar))
+        steering = [own_bar, self.status] if own_bar.children else [self.status]
+        top = [widgets.Box(head), self._help, self._code]
+        self.widget = widgets.VBox([*top, *steering, body] if bar_first else [*top, body, *steering])
+        for part, name in zip((top[0], body, *body.children, own_bar), PARTS, strict=True):
             part.add_class(f"amkd-{name}")
-        self.widget = widgets.VBox(rows)
         self.widget.add_class("amkd-panel")
         self.status.observe(lambda change: self._cancel(change["new"]), names="cancelled")
 
@@ -152,7 +152,7 @@ class Panel:
 
     def _do(self, action: Callable[[], Any]) -> None:
         """A button: never in the callback's own thread."""
-        self.compute.ask(f"button {action.__name__}", action)
+        self.compute.ask(f"button {getattr(action, '__name__', 'of a row')}", action)
 
     def on_click(self, widget: Any, action: Callable[[], Any]) -> None:
         """Run ``action`` in the compute thread when the button ``widget`` is pressed."""
@@ -312,9 +312,8 @@ class Panel:
         for group, names in self._groups:
             shown = only is None or any(name in wanted for name in names)
             group.layout.display = None if shown else "none"
-        body = self.widget.children[3]
-        body.children[0].layout.display = None if wanted else "none"
-        body.layout.grid_template_columns = None if wanted else "minmax(0, 1fr)"
+        self._body.children[0].layout.display = None if wanted else "none"
+        self._body.layout.grid_template_columns = None if wanted else "minmax(0, 1fr)"
         return self
 
     def wait(self, seconds: float = 120.0) -> Self:

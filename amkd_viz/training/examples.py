@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from amkd_viz.data import parse_name
+from amkd_viz.data.points import PROBLEMS
 from amkd_viz.errors import unknown
 from amkd_viz.training.attach import locked
 from amkd_viz.training.events import Event
@@ -13,7 +15,7 @@ from amkd_viz.training.recording import distill, resume
 from amkd_viz.training.run import Run
 from amkd_viz.training.teachers import cache_folder
 
-__all__ = ["DIGITS", "SPIRALS", "example"]
+__all__ = ["CIFAR", "DIGITS", "SPIRALS", "example", "suggested"]
 
 # Few labelled images and many epochs: where there is plenty of data, students hardly need a teacher.
 DIGITS = Recipe(
@@ -41,7 +43,30 @@ SPIRALS = Recipe(
     teacher_epochs=60,
     evaluate_every=5,
 )
+# Heo et al., AAAI 2019: what their two published rows were trained with.
+CIFAR = Recipe(
+    dataset="cifar10",
+    teacher="resnet26",
+    student="resnet8",
+    epochs=80,
+    batch_size=256,
+    schedule="step",
+    teacher_epochs=80,
+    evaluate_every=5,
+)
 EXAMPLES = {"digits": DIGITS, "spirals": SPIRALS}
+
+
+def suggested(dataset: str) -> Recipe:
+    """A recipe to start from with a data set: nets that take its inputs, and sizes in which students differ.
+
+    Raises:
+        InputError: an unknown data set.
+    """
+    name, _ = parse_name(dataset)
+    if name in PROBLEMS:
+        return SPIRALS.replace(dataset=dataset)
+    return DIGITS if name == "digits" else CIFAR.replace(dataset=dataset)
 
 
 def example(name: str = "digits", method: str = "amkd", listen: Callable[[Event], None] | None = None) -> Run:

@@ -20,7 +20,7 @@ from amkd_viz.views.view import View
 if TYPE_CHECKING:
     from amkd_viz.training import Run
 
-__all__ = ["MOST_POINTS", "curves"]
+__all__ = ["METRICS", "MOST_POINTS", "TERMS", "curves", "series"]
 
 MOST_POINTS = 500  # of a curve: more cannot be seen, and each is sent again with every update
 ROW = 218  # pixels a row of axes
@@ -64,7 +64,7 @@ def curves(runs: Run | Sequence[Run], *, metrics: Sequence[str] | None = None, c
     logs = [(run, lines) for run, lines in logs if lines]
     if not logs:
         raise InputError("No run has finished an epoch yet; there is no curve to draw.")
-    read = [(run, _series(lines)) for run, lines in logs]
+    read = [(run, series(lines)) for run, lines in logs]
     seen = {name for _, series in read for name in series}
     terms = [f"terms.{name}" for name in TERMS if f"terms.{name}" in seen]
     terms += sorted(name for name in seen if name.startswith("terms.") and name not in terms)
@@ -103,8 +103,8 @@ def curves(runs: Run | Sequence[Run], *, metrics: Sequence[str] | None = None, c
     )
 
 
-def _series(lines: Sequence[dict[str, Any]]) -> Series:
-    """Name -> (epoch, value), finite values only."""
+def series(lines: Sequence[dict[str, Any]]) -> Series:
+    """Name -> (epoch, value) of the epoch lines of a run's log, finite values only; terms are ``terms.NAME``."""
     found: Series = {}
     for line in lines:
         numbers = {f"terms.{name}": v for name, v in (line.get("terms") or {}).items()}

@@ -88,7 +88,7 @@ class Ground:
         return {"area": area, "pictures": pictures}
 
 
-def telling_triple(teacher: nn.Module, data: Dataset, tries: int = 32, **attack: Any) -> tuple[Tensor, list[int]]:
+def telling_triple(teacher: nn.Module, data: Dataset, *, tries: int = 32, **attack: Any) -> tuple[Tensor, list[int]]:
     """Three images that show what boundary samples are about: one that the teacher knows, its boundary sample, and a
     negative from a third class.
 

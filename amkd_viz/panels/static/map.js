@@ -132,7 +132,8 @@ class Maps {
     };
     hear("frame", () => this.take());
     for (const name of ["palette", "names"]) hear(name, () => this.take());
-    for (const name of ["marks", "point", "levels", "interactive", "empty"]) hear(name, () => this.ask());
+    for (const name of ["marks", "point", "levels", "interactive", "empty", "note"]) hear(name, () => this.ask());
+    hear("facts", () => this.cells.forEach((cell) => this.state(cell)));
     this.take();
   }
 
@@ -179,10 +180,25 @@ class Maps {
       const note = caption.appendChild(document.createElement("span"));
       const canvas = figure.appendChild(document.createElement("canvas"));
       canvas.setAttribute("role", "img");
-      const cell = { figure, title, note, canvas, index: this.cells.length };
+      const facts = figure.appendChild(document.createElement("dl"));
+      const cell = { figure, title, note, canvas, facts, index: this.cells.length };
       this.listen(cell);
       this.cells.push(cell);
+      this.state(cell);
     }
+  }
+
+  // The numbers beneath a map, and the colour that stands for its net in the curves.
+  state(cell) {
+    const own = this.model.get("facts")[cell.index] || {};
+    const words = (own.rows || []).flat();
+    while (cell.facts.children.length > words.length) cell.facts.lastChild.remove();
+    while (cell.facts.children.length < words.length) {
+      cell.facts.appendChild(document.createElement(cell.facts.children.length % 2 ? "dd" : "dt"));
+    }
+    words.forEach((word, i) => { cell.facts.children[i].textContent = word; });
+    cell.figure.style.setProperty("--amkd-own", own.colour || "transparent");
+    cell.figure.classList.toggle("amkd-coloured", Boolean(own.colour));
   }
 
   listen(cell) {
@@ -243,7 +259,8 @@ class Maps {
 
   // What each net says under the pointer.
   tell(at) {
-    this.read.textContent = "";
+    this.read.textContent = this.frame ? this.model.get("note") : "";
+    this.told = Boolean(at);
     if (!at || !this.frame) return;
     const [x0, x1, y0, y1] = this.frame.area, side = this.frame.side;
     const column = Math.min(side - 1, Math.max(0, Math.floor(((at[0] - x0) / (x1 - x0)) * side)));
@@ -297,6 +314,7 @@ class Maps {
       context.clearRect(0, 0, width, height);
       this.paint(context, cell, map, ink);
     }
+    if (!this.told) this.tell(null);
     this.drawn += 1;
     this.root.dataset.drawn = this.drawn;
     this.root.dataset.serial = this.frame.serial;

@@ -1,0 +1,62 @@
+"""Teacher and student in one layout, again and again while the student changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from amkd_viz.data import Dataset
+from amkd_viz.models import Classifier
+from amkd_viz.panels.scatter import ScatterCanvas
+from amkd_viz.views.chosen import choose, class_triplets
+from amkd_viz.views.joint import fidelity, spaces
+from amkd_viz.views.labels import number, percent
+from amkd_viz.views.layouts import joint_layout
+
+__all__ = ["JointLayout"]
+
+MOST = 300  # samples: enough to see classes, few enough to lay out while training
+Places = tuple[NDArray[Any], NDArray[Any]]
+
+
+class JointLayout:
+    """PCA of the teacher's embedding, and the student's laid onto it by Procrustes: quick enough to follow a training.
+
+    The canvas is written by :meth:`show` alone, in the thread that may write widgets.
+    """
+
+    def __init__(self, canvas: ScatterCanvas) -> None:
+        self._canvas = canvas
+        self.forget()
+
+    def forget(self) -> None:
+        self._teacher: Classifier | None = None
+        self._fresh = False
+
+    def begin(self, teacher: Classifier, data: Dataset) -> None:
+        """Another teacher or data set."""
+        self._teacher, self._fresh = teacher, True
+        self._chosen, self._classes = choose(data.test, most=MOST), data.classes
+        self._triplets = class_triplets(self._chosen.label)
+        self._high = spaces({"teacher": teacher}, self._chosen.x)["teacher"]
+        self._low = joint_layout([self._high], "pca")[0].points
+
+    def places(self, student: Classifier) -> tuple[Places, str]:
+        """(N, 2) of both nets, and how far they may be trusted, in words."""
+        high = spaces({"student": student}, self._chosen.x)["student"]
+        laid = joint_layout([self._high, high], "pca", first=self._low)
+        found = fidelity(high, laid[1], self._triplets, 0)
+        words = (
+            f"{len(self._chosen)} test samples, PCA of the teacher's logits, student laid onto it. Student: "
+            f"trustworthiness {number(found.trustworthiness)}, residual {number(found.residual)}, "
+            f"{percent(found.kept, 0)} of triplets keep their order."
+        )
+        return (laid[0].points, laid[1].points), words
+
+    def show(self, places: Places) -> None:
+        if self._fresh:
+            self._canvas.samples(self._chosen, self._classes)
+            self._canvas.morph = 1.0
+            self._fresh = False
+        self._canvas.places(*places)

@@ -1,0 +1,77 @@
+"""Looking at a net while it is trained, without touching it and without slowing it down."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+
+from amkd_viz.models import Classifier
+from amkd_viz.training import EpochEnded, Event, Started, Stepped, Training
+
+__all__ = ["DutyCycle", "LiveStudent"]
+
+
+class LiveStudent:
+    """Hears a training and hands out copies of its student, each taken between two batches in the training's thread.
+
+    Attributes:
+        training: what is heard of, or None; its student belongs to its thread.
+        epoch, batch, batches: where it is; batch counts from 1. seen: training samples so far.
+        teaching: (epoch, epochs) of a teacher that has to be trained first, or None.
+    """
+
+    def __init__(self) -> None:
+        self.training: Training | None = None
+        self.epoch = self.batch = self.batches = self.seen = 0
+        self.teaching: tuple[int, int] | None = None
+        self._wanted = threading.Event()
+        self._taken: Classifier | None = None
+
+    def hear(self, event: Event) -> None:
+        """In the training thread; a few microseconds, unless somebody asked for a copy."""
+        if isinstance(event, Started):
+            recipe = event.training.recipe
+            if event.training.teacher is None:
+                self.teaching = (0, recipe.epochs)
+                return
+            self.training, self.teaching = event.training, None
+            self.epoch, self.batch = event.training.epoch, event.training.batch
+        elif self.teaching is not None:
+            if isinstance(event, EpochEnded):
+                self.teaching = (event.epoch, self.teaching[1])
+            return
+        elif isinstance(event, Stepped):
+            self.epoch, self.batch, self.batches = event.epoch, event.batch + 1, event.batches
+            self.seen += self.training.recipe.batch_size if self.training else 0
+        if self.training is not None and self._wanted.is_set():
+            self._taken = copy.deepcopy(self.training.student).requires_grad_(False).eval()
+            self._wanted.clear()
+
+    def want(self) -> None:
+        """Ask for a copy; it will be there some batches later."""
+        self._wanted.set()
+
+    def take(self) -> Classifier | None:
+        """The copy that was asked for, once."""
+        taken, self._taken = self._taken, None
+        return taken
+
+
+class DutyCycle:
+    """Lets something cost no more than ``share`` of the time.
+
+    Args:
+        share: in (0, 1]. least: seconds between two turns, however little they cost.
+    """
+
+    def __init__(self, share: float = 0.04, least: float = 0.3) -> None:
+        self._share, self._least = share, least
+        self._next = 0.0
+
+    def due(self) -> bool:
+        return time.monotonic() >= self._next
+
+    def spent(self, seconds: float) -> None:
+        """A turn has cost so much; the next one waits accordingly."""
+        self._next = time.monotonic() + max(self._least, seconds / self._share)
