@@ -235,7 +235,7 @@ def test_hovering_shows_the_thumbnail_without_the_kernel(page: Any) -> None:
 def test_a_lasso_fills_table_gallery_and_trait(page: Any) -> None:
     clear(page)
     own = page.page
-    box = own.locator(".amkd-scatter-stage canvas").first.bounding_box()
+    box = own.locator(".amkd-scatter-stage canvas[tabindex]").bounding_box()
     x, y, w, h = box["x"] + 3, box["y"] + 3, box["width"] - 6, box["height"] - 6
     own.mouse.move(x, y)
     own.mouse.down()
@@ -252,7 +252,7 @@ def test_a_lasso_fills_table_gallery_and_trait(page: Any) -> None:
     shown = own.evaluate("[...document.querySelectorAll('.amkd-samples tr[data-id]')].map(r => Number(r.dataset.id))")
     assert set(shown) <= set(there)
     assert own.locator(".amkd-gallery button").count() > 10
-    own.locator(".amkd-scatter-stage canvas").first.press("Escape")
+    own.locator(".amkd-scatter-stage canvas[tabindex]").press("Escape")
     own.wait_for_function(f"() => {SCATTER}.dataset.selected === '0'")
     assert page.ask("print(json.dumps(lab.selection))") == []
 
@@ -303,7 +303,7 @@ def test_a_click_picks_one_and_a_filter_keeps_it(page: Any) -> None:
 def test_keys_walk_and_select(page: Any) -> None:
     clear(page)
     own = page.page
-    canvas = own.locator(".amkd-scatter-stage canvas").first
+    canvas = own.locator(".amkd-scatter-stage canvas[tabindex]")
     canvas.focus()
     seen = set()
     for key in ("ArrowRight", "ArrowRight", "ArrowUp", "ArrowLeft", "ArrowLeft", "ArrowDown"):

@@ -347,7 +347,7 @@ class EmbeddingLab(Panel):
         word = f"boundary sample of {self['part']} {-1 - picked}" if picked < 0 else f"{self['part']} {picked}"
         title = (
             f"Triplets of {word}: {percent(float(found.active.mean()), 0)} of {len(found.negative):,} negatives are "
-            f"active; the map misleads on {int(found.misleads.sum()):,}"
+            f"active; the map misleads on {int(found.misleads.sum()):,} of them"
         )
 
         def show() -> None:

@@ -71,7 +71,8 @@ class Samples {
     const png = this.model.get("sprites");
     if (png === this.decoded) return;
     this.decoded = png;
-    this.sheet = png && png.byteLength ? await createImageBitmap(new Blob([raw(png)], { type: "image/png" })) : null;
+    const blob = png && png.byteLength ? new Blob([raw(png)], { type: "image/png" }) : null;
+    this.sheet = blob && (await createImageBitmap(blob));
   }
 
   visible(i) {
@@ -108,9 +109,15 @@ class Samples {
     return told;
   }
 
+  // Columns and rows of the sheet, and where sample i stands in it.
+  tile(i) {
+    const [w, h, columns] = this.model.get("tile");
+    return { w, h, columns, x: i % columns, y: Math.floor(i / columns) };
+  }
+
   // Draw the thumbnail of sample i, whole pixels, as large as the canvas allows.
   thumbnail(canvas, i, side) {
-    const [w, h, columns] = this.model.get("tile");
+    const { w, h, x, y } = this.tile(i);
     if (!this.sheet || !w) return false;
     const ratio = window.devicePixelRatio || 1;
     const scale = (side * ratio) / Math.max(w, h);
@@ -120,8 +127,7 @@ class Samples {
     canvas.style.height = `${canvas.height / ratio}px`;
     const context = canvas.getContext("2d");
     context.imageSmoothingEnabled = false;
-    const x = (i % columns) * w, y = Math.floor(i / columns) * h;
-    context.drawImage(this.sheet, x, y, w, h, 0, 0, canvas.width, canvas.height);
+    context.drawImage(this.sheet, x * w, y * h, w, h, 0, 0, canvas.width, canvas.height);
     return true;
   }
 }

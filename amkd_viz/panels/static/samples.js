@@ -1,7 +1,8 @@
 // Gallery and table of samples. The selection is the map's: a lasso there fills the table here, a row here lights up
 // there, both without the kernel.
 
-const GALLERY = 48, ROWS = 150; // more would be slow to lay out, and nobody reads them
+const GALLERY = 48, FIRST = 24, ROWS = 150; // more would be slow to lay out, and nobody reads them
+const SIDE = 34; // pixels of a thumbnail
 const COLUMNS = [
   ["sample", (s, i) => s.word(i), (s, i) => s.ids[i]],
   ["class", (s, i) => s.className(s.label[i]), (s, i) => s.label[i]],
@@ -25,6 +26,7 @@ class List {
     this.sort = { column: 4, down: true };
     this.all = true;
     this.root = make(el, "div", { class: "amkd-samples", "data-lm-suppress-shortcuts": "true" });
+    this.root.amkd = this; // for tests
     const bar = make(this.root, "div", { class: "amkd-samples-bar", role: "toolbar", "aria-label": "Samples" });
     this.tabs = [false, true].map((all) => {
       const made = make(bar, "button", { type: "button" });
@@ -51,14 +53,18 @@ class List {
 
   close() {
     this.stops.forEach((stop) => stop());
+    clearTimeout(this.later);
+    URL.revokeObjectURL(this.source);
   }
 
-  async take() {
+  take() {
     this.samples.read();
+    const png = this.map.get("sprites");
+    if (png === this.png) return this.show();
+    this.png = png;
+    URL.revokeObjectURL(this.source);
+    this.source = png && png.byteLength ? URL.createObjectURL(new Blob([raw(png)], { type: "image/png" })) : "";
     this.show();
-    const before = this.samples.sheet;
-    await this.samples.pictures();
-    if (this.samples.sheet !== before) this.show();
   }
 
   // Positions in the order in which the table stands.
@@ -78,9 +84,9 @@ class List {
     this.tabs[1].textContent = `all ${visible.toLocaleString("en")}`;
     this.tabs.forEach((made, n) => made.setAttribute("aria-pressed", String(this.all === (n === 1))));
     this.selected = new Set(selection);
-    this.gallery.replaceChildren(...order.slice(0, GALLERY).map((i) => this.picture(i)).filter(Boolean));
-    this.gallery.hidden = !this.gallery.childElementCount;
-    this.table(order.slice(0, ROWS));
+    this.gallery.hidden = !this.source;
+    this.gallery.replaceChildren(...(this.source ? order.slice(0, GALLERY).map((i) => this.picture(i)) : []));
+    this.table(order);
     const told = [];
     if (!order.length) told.push(this.all ? "No sample to list." : "Nothing is selected: drag around samples in the map, or click one.");
     if (order.length > ROWS) told.push(`The first ${ROWS} of ${order.length.toLocaleString("en")} in this order.`);
@@ -93,13 +99,17 @@ class List {
   }
 
   picture(i) {
-    const canvas = document.createElement("canvas");
-    if (!this.samples.thumbnail(canvas, i, 34)) return null;
     const made = make(null, "button", { type: "button", "data-id": this.samples.ids[i] });
     made.setAttribute("aria-label", this.samples.lines(i).join(", "));
     made.style.borderBottomColor = this.samples.colour(i);
     made.classList.toggle("amkd-ring", this.samples.boundary[i] === 1);
-    made.appendChild(canvas);
+    const { w, h, columns, x, y } = this.samples.tile(i), scale = SIDE / Math.max(w, h);
+    const style = make(made, "i").style; // a window on the one sheet: cheaper than a canvas each
+    style.width = `${w * scale}px`;
+    style.height = `${h * scale}px`;
+    style.backgroundImage = `url(${this.source})`;
+    style.backgroundSize = `${columns * w * scale}px auto`;
+    style.backgroundPosition = `${-x * w * scale}px ${-y * h * scale}px`;
     this.listen(made, i);
     return made;
   }
@@ -122,19 +132,28 @@ class List {
       });
     });
     const body = make(table, "tbody");
-    for (const i of order) {
-      const row = make(body, "tr", { tabindex: 0, "data-id": samples.ids[i] });
-      COLUMNS.forEach(([, text], n) => {
-        const cell = make(row, "td");
-        if (n === 1) make(cell, "i").style.background = samples.colour(i);
-        cell.append(text(samples, i));
-      });
-      const wrong = samples.fact(i, 2);
-      if (Number.isFinite(wrong) && wrong !== samples.fact(i, 0)) row.cells[3].className = "amkd-differs";
-      this.listen(row, i);
-    }
+    order.slice(0, FIRST).forEach((i) => this.row(body, i));
     this.scroll.replaceChildren(table);
     this.scroll.scrollTop = top;
+    clearTimeout(this.later); // what is in sight comes first, the rest when nobody waits
+    this.later = setTimeout(() => {
+      order.slice(FIRST, ROWS).forEach((i) => this.row(body, i));
+      this.scroll.scrollTop = top;
+      this.mark();
+    }, 120);
+  }
+
+  row(body, i) {
+    const { samples } = this;
+    const row = make(body, "tr", { tabindex: 0, "data-id": samples.ids[i] });
+    COLUMNS.forEach(([, text], n) => {
+      const cell = make(row, "td");
+      if (n === 1) make(cell, "i").style.background = samples.colour(i);
+      cell.append(text(samples, i));
+    });
+    const student = samples.fact(i, 2);
+    if (Number.isFinite(student) && student !== samples.fact(i, 0)) row.cells[3].className = "amkd-differs";
+    this.listen(row, i);
   }
 
   listen(made, i) {

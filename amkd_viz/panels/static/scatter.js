@@ -15,16 +15,19 @@ class Scatter {
     this.tool = "lasso";
     this.drawn = 0;
     this.build(el);
-    this.ask = bundled(() => this.draw());
+    this.stale = true;
+    this.over = bundled(() => this.draw());
+    this.ask = () => ((this.stale = true), this.over());
     this.load = bundled(() => this.take());
-    this.stops = [this.ask.stop, this.load.stop, onTheme(() => this.retheme())];
+    this.stops = [this.over.stop, this.load.stop, onTheme(() => this.retheme())];
     const hear = (names, react) => {
       const events = names.split(" ").map((n) => `change:${n}`).join(" ");
       model.on(events, react);
       this.stops.push(() => model.off(events, react));
     };
     hear("teacher student ids label boundary sprites palette names only facts", this.load);
-    hear("selection picked star misleading part empty", this.ask);
+    hear("selection part empty", this.ask);
+    hear("picked star misleading", this.over);
     hear("names palette only boundary", bundled(() => this.legend()));
     hear("morph", () => this.showMorph());
     hear("hovered", () => this.setHover(this.samples.place.get(model.get("hovered")) ?? -1, false));
@@ -66,7 +69,8 @@ class Scatter {
     button("\u2212", "Zoom out", () => this.zoom(1 / 1.5));
     button("fit", "Show all samples", () => ((this.camera = { x: 0, y: 0, zoom: 1 }), this.ask()));
     this.stage = make(this.root, "div", { class: "amkd-scatter-stage" });
-    this.canvas = make(this.stage, "canvas", { tabindex: 0, role: "application" });
+    this.dots = make(this.stage, "canvas", { "aria-hidden": "true" }); // all samples: drawn when they change
+    this.canvas = make(this.stage, "canvas", { tabindex: 0, role: "application" }); // over them: drawn when one is meant
     this.canvas.setAttribute("aria-roledescription", "map of samples");
     this.tip = make(this.stage, "div", { class: "amkd-tip", hidden: "" });
     this.thumb = make(this.tip, "canvas");
@@ -78,7 +82,7 @@ class Scatter {
     on("pointerdown", (e) => this.down(e));
     on("pointermove", (e) => this.move(e));
     on("pointerup", (e) => this.up(e));
-    on("pointercancel", () => ((this.drag = null), this.ask()));
+    on("pointercancel", () => ((this.drag = this.lasso = null), this.over()));
     on("pointerleave", () => !this.drag && this.setHover(-1));
     on("wheel", (e) => this.wheel(e), { passive: false });
     on("keydown", (e) => this.key(e));
@@ -139,6 +143,7 @@ class Scatter {
     const same = this.ends2 && ends.every((e, n) => e.length === this.ends2[n].length && e.every((v, i) => v === this.ends2[n][i]));
     this.ends2 = ends;
     this.frame();
+    this.centres = null;
     if (!same && before && !still()) {
       this.from = { before, start: performance.now() };
     }
@@ -209,46 +214,75 @@ class Scatter {
     this.height = Math.round(Math.max(300, Math.min(560, this.width * 0.92)));
     if (!this.width) return;
     const ratio = window.devicePixelRatio || 1;
-    if (this.canvas.width !== Math.round(this.width * ratio) || this.canvas.height !== Math.round(this.height * ratio)) {
-      this.canvas.width = Math.round(this.width * ratio);
-      this.canvas.height = Math.round(this.height * ratio);
-      this.canvas.style.height = `${this.height}px`;
+    const [wide, high] = [this.width, this.height].map((side) => Math.round(side * ratio));
+    if (this.canvas.width !== wide || this.canvas.height !== high) {
+      for (const layer of [this.dots, this.canvas]) {
+        [layer.width, layer.height] = [wide, high];
+        layer.style.height = `${this.height}px`;
+      }
+      this.stale = true;
     }
     if (!this.tone || this.stamps.ratio !== ratio) {
       this.tone = coloursOf(this.root);
       this.stamps = new Stamps(ratio, this.tone);
+      this.stale = true;
     }
-    const context = this.canvas.getContext("2d");
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, this.width, this.height);
-    if (this.ends2) this.drawSamples(context);
-    else words(context, this.model.get("empty"), this.width / 2, this.height / 2, this.tone, { weight: 400, colour: this.tone.muted });
-    this.tell();
+    const fresh = (layer) => {
+      const context = layer.getContext("2d");
+      context.setTransform(1, 0, 0, 1, 0, 0);
+      context.clearRect(0, 0, wide, high);
+      context.setTransform(ratio, 0, 0, ratio, 0, 0);
+      return context;
+    };
+    if (this.stale) {
+      this.stale = false;
+      const context = fresh(this.dots);
+      if (this.ends2) this.drawDots(context);
+      else words(context, this.model.get("empty"), this.width / 2, this.height / 2, this.tone, { weight: 400, colour: this.tone.muted });
+      this.tell();
+    }
+    const context = fresh(this.canvas);
+    if (this.ends2) this.drawOver(context);
+    this.root.dataset.picked = this.model.get("picked") ?? "";
+    this.root.dataset.drawn = ++this.drawn;
   }
 
-  drawSamples(context) {
-    const { samples, tone } = this, t = this.model.get("morph");
+  drawDots(context) {
+    const { samples, stamps, at } = this, t = this.model.get("morph");
     this.at = this.positions();
-    const kind = t < 0.5 ? "circle" : "diamond";
-    const selection = this.model.get("selection");
-    const selected = new Set(selection.map((id) => samples.place.get(id)));
-    const count = samples.ids.length, half = this.stamps.half;
-    const stamp = (i) => {
-      const [x, y] = this.spot(i);
-      context.drawImage(this.stamps.get(samples.colour(i), kind, samples.boundary[i]), x - half, y - half, 2 * half, 2 * half);
-    };
+    const selected = new Set(this.model.get("selection").map((id) => samples.place.get(id)));
+    selected.delete(undefined);
     if (selected.size && selected.size <= 200) this.drawWays(context, selected);
+    const kind = t < 0.5 ? "circle" : "diamond", half = stamps.half * stamps.ratio;
+    const pictures = samples.palette.map((colour) => [0, 1].map((ring) => stamps.get(colour, kind, ring)));
+    // without the context's own scale: a copy pixel by pixel is what a browser does fastest
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    const s = this.scale() * stamps.ratio, left = (this.width * stamps.ratio) / 2, top = (this.height * stamps.ratio) / 2;
+    const [x0, y0] = [this.middle[0] + this.camera.x, this.middle[1] + this.camera.y];
+    const stamp = (i) => {
+      const x = left + (this.at[2 * i] - x0) * s - half, y = top - (this.at[2 * i + 1] - y0) * s - half;
+      context.drawImage(pictures[samples.label[i] % pictures.length][samples.boundary[i]], Math.round(x), Math.round(y));
+    };
     context.globalAlpha = selected.size ? 0.22 : 0.85;
-    for (let i = 0; i < count; i++) if (samples.visible(i) && !selected.has(i)) stamp(i);
+    for (let i = 0; i < samples.ids.length; i++) if (samples.visible(i) && !selected.has(i)) stamp(i);
     context.globalAlpha = 1;
-    for (const i of selected) if (i !== undefined && samples.visible(i)) stamp(i);
-    for (const [k, i] of centres(samples, this.at)) {
+    for (const i of selected) if (samples.visible(i)) stamp(i);
+    context.setTransform(stamps.ratio, 0, 0, stamps.ratio, 0, 0);
+    if (!at || at.length !== this.at.length || at.some((v, i) => v !== this.at[i])) this.centres = null;
+    this.centres ||= centres(samples, this.at);
+    for (const [k, i] of this.centres) {
       const [x, y] = this.spot(i);
-      words(context, shorten(samples.className(k), 14), x, y - 15, tone);
+      words(context, shorten(samples.className(k), 14), x, y - 15, this.tone);
     }
-    this.drawMisleading(context, t);
+  }
+
+  drawOver(context) {
+    this.drawMisleading(context, this.model.get("morph"));
     this.drawStar(context);
-    if (this.hover >= 0) this.halo(context, this.hover, tone.accent, 8);
+    if (this.hover >= 0) {
+      this.halo(context, this.hover, this.tone.accent, 8);
+      this.placeTip(); // it walks along
+    }
     if (this.lasso) this.drawLasso(context);
   }
 
@@ -339,11 +373,9 @@ class Scatter {
     const selected = this.model.get("selection").length;
     data.count = visible;
     data.selected = selected;
-    data.picked = this.model.get("picked") ?? "";
     data.hover = this.hover >= 0 ? samples.ids[this.hover] : "";
     data.morph = this.model.get("morph");
     data.moving = this.from ? "1" : "";
-    data.drawn = ++this.drawn;
     const told = `${visible} samples, ${selected} selected. Arrow keys walk, Enter selects, Shift adds, Escape clears, plus and minus zoom.`;
     if (this.canvas.getAttribute("aria-label") !== told) this.canvas.setAttribute("aria-label", told);
   }
@@ -416,7 +448,8 @@ class Scatter {
       this.lasso = this.lasso || [[x0, y0]];
       this.lasso.push([x, y]);
     }
-    this.ask();
+    if (this.lasso) this.over();
+    else this.ask();
   }
 
   up(event) {
@@ -432,7 +465,7 @@ class Scatter {
       this.samples.ids.forEach((_, i) => this.samples.visible(i) && inside(lasso, ...this.spot(i)) && found.push(i));
       this.choose(found, event.shiftKey);
     }
-    this.ask();
+    this.over();
   }
 
   wheel(event) {
@@ -476,11 +509,15 @@ class Scatter {
       this.thumb.hidden = !this.samples.thumbnail(this.thumb, i, TIP);
       this.tipText.replaceChildren(...this.samples.lines(i).map((line) => make(null, "div", {}, line)));
       this.spoken.textContent = document.activeElement === this.canvas ? this.samples.lines(i).join(", ") : "";
-      const [x, y] = this.spot(i), { offsetWidth: w, offsetHeight: h } = this.tip;
-      this.tip.style.left = `${Math.max(2, x + 14 + w > this.width ? x - 14 - w : x + 14)}px`;
-      this.tip.style.top = `${Math.max(2, Math.min(this.height - h - 2, y - h / 2))}px`;
+      this.placeTip();
     }
-    this.ask();
+    this.over();
+  }
+
+  placeTip() {
+    const [x, y] = this.spot(this.hover), { offsetWidth: w, offsetHeight: h } = this.tip;
+    this.tip.style.left = `${Math.max(2, x + 14 + w > this.width ? x - 14 - w : x + 14)}px`;
+    this.tip.style.top = `${Math.max(2, Math.min(this.height - h - 2, y - h / 2))}px`;
   }
 
   // keyboard
