@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import time
 from pathlib import Path
 from typing import Any
@@ -10,44 +9,26 @@ from typing import Any
 import ipywidgets as widgets
 from PIL import Image
 
-from amkd_viz.data import status as data_status
 from amkd_viz.errors import InputError
-from amkd_viz.models import Classifier, architectures
 from amkd_viz.objectives import methods
-from amkd_viz.panels.canvas import MapCanvas
-from amkd_viz.panels.controls import button, choice, from_field, slider
-from amkd_viz.panels.curve_canvas import CurveCanvas
-from amkd_viz.panels.ground_marks import ground_marks, ground_words
-from amkd_viz.panels.joint_canvas import JointLayout
-from amkd_viz.panels.live import DutyCycle, LiveStudent
+from amkd_viz.panels.controls import button, choice
+from amkd_viz.panels.distill_form import DistillForm
+from amkd_viz.panels.distill_pictures import DistillPictures
+from amkd_viz.panels.live import DutyCycle, LiveStudent, on_cpu
 from amkd_viz.panels.memory import memory_words
-from amkd_viz.panels.objective_controls import objective_controls, objective_values
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.pulse import Pulse
-from amkd_viz.panels.run_curves import log_text, show_curves
-from amkd_viz.panels.scatter import ScatterCanvas
 from amkd_viz.panels.stills import map_still
 from amkd_viz.session import Session
 from amkd_viz.training import DIGITS, Event, Job, Recipe, Run, fork, suggested
 from amkd_viz.training.attach import Follower
 from amkd_viz.training.setup import LIVE
 from amkd_viz.views import View, curves
-from amkd_viz.views.decisions import Decisions, agreement
-from amkd_viz.views.ground import Ground, telling_triple
 from amkd_viz.views.labels import percent
 
 __all__ = ["DistillLab"]
 
 COARSE, FINE = 64, 160  # cells a side of maps while training, and of those that stay
-OF_RECIPE = {  # control -> label; the others of a recipe keep what it says
-    "epochs": "epochs",
-    "batch_size": "batch size",
-    "seed": "seed",
-    "precision": "precision",
-    "sampler": "sampler",
-    "rule": "rule",
-    "student_pass": "student pass",
-}
 
 
 class DistillLab(Panel):
@@ -78,16 +59,11 @@ class DistillLab(Panel):
         recipe = run.recipe if run else what if isinstance(what, Recipe) else suggested(what or DIGITS.dataset)  # type: ignore[arg-type]
         super().__init__()
         self._folder = Path(runs)
-        self._recipe = recipe
         self.run: Run | None = None
         self.job: Job | None = None
         self._live, self._duty = LiveStudent(), DutyCycle()
         self._follower: Follower | None = None
         self._lines: list[dict[str, Any]] = []
-        self._ground: Ground | None = None
-        self._teacher: Classifier | None = None
-        self._teacher_maps: dict[int, Decisions] = {}
-        self._found: dict[str, Decisions] = {}
         self._newest = True  # the newest student is looked at, not an earlier epoch
         self._state = ""
         self._speed: list[tuple[float, int]] = []
@@ -97,109 +73,45 @@ class DistillLab(Panel):
             epoch = session.view.epoch if session else None
             self.compute.ask("open", lambda: self.open(run, epoch))
         else:
-            self._fit_controls(recipe)
+            self.form.fit(recipe, self.put)
             self.say("Ready: press Start.")
             self.compute.ask("runs", self._list_runs)
 
-    # the parts
-
     def _build(self, recipe: Recipe) -> None:
-        fields = {f.name: f for f in recipe.__dataclass_fields__.values()}
-        told = {line.name: line.found for line in data_status(recipe.root)}
-        names = [(name if there else f"{name} (not found)", name) for name, there in told.items()]
-        if recipe.dataset not in told:
-            names.append((recipe.dataset, recipe.dataset))
-        teachers = list(dict.fromkeys([recipe.teacher, *architectures(), *map(str, Path().glob("*.safetensors"))]))
-        self._terms = objective_controls()
-        self._sum = widgets.HTML()
-        own = {name: from_field(fields[name], getattr(recipe, name), label) for name, label in OF_RECIPE.items()}
-        self.maps = MapCanvas(empty="Teacher, student and where they disagree: once a training has begun.")
-        self.curves = CurveCanvas()
-        self.scatter = ScatterCanvas(empty="Teacher and student in one layout: once a training has begun.")
-        self.joint = JointLayout(self.scatter)
-        self._fidelity = widgets.HTML()
-        self._log = widgets.HTML("<pre></pre>")
-        self._log.add_class("amkd-log")
+        self.form = DistillForm(recipe)
         self._numbers = widgets.HTML()
-        self._buttons = {
-            "Start": button("Start", "A new run with these settings", primary=True),
-            "Pause": button("Pause", "Hold at the next batch; again: go on"),
-            "Step": button("Step", "Train one batch, then hold"),
-            "Epoch": button("Epoch", "Train to the end of the epoch, then hold"),
-            "Stop": button("Stop", "End, with a checkpoint of this very batch"),
-            "Resume": button("Resume", "Go on with the run that is shown"),
+        self._buttons = {}
+        for label, (help, action) in {
+            "Start": ("A new run with these settings", self.start),
+            "Pause": ("Hold at the next batch; again: go on", self.pause),
+            "Step": ("Train one batch, then hold", self.step),
+            "Epoch": ("Train to the end of the epoch, then hold", self.step_epoch),
+            "Stop": ("End, with a checkpoint of this very batch", self.stop),
+            "Resume": ("Go on with the run that is shown", self.resume),
+            "Fork from here": ("A new run that starts with the student of this epoch", self.fork),
+        }.items():
+            self._buttons[label] = button(label, help, primary=label == "Start")
+            self.on_click(self._buttons[label], action)
+        *bar, fork_button = self._buttons.values()
+        epoch = widgets.IntSlider(value=0, min=0, max=1, description="epoch")
+        epoch.tooltip, epoch.layout.width = "look back; at the right end: the newest student", "420px"
+        look_back = widgets.Box([epoch, fork_button])
+        look_back.add_class("amkd-bar")
+        self.pictures = DistillPictures(self.paint, look_back)
+        compare = {
+            "earlier": choice("resume", None, [("earlier runs ...", None)], "a run of this folder to open"),
+            "overlay": choice("overlay", None, [("none", None)], "another run's curves, faintly"),
         }
-        actions = (self.start, self.pause, self.step, self.step_epoch, self.stop, self.resume)
-        for widget, action in zip(self._buttons.values(), actions, strict=True):
-            self.on_click(widget, action)
-        self._fork = button("Fork from here", "A new run that starts with the student of this epoch")
-        self.on_click(self._fork, self.fork)
-        epoch = widgets.IntSlider(
-            value=0, min=0, max=1, description="epoch", tooltip="look back; at the right end: the newest student"
-        )
-        epoch.layout.width = "420px"
-        look = widgets.Box([epoch, self._fork])
-        look.add_class("amkd-bar")
-        pictures = widgets.Box(
-            [widgets.VBox([self.scatter, self._fidelity]), widgets.VBox([self._log_title(), self._log])]
-        )
-        pictures.add_class("amkd-two")
         self.assemble(
-            {
-                "Problem": {
-                    "dataset": choice("data", recipe.dataset, names, "what is learned"),
-                    "teacher": choice("teacher", recipe.teacher, teachers, fields["teacher"].metadata["help"]),
-                    "student": choice("student", recipe.student, architectures(), "architecture of the student"),
-                    "method": choice("method", recipe.method, list(methods), "named objective"),
-                    "labelled": widgets.BoundedIntText(
-                        value=recipe.limit_train or 0,
-                        min=0,
-                        max=10**7,
-                        description="labelled",
-                        tooltip="so many labelled training samples for the student, classes balanced; 0 for all",
-                        style={"description_width": "104px"},
-                    ),
-                },
-                "Objective": {"_sum": self._sum, **self._terms},
-                "Attack": {
-                    "step_size": slider("step size", recipe.step_size, 0.05, 3.0, 0.05, "of the attack"),
-                    "attack_steps": slider("steps", recipe.attack_steps, 1, 40, 1, "at most so many attack steps"),
-                    "attacked": slider(
-                        "attacked",
-                        recipe.attacked,
-                        1,
-                        max(256, recipe.attacked),
-                        1,
-                        fields["attacked"].metadata["help"],
-                    ),
-                    **{name: own[name] for name in ("sampler", "rule", "student_pass")},
-                },
-                "Training": {
-                    "learning_rate": slider(
-                        "learning rate", recipe.learning_rate, 1e-4, 1.0, 0.02, "peak of its schedule", log=True
-                    ),
-                    **{name: own[name] for name in ("epochs", "batch_size", "seed", "precision")},
-                    "device": choice(
-                        "device", recipe.device, list(dict.fromkeys(["auto", "cpu", "cuda", recipe.device])), "where"
-                    ),
-                },
-                "Compare": {
-                    "earlier": choice("resume", None, [("earlier runs ...", None)], "a run of this folder to open"),
-                    "overlay": choice("overlay", None, [("none", None)], "another run's curves, faintly"),
-                },
-            },
-            [self.maps, look, self.curves, pictures],
-            [*self._buttons.values(), self._numbers],
+            self.form.groups | {"Compare": compare},
+            self.pictures.widgets,
+            [*bar, self._numbers],
             folded=["Attack", "Training", "Compare"],
             bar_first=True,
         )
         self.controls["epoch"] = epoch
         epoch.observe(self._moved("epoch"), names="value")
         self._enable()
-
-    @staticmethod
-    def _log_title() -> Any:
-        return widgets.HTML("<b>Log</b> <span class='amkd-note'>newest first</span>")
 
     # settings
 
@@ -210,77 +122,38 @@ class DistillLab(Panel):
         Raises:
             InputError: they do not fit together.
         """
-        v = self.values
-        own = objective_values(methods[v["method"]]())
-        changes = {name: v[name] for name, default in own.items() if v[name] != default}
-        return self._recipe.replace(
-            dataset=v["dataset"],
-            teacher=v["teacher"],
-            student=v["student"],
-            method=v["method"],
-            limit_train=v["labelled"] or None,
-            changes=changes,
-            device=v["device"],
-            **{name: v[name] for name in (*OF_RECIPE, *LIVE)},
-        )
-
-    def _fit_controls(self, recipe: Recipe) -> None:
-        """Controls as a recipe has them: in the paint thread, or before the panel is shown."""
-        self._recipe = recipe
-        for name in (*OF_RECIPE, *LIVE, "teacher", "student", "method", "dataset", "device"):
-            control, value = self.controls[name], getattr(recipe, name)
-            if isinstance(control, widgets.Dropdown):
-                options = [o[1] if isinstance(o, tuple) else o for o in control.options]
-                if value not in options:
-                    self.put(name, options=[*control.options, value])
-            elif hasattr(control, "max") and not isinstance(control, widgets.FloatLogSlider) and value > control.max:
-                self.put(name, max=value)
-            self.put(name, value=value)
-        self.put("labelled", value=recipe.limit_train or 0)
-        self._fit_terms(recipe)
-
-    def _fit_terms(self, recipe: Recipe) -> None:
-        """Sliders of the terms that the method has; the others are hidden."""
-        values = objective_values(recipe.objective)
-        values |= {name: float(v) for name, v in recipe.changes.items() if name.endswith(".scale")}
-        for name, control in self._terms.items():
-            control.layout.display = None if name in values else "none"
-            if name in values:
-                self.put(name, value=values[name])
-        self._sum.value = f"<code style='font-size:11px;line-height:1.3'>{html.escape(str(recipe.objective))}</code>"
+        return self.form.recipe(self.values)
 
     def changed(self, name: str, value: Any) -> None:
+        acts = name in LIVE or name in self.form.terms
         if name == "epoch":
             self._newest = value >= self.controls["epoch"].max
             self.say(f"Epoch {value} ...", "busy")
             self.compute.ask("look", self._look)
         elif name == "overlay":
-            self.compute.ask("curves", self._draw_curves)
+            self.compute.ask("log", self._draw_log)
         elif name == "earlier":
             if value:
                 self.compute.ask("open", lambda: self.open(Run.open(value)))
         elif name == "dataset":
-            self.paint.ask("fit", lambda: self._fit_controls(suggested(value).replace(device=self["device"])))
+            recipe = suggested(value).replace(device=self["device"])
+            self.paint.ask("fit", lambda: self.form.fit(recipe, self.put))
             self.say(f"{value}: settings that suit it; press Start.")
         elif name == "method":
-            recipe = self._recipe.replace(method=value, changes={})
-            self.paint.ask("fit", lambda: self._fit_terms(recipe))
-            self.say(f"{value}: {methods.about(value)}.")
-        elif self._busy and (name in LIVE or name in self._terms):
+            plain = Recipe(method=value)
+            self.paint.ask("fit", lambda: self.form.fit_terms(plain, self.put))
+            self.say(f"{value}: {methods.about(value)}")
+        elif self._busy and acts:
             self.say(f"{name}: {value} from the next batch on.")
             self.compute.ask(f"set {name}", lambda: self._change(name, value))
         else:
             self.say(f"{name}: {value}; Start begins a new run with it.")
-            self.paint.ask("sum", self._show_sum)
+            self.paint.ask("sum", lambda: self.form.show_sum(self.recipe))
 
     def _change(self, name: str, value: Any) -> None:
         if self.job is not None:
             self.job.set(**{name: value})
-        self.paint.ask("sum", self._show_sum)
-
-    def _show_sum(self) -> None:
-        text = html.escape(str(self.recipe.objective))
-        self._sum.value = f"<code style='font-size:11px;line-height:1.3'>{text}</code>"
+        self.paint.ask("sum", lambda: self.form.show_sum(self.recipe))
 
     # orders
 
@@ -325,8 +198,8 @@ class DistillLab(Panel):
             self._go(Job(self.run, listen=self._hear))
 
     def _go(self, job: Job) -> None:
-        self._live = LiveStudent()
-        self._speed, self._duty, self._newest = [], DutyCycle(), True
+        self._live, self._duty = LiveStudent(), DutyCycle()
+        self._speed, self._newest = [], True
         self.job = job
         job.start()
         self._enable()
@@ -383,8 +256,8 @@ class DistillLab(Panel):
         self.job = None
         self._forget()
         self._attach(run)
-        self.paint.ask("fit", lambda: self._fit_controls(run.recipe))
-        self._prepare(run.teacher(), run.dataset())
+        self.paint.ask("fit", lambda: self.form.fit(run.recipe, self.put))
+        self.pictures.prepare(run.teacher(), run.dataset(), run.recipe)
         self._poll()
         newest = max(run.snapshots(), default=0)
         self._put_epoch(newest if epoch is None else epoch, newest)
@@ -392,89 +265,34 @@ class DistillLab(Panel):
         self._look()
         self._enable()
 
-    # what is looked at
-
     def _hear(self, event: Event) -> None:
         self._live.hear(event)
 
+    # what is looked at
+
     def _forget(self) -> None:
         self.run, self._follower, self._lines = None, None, []
-        self._ground, self._teacher, self._teacher_maps = None, None, {}
-        self.joint.forget()
+        self.pictures.forget()
 
     def _attach(self, run: Run) -> None:
         self.run, self._follower, self._lines = run, Follower(run.path / "metrics.jsonl"), []
 
-    def _prepare(self, teacher: Classifier, data: Any) -> None:
-        """The ground and the teacher's picture of it."""
-        data, recipe = data.to("cpu"), self._recipe
-        teacher = teacher.cpu() if next(teacher.parameters()).device.type == "cpu" else _on_cpu(teacher)
-        if data.kind == "points":
-            self._ground = Ground(data)
-        else:
-            images, labels = telling_triple(
-                teacher, data, step_size=recipe.step_size, steps=recipe.attack_steps, rule=recipe.rule
-            )
-            self._ground = Ground(data, images, labels)
-        self._teacher, self._teacher_maps = teacher, {}
-        self.joint.begin(teacher, data)
-        marks = ground_marks(self._ground)
-        names = data.classes
-
-        told = ground_words(self._ground)
-
-        def show() -> None:
-            self.maps.classes(names)
-            self.maps.marks = marks
-            self.maps.note = told
-
-        self.paint.ask("marks", show)
-
-    def _teacher_map(self, side: int) -> Decisions:
-        assert self._ground is not None
-        assert self._teacher is not None
-        if side not in self._teacher_maps:
-            self._teacher_maps[side] = self._ground.decisions(self._teacher, side)
-        return self._teacher_maps[side]
-
-    def _draw_student(self, student: Classifier, side: int, words: str) -> None:
-        assert self._ground is not None
-        found = {"teacher": self._teacher_map(side), "student": self._ground.decisions(student, side)}
-        apart = percent(1 - agreement(found["teacher"], found["student"]))
-        area, self._found = self._ground.area, found
-
-        def show() -> None:
-            self.maps.show(found, area, notes={"student": words}, disagreement=apart)
-
-        self.paint.ask("maps", show)
-
-    def _draw_joint(self, student: Classifier) -> None:
-        places, words = self.joint.places(student)
-
-        def show() -> None:
-            self.joint.show(places)
-            self._fidelity.value = f"<span class='amkd-note'>{words}</span>"
-
-        self.paint.ask("joint", show)
-
     def _look(self) -> None:
         """The student of the chosen epoch, coarse, then fine."""
-        if self.run is None or self._ground is None:
+        if self.run is None or not self.pictures.ready:
             self.say("There is nothing to look at yet; press Start.")
-            return
-        if self._following:
+        elif self._busy and self._newest:
             self._live.want()
             self.say(self._words())
-            return
-        epoch = self._nearest(self["epoch"])
-        student = self.run.student(epoch)
-        self._draw_student(student, COARSE, f"epoch {epoch}")
-        over = self.cancel_point("look")
-        if not over():
-            self._draw_joint(student)
-        if not over():
-            self._draw_student(student, FINE, f"epoch {epoch}")
-        self.say(self._words() if self._busy else f"{self.run.path}: the student after epoch {epoch}.")
+        else:
+            epoch, over = self._nearest(self["epoch"]), self.cancel_point("look")
+            student = self.run.student(epoch)
+            self.pictures.draw(student, COARSE, f"epoch {epoch}")
+            if not over():
+                self.pictures.draw_joint(student)
+            if not over():
+                self.pictures.draw(student, FINE, f"epoch {epoch}")
+            self.say(self._words() if self._busy else f"{self.run.path}: the student after epoch {epoch}.")
 
     def _nearest(self, epoch: int) -> int:
         kept = self.run.snapshots() if self.run is not None else []
@@ -482,13 +300,13 @@ class DistillLab(Panel):
             raise InputError("This run has no snapshot of a student yet; train an epoch first.")
         return max((e for e in kept if e <= epoch), default=kept[0])
 
-    @property
-    def _following(self) -> bool:
-        """Whether the newest student is looked at, rather than an earlier epoch."""
-        return self._busy and self._newest
-
     def _put_epoch(self, value: int, last: int) -> None:
-        self.paint.ask("epoch", lambda: self.put("epoch", max=max(last, 1), value=min(value, max(last, 1))))
+        last = max(last, 1)
+        self.paint.ask("epoch", lambda: self.put("epoch", max=last, value=min(value, last)))
+
+    def _draw_log(self) -> None:
+        if self.run is not None:
+            self.pictures.draw_log(self.run, self._lines, Run.open(self["overlay"]) if self["overlay"] else None)
 
     # the pulse
 
@@ -505,20 +323,21 @@ class DistillLab(Panel):
         if job is not None and self.run is None and job.run is not None:
             self._attach(job.run)
         training = self._live.training
-        if training is not None and self._ground is None and training.teacher is not None:
-            self._prepare(training.teacher, training.full)
+        if training is not None and not self.pictures.ready and training.teacher is not None:
+            self.pictures.prepare(on_cpu(training.teacher), training.full, training.recipe)
             self._live.want()
         new = self._poll()
         state = self.state
         if self._busy:
             self._count()
             taken = self._live.take()
-            if taken is not None and self._ground is not None and self._following:
+            if taken is not None and self.pictures.ready and self._newest:
                 begun = time.thread_time()
-                self._draw_student(_on_cpu(taken), COARSE, f"epoch {self._live.epoch}, batch {self._live.batch}")
-                self._draw_joint(_on_cpu(taken))
+                taken = on_cpu(taken)
+                self.pictures.draw(taken, COARSE, f"epoch {self._live.epoch + 1}, batch {self._live.batch}")
+                self.pictures.draw_joint(taken)
                 self._duty.spent(time.thread_time() - begun)
-            elif self._duty.due() and self._following:
+            elif self._duty.due() and self._newest:
                 self._live.want()
         if state != self._state:
             self._state = state
@@ -537,22 +356,10 @@ class DistillLab(Panel):
             self._lines = []
         self._lines += new
         if new:
-            self._draw_curves()
-            text = html.escape(log_text(self._lines))
-            self.paint.ask("log", lambda: setattr(self._log, "value", f"<pre>{text}</pre>"))
+            self._draw_log()
             done = max((line["epoch"] for line in self._lines if line.get("kind", "epoch") == "epoch"), default=0)
             self._put_epoch(done if self._newest else self["epoch"], done)
         return bool(new)
-
-    def _draw_curves(self) -> None:
-        if self.run is None:
-            return
-        run, lines, others = self.run, list(self._lines), {}
-        if self["overlay"]:
-            other = Run.open(self["overlay"])
-            others[other.path.name] = (other.recipe.method, other.lines())
-        name, method, end = run.path.name, run.recipe.method, run.recipe.epochs
-        self.paint.ask("curves", lambda: show_curves(self.curves, name, method, lines, end, others))
 
     def _count(self) -> None:
         live, now = self._live, time.monotonic()
@@ -609,7 +416,7 @@ class DistillLab(Panel):
             return
         if self.run is None:
             return
-        if self._ground is not None:
+        if self.pictures.ready:
             newest = max(self.run.snapshots(), default=0)
             self._put_epoch(newest, newest)
             self.paint.wait(10)
@@ -642,6 +449,7 @@ class DistillLab(Panel):
             "Epoch": state != "stopping",
             "Stop": state in ("running", "paused"),
             "Resume": state == "paused" or (not busy and unfinished),
+            "Fork from here": not busy and self.run is not None,
         }
         held = state == "paused"
 
@@ -649,9 +457,10 @@ class DistillLab(Panel):
             for name, widget in self._buttons.items():
                 widget.disabled = not may[name]
             self._buttons["Pause"].description = "Go on" if held else "Pause"
-            self._fork.disabled = busy or self.run is None
             for name, control in self.controls.items():
-                control.disabled = busy and not (name in LIVE or name in self._terms or name in ("epoch", "overlay"))
+                control.disabled = busy and not (
+                    name in LIVE or name in self.form.terms or name in ("epoch", "overlay")
+                )
 
         self.paint.ask("enable", show)
 
@@ -664,7 +473,7 @@ class DistillLab(Panel):
         return None if self.run is None else Session.of(self.run, epoch=self._nearest(self["epoch"]))
 
     def still(self) -> Image.Image | None:
-        return map_still(self._found)
+        return map_still(self.pictures.found)
 
     def code(self) -> str:
         recipe, default = self.recipe.to_json(), Recipe().to_json()
@@ -684,13 +493,6 @@ class DistillLab(Panel):
                 self.job.stop()
                 self.job.wait(30)
         super().close()
-
-
-def _on_cpu(net: Classifier) -> Classifier:
-    """The net itself if it is there; a copy, if it lives on an accelerator."""
-    import copy
-
-    return net if next(net.parameters()).device.type == "cpu" else copy.deepcopy(net).cpu()
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,7 @@ import time
 from amkd_viz.models import Classifier
 from amkd_viz.training import EpochEnded, Event, Started, Stepped, Training
 
-__all__ = ["DutyCycle", "LiveStudent"]
+__all__ = ["DutyCycle", "LiveStudent", "on_cpu"]
 
 
 class LiveStudent:
@@ -75,3 +75,8 @@ class DutyCycle:
     def spent(self, seconds: float) -> None:
         """A turn has cost so much; the next one waits accordingly."""
         self._next = time.monotonic() + max(self._least, seconds / self._share)
+
+
+def on_cpu(net: Classifier) -> Classifier:
+    """The net itself if it is there; a copy, if it lives on an accelerator: pictures leave the accelerator alone."""
+    return net if next(net.parameters()).device.type == "cpu" else copy.deepcopy(net).cpu()

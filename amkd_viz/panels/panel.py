@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import html
 import io
@@ -357,6 +358,13 @@ class Panel:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({'closed' if self.closed else self.status.text})"
+
+
+@atexit.register
+def _close_all() -> None:
+    """A kernel that ends leaves checkpoints, not half a batch."""
+    for panel in list(_shown):
+        panel.close()
 
 
 def _all_of(widget: Any) -> Iterable[Any]:

@@ -1,0 +1,121 @@
+"""What is seen of a distillation: maps, curves, a joint layout, the log, and an epoch to look back to."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import ipywidgets as widgets
+
+from amkd_viz.data import Dataset
+from amkd_viz.models import Classifier
+from amkd_viz.panels.canvas import MapCanvas
+from amkd_viz.panels.curve_canvas import CurveCanvas
+from amkd_viz.panels.ground_marks import ground_marks, ground_words
+from amkd_viz.panels.joint_canvas import JointLayout
+from amkd_viz.panels.run_curves import log_text, show_curves
+from amkd_viz.panels.scatter import ScatterCanvas
+from amkd_viz.panels.worker import Worker
+from amkd_viz.training import Recipe, Run
+from amkd_viz.views.decisions import Decisions, agreement
+from amkd_viz.views.ground import Ground, telling_triple
+from amkd_viz.views.labels import percent
+
+__all__ = ["DistillPictures"]
+
+
+class DistillPictures:
+    """Draws in the thread that computes, and writes widgets through ``paint`` alone.
+
+    Attributes:
+        widgets: from top to bottom. found: the decision maps that are shown, by net.
+        ready: whether there is a teacher and a ground to draw on.
+    """
+
+    def __init__(self, paint: Worker, look_back: Any) -> None:
+        self._paint = paint
+        self.maps = MapCanvas(empty="Teacher, student and where they disagree: once a training has begun.", least=160)
+        self.maps.columns = 3
+        self.curves = CurveCanvas(height=100)
+        self.scatter = ScatterCanvas(empty="Teacher and student in one layout: once a training has begun.")
+        self.joint = JointLayout(self.scatter)
+        self._fidelity = widgets.HTML()
+        self.log = widgets.HTML("<pre></pre>")
+        self.log.add_class("amkd-log")
+        title = widgets.HTML("<b>Log</b> <span class='amkd-note'>newest first</span>")
+        below = widgets.Box([widgets.VBox([self.scatter, self._fidelity]), widgets.VBox([title, self.log])])
+        below.add_class("amkd-two")
+        self.widgets = [self.maps, look_back, self.curves, below]
+        self.forget()
+
+    def forget(self) -> None:
+        """Another run comes."""
+        self._ground: Ground | None = None
+        self._teacher: Classifier | None = None
+        self._teacher_maps: dict[int, Decisions] = {}
+        self.found: dict[str, Decisions] = {}
+        self.joint.forget()
+
+    @property
+    def ready(self) -> bool:
+        return self._ground is not None
+
+    def prepare(self, teacher: Classifier, data: Dataset, recipe: Recipe) -> None:
+        """The ground on which nets are compared, and the teacher's layout. Both nets are on the CPU here."""
+        data = data.to("cpu")
+        ground = Ground(data) if data.kind == "points" else _plane(teacher, data, recipe)
+        self._teacher, self._teacher_maps = teacher, {}
+        self.joint.begin(teacher, data)
+        marks, words, names = ground_marks(ground), ground_words(ground), data.classes
+
+        def show() -> None:
+            self.maps.classes(names)
+            self.maps.marks = marks
+            self.maps.note = words
+
+        self._paint.ask("marks", show)
+        self._ground = ground
+
+    def draw(self, student: Classifier, side: int, words: str) -> None:
+        """The maps, ``side`` cells a side."""
+        assert self._ground is not None
+        assert self._teacher is not None
+        if side not in self._teacher_maps:
+            self._teacher_maps[side] = self._ground.decisions(self._teacher, side)
+        found = {"teacher": self._teacher_maps[side], "student": self._ground.decisions(student, side)}
+        apart = percent(1 - agreement(found["teacher"], found["student"]))
+        area, self.found = self._ground.area, found
+
+        def show() -> None:
+            self.maps.show(found, area, notes={"student": words}, disagreement=apart)
+
+        self._paint.ask("maps", show)
+
+    def draw_joint(self, student: Classifier) -> None:
+        """Teacher and student in one layout."""
+        places, words = self.joint.places(student)
+
+        def show() -> None:
+            self.joint.show(places)
+            self._fidelity.value = f"<span class='amkd-note'>{words}</span>"
+
+        self._paint.ask("joint", show)
+
+    def draw_log(self, run: Run, lines: list[dict[str, Any]], other: Run | None = None) -> None:
+        """The run's curves, ``other`` faintly behind, and its log in words."""
+        lines, name, end = list(lines), run.path.name, run.recipe.epochs
+        others = {} if other is None else {other.path.name: (other.recipe.method, other.lines())}
+        text = html.escape(log_text(lines))
+
+        def show() -> None:
+            show_curves(self.curves, name, run.recipe.method, lines, end, others)
+            self.log.value = f"<pre>{text}</pre>"
+
+        self._paint.ask("curves", show)
+
+
+def _plane(teacher: Classifier, data: Dataset, recipe: Recipe) -> Ground:
+    images, labels = telling_triple(
+        teacher, data, step_size=recipe.step_size, steps=recipe.attack_steps, rule=recipe.rule
+    )
+    return Ground(data, images, labels)
