@@ -276,7 +276,7 @@ class BoundaryLab(Panel):
         both = list(maps.values())
         apart = None
         if len(both) == 2:
-            share = agreement(*both)
+            share = agreement(both[0], both[1])
             apart = percent(1 - share)
         self._found = maps
         marks, margins = self._marks(), bool(self["margins"])

@@ -180,7 +180,8 @@ class Maps {
       const note = caption.appendChild(document.createElement("span"));
       const canvas = figure.appendChild(document.createElement("canvas"));
       canvas.setAttribute("role", "img");
-      const facts = figure.appendChild(document.createElement("dl"));
+      const facts = figure.appendChild(document.createElement("div"));
+      facts.className = "amkd-facts";
       const cell = { figure, title, note, canvas, facts, index: this.cells.length };
       this.listen(cell);
       this.cells.push(cell);
@@ -194,7 +195,7 @@ class Maps {
     const words = (own.rows || []).flat();
     while (cell.facts.children.length > words.length) cell.facts.lastChild.remove();
     while (cell.facts.children.length < words.length) {
-      cell.facts.appendChild(document.createElement(cell.facts.children.length % 2 ? "dd" : "dt"));
+      cell.facts.appendChild(document.createElement("span"));
     }
     words.forEach((word, i) => { cell.facts.children[i].textContent = word; });
     cell.figure.style.setProperty("--amkd-own", own.colour || "transparent");

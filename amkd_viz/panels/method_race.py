@@ -1,0 +1,583 @@
+"""Several methods side by side on one problem: same seed, same start, same order of data, one clock."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import ipywidgets as widgets
+import torch
+from PIL import Image
+
+from amkd_viz.data import parse_name
+from amkd_viz.data.points import PROBLEMS
+from amkd_viz.errors import InputError, unknown
+from amkd_viz.models import Classifier, architectures, inference_copy
+from amkd_viz.objectives import methods as known_methods
+from amkd_viz.panels.canvas import MapCanvas
+from amkd_viz.panels.controls import button, choice, number, slider, toggle
+from amkd_viz.panels.curve_canvas import Curve, CurveCanvas
+from amkd_viz.panels.ground_marks import ground_marks
+from amkd_viz.panels.live import DutyCycle
+from amkd_viz.panels.panel import Panel
+from amkd_viz.panels.race_controls import LIVE, live_controls
+from amkd_viz.panels.race_words import best, differences, result_table, verdict
+from amkd_viz.panels.racing import Racing
+from amkd_viz.panels.stills import map_still
+from amkd_viz.training import (
+    DIGITS,
+    SPIRALS,
+    EpochEnded,
+    Event,
+    Finished,
+    Race,
+    Recipe,
+    Started,
+    accuracy,
+    logits_on,
+)
+from amkd_viz.views import View, boundary_map, plane_map
+from amkd_viz.views.curves import METRICS
+from amkd_viz.views.decisions import Decisions, agreement
+from amkd_viz.views.ground import Ground, telling_triple
+from amkd_viz.views.labels import percent
+from amkd_viz.views.theme import method_colour
+
+__all__ = ["MethodRace"]
+
+LIVE_CELLS, CELLS = 40_000, 200  # cells of all maps together while it runs; cells a side when it rests
+TOLD = ("val_accuracy", "val_agreement")
+NUMBERS = 0.1  # seconds between numbers
+PACES = [("2 epochs/s", 2.0), ("5 epochs/s", 5.0), ("10 epochs/s", 10.0), ("20 epochs/s", 20.0), ("no limit", math.inf)]
+DOUBT = (
+    'One seed is one draw: race again with another seed, or let "Show code" run five of them and see whether the '
+    "difference exceeds its standard error."
+)
+
+
+class MethodRace(Panel):
+    """Several methods train side by side; who is best is said when the last epoch is done, with what that is worth.
+
+    Args:
+        problem: "moons", "circles", "spirals", "blobs", with options as in ``load``, or "digits".
+        methods: names; more can be checked in the panel.
+        seed: of start weights, the order of the data and every draw: the same for all.
+
+    Raises:
+        InputError: an unknown problem or method.
+    """
+
+    title = "MethodRace"
+    about = (
+        "Every column is a student that starts from the same weights and sees the same data in the same order; only "
+        "the <i>method</i> differs, that is, the loss. The maps show what each net says at every point, with the "
+        "teacher's first. <i>kd</i> minimises $\\mathrm{CE} + w\\,\\mathrm{KD}$; <i>bss</i> adds KD on samples at the "
+        "teacher's boundary; <i>amkd</i> adds triplets around those: "
+        "$\\max(0,\\; d(a, p) - d(a, n) + m)$ with anchor $a$ = the teacher's boundary sample, positive $p$ = the "
+        "student's view of it, negatives $n$ of other classes and margin $m$. One seed is one draw: the same race with "
+        'another seed often has another winner, so "Show code" ends with several seeds.'
+    )
+
+    def __init__(self, problem: str = "spirals", methods: Sequence[str] = ("kd", "bss", "amkd"), seed: int = 0) -> None:
+        name, options = parse_name(problem)
+        if name not in (*PROBLEMS, "digits"):
+            raise unknown("problem of MethodRace", name, [*PROBLEMS, "digits"])
+        for method in methods:
+            known_methods[method]  # refuses unknown names
+        if not methods:
+            raise InputError(f"methods must name one or more of {', '.join(known_methods)}.")
+        super().__init__()
+        self._ground: Ground | None = None
+        self._teacher: tuple[int, Decisions] | None = None  # cells a side, its map
+        self._teacher_scores = (math.nan, math.nan)  # on validation and test
+        self._found: dict[str, Decisions] = {}
+        self._changes: list[tuple[int, str, float, float]] = []  # by hand: epoch, control, value, place on the clock
+        self._guess: str | None = None
+        self._score = [0, 0]
+        self._pictures_due = DutyCycle(share=0.04, least=0.1)
+        self._cost = 0.0  # seconds that the last live picture took from the training
+        self._painted = 0.0  # seconds of the paint thread in it
+        self._told = 0.0
+        self.canvas = MapCanvas(least=200, empty="The teacher is being trained.")
+        self.curves = CurveCanvas(height=150)
+        self.result = widgets.HTML()
+        self.clock = widgets.HTML()
+        self.question = widgets.HTML("<b>Which method will be best on the test samples?</b>&nbsp;")
+        self._asked = widgets.HBox([self.question])
+        self._asked.layout.display = "none"
+        self.racing = Racing("MethodRace race", self.fail, self._hear, self._lap, self._turned)
+        self._buttons = {
+            "start": button("Start", "all methods at once, to the last epoch", primary=True),
+            "pause": button("Pause", "hold after the step that is being taken"),
+            "step": button("Step", "one epoch of every method"),
+            "reset": button("Reset", "back to the start weights"),
+        }
+        recipe = base_of(name)
+        self.assemble(
+            self._groups_of(name, options, recipe, methods, seed), self._shown(), self._bar(), ["Methods' numbers"]
+        )
+        self.on_click(self._buttons["start"], self.start)
+        self.on_click(self._buttons["pause"], self.pause)
+        self.on_click(self._buttons["step"], self.step)
+        self.on_click(self._buttons["reset"], self.reset)
+        self._fit()
+
+    def _groups_of(self, name: str, options: Any, recipe: Recipe, racing: Sequence[str], seed: int) -> Any:
+        own = PROBLEMS.get(name, PROBLEMS["spirals"])
+        noise, classes = float(options.get("noise", own.noise)), int(options.get("classes", own.classes))
+        return {
+            "Methods": {
+                method: toggle(method, method in racing, known_methods.about(method)) for method in known_methods
+            },
+            "Race": {
+                "pace": choice("pace", 10.0, PACES, "how fast to go at most; the results do not depend on it"),
+                "predict": toggle("predict the winner first", False, "the race starts once you have said who wins"),
+            },
+            "Problem": {
+                "problem": choice("problem", name, [*PROBLEMS, "digits"], "2-D points, or 8x8 images of digits"),
+                "noise": slider("noise", noise, 0.0, 0.6, 0.02, "sd added to each coordinate"),
+                "classes": slider("classes", classes, 2, 8, 1, "how many classes"),
+                "labelled": slider(
+                    "labelled", recipe.limit_train or 100, 20, 900, 20, "labelled samples that the students get"
+                ),
+                "student": choice("student", recipe.student, nets_for(name), "architecture of all students"),
+                "epochs": slider("epochs", recipe.epochs, 2, 200, 1, "passes over the labelled samples"),
+                "seed": number("seed", seed, 0, 10_000, "of start weights, order and draws; the same for all methods"),
+            },
+            "Methods' numbers": live_controls(recipe),
+        }
+
+    def _shown(self) -> list[Any]:
+        return [self._asked, self.canvas, self.curves, self.result]
+
+    def _bar(self) -> list[Any]:
+        return [*self._buttons.values(), self.clock]
+
+    # what a person does
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods that are checked."""
+        return [name for name in known_methods if self[name]]
+
+    @property
+    def recipe(self) -> Recipe:
+        """What all share; ``changes`` are those numbers of the objectives that are not at their defaults."""
+        v, base = self.values, base_of(self["problem"])
+        points = v["problem"] in PROBLEMS
+        terms = {term for name in self.methods for term in known_methods[name]().names}
+        default = live_defaults()
+        changes = {
+            key: v[name]
+            for name, live in LIVE.items()
+            for key in live.keys
+            if "." in key and key.partition(".")[0] in terms and v[name] != default[name]
+        }
+        return base.replace(
+            dataset=f"{v['problem']}:noise={v['noise']:g},classes={v['classes']}" if points else v["problem"],
+            student=v["student"] if v["student"] in nets_for(v["problem"]) else base.student,
+            method=(self.methods or ["kd"])[0],
+            changes=changes if self.methods else {},
+            epochs=v["epochs"],
+            limit_train=v["labelled"],
+            seed=v["seed"],
+            step_size=float(f"{v['step_size']:.3g}"),  # the page rounds a logarithmic slider to its own steps
+            attack_steps=v["attack_steps"],
+            learning_rate=float(f"{v['learning_rate']:.3g}"),
+            similarity_images=0,
+            evaluate_every=1,
+        )
+
+    @property
+    def race(self) -> Race | None:
+        """The race that is on; its numbers are in ``metrics`` and ``summaries``."""
+        return self.racing.race
+
+    def start(self) -> None:
+        """Race to the last epoch, or go on after a pause.
+
+        Raises:
+            InputError: a prediction is asked for first.
+        """
+        self._go(one_epoch=False)
+
+    def step(self) -> None:
+        """One epoch of every method."""
+        self._go(one_epoch=True)
+
+    def pause(self) -> None:
+        """Hold after the step that is being taken."""
+        self.racing.pause()
+
+    def reset(self) -> None:
+        """Back to the start weights, with the settings of the controls."""
+        self._prepare()
+
+    def guess(self, method: str) -> None:
+        """Predict the winner.
+
+        Raises:
+            InputError: the method is not in the race, or the race is on.
+        """
+        if method not in self.methods:
+            raise unknown("method in the race", method, self.methods)
+        if self.race is not None and self.race.epoch:
+            raise InputError("The race is on; press Reset to predict the next one.")
+        self._guess = method
+        text = f"<b>You say {method}.</b> Now press Start.&nbsp;"
+        self.paint.ask("question", lambda: setattr(self.question, "value", text))
+        self._turned()
+
+    def changed(self, name: str, value: Any) -> None:
+        if name == "pace":
+            self.racing.pace = value
+        elif name == "predict":
+            self.compute.ask("ask", self._ask)
+        elif name in LIVE and self.racing.state in ("racing", "held", "over") and self.race is not None:
+            self._steer(self.race, name, value)
+        elif name == "problem":
+            self.paint.ask("fit", self._fit)
+        else:
+            self._prepare()
+
+    def _steer(self, race: Race, name: str, value: float) -> None:
+        """Another number while the race is on."""
+        label, keys, _ = LIVE[name]
+        if race.over:
+            self.say(f"{label}: {value:g} in the next race; press Reset.")
+            return
+        went = race.wish(**{key: value for key in keys if "." not in key or race_has(race, key)} or {keys[0]: value})
+        at = race.epoch + race.first.batch / len(race.first.loader)
+        if self._changes and self._changes[-1][:2] == (race.epoch, name):
+            self._changes.pop()  # a slider that is dragged leaves one mark
+        self._changes.append((race.epoch, name, value, at))
+        self.say(f"{label}: {value:g} from the next step on, for {', '.join(went)}.")
+
+    def _go(self, one_epoch: bool) -> None:
+        if self["predict"] and self._guess is None:
+            raise InputError("Say first which method will be best; then the race starts.")
+        if self.race is not None and self.race.over:
+            raise InputError("This race is over; press Reset for another one.")
+        self.racing.start(one_epoch)
+
+    # before the start
+
+    def _fit(self) -> None:
+        """Another problem has other nets and other defaults."""
+        name, base = self["problem"], base_of(self["problem"])
+        points, nets = name in PROBLEMS, nets_for(name)
+        self.put("noise", disabled=not points)
+        self.put("classes", disabled=not points)
+        if self["student"] not in nets:
+            self.put("student", options=nets, value=base.student)
+            self.put("epochs", value=base.epochs)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self._guess = None
+        self.racing.pace = self["pace"]
+        self.racing.prepare(self._make, self._ready)
+
+    def _make(self) -> Race:
+        if not self.methods:
+            raise InputError("Check a method; with two or more there is a race.")
+        recipe = self.recipe
+        self.say(f"{recipe.dataset}: setting up ...", "busy")
+
+        def teaching(event: Event) -> None:
+            if isinstance(event, Started):
+                self.say("Training the teacher ...", "busy", 0.0)
+            elif isinstance(event, EpochEnded):
+                text = f"Training the teacher: epoch {event.epoch} of {recipe.teacher_epochs}"
+                self.say(text, "busy", event.epoch / recipe.teacher_epochs)
+
+        return Race(recipe, self.methods, listen=teaching)
+
+    def _ready(self) -> None:
+        """The race stands at the start: teacher's map, and students that are all the same."""
+        race = self.race
+        assert race is not None
+        training, data = race.first, race.first.dataset
+        assert training.teacher is not None
+        self._teacher_scores = (
+            accuracy(logits_on(training.teacher, data.val), data.val.y),
+            accuracy(logits_on(training.teacher, data.test), data.test.y),
+        )
+        images: tuple[Any, ...] = ()
+        if data.kind != "points":
+            r = race.recipe
+            images = telling_triple(training.teacher, data, step_size=r.step_size, steps=r.attack_steps, rule=r.rule)
+        self._ground = Ground(data, *images)
+        self._teacher, self._changes = None, []
+        marks = ground_marks(self._ground)
+
+        def show() -> None:
+            self.canvas.classes(data.classes)
+            self.canvas.marks = marks
+            self.result.value = "".join(f"<p class='amkd-note'>{note}</p>" for note in notes_of(race))
+
+        self.paint.ask("classes", show)
+        self._picture()
+        self._numbers()
+        self._ask()
+
+    # while it runs; in the thread of the race, between two steps
+
+    def _hear(self, method: str, event: Event) -> None:
+        race = self.race
+        assert race is not None
+        if isinstance(event, Finished) and race.over:
+            self._finish(race)
+        elif self._pictures_due.due() and race.epoch + 1 < race.recipe.epochs:
+            self._picture(live=True)
+
+    def _lap(self, left: float) -> None:
+        """An epoch is done; ``left`` seconds until the next one may begin: pictures in them cost nobody anything."""
+        race, now = self.race, time.monotonic()
+        assert race is not None
+        if left > 1.5 * self._cost:
+            self._picture(live=True)
+        if now - self._told > NUMBERS or left > NUMBERS / 2:
+            self._told = now
+            self._numbers()
+
+    @property
+    def _live_side(self) -> int:
+        """Cells a side, so that a picture of many methods is no dearer than of few."""
+        assert self.race is not None
+        side = math.isqrt(LIVE_CELLS // (1 + len(self.race.trainings)))
+        return min(side, 100) if self._ground is None or self._ground.plane is None else 50
+
+    def _picture(self, live: bool = False) -> None:
+        race, ground, begun = self.race, self._ground, time.perf_counter()
+        side = self._live_side if live else CELLS
+        assert race is not None
+        assert ground is not None
+        if self._teacher is None or self._teacher[0] != side:
+            assert race.first.teacher is not None
+            self._teacher = side, ground.decisions(race.first.teacher.cpu(), side)
+        teacher = self._teacher[1]
+        maps = {"teacher": teacher} | {
+            name: ground.decisions(copy, side) for name, copy in self._students(race).items()
+        }
+        notes = {name: f"same on {percent(agreement(teacher, m), 0)}" for name, m in maps.items() if m is not teacher}
+        self._found, area = maps, ground.area
+        self.paint.ask("maps", lambda: self._paint_maps(maps, area, notes))
+        if live:
+            self._cost = time.perf_counter() - begun + self._painted
+            self._pictures_due.spent(self._cost)
+
+    def _paint_maps(self, maps: dict[str, Decisions], area: Any, notes: dict[str, str]) -> None:
+        begun = time.perf_counter()
+        self.canvas.show(maps, area, notes=notes)
+        self._painted = time.perf_counter() - begun
+
+    @staticmethod
+    def _students(race: Race) -> dict[str, Classifier]:
+        """Our own copies: a view never touches a net that is being trained."""
+        return {name: inference_copy(training.student).cpu() for name, training in race.trainings.items()}
+
+    def _numbers(self) -> None:
+        race = self.race
+        assert race is not None
+        cost = race.step_seconds()
+        unit = cost.get("kd", next(iter(cost.values())))
+        against = "kd" if "kd" in cost else next(iter(cost))
+        facts = [{"colour": "", "rows": [["accuracy, validation", percent(self._teacher_scores[0])]]}]
+        for name, lines in race.metrics.items():
+            last = lines[-1] if lines else {}
+            ms = f"{1000 * cost[name]:.1f} ms" if cost[name] == cost[name] else percent(None)
+            times = f" = {cost[name] / unit:.1f} × {against}" if cost[name] == cost[name] and unit > 0 else ""
+            rows = [
+                ["accuracy, validation", percent(last.get("val_accuracy"))],
+                ["agrees with teacher", percent(last.get("val_agreement"))],
+                ["a step takes", ms + times],
+            ]
+            facts.append({"colour": method_colour(name), "rows": rows})
+        axes, curves = [], []
+        for axis, key in enumerate(TOLD):
+            words, unit_words, factor = METRICS[key]
+            axes.append((words, unit_words))
+            if key == "val_accuracy" and any(race.metrics.values()):
+                level = 100 * self._teacher_scores[0]
+                curves.append(Curve(axis, "teacher", [(0, level), (race.recipe.epochs, level)], faint=True))
+            for name, lines in race.metrics.items():
+                points = [(epoch + 1, factor * line[key]) for epoch, line in enumerate(lines) if key in line]
+                if points:
+                    curves.append(Curve(axis, name, points, method_colour(name)))
+        epoch, end = race.epoch, race.recipe.epochs
+        changes = [(at, f"{LIVE[name].label} → {value:g}") for _, name, value, at in self._changes]
+        clock = f"epoch <b>{epoch}</b> of {end}"
+        state = self.racing.state
+
+        def show() -> None:
+            self.canvas.facts = facts
+            self.curves.show(axes if epoch else [], curves, changes, end)
+            self.clock.value = clock
+            if state == "racing" and epoch < end:
+                self.status.say(
+                    f"Epoch {epoch + 1} of {end}: every method takes each step in turn.", "busy", epoch / end
+                )
+
+        self.paint.ask("numbers", show)
+
+    # words
+
+    def _turned(self) -> None:
+        """Buttons, and the line below, follow the state."""
+        state, race = self.racing.state, self.race
+        if self.closed:
+            return
+        waits = self["predict"] and self._guess is None
+        open_ = {
+            "start": state in ("ready", "held") and not waits,
+            "step": state in ("ready", "held") and not waits,
+            "pause": state == "racing",
+            "reset": state in ("held", "over", "racing", "failed"),
+        }
+        words = ""
+        if race is not None and state == "ready":
+            words = f"{len(race.trainings)} methods at the start, with the same weights and the same order of data."
+            words += " Say first which will be best." if waits else " Press Start."
+        elif race is not None and state == "held":
+            words = f"Held after {race.epoch} of {race.recipe.epochs} epochs; Start goes on, Step takes one more."
+            self._picture()
+            self._numbers()
+
+        def show() -> None:
+            for name, enabled in open_.items():
+                self._buttons[name].disabled = not enabled
+            self._buttons["start"].description = "Go on" if state == "held" else "Start"
+            if words:
+                self.status.say(words)
+
+        self.paint.ask("state", show)
+
+    def _finish(self, race: Race) -> None:
+        self._picture()
+        self._numbers()
+        words, table = verdict(race), result_table(race, self._teacher_scores[1])
+        told = ""
+        if self._guess is not None:
+            right = self._guess in best(race)
+            self._score = [self._score[0] + right, self._score[1] + 1]
+            told = f"<b>You said {self._guess}: {'right' if right else 'no'}.</b> "
+            told += f"{self._score[0]} of {self._score[1]} so far. "
+        said = "".join(f"<li>{sentence}</li>" for sentence in differences(race))
+        text = f"<p>{told}<b>{words}</b> {DOUBT}</p>{table}<ul>{said}</ul>"
+
+        def show() -> None:
+            self.result.value = text
+            self.status.say(f"{words} From one seed: no verdict on the methods.", "done")
+
+        self.paint.ask("result", show)
+
+    # predict first
+
+    def _ask(self) -> None:
+        """The row of buttons that asks for the winner."""
+        asked, names = bool(self["predict"]), self.methods
+
+        def show() -> None:
+            buttons = []
+            for name in names:
+                made = button(name, f"I think {name} will be best")
+                self.on_click(made, partial(self.guess, name))
+                buttons.append(made)
+            if self._guess is None:
+                self.question.value = "<b>Which method will be best on the test samples?</b>&nbsp;"
+            old = self._asked.children[1:]
+            self._asked.children = (self.question, *buttons)
+            for one in old:
+                one.close()
+            self._asked.layout.display = None if asked else "none"
+
+        self.paint.ask("question row", show)
+        self._turned()
+
+    # the head's buttons
+
+    def view(self) -> View | None:
+        race, ground = self.race, self._ground
+        if race is None or ground is None or race.first.teacher is None:
+            return None
+        if self.racing.state == "racing":
+            raise InputError("The race is on; press Pause, then export.")
+        nets: dict[str, torch.nn.Module] = {"teacher": race.first.teacher, **self._students(race)}
+        if ground.images is None:
+            return boundary_map(nets, race.first.dataset, resolution=CELLS)
+        return plane_map(nets, ground.images, race.first.dataset.classes, resolution=CELLS)
+
+    def still(self) -> Image.Image | None:
+        return map_still(self._found)
+
+    def code(self) -> str:
+        race, default = self.race, Recipe()
+        recipe, methods = (race.recipe, list(race.trainings)) if race is not None else (self.recipe, self.methods)
+        told = {n: v for n, v in recipe.to_json().items() if v != default.to_json()[n] and n != "method"}
+        lines = ",\n    ".join(f"{name}={value!r}" for name, value in told.items())
+        by_hand = "".join(
+            f"# in epoch {epoch + 1} you called race.wish(**{dict.fromkeys(LIVE[name].keys, value)!r})\n"
+            for epoch, name, value, _ in self._changes
+        )
+        return (
+            "from amkd_viz import Recipe\n"
+            "from amkd_viz.training import EpochEnded, Race, compare, format_table, reading, table\n"
+            "from amkd_viz import views\n\n"
+            f"recipe = Recipe(\n    {lines},\n)\n"
+            f"methods = {methods!r}\n\n"
+            "race = Race(recipe, methods)\n"
+            "for method, event in race.events():\n"
+            "    if isinstance(event, EpochEnded):\n"
+            "        print(event.epoch, method, event.metrics['val_accuracy'])\n"
+            "print({method: scores['test_accuracy'] for method, scores in race.summaries.items()})\n"
+            f"{by_hand}\n"
+            "# One seed says little. Five of them, with their spread:\n"
+            "runs = compare(recipe, methods, seeds=5, out='race')\n"
+            "print(format_table(table(runs)), *reading(table(runs)), sep='\\n')\n"
+            "views.compare(runs)\n"
+        )
+
+    # life
+
+    def wait(self, seconds: float = 120.0) -> MethodRace:
+        """Wait until the race is over or held, and everything is painted."""
+        self.compute.wait(seconds)
+        self.paint.wait(seconds)
+        if not self.racing.worker.wait(seconds):
+            raise InputError(f"MethodRace was still racing after {seconds:g} s; wait longer, or pause it.")
+        super().wait(seconds)
+        return self
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self.racing.close()
+
+
+def base_of(problem: str) -> Recipe:
+    """Sizes in which students differ."""
+    return SPIRALS if problem in PROBLEMS else DIGITS
+
+
+def nets_for(problem: str) -> list[str]:
+    """Architectures of a student that is trained in seconds."""
+    start = "mlp" if problem in PROBLEMS else "cnn"
+    return [name for name in architectures() if name.startswith(start)]
+
+
+def live_defaults() -> dict[str, Any]:
+    return {name: control.value for name, control in live_controls(SPIRALS).items()}
+
+
+def race_has(race: Race, key: str) -> bool:
+    """Whether a method of the race has the term of TERM.FIELD."""
+    return any(key.partition(".")[0] in training.recipe.objective.names for training in race.trainings.values())
+
+
+def notes_of(race: Race) -> list[str]:
+    """What should be known before reading the numbers, once each."""
+    return list(dict.fromkeys(note for training in race.trainings.values() for note in training.notes))
