@@ -136,6 +136,57 @@ def test_bad_input_is_a_sentence(run: Run, lab: EmbeddingLab) -> None:
         lab.map.places(np.zeros((3, 2)), np.zeros((3, 2)))
 
 
+def test_points_have_a_map_without_pictures(tmp_path: Path) -> None:
+    recipe = Recipe(
+        dataset="moons", teacher="mlp-tiny", student="mlp-tiny", epochs=1, attacked=4, teacher_epochs=1, batch_size=50
+    )
+    made = EmbeddingLab(distill(recipe, tmp_path / "moons"), how="pca", most=60).wait()
+    assert made.map.sprites == b""
+    assert "The map shows" in made.status.text
+    made.close()
+
+
+def test_nothing_to_show_says_what_to_do(tmp_path: Path, run: Run) -> None:
+    with pytest.raises(InputError, match="train it"):
+        EmbeddingLab(Run.create(tmp_path / "empty", run.recipe))
+
+
+def test_umap_follows_pca_and_cancel_stays_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+
+    from amkd_viz.panels import embedding_lab
+
+    go, asked, real = threading.Event(), threading.Event(), embedding_lab.joint_layout
+
+    def slow(spaces: Any, how: str, **about: Any) -> Any:
+        if how == "umap":
+            asked.set()
+            go.wait(60)
+        return real(spaces, "pca", **about)
+
+    monkeypatch.setattr(embedding_lab, "joint_layout", slow)
+    made = EmbeddingLab(run, most=60)
+    try:
+        assert asked.wait(60)
+        made.compute.wait()
+        made.paint.wait()
+        assert made.map.teacher  # PCA stands there while UMAP is computed
+        assert "Computing UMAP" in made.status.text
+        made.map.picked = ids_of(made.map)[3]
+        made.compute.wait()
+        made.paint.wait()
+        assert made.bars.rows  # a click does not wait for it
+        made.status.cancelled += 1
+        go.set()
+        made.wait()
+        assert made["how"] == "pca"
+        assert made._picture is not None
+        assert made._picture.how == "pca"
+    finally:
+        go.set()
+        made.close()
+
+
 def test_an_atlas_fits_every_browser() -> None:
     png, (width, height, columns) = atlas(torch.rand(10_000, 1, 64, 48))
     with Image.open(io.BytesIO(png)) as sheet:
@@ -360,6 +411,19 @@ def test_both_themes(page: Any) -> None:
         assert (sum(map(int, paper[4:-1].split(","))) < 200) == (theme == "dark")
         own.wait_for_timeout(200)
         assert page.ask("print(lab.map.theme)") == theme
+
+
+@pytest.mark.browser
+def test_a_reload_finds_the_panel_again(page: Any) -> None:
+    own = page.page
+    page.ask("lab.select([int(i) for i in numpy.frombuffer(lab.map.ids, '<i4')[:4]])")
+    own.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    own.wait_for_timeout(500)
+    own.reload()
+    page.ready()
+    drawn(own)
+    own.wait_for_function(f"() => {SCATTER}.dataset.selected === '4'")
+    own.wait_for_function("() => document.querySelector('.amkd-samples').dataset.listed === '4'")
 
 
 @pytest.mark.browser

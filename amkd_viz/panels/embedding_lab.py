@@ -120,9 +120,14 @@ class EmbeddingLab(Panel):
             description="student's epoch",
             tooltip="the student after so many epochs of training",
             style={"description_width": "104px"},
-            layout={"width": "100%"},
+            layout={"flex": "1 1 auto", "width": "auto"},
         )
-        under = widgets.VBox([self.map, epoch, self.numbers])
+        last = len(epochs) - 1
+        play = widgets.Play(
+            value=last, max=last, step=max(1, last // 20), interval=900, tooltip="play the epochs", show_repeat=False
+        )
+        self._link = widgets.jslink((play, "value"), (epoch, "index"))
+        under = widgets.VBox([self.map, widgets.HBox([play, epoch]), self.numbers])
         side = widgets.VBox([self.bars, self.list])
         both = widgets.Box([under, side])
         both.add_class("amkd-embedding")
@@ -199,6 +204,8 @@ class EmbeddingLab(Panel):
         if self._data is None:
             return
         split = getattr(self._data, PARTS[self["part"]])
+        if not len(split):
+            raise InputError(f"{self._data.name} has no {self['part']} sample; choose another set.")
         recipe, teacher = self.run.recipe, self._nets["teacher"]
         clean = choose(split, most=self["most"])
         before = logits_at(teacher, clean.x)
@@ -277,6 +284,12 @@ class EmbeddingLab(Panel):
         if self._picture is not None and self._picture.how != self["how"]:
             self.paint.ask("how", lambda: self.put("how", value="pca"))
             self.say("Cancelled; the map stays as it is.")
+
+    def fail(self, text: str) -> None:
+        """Say it where the map would be, too, while there is none."""
+        super().fail(text)
+        if self._picture is None:
+            self.paint.ask("empty", lambda: setattr(self.map, "empty", text.strip().splitlines()[-1]))
 
     def _show(self, picture: Picture, busy: bool = False) -> None:
         self._picture = picture

@@ -24,7 +24,7 @@ class List {
     this.map = map;
     this.samples = new Samples(map);
     this.sort = { column: 4, down: true };
-    this.all = true;
+    this.all = !map.get("selection").length;
     this.root = make(el, "div", { class: "amkd-samples", "data-lm-suppress-shortcuts": "true" });
     this.root.amkd = this; // for tests
     const bar = make(this.root, "div", { class: "amkd-samples-bar", role: "toolbar", "aria-label": "Samples" });
