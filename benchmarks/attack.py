@@ -11,40 +11,18 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from amkd_viz.boundary import bss, sample_targets
+from amkd_viz.boundary import Look, bss, sample_targets
 from amkd_viz.data import load
-from amkd_viz.models import build, inference_copy, load_teacher
+from amkd_viz.models import Classifier, build, inference_copy, load_teacher
 
+from .ceiling import attack_limit
 from .published import published_bss, published_targets
 from .students import write_result
-
-
-def ratios(
-    slow: Callable[[], object], fast: dict[str, Callable[[], object]], rounds: int
-) -> dict[str, dict[str, float]]:
-    """Median, lowest and highest of time(slow) / time(fast) over ``rounds``, all timed once per round."""
-    found: dict[str, list[float]] = {name: [] for name in fast}
-    for number in range(rounds + 1):
-        base = seconds(slow)
-        for name, run in fast.items():
-            took = seconds(run)
-            if number:  # the first round warms up
-                found[name].append(base / took)
-    return {
-        name: {"median": round(statistics.median(v), 2), "low": round(min(v), 2), "high": round(max(v), 2), "n": len(v)}
-        for name, v in found.items()
-    }
-
-
-def seconds(run: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    run()
-    return time.perf_counter() - begun
+from .timing import host, quartiles, ratio, rounds
 
 
 def main() -> None:
@@ -52,11 +30,10 @@ def main() -> None:
     parser.add_argument("--root", help="folder that holds cifar-10-batches-py")
     parser.add_argument("--teacher", help="safetensors file of the ResNet-26")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/attack.json"))
     args = parser.parse_args()
     begun = time.time()
-    torch.set_num_threads(args.threads)
 
     teacher = load_teacher(args.teacher) if args.teacher else build("resnet26").eval()
     x = load("cifar10", root=args.root).test.floats(slice(0, 64)) if args.root else torch.rand(64, 3, 32, 32)
@@ -68,22 +45,53 @@ def main() -> None:
     def published() -> None:
         published_bss(teacher, teacher.normalise(x), published_targets(logits, draws))
 
-    def ours(model: torch.nn.Module = frozen, dtype: torch.dtype | None = None) -> None:
+    def ours(model: Classifier = frozen, dtype: torch.dtype | None = None) -> None:
         with torch.autocast("cpu", dtype, enabled=dtype is not None):
             bss(model, x, sample_targets(logits), clamp=2.5)
 
-    found = ratios(
-        published,
+    def clean_pass() -> tuple[torch.Tensor, torch.Tensor]:
+        z = frozen.normalise(x).requires_grad_()
+        return z, frozen.normalised(z)
+
+    def in_a_step(seen: tuple[torch.Tensor, torch.Tensor], dtype: torch.dtype | None = None) -> None:
+        with torch.autocast("cpu", dtype, enabled=dtype is not None):
+            bss(frozen, x, sample_targets(logits), clamp=2.5, look=Look(*seen, torch.arange(len(x))), check=False)
+
+    kept: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def look_fp32() -> None:  # the clean pass that any step with a teacher makes; not counted as the attack
+        kept["fp32"] = clean_pass()
+
+    def look_bf16() -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            kept["bf16"] = clean_pass()
+
+    took = rounds(
         {
+            "published": published,
             "same net, live samples and input gradients only": lambda: ours(teacher),
-            "also folded batch norms and channels_last (float32)": ours,
-            "also bfloat16": lambda: ours(dtype=torch.bfloat16),
+            "frozen net, float32": ours,
+            "look float32": look_fp32,
+            "frozen net after the step's clean pass, float32": lambda: in_a_step(kept["fp32"]),
+            "frozen net, bfloat16": lambda: ours(dtype=torch.bfloat16),
+            "look bfloat16": look_bf16,
+            "frozen net after the step's clean pass, bfloat16": lambda: in_a_step(kept["bf16"], torch.bfloat16),
         },
         args.rounds,
+        args.threads,
     )
+    found = {name: ratio(took["published"], took[name]) for name in took if "net" in name}
     what = "times faster than the published attack; 64 images; median of rounds timed in turn"
+    needed = bss(frozen, x, published_targets(logits, draws), clamp=2.5)
     write_result(
-        args.out, begun, what=what, teacher=args.teacher or "random weights", threads=args.threads, ratios=found
+        args.out,
+        begun,
+        what=what,
+        host=host(args.threads),
+        teacher=Path(args.teacher).name if args.teacher else "random weights",
+        ratios=found,
+        others=quartiles(took["others"]),
+        limit=attack_limit(needed, statistics.median(took["published"]), len(x), args.threads),
     )
     for name, row in found.items():
         print(f"{row['median']:6.2f} x  ({row['low']} to {row['high']}, n = {row['n']})  {name}")

@@ -1,7 +1,8 @@
 """Two things timed in turn in one process: ratios, never lone absolutes.
 
-Other programs on the same cores do not slow everything alike: what waits for its second thread is hurt most. So a
-round in which they took more than ``QUIET`` of the cores is done again, and the result says what they took.
+With one thread the clock is the processor time of this process, which other programs on the machine hardly change. With
+more it is the wall clock; what waits for its second thread is then hurt most by other programs, so a round in which
+they took more than ``QUIET`` of the cores is done again, and the result says what they took.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 __all__ = ["host", "quartiles", "ratio", "rounds", "seconds"]
 
 QUIET = 0.15  # share of all cores that other programs may take in a round
@@ -21,25 +24,27 @@ PATIENCE = 4  # at most so many times the rounds that are wanted
 Run = Callable[[], object]
 
 
-def seconds(run: Run) -> float:
-    begun = time.perf_counter()
+def seconds(run: Run, clock: Callable[[], float] = time.perf_counter) -> float:
+    begun = clock()
     run()
-    return time.perf_counter() - begun
+    return clock() - begun
 
 
-def rounds(runs: Mapping[str, Run], count: int = 9) -> dict[str, list[float]]:
+def rounds(runs: Mapping[str, Run], count: int = 9, threads: int = 1) -> dict[str, list[float]]:
     """Seconds of each run in ``count`` rounds after one to warm up; "others" is what other programs took.
 
     Where too few rounds are quiet, the quietest are kept.
     """
+    torch.set_num_threads(threads)
+    clock = time.process_time if threads == 1 else time.perf_counter
     kept: list[dict[str, float]] = []
     for number in range(PATIENCE * count + 1):
-        before = _busy()
-        row = {name: seconds(run) for name, run in runs.items()}
-        row["others"] = max(0.0, (_busy() - before) / (sum(row.values()) * (os.cpu_count() or 1)))
+        before, begun = _busy(), time.perf_counter()
+        row = {name: seconds(run, clock) for name, run in runs.items()}
+        row["others"] = max(0.0, (_busy() - before) / ((time.perf_counter() - begun) * (os.cpu_count() or 1)))
         if number:
             kept.append(row)
-        if sum(row["others"] <= QUIET for row in kept) == count:
+        if sum(threads == 1 or row["others"] <= QUIET for row in kept) == count:
             break
     kept = sorted(kept, key=lambda row: row["others"])[:count]
     return {name: [row[name] for row in kept] for name in [*runs, "others"]}
@@ -56,8 +61,8 @@ def quartiles(values: list[float]) -> dict[str, float]:
     return {**{name: float(f"{value:.3g}") for name, value in found.items()}, "n": len(values)}
 
 
-def host() -> dict[str, Any]:
-    """The processor, by its own name, and how much of it this process may use."""
+def host(threads: int) -> dict[str, Any]:
+    """The processor, by its own name, and how it was used and timed."""
     told = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     names = [line.partition(":")[2].strip() for line in told.splitlines() if line.startswith("model name")]
     flags = next((line for line in told.splitlines() if line.startswith("flags")), "").split()
@@ -66,6 +71,8 @@ def host() -> dict[str, Any]:
         "cpu": names[0] if names else "unknown",
         "cores": os.cpu_count(),
         "instructions": [flag for flag in wanted if flag in flags],
+        "threads": threads,
+        "clock": "processor time" if threads == 1 else "wall",
     }
 
 

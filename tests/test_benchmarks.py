@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
 from amkd_viz.boundary import bss
-from amkd_viz.models import build
-from benchmarks import attack
-from benchmarks.published import published_bss, published_targets
+from amkd_viz.models import build, inference_copy
+from amkd_viz.objectives import Attack, Step, methods, step
+from benchmarks import timing
+from benchmarks.published import published_bss, published_loss, published_targets
 
 
 def test_published_attack_and_ours_agree() -> None:
@@ -32,8 +35,37 @@ def test_published_targets_follow_the_probabilities() -> None:
     assert abs(int((target == 1).sum()) - 500) <= 2
 
 
-def test_ratios_are_medians_of_timed_rounds_after_a_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_published_loss_and_ours_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole step: selection, targets, attack, and the student's gradients."""
+    x = 0.3 + 0.4 * torch.rand(24, 3, 32, 32, generator=torch.Generator().manual_seed(1))  # far from any clamp
+    teacher, student = (build("resnet8", num_classes=4, seed=seed) for seed in (3, 5))
+    with torch.no_grad():
+        teacher.head.weight.mul_(30)
+        y = teacher.eval()(x).argmax(1)
+        student.head.bias[y[0]] += 9  # right on some of them, at least
+    draws = torch.linspace(0, 0.99, 24)
+    monkeypatch.setattr(step, "sample_targets", lambda logits, _: published_targets(logits, draws[: len(logits)]))
+    found = {}
+    for name in ("published", "ours"):
+        net = copy.deepcopy(student).train()
+        if name == "published":
+            loss = published_loss(teacher, net, x, y, draws, 0.25, limit=5)
+        else:
+            frozen = inference_copy(teacher)
+            ours = Step(frozen, net, x, y, 0.25, torch.Generator(), Attack(limit=5))
+            loss = methods["bss"]()(ours)
+            assert 1 <= len(ours.boundary.index) <= 5
+            assert ours.boundary.samples.steps.any()
+        loss.backward()
+        found[name] = loss.detach(), torch.cat([p.grad.flatten() for p in net.parameters()])
+    torch.testing.assert_close(found["ours"][0], found["published"][0], rtol=1e-4, atol=1e-4)
+    apart = (found["ours"][1] - found["published"][1]).norm() / found["published"][1].norm()
+    assert apart < 1e-2  # activations within rounding of zero
+
+
+def test_rounds_come_after_a_warm_up_and_ratios_are_medians(monkeypatch: pytest.MonkeyPatch) -> None:
     slow, fast = iter([90.0, 4.0, 6.0, 8.0]), iter([1.0, 2.0, 2.0, 2.0])
-    monkeypatch.setattr(attack, "seconds", lambda run: run())
-    found = attack.ratios(lambda: next(slow), {"ours": lambda: next(fast)}, rounds=3)
-    assert found == {"ours": {"median": 3.0, "low": 2.0, "high": 4.0, "n": 3}}
+    monkeypatch.setattr(timing, "seconds", lambda run, clock: run())
+    took = timing.rounds({"slow": lambda: next(slow), "fast": lambda: next(fast)}, 3)
+    assert sorted(took["slow"]) == [4.0, 6.0, 8.0]
+    assert timing.ratio(took["slow"], took["fast"]) == {"median": 3.0, "low": 2.0, "high": 4.0, "n": 3}
