@@ -36,9 +36,10 @@ def plane_marks(ground: Ground) -> list[dict[str, Any]]:
         picture = png(image_pixels(image.numpy()), 64)
         made.append(mark("image", place, src=picture, side=0.13, left=left, below=below, map=0))
         made.append(mark(kind, place, size=4))
-    for place, k, role in zip(anchors, ground.labels, ("base", "boundary", "negative"), strict=True):
+    sides = (True, False, bool(anchors[2, 0] > middle[0]))  # base and boundary sample may lie close together
+    for place, k, role, left in zip(anchors, ground.labels, ("base", "boundary", "negative"), sides, strict=True):
         text = f"{role}: {class_label(classes, k)}"
-        made.append(mark("label", place, text=html.unescape(text), left=bool(place[0] > middle[0]), map=1))
+        made.append(mark("label", place, text=html.unescape(text), left=left, map=1))
     return made
 
 

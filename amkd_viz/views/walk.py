@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from amkd_viz.boundary import BoundarySamples, Status, refine
-from amkd_viz.errors import InputError
+from amkd_viz.errors import InputError, unknown
 from amkd_viz.views.decisions import logits_at
 
 __all__ = ["Crossing", "Walk", "magnifier", "walk"]
 
-FACTORS = (100, 50, 20, 10, 5, 2, 1)
+FACTORS = (100, 50, 30, 20, 10, 5, 3, 2, 1)
 
 
 class Crossing(NamedTuple):
@@ -34,11 +34,12 @@ class Crossing(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Walk:
-    """The way of one attacked sample, in S steps; the first net was attacked.
+    """The way of one attacked sample, in S steps.
 
     Attributes:
         path: (S + 2, ...) the iterates from the base image on, and last the refined point of the boundary.
         at: (S + 2,) where they are, in steps: 0 .. S, and the refined point between two of them.
+        attacked: name of the net that was attacked.
         base, target: the attacked net's class of the base image, and the class that it was sent to.
         crossed: whether the attacked net changed its class.
         logits: of each net (S + 2, K), on the CPU.
@@ -47,6 +48,7 @@ class Walk:
 
     path: Tensor
     at: NDArray[np.float64]
+    attacked: str
     base: int
     target: int
     crossed: bool
@@ -78,15 +80,16 @@ class Walk:
         return [*first, *others][: min(most, len(highest))]
 
 
-def walk(nets: Mapping[str, nn.Module], samples: BoundarySamples, which: int = 0) -> Walk:
+def walk(nets: Mapping[str, nn.Module], samples: BoundarySamples, which: int = 0, attacked: str | None = None) -> Walk:
     """Follow sample ``which``.
 
     Args:
-        nets: classifiers by name, the attacked one first.
+        nets: classifiers by name.
         samples: made with ``keep_path=True``.
+        attacked: which net they were made on; by default the first.
 
     Raises:
-        InputError: no path was kept, or there is no such sample.
+        InputError: no path was kept, or there is no such sample or net.
     """
     if samples.path is None:
         raise InputError("These samples have no path; make them with keep_path=True.")
@@ -96,13 +99,15 @@ def walk(nets: Mapping[str, nn.Module], samples: BoundarySamples, which: int = 0
     steps = int(own.steps)
     assert own.path is not None
     iterates = own.path[: steps + 1, 0]
-    first = next(iter(nets))
+    first = next(iter(nets)) if attacked is None else attacked
+    if first not in nets:
+        raise unknown("net", first, nets)
     refined = refine(nets[first], own)
     path = torch.cat([iterates, refined.x])
     at = np.append(np.arange(steps + 1.0), _position(iterates, steps, refined.x) if steps else 0.0)
     logits = {name: logits_at(net, path).cpu() for name, net in nets.items()}
     base, target = int(own.base), int(own.target)
-    made = Walk(path, at, base, target, bool(own.crossed), logits, {})
+    made = Walk(path, at, first, base, target, bool(own.crossed), logits, {})
     for name, net in nets.items():
         if name == first:
             gap = float(made.gap(name)[-1])
@@ -140,7 +145,7 @@ def _position(iterates: Tensor, step: int, x: Tensor) -> float:
 
 
 def magnifier(difference: NDArray[np.float32]) -> int:
-    """The largest of 1, 2, 5, 10, 20, 50 and 100 by which a signed difference stays within [-1, 1].
+    """The largest of 1, 2, 3, 5, 10, 20, 30, 50 and 100 by which a signed difference stays within [-1, 1].
 
     >>> magnifier(np.array([0.03, -0.19]))
     5

@@ -1,0 +1,605 @@
+"""An image on its way to the decision boundary, step by step, and the plane that its way lies in."""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from amkd_viz.boundary import BoundarySamples
+from amkd_viz.boundary.samples import Status as Ending
+from amkd_viz.data import Dataset, parse_name
+from amkd_viz.data.points import PROBLEMS
+from amkd_viz.errors import InputError
+from amkd_viz.files import write_atomic
+from amkd_viz.models import Classifier, inference_copy
+from amkd_viz.panels.attack_controls import OPTIONS, attack_code, attack_controls, attack_image
+from amkd_viz.panels.canvas import MapCanvas, mark
+from amkd_viz.panels.controls import choice, slider, toggle
+from amkd_viz.panels.ground_marks import ground_words, plane_marks
+from amkd_viz.panels.panel import Panel
+from amkd_viz.panels.stills import map_still
+from amkd_viz.panels.thumbs import Thumbs
+from amkd_viz.panels.walk_canvas import PointCanvas, WalkCanvas
+from amkd_viz.session import Session
+from amkd_viz.training import DIGITS, EpochEnded, Event, Recipe, Run, example
+from amkd_viz.views import View, boundary_path, plane_map
+from amkd_viz.views.adaptive import Refined
+from amkd_viz.views.decisions import Decisions, agreement, decisions, logits_at
+from amkd_viz.views.ground import Ground
+from amkd_viz.views.labels import class_label, number, percent
+from amkd_viz.views.neighbour import nearest_image
+from amkd_viz.views.page import document, figure_block
+from amkd_viz.views.plane_map import plane_levels
+from amkd_viz.views.walk import Walk, walk
+
+__all__ = ["SampleLab"]
+
+FINE = 100  # cells a side of the plane's map
+PAGE = 22  # thumbnails on one page of the strip
+LIVE = 0.1  # seconds between two pictures of a map that grows
+TRIES = 8  # images among which the first one is chosen
+EXAMPLE = DIGITS.replace(step_size=0.15, attack_steps=15)  # with the published 0.3 most digits cross in one step
+ANSWERS = {"in the target class": Ending.TARGET, "in another class": Ending.OTHER, "not across": Ending.NOT_CROSSED}
+NEWER = ("load", "attack", "plane")  # what a map that grows makes room for
+
+
+class SampleLab(Panel):
+    """Pick an image by its thumbnail, walk along its attack, see both nets on the way, open the plane through it.
+
+    Args:
+        run: a finished run of images, a session on one, or the name of an example.
+        teacher, student, dataset: nets and images that are not from a run; ``student`` may be left out.
+        controls: where they stand at first, by name.
+
+    Raises:
+        InputError: the run is not finished, or is of a 2-D problem; nets and data set do not fit each other; or
+            there is no such control or value.
+    """
+
+    title = "SampleLab"
+    about = (
+        "Choose an image; the <i>attack</i> changes its pixels, a little each step, until the net calls it something "
+        "else. The first image past the boundary is a <i>boundary supporting sample</i> (ring): BSS and AMKD teach the "
+        "student with it, because it shows where the teacher draws its line. The curve is the <i>logit gap</i> "
+        "$f_b(x) - f_k(x)$ of base class $b$ and target class $k$: above zero a net prefers $b$, below it $k$; the "
+        "cross is where it leaves its class, found by bisection. One step is "
+        "$x \\leftarrow x + a\\,(f_b - f_k + \\epsilon)\\,g/\\|g\\|^p$, $g = \\nabla_x (f_k - f_b)$ "
+        "(Heo et al., 2019, arXiv 1805.05532), in the normalised space. The maps below show the plane through base, "
+        "boundary sample and an image of another class: each of its points is an image; drag to see it."
+    )
+
+    def __init__(
+        self,
+        run: Run | Session | str | None = None,
+        *,
+        teacher: nn.Module | None = None,
+        student: nn.Module | None = None,
+        dataset: Dataset | None = None,
+        **controls: Any,
+    ) -> None:
+        self._session = run if isinstance(run, Session) else None
+        self.run = run if isinstance(run, Run) else self._session.open_run() if self._session else None
+        self._example = run if isinstance(run, str) else "digits"
+        self._given = _given(self.run, teacher, student, dataset)
+        super().__init__()
+        recipe = self.run.recipe if self.run else EXAMPLE if self._given is None else Recipe()
+        self._data: Dataset | None = None
+        self._nets: dict[str, nn.Module] = {}
+        self._page: tuple[Any, int] | None = None  # what the strip shows
+        self._attacked: tuple[int, BoundarySamples, Walk] | None = None  # position in the test split, and what came
+        self._ground: Ground | None = None
+        self._negative: int | None = None
+        self._levels: dict[str, Refined] = {}
+        self._found: dict[str, Decisions] = {}
+        self._hidden = False  # whether the way waits for a prediction
+        self._score = [0, 0]
+        self._build(recipe)
+        self.set(**controls)
+        self.say("Reading the nets ...", "busy")
+        self.compute.ask("load", self._load)
+
+    def _build(self, recipe: Recipe) -> None:
+        self.thumbs = Thumbs(uses=["base", "negative"], empty="Images appear once the nets are read.")
+        self.walk = WalkCanvas(empty="Choose an image above: its way to the boundary appears here.")
+        self.canvas = MapCanvas(interactive=True, least=200, columns=3, empty="The plane opens with the first attack.")
+        self.point = PointCanvas()
+        self.numbers, self.question = widgets.HTML(), widgets.HTML()
+        self._answers = [widgets.Button(description=words) for words in ANSWERS]
+        self._asked = widgets.HBox([self.question, *self._answers])
+        self._asked.layout.display = "none"
+        names = ["teacher", "student"] if self._given is None else list(self._given[0])
+        attack = attack_controls(recipe)
+        self.assemble(
+            {
+                "Image": {
+                    "shown": choice("show class", "all", ["all"], "which test images the strip shows"),
+                    "negative": choice(
+                        "negative",
+                        "nearest",
+                        ["nearest"],
+                        "third corner of the plane: the nearest test image of another class, of a class of yours, or "
+                        "the one you Shift + click",
+                    ),
+                },
+                "Attack": {
+                    "net": choice("attacked net", names[0], names, "whose boundary the image is pushed to"),
+                    **attack,
+                    "predict": toggle("What will happen? Ask me first", False, "answer before the way is shown"),
+                },
+                "Look": {
+                    "temperature": slider(
+                        "temperature", 1.0, 0.5, 8.0, 0.5, "softens the answers; the classes stay as they are"
+                    ),
+                },
+            },
+            [self.thumbs, self._asked, self.walk, self.canvas, self.numbers, self.point],
+        )
+        self._use("bss")
+        for button, ending in zip(self._answers, ANSWERS.values(), strict=True):
+            button.on_click(lambda _, ending=ending: self.compute.ask("answer", lambda: self.answer(ending)))
+        self.thumbs.observe(lambda _: self.compute.ask("attack", self._attack), names="chosen")
+        self.thumbs.observe(self._second, names="second")
+        self.thumbs.observe(lambda _: self.compute.ask("page", self._show_page), names="page")
+        self.canvas.observe(lambda _: self.compute.ask("look", self._look), names="point")
+
+    # what a person does
+
+    def pick(self, index: int) -> BoundarySamples:
+        """Choose the test image that was published as ``index`` and attack it; returns its boundary sample.
+
+        Raises:
+            InputError: there is no such test image.
+        """
+        self.wait()
+        self._place(index)
+        self.thumbs.chosen = int(index)
+        return self.attack()
+
+    def attack(self) -> BoundarySamples:
+        """The boundary sample of what the controls say now, once it is there.
+
+        Raises:
+            InputError: the attack failed; the status line says why.
+        """
+        self.wait()
+        if self._attacked is None:
+            raise InputError(self.status.text)
+        return self._attacked[1]
+
+    def scrub(self, step: int) -> None:
+        """Show the image after ``step`` updates; one more than there are shows the refined point."""
+        self.wait()
+        self.walk.step = int(step)
+
+    def look(self, x: float, y: float) -> None:
+        """Show the image at the point (x, y) of the plane, as if it had been dragged there."""
+        self.wait()
+        self.canvas.point = [float(x), float(y)]
+        self.wait()
+
+    def changed(self, name: str, value: Any) -> None:
+        if name == "shown":
+            self.thumbs.page = 0
+            self.compute.ask("page", self._show_page)
+        elif name == "negative":
+            if value == "chosen" and self.thumbs.second is None:
+                raise InputError("Shift + click a thumbnail to choose the negative.")
+            self.compute.ask("plane", self._open_plane)
+        elif name == "temperature":
+            self.compute.ask("draw", self._draw_all)
+        else:
+            if name == "sampler":
+                self._use(value)
+            self.compute.ask("attack", self._attack)
+
+    def _use(self, sampler: str) -> None:
+        """Controls that the sampler does not heed are off."""
+        for name in {name for names in OPTIONS.values() for name in names}:
+            self.controls[name].disabled = name not in OPTIONS[sampler]
+
+    def _second(self, change: Any) -> None:
+        if change["new"] is not None and not self.closed:
+            if self["negative"] == "chosen":
+                self.compute.ask("plane", self._open_plane)
+            else:
+                self.controls["negative"].value = "chosen"
+
+    # nets and images
+
+    def _load(self) -> None:
+        if self._given is None:
+            run = self.run or example(self._example, listen=self._trained)
+            self.run = run
+            given: tuple[Mapping[str, nn.Module], Dataset]
+            given = {"teacher": run.teacher(), "student": run.student()}, run.dataset()
+        else:
+            given = self._given
+        nets, data = given
+        self._nets = {name: inference_copy(net).cpu() for name, net in nets.items()}
+        self._data = data.to("cpu")
+        classes = [(class_name(data.classes, k), k) for k in range(data.num_classes)]
+        restored = _restored(self._session)
+        base = restored.get("base")
+        base = self._telling() if base is None else base
+
+        def show() -> None:
+            self.canvas.classes(data.classes)
+            self.put("shown", options=[("all", "all"), *classes], value="all")
+            self.put("negative", options=[("nearest other class", "nearest"), *classes, ("as chosen", "chosen")])
+            self.put("target", options=["drawn", "second", *classes], value="drawn")
+            self.thumbs.second = restored.get("second")
+            self.set(**restored.get("controls", {}))
+            self.thumbs.chosen = base
+            self.compute.ask("page", self._show_page)
+            self.compute.ask("attack", self._attack)
+
+        self.paint.ask("classes", show)
+
+    def _trained(self, event: Event) -> None:
+        if isinstance(event, EpochEnded):
+            self.say(f"Training the example, once, for about ten seconds: epoch {event.epoch} ...", "busy")
+
+    def _telling(self) -> int:
+        """The published index of a test image that both nets know and whose way across is long enough to be seen."""
+        assert self._data is not None
+        test = self._data.test
+        x, y = test.floats(slice(0, 2 * TRIES)), test.y[: 2 * TRIES]
+        known = torch.stack([logits_at(net, x).argmax(1) == y for net in self._nets.values()]).all(0)
+        places = known.nonzero()[:TRIES, 0]
+        if not len(places):
+            return int(test.index[0])
+        found = attack_image(self._nets[self["net"]], x[places], self.values)
+        best = (found.steps * (found.status == Ending.TARGET)).argmax()
+        return int(test.index[places[best]])
+
+    def _show_page(self) -> None:
+        if self._data is None:
+            return
+        test, shown = self._data.test, self["shown"]
+        places = torch.arange(len(test)) if shown == "all" else (test.y == shown).nonzero()[:, 0]
+        pages = max(1, -(-len(places) // PAGE))
+        page = min(max(self.thumbs.page, 0), pages - 1)
+        if self._page == (shown, page):
+            return
+        self._page = shown, page
+        own = places[page * PAGE : (page + 1) * PAGE]
+        x, ids, labels = test.floats(own), test.index[own].tolist(), test.y[own].tolist()
+        names = [class_name(self._data.classes, k) for k in range(self._data.num_classes)]
+
+        def show() -> None:
+            self.thumbs.empty = 'There is no test image of this class; choose another one under "show class".'
+            self.thumbs.show(x, ids, labels, names, page, pages)
+
+        self.paint.ask("page", show)
+
+    def _place(self, index: int) -> int:
+        if self._data is None:
+            raise InputError("The images are not read yet; wait() for them.")
+        found = (self._data.test.index == index).nonzero()
+        if not len(found):
+            raise InputError(f"{self._data.name} has no test image {index}; see dataset.test.index.")
+        return int(found[0, 0])
+
+    # the attack
+
+    def _attack(self) -> None:
+        if self._data is None or self.thumbs.chosen is None:
+            return
+        place, values = self._place(self.thumbs.chosen), self.values
+        found = attack_image(self._nets[values["net"]], self._data.test.floats([place]), values)
+        self._attacked = place, found, walk(self._nets, found, 0, values["net"])
+        self._hidden = bool(values["predict"])
+        self._ask()
+        self._draw_walk()
+        self.compute.ask("plane", self._open_plane)
+
+    def _draw_walk(self, keep: bool = False) -> None:
+        if self._attacked is None or self._data is None:
+            return
+        way, classes, hidden = self._attacked[2], self._data.classes, self._hidden
+        temperature, step = self["temperature"], self.walk.step if keep else None
+        words = self._words()
+
+        def show() -> None:
+            self.walk.show(way, classes, temperature=temperature, step=step, hidden=hidden)
+            self.status.say(words)
+
+        self.paint.ask("walk", show)
+
+    def _words(self) -> str:
+        assert self._attacked is not None
+        assert self._data is not None
+        _, found, way = self._attacked
+        base, target = (self._class(k) for k in (way.base, way.target))
+        if self._hidden:
+            return f"From {base} towards {target}: where will it end? Answer first."
+        if way.steps == 0:
+            return f"The {way.attacked} calls this image {base} already, which is the target: choose another target."
+        taken = f"{way.steps} {'step' if way.steps == 1 else 'steps'}, L2 {number(float(way.l2()[way.steps]))}"
+        if not way.crossed:
+            return f"From {base} towards {target}: {taken}, and the {way.attacked} still calls it {base}."
+        told = f"From {base} towards {target}: {taken}, and the {way.attacked} calls it "
+        told += self._class(int(found.logits[0].argmax()))
+        for name, crossing in way.crossings.items():
+            if name != way.attacked:
+                first = self._class(int(way.logits[name][0].argmax()))
+                when = f"leaves {first} after {number(crossing.at, 1)} steps" if crossing else f"keeps saying {first}"
+                told += f"; the {name} {when}"
+        return told + "."
+
+    def _class(self, k: int) -> str:
+        assert self._data is not None
+        return html.unescape(class_label(self._data.classes, k))
+
+    def _draw_all(self) -> None:
+        self._draw_walk(keep=True)
+        self._draw_maps()
+        self._look()
+
+    # what will happen?
+
+    def _ask(self, verdict: str = "") -> None:
+        assert self._attacked is not None
+        asked, way, steps = bool(self["predict"]), self._attacked[2], self["steps"]
+        base, target = (html.escape(self._class(k)) for k in (way.base, way.target))
+        most = f"{steps} steps at most from" if "steps" in OPTIONS[self["sampler"]] else "One step from"
+        text = verdict or f"<b>What will happen?</b> {most} {base} towards {target}: it ends "
+        hidden = self._hidden
+
+        def show() -> None:
+            self.question.value = text
+            self._asked.layout.display = None if asked else "none"
+            for button in self._answers:
+                button.disabled = not hidden
+
+        self.paint.ask("question", show)
+
+    def answer(self, ending: int) -> None:
+        """Predict where the image ends (a ``boundary.samples.Status``), and see."""
+        if self._attacked is None or not self._hidden:
+            return
+        right = int(self._attacked[1].status) == int(ending)
+        self._score = [self._score[0] + right, self._score[1] + 1]
+        self._hidden = False
+        verdict = "Right" if right else "No: walk along it and look"
+        self._ask(f"<b>{verdict}.</b> {self._score[0]} of {self._score[1]} so far. Choose another image.")
+        self._draw_walk()
+        self.compute.ask("plane", self._open_plane)
+
+    # the plane
+
+    def _open_plane(self) -> None:
+        """Coarse pictures of all nets first, then finer ones, in turn; newer settings end it."""
+        self._levels, self._found, self._ground = {}, {}, None
+        why = self._no_plane()
+        if why or self._attacked is None or self._data is None:
+            self._close_plane(why)
+            return
+        place, found, way = self._attacked
+        test, last = self._data.test, int(found.logits[0].argmax())
+        self._negative = self._third(place, way, last)
+        images = torch.stack([found.origin[0], found.x[0], test.floats([self._negative])[0]])
+        labels = [way.base, last, int(test.y[self._negative])]
+        try:
+            self._ground = Ground(self._data, images, labels)
+        except InputError as error:
+            self._close_plane(str(error))
+            return
+        assert self._ground.plane is not None
+        self._first_point(self._ground.plane.anchors.mean(0))
+        growing: dict[str, Iterator[Refined]] = {
+            name: plane_levels(net, self._ground.plane, self._ground.area, FINE) for name, net in self._nets.items()
+        }
+        over, drawn = self.cancel_point(*NEWER), 0.0
+        while growing:
+            for name in list(growing):
+                if over():
+                    return
+                level = next(growing[name], None)
+                if level is None:
+                    del growing[name]
+                else:
+                    self._levels[name] = level
+            if not growing or time.monotonic() - drawn > LIVE:
+                self._draw_maps(growing=bool(growing))
+                drawn = time.monotonic()
+
+    def _no_plane(self) -> str:
+        if self._attacked is None:
+            return "The plane opens with the first attack."
+        if self._hidden:
+            return "Answer first: then the plane opens."
+        if torch.equal(self._attacked[1].x, self._attacked[1].origin):
+            return "The attack did not move the image, so there is no plane to show: choose another target."
+        return ""
+
+    def _close_plane(self, why: str) -> None:
+        def show() -> None:
+            self.canvas.empty, self.canvas.marks, self.canvas.frame, self.canvas.point = why, [], {}, []
+            self.numbers.value, self.point.frame = "", {}
+
+        self.paint.ask("maps", show)
+
+    def _first_point(self, at: Any) -> None:
+        """The point lay in another plane: put it between the anchors of this one, where every point is a picture."""
+        self.paint.ask("point", lambda: setattr(self.canvas, "point", [float(v) for v in at]))
+
+    def _third(self, place: int, way: Walk, last: int) -> int:
+        """Position in the test split of the negative."""
+        assert self._data is not None
+        chosen, test = self["negative"], self._data.test
+        if chosen == "chosen" and self.thumbs.second is not None:
+            return self._place(self.thumbs.second)
+        classes = set(range(self._data.num_classes)) - {way.base, way.target, last, int(test.y[place])}
+        classes = classes or set(range(self._data.num_classes)) - {int(test.y[place])}  # of two classes
+        return nearest_image(test, test.floats([place])[0], classes if chosen in ("nearest", "chosen") else {chosen})
+
+    def _draw_maps(self, growing: bool = False) -> None:
+        ground, levels = self._ground, dict(self._levels)
+        if ground is None or ground.plane is None or self._attacked is None or len(levels) < len(self._nets):
+            return
+        temperature = self["temperature"]
+        maps = {
+            name: decisions((level.logits / temperature).flatten(0, 1)).shaped(FINE, FINE)
+            for name, level in levels.items()
+        }
+        self._found = maps
+        arrays = ground.arrays(FINE)
+        told = [ground_words(ground)]
+        notes, apart = {}, None
+        if len(maps) == 2:
+            pair = list(maps.values())
+            same, within = agreement(*pair), agreement(*pair, where=arrays["inside"])
+            apart = percent(1 - same)
+            told.append(f"The nets agree on {percent(same)} of the map and on {percent(within)} of the box.")
+        for name, level in levels.items():
+            if growing:
+                notes[name] = f"{level.evaluations:,} of {FINE**2:,} cells so far"
+        path = self._attacked[2].path[:-1]
+        away = float(ground.plane.distance(path).max())
+        asked = " and ".join(f"{level.evaluations:,} of the {name}" for name, level in levels.items())
+        told.append(
+            f"Dots: the steps of the attack, laid onto the plane; they leave it by up to {number(away)} L2. "
+            f"Cells asked, of {FINE**2:,}: {asked}; the rest is interpolated."
+        )
+        way = ground.plane.coordinates(path)
+        marks = [mark("path", way), *plane_marks(ground)]
+
+        def show() -> None:
+            self.canvas.marks = marks
+            self.canvas.show(maps, ground.area, notes=notes, disagreement=apart)
+            self.numbers.value = f"<div class='amkd-note amkd-plane-words'>{' '.join(told)}</div>"
+
+        self.paint.ask("maps", show)
+
+    def _look(self) -> None:
+        ground, at = self._ground, self.canvas.point
+        if ground is None or ground.plane is None or not at or self._attacked is None or self._data is None:
+            return
+        place = np.asarray([at])
+        x = ground.plane.images(place)
+        inside = bool(ground.plane.inside(place, ground.plane.box(ground.area)[1])[0])
+        answers = {name: (logits_at(net, x) / self["temperature"]).softmax(1) for name, net in self._nets.items()}
+        rows, classes = self._attacked[2].leading(), self._data.classes
+        others = [int(p.argmax()) for p in answers.values()] + ground.labels
+        rows = list(dict.fromkeys([*others, *rows]))[: max(len(rows), 4)]
+        self.paint.ask("look", lambda: self.point.show(x[0], answers, rows, classes, at, inside))
+
+    # the head's buttons
+
+    def path_view(self) -> View | None:
+        """The way as a view: pictures, differences and logit gaps."""
+        if self._attacked is None or self._data is None or self._hidden:
+            return None
+        name = self._attacked[2].attacked
+        nets = {name: self._nets[name]} | self._nets  # the attacked one first
+        return boundary_path(nets, self._attacked[1], 0, self._data.classes)
+
+    def view(self) -> View | None:
+        if self._ground is None or self._ground.images is None or self._data is None or self._hidden:
+            return None
+        return plane_map(self._nets, self._ground.images, self._data.classes, resolution=FINE)
+
+    def export(self, path: str | Path | None = None) -> Path:
+        """Write the way and the plane; by default both as one page under ``exports/``, as a picture the plane.
+
+        Raises:
+            InputError: there is nothing to export yet, or the file cannot be written.
+        """
+        if path is not None and Path(path).suffix != ".html":
+            return super().export(path)
+        views = [view for view in (self.path_view(), self.view()) if view is not None]
+        if not views:
+            raise InputError("There is no way to export yet; choose an image and, if you are asked, answer.")
+        where = Path(path) if path is not None else self._fresh("exports", ".html")
+        write_atomic(where, document("The way of one image to the boundary", "\n".join(map(figure_block, views))))
+        self.say(f"Wrote {where}.", "done")
+        return where
+
+    def session(self) -> Session | None:
+        if self.run is None or self._data is None or self.thumbs.chosen is None:
+            return None
+        index = self._data.test.index
+        samples = [self.thumbs.chosen] + ([] if self._negative is None else [int(index[self._negative])])
+        kept = {"base": self.thumbs.chosen, "second": self.thumbs.second, "controls": self.values}
+        return Session.of(self.run, samples=tuple(samples), resolution=FINE, camera={"SampleLab": kept})
+
+    def still(self) -> Image.Image | None:
+        return map_still(self._found)
+
+    def code(self) -> str:
+        names = list(self._nets) or ["teacher"]
+        chosen = 0 if self.thumbs.chosen is None else self.thumbs.chosen
+        sampler, attacked = self["sampler"], self["net"]
+        target = self._attacked[2].target if self._attacked else 0
+        if self._given is not None:
+            source = "# data, " + ", ".join(names) + ": the ones that you gave\n"
+        elif self.run is None or self._example_is(self.run):
+            source = f"run = amkd_viz.example({self._example!r})\n"
+        else:
+            source = f"run = amkd_viz.Run.open({str(self.run.path)!r})\n"
+        if self._given is None:
+            source += "data, teacher, student = run.dataset(), run.teacher(), run.student()\n"
+        third = "data.test.floats([...])[0]  # an image of another class"
+        if self._negative is not None and self._data is not None:
+            third = f"data.test.floats(data.test.index == {int(self._data.test.index[self._negative])})[0]"
+        order = [attacked, *(name for name in names if name != attacked)]
+        nets = ", ".join(f"{name!r}: {name}" for name in order)
+        return (
+            "import amkd_viz\nimport torch\n"
+            f"from amkd_viz.boundary import {sampler}\n"
+            "from amkd_viz.views import boundary_path, plane_map\n\n"
+            f"{source}"
+            f"nets = {{{nets}}}  # the attacked one first\n\n"
+            f"x = data.test.floats(data.test.index == {chosen})\n"
+            f"target = torch.tensor([{target}])  # {self._class(target) if self._data else ''}\n"
+            f"samples = {attack_code(attacked, 'x', 'target', self.values)}\n"
+            "boundary_path(nets, samples, 0, data.classes)\n\n"
+            f"negative = {third}\n"
+            f"plane_map(nets, [x[0], samples.x[0], negative], data.classes, resolution={FINE})\n"
+        )
+
+    def _example_is(self, run: Run) -> bool:
+        return self._session is None and run.recipe == DIGITS and run.path.parent.name == "examples"
+
+
+def class_name(classes: tuple[str, ...], k: int) -> str:
+    return classes[k].strip() or f"class {k}"
+
+
+def _given(
+    run: Run | None, teacher: nn.Module | None, student: nn.Module | None, dataset: Dataset | None
+) -> tuple[dict[str, nn.Module], Dataset] | None:
+    """Nets by name and a data set that do not come from a run; None where they do."""
+    if run is not None and not run.finished:
+        raise InputError(f"The run {run.path} is not finished; resume it first, or watch it in DistillLab.")
+    name = parse_name(run.recipe.dataset)[0] if run else "" if dataset is None else dataset.name
+    if name in PROBLEMS or (dataset is not None and dataset.kind != "images"):
+        raise InputError(f"SampleLab shows images, not 2-D points like {name}; use BoundaryLab for those.")
+    if teacher is None and student is None and dataset is None:
+        return None
+    if run is not None or teacher is None or dataset is None:
+        raise InputError("Give SampleLab a run, or teacher= and dataset= (and student=), but not both.")
+    nets = {"teacher": teacher} | ({} if student is None else {"student": student})
+    for name, net in nets.items():
+        if isinstance(net, Classifier) and (net.shape != dataset.shape or net.num_classes != dataset.num_classes):
+            raise InputError(
+                f"The {name} takes {net.shape} images of {net.num_classes} classes, but {dataset.name} has "
+                f"{dataset.shape} and {dataset.num_classes}."
+            )
+    return nets, dataset
+
+
+def _restored(session: Session | None) -> Mapping[str, Any]:
+    """What a session of this panel kept: base, second and controls."""
+    kept = session.view.camera.get("SampleLab", {}) if session else {}
+    return kept if isinstance(kept, dict) else {}

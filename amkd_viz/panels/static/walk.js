@@ -1,0 +1,251 @@
+// One attacked image: now, the difference, the base; both nets' answers; their logit gaps over the steps, with the
+// slider right above its axis. Everything here came with the frame, so walking needs no kernel.
+
+const INSET = { left: 44, right: 14, top: 8, bottom: 20 }, HEIGHT = 168, PACE = 450; // ms a step while it plays
+
+class Walk {
+  constructor(model, el) {
+    this.model = model;
+    this.root = make(el, "div", { class: "amkd-walk", "data-lm-suppress-shortcuts": "true" });
+    this.note = make(this.root, "div", { class: "amkd-walk-empty" });
+    const left = make(this.root, "div", { class: "amkd-walk-now" });
+    this.now = figure(left, "now");
+    const beside = make(left, "div");
+    this.change = figure(beside, "change");
+    this.base = figure(beside, "base");
+    this.answers = new Answers(left);
+    const right = make(this.root, "div", { class: "amkd-walk-way" });
+    const bar = make(right, "div", { class: "amkd-walk-bar" });
+    this.play = make(bar, "button", { type: "button", class: "jupyter-button" });
+    this.refined = make(bar, "button", { type: "button", class: "jupyter-button" }, "\u00d7 refined");
+    this.refined.title = "The point of the boundary between the last step inside and the first one outside, by bisection";
+    this.words = make(bar, "span", { class: "amkd-walk-words" });
+    this.slider = make(right, "input", { type: "range", min: 0, step: 1, "aria-label": "step of the attack" });
+    this.plot = make(right, "div", { class: "amkd-walk-plot" });
+    this.legend = make(right, "div", { class: "amkd-walk-legend" });
+    this.ask = bundled(() => this.draw());
+    this.stops = [this.ask.stop, () => this.stop()];
+    const hear = (name, react) => {
+      model.on(`change:${name}`, react);
+      this.stops.push(() => model.off(`change:${name}`, react));
+    };
+    hear("frame", () => this.take());
+    for (const name of ["step", "empty"]) hear(name, this.ask);
+    this.play.addEventListener("click", () => (this.timer ? this.stop() : this.start()));
+    this.refined.addEventListener("click", () => this.go(this.frame.steps + 1));
+    this.slider.addEventListener("input", () => (this.stop(), this.go(Number(this.slider.value))));
+    this.slider.addEventListener("keydown", (event) => event.stopPropagation());
+    const seek = (event) => this.seek(event);
+    this.plot.addEventListener("pointerdown", (event) => (this.plot.setPointerCapture(event.pointerId), this.stop(), seek(event)));
+    this.plot.addEventListener("pointermove", (event) => event.buttons && seek(event));
+    const sizes = new ResizeObserver(() => this.shape());
+    sizes.observe(this.plot);
+    this.stops.push(() => sizes.disconnect());
+    this.take();
+  }
+
+  close() {
+    this.stops.forEach((stop) => stop());
+  }
+
+  take() {
+    const sent = this.model.get("frame");
+    this.frame = sent.serial ? { ...sent } : null;
+    const { frame } = this;
+    if (frame) {
+      frame.pixels = new Uint8Array(raw(frame.images));
+      frame.change = new Int8Array(raw(frame.signed));
+      for (const name of ["p", "at", "l2", "gap"]) frame[name] = floats(frame[name]);
+      frame.many = frame.at.length;
+      if (frame.hidden) this.stop();
+      this.answers.shape(frame);
+      this.slider.max = Math.max(frame.steps, 1);
+      paintImage(this.base.canvas, frame, 0);
+      this.label(this.base, "base", frame.base, `base image, ${frame.base}`);
+      this.shape();
+    }
+    this.ask();
+  }
+
+  label(figure, title, note, words) {
+    figure.title.textContent = title;
+    figure.note.textContent = ` ${note}`;
+    figure.canvas.setAttribute("aria-label", words);
+  }
+
+  go(step) {
+    this.model.set("step", step);
+    this.model.save_changes(); // the manager keeps the newest while the kernel is busy
+    this.ask();
+  }
+
+  start() {
+    const { frame } = this;
+    if (!frame || !frame.steps) return;
+    if (this.model.get("step") >= frame.steps) this.go(0);
+    this.timer = setInterval(() => {
+      const next = this.model.get("step") + 1;
+      this.go(next);
+      if (next >= this.frame.steps) this.stop();
+    }, PACE);
+    this.ask();
+  }
+
+  stop() {
+    clearInterval(this.timer);
+    this.timer = 0;
+    this.ask();
+  }
+
+  seek(event) {
+    const { frame } = this;
+    if (!frame || !frame.steps) return;
+    const share = (event.clientX - this.plot.getBoundingClientRect().left - INSET.left) / this.width;
+    this.go(Math.round(Math.min(Math.max(share, 0), 1) * frame.steps));
+  }
+
+  X(at) {
+    return INSET.left + (at / Math.max(1, this.frame.steps)) * this.width;
+  }
+
+  Y(gap) {
+    const [low, high] = this.range;
+    return INSET.top + (1 - (gap - low) / (high - low)) * (HEIGHT - INSET.top - INSET.bottom);
+  }
+
+  // The curve: all but the marks of the step that is shown.
+  shape() {
+    const { frame } = this, wide = this.plot.clientWidth;
+    if (!frame || wide < 60) return;
+    this.width = wide - INSET.left - INSET.right;
+    const low = Math.min(0, ...frame.gap), high = Math.max(0, ...frame.gap), span = high - low || 1;
+    this.range = [Math.min(low - 0.06 * span, -0.18 * span), Math.max(high + 0.06 * span, 0.18 * span)]; // both sides named
+    this.plot.replaceChildren();
+    const svg = this.svg = draw(this.plot, "svg", { width: wide, height: HEIGHT, role: "img" });
+    svg.setAttribute("aria-label", `logit gap ${frame.base} minus ${frame.target} over the steps of the attack`);
+    for (const v of levels(...this.range)) {
+      draw(svg, "line", { class: v === 0 ? "amkd-zero" : "amkd-gridline", x1: INSET.left, x2: INSET.left + this.width, y1: this.Y(v), y2: this.Y(v) });
+      draw(svg, "text", { class: "amkd-tick", x: INSET.left - 6, y: this.Y(v) + 4, "text-anchor": "end" }).textContent = signed(v);
+    }
+    const every = Math.ceil(frame.steps / Math.max(2, Math.floor(this.width / 44)));
+    for (let s = 0; s <= frame.steps; s += every) {
+      draw(svg, "text", { class: "amkd-tick", x: this.X(s), y: HEIGHT - 5, "text-anchor": "middle" }).textContent = s;
+    }
+    const sides = [[this.Y(this.range[1]) + 14, `${frame.base}'s side`], [this.Y(this.range[0]) - 4, `${frame.target}'s side`]];
+    sides.forEach(([y, word], i) => {
+      const x = i ? INSET.left + 4 : INSET.left + this.width - 2; // where curves that fall leave room
+      draw(svg, "text", { class: "amkd-side", x, y, "text-anchor": i ? "start" : "end" }).textContent = word;
+    });
+    this.marker = draw(svg, "line", { class: "amkd-now-line", y1: INSET.top, y2: HEIGHT - INSET.bottom });
+    this.dots = frame.nets.map((_, n) => {
+      const points = Array.from({ length: frame.steps + 1 }, (_, s) => `${this.X(s)},${this.Y(this.gap(n, s))}`);
+      draw(svg, "polyline", { class: `amkd-net-${n}`, points: points.join(" "), fill: "none" });
+      const crossing = frame.crossings[n];
+      if (crossing) cross(svg, this.X(crossing[0]), this.Y(crossing[1]), n);
+      if (n === frame.attacked && frame.crossed) {
+        draw(svg, "circle", { class: "amkd-ring-mark", cx: this.X(frame.steps), cy: this.Y(this.gap(n, frame.steps)), r: 7 });
+      }
+      return draw(svg, n ? "rect" : "circle", { class: `amkd-dot-${n}`, ...(n ? { width: 8, height: 8 } : { r: 4.5 }) });
+    });
+    this.legend.replaceChildren(...this.keys());
+    this.ask();
+  }
+
+  gap(n, which) {
+    return this.frame.gap[n * this.frame.many + which];
+  }
+
+  keys() {
+    const made = this.frame.nets.map((name, n) => {
+      const key = make(null, "span");
+      const svg = draw(key, "svg", { width: 26, height: 10, "aria-hidden": "true" });
+      draw(svg, "line", { class: `amkd-net-${n}`, x1: 0, x2: 26, y1: 5, y2: 5 });
+      key.append(` ${name}`);
+      return key;
+    });
+    const mark = (paint, word) => {
+      const key = make(null, "span");
+      paint(draw(key, "svg", { width: 14, height: 14, "aria-hidden": "true" }));
+      key.append(` ${word}`);
+      return key;
+    };
+    if (this.frame.crossed) {
+      made.push(mark((svg) => draw(svg, "circle", { class: "amkd-ring-mark", cx: 7, cy: 7, r: 5 }), "boundary sample"));
+    }
+    if (this.frame.crossings.some(Boolean)) made.push(mark((svg) => cross(svg, 7, 7, 0), "leaves its class (refined)"));
+    made.push(make(null, "span", { class: "amkd-note" }, "logit gap, base \u2212 target, over the steps"));
+    return made;
+  }
+
+  draw() {
+    const { frame } = this;
+    this.root.dataset.empty = String(!frame);
+    this.note.textContent = frame ? "" : this.model.get("empty");
+    if (!frame) return;
+    const step = Math.min(this.model.get("step"), frame.many - 1), refined = step === frame.steps + 1;
+    paintImage(this.now.canvas, frame, step);
+    paintSigned(this.change.canvas, frame, step);
+    const place = refined ? "refined point" : step ? `step ${step}` : "base";
+    this.label(this.now, place, refined || !step ? "" : `of ${frame.steps}`, `the image, ${place}`);
+    this.label(this.change, "difference", `\u00d7${frame.factor}`, `what has changed since the base, ${frame.factor} times larger`);
+    this.change.made.title = `orange adds, blue takes; full colour at ${(1 / frame.factor).toFixed(2)} of the pixel range, mean over channels`;
+    this.answers.set(step, frame.many, (n) => signed(this.gap(n, step), 2));
+    const where = `${place}${refined || !step ? "" : ` of ${frame.steps}`}`;
+    this.words.textContent = frame.hidden ? "hidden until you answer" : `${where} \u00b7 L2 ${decimals(frame.l2[step])} from the base`;
+    this.words.title = "L2: root of the summed squares of the changes, pixel values in [0, 1]";
+    this.slider.disabled = !frame.steps;
+    this.slider.value = Math.min(step, frame.steps);
+    this.slider.setAttribute("aria-valuetext", `${place} of ${frame.steps}; ${frame.nets.map((name, n) => `${name} says ${frame.says[n][step]}`).join(", ")}`);
+    this.play.disabled = !frame.steps;
+    this.play.textContent = this.timer ? "\u23f8 pause" : "\u25b6 play";
+    this.refined.disabled = !frame.crossed;
+    this.refined.setAttribute("aria-pressed", String(refined));
+    if (this.svg) {
+      const x = this.X(frame.at[step]);
+      this.marker.setAttribute("x1", x);
+      this.marker.setAttribute("x2", x);
+      this.dots.forEach((dot, n) => {
+        const y = this.Y(this.gap(n, step));
+        if (n) {
+          dot.setAttribute("transform", `translate(${x} ${y}) rotate(45) translate(-4 -4)`);
+        } else {
+          dot.setAttribute("cx", x);
+          dot.setAttribute("cy", y);
+        }
+      });
+    }
+    this.root.dataset.step = step;
+    this.root.dataset.steps = frame.steps;
+    this.root.dataset.serial = frame.serial;
+  }
+}
+
+function draw(parent, tag, about) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(about)) made.setAttribute(name, value);
+  parent.appendChild(made);
+  return made;
+}
+
+function cross(svg, x, y, n) {
+  for (const kind of ["amkd-cross-paper", `amkd-cross-${n}`]) {
+    draw(svg, "path", { class: kind, d: `M${x - 4} ${y - 4}l8 8m-8 0l8 -8` });
+  }
+}
+
+function levels(low, high) {
+  const raw = (high - low) / 4, power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= raw);
+  const found = [];
+  for (let i = Math.ceil(low / step); i * step <= high; i++) found.push(i ? i * step : 0);
+  return found;
+}
+
+const signed = (v, digits) => (digits === undefined ? String(Number(v.toPrecision(3))) : v.toFixed(digits)).replace("-", "\u2212");
+
+export default {
+  render({ model, el }) {
+    const walk = new Walk(model, el);
+    return () => walk.close();
+  },
+};
