@@ -119,6 +119,14 @@ def test_a_session_opens_where_it_was_saved(lab: EmbeddingLab, tmp_path: Path) -
         again.close()
 
 
+def test_a_control_that_moves_before_the_run_is_read_is_heard(run: Run) -> None:
+    made = EmbeddingLab(run, how="pca")
+    made.set(most=50, rings=3)
+    made.wait()
+    assert len(ids_of(made.map)) <= 53
+    made.close()
+
+
 def test_the_code_does_the_same(lab: EmbeddingLab) -> None:
     code = lab.code()
     exec(compile(code, "code", "exec"), {})
@@ -411,6 +419,13 @@ def test_both_themes(page: Any) -> None:
         assert (sum(map(int, paper[4:-1].split(","))) < 200) == (theme == "dark")
         own.wait_for_timeout(200)
         assert page.ask("print(lab.map.theme)") == theme
+    own.set_viewport_size({"width": 1000, "height": 1300})
+    own.wait_for_timeout(300)
+    body = own.locator(".amkd-embedding").first
+    assert body.evaluate("e => e.scrollWidth <= e.clientWidth + 1")  # nothing is cut at 1000 pixels
+    sharp = "c => Math.abs(c.width - c.clientWidth * window.devicePixelRatio) < 2"
+    assert own.locator(".amkd-scatter-stage canvas[tabindex]").evaluate(sharp)
+    own.set_viewport_size({"width": 1500, "height": 1300})
 
 
 @pytest.mark.browser

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
@@ -96,6 +95,7 @@ class EmbeddingLab(Panel):
         if not epochs:
             raise InputError(f"The run {self.run.path} has no snapshot yet; train it for an epoch first.")
         super().__init__()
+        self._opened = f"example({run!r})" if isinstance(run, str) else f"Run.open({str(self.run.path)!r})"
         self.slow = Worker("EmbeddingLab umap", self.fail)  # so that no click waits for a layout
         self._data: Dataset | None = None
         self._nets: dict[str, Classifier] = {}
@@ -111,7 +111,7 @@ class EmbeddingLab(Panel):
         self.set(**controls)
         self.map.observe(lambda _: self.compute.ask("anchor", self._anchor), names="picked")
         self.say("Reading the run ...", "busy")
-        self.compute.ask("samples", lambda: self._read(session))
+        self.compute.ask("read", lambda: self._read(session))
 
     def _build(self, epochs: list[int]) -> None:
         epoch = widgets.SelectionSlider(
@@ -127,7 +127,9 @@ class EmbeddingLab(Panel):
             value=last, max=last, step=max(1, last // 20), interval=900, tooltip="play the epochs", show_repeat=False
         )
         self._link = widgets.jslink((play, "value"), (epoch, "index"))
-        under = widgets.VBox([self.map, widgets.HBox([play, epoch]), self.numbers])
+        scrubber = widgets.HBox([play, epoch])
+        scrubber.add_class("amkd-scrubber")
+        under = widgets.VBox([self.map, scrubber, self.numbers])
         side = widgets.VBox([self.bars, self.list])
         both = widgets.Box([under, side])
         both.add_class("amkd-embedding")
@@ -359,8 +361,8 @@ class EmbeddingLab(Panel):
         star = {"negatives": [[int(ids[j]), bool(wrong)] for j, wrong in zip(*near, strict=True)]}
         word = f"boundary sample of {self['part']} {-1 - picked}" if picked < 0 else f"{self['part']} {picked}"
         title = (
-            f"Triplets of {word}: {percent(float(found.active.mean()), 0)} of {len(found.negative):,} negatives are "
-            f"active; the map misleads on {int(found.misleads.sum()):,} of them"
+            f"Triplets of {word}: of {len(found.negative):,} negatives {percent(float(found.active.mean()), 0)} are "
+            f"active, and on {int(found.misleads.sum()):,} the map misleads"
         )
 
         def show() -> None:
@@ -399,10 +401,10 @@ class EmbeddingLab(Panel):
         split = f"data.{PARTS[v['part']]}"
         other = "" if v["part"] == "test" else f"data = dataclasses.replace(data, test={split})\n"
         return (
-            ("import dataclasses\n\n" if other else "") + "from amkd_viz import Run\n"
+            ("import dataclasses\n\n" if other else "") + "from amkd_viz import Run, example\n"
             "from amkd_viz.boundary import bss, sample_targets, select_bases\n"
             "from amkd_viz.views import embedding, triplets\n\n"
-            f"run = Run.open({str(Path(self.run.path))!r})\n"
+            f"run = {self._opened}\n"
             f"data, teacher, student = run.dataset(), run.teacher(), run.student({v['epoch']})\n{other}"
             "x, y = data.test.floats(), data.test.y\n"
             f"bases = select_bases(teacher(x), student(x), y, {v['rings']})\n"
