@@ -74,6 +74,7 @@ class BoundaryLab(Panel):
             raise InputError(f"BoundaryLab draws 2-D problems, not {name}; for images use SampleLab.")
         super().__init__()
         self._recipe = recipe
+        self._count = f",n={options['n']}" if "n" in options else ""
         self._data: Dataset | None = None
         self._nets: dict[str, Classifier] = {}
         self._logits: dict[str, tuple[int, Tensor]] = {}  # name -> cells a side, logits (R * R, K)
@@ -147,7 +148,7 @@ class BoundaryLab(Panel):
         """The distillation that the controls describe."""
         v = self.values
         return self._recipe.replace(
-            dataset=f"{v['problem']}:noise={v['noise']:g},classes={v['classes']}",
+            dataset=f"{v['problem']}:noise={v['noise']:g},classes={v['classes']}{self._count}",
             teacher=v["teacher"],
             student=v["student"],
             method=v["method"],

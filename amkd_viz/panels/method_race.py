@@ -9,47 +9,25 @@ from functools import partial
 from typing import Any
 
 import ipywidgets as widgets
-import torch
 from PIL import Image
 
 from amkd_viz.data import parse_name
 from amkd_viz.data.points import PROBLEMS
 from amkd_viz.errors import InputError, unknown
-from amkd_viz.models import Classifier, architectures, inference_copy
+from amkd_viz.models import architectures
 from amkd_viz.objectives import methods as known_methods
-from amkd_viz.panels.canvas import MapCanvas
 from amkd_viz.panels.controls import button, choice, number, slider, toggle
-from amkd_viz.panels.curve_canvas import Curve, CurveCanvas
-from amkd_viz.panels.ground_marks import ground_marks
-from amkd_viz.panels.live import DutyCycle
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.race_controls import LIVE, live_controls
+from amkd_viz.panels.race_pictures import CELLS, RacePictures
 from amkd_viz.panels.race_words import best, differences, result_table, verdict
 from amkd_viz.panels.racing import Racing
 from amkd_viz.panels.stills import map_still
-from amkd_viz.training import (
-    DIGITS,
-    SPIRALS,
-    EpochEnded,
-    Event,
-    Finished,
-    Race,
-    Recipe,
-    Started,
-    accuracy,
-    logits_on,
-)
+from amkd_viz.training import DIGITS, SPIRALS, EpochEnded, Event, Finished, Race, Recipe, Started
 from amkd_viz.views import View, boundary_map, plane_map
-from amkd_viz.views.curves import METRICS
-from amkd_viz.views.decisions import Decisions, agreement
-from amkd_viz.views.ground import Ground, telling_triple
-from amkd_viz.views.labels import percent
-from amkd_viz.views.theme import method_colour
 
 __all__ = ["MethodRace"]
 
-LIVE_CELLS, CELLS = 40_000, 200  # cells of all maps together while it runs; cells a side when it rests
-TOLD = ("val_accuracy", "val_agreement")
 NUMBERS = 0.1  # seconds between numbers
 PACES = [("2 epochs/s", 2.0), ("5 epochs/s", 5.0), ("10 epochs/s", 10.0), ("20 epochs/s", 20.0), ("no limit", math.inf)]
 DOUBT = (
@@ -90,19 +68,12 @@ class MethodRace(Panel):
         if not methods:
             raise InputError(f"methods must name one or more of {', '.join(known_methods)}.")
         super().__init__()
-        self._ground: Ground | None = None
-        self._teacher: tuple[int, Decisions] | None = None  # cells a side, its map
-        self._teacher_scores = (math.nan, math.nan)  # on validation and test
-        self._found: dict[str, Decisions] = {}
+        self._count = f",n={options['n']}" if "n" in options else ""
         self._changes: list[tuple[int, str, float, float]] = []  # by hand: epoch, control, value, place on the clock
         self._guess: str | None = None
         self._score = [0, 0]
-        self._pictures_due = DutyCycle(share=0.04, least=0.1)
-        self._cost = 0.0  # seconds that the last live picture took from the training
-        self._painted = 0.0  # seconds of the paint thread in it
         self._told = 0.0
-        self.canvas = MapCanvas(least=200, empty="The teacher is being trained.")
-        self.curves = CurveCanvas(height=150)
+        self.pictures = RacePictures(self.paint)
         self.result = widgets.HTML()
         self.clock = widgets.HTML()
         self.question = widgets.HTML("<b>Which method will be best on the test samples?</b>&nbsp;")
@@ -138,8 +109,8 @@ class MethodRace(Panel):
             },
             "Problem": {
                 "problem": choice("problem", name, [*PROBLEMS, "digits"], "2-D points, or 8x8 images of digits"),
-                "noise": slider("noise", noise, 0.0, 0.6, 0.02, "sd added to each coordinate"),
-                "classes": slider("classes", classes, 2, 8, 1, "how many classes"),
+                "noise": slider("noise", noise, 0.0, max(0.6, noise), 0.02, "sd added to each coordinate"),
+                "classes": slider("classes", classes, 2, max(8, classes), 1, "how many classes"),
                 "labelled": slider(
                     "labelled", recipe.limit_train or 100, 20, 900, 20, "labelled samples that the students get"
                 ),
@@ -151,7 +122,7 @@ class MethodRace(Panel):
         }
 
     def _shown(self) -> list[Any]:
-        return [self._asked, self.canvas, self.curves, self.result]
+        return [self._asked, self.pictures.canvas, self.pictures.curves, self.result]
 
     def _bar(self) -> list[Any]:
         return [*self._buttons.values(), self.clock]
@@ -165,22 +136,15 @@ class MethodRace(Panel):
 
     @property
     def recipe(self) -> Recipe:
-        """What all share; ``changes`` are those numbers of the objectives that are not at their defaults."""
+        """What all methods share."""
         v, base = self.values, base_of(self["problem"])
         points = v["problem"] in PROBLEMS
-        terms = {term for name in self.methods for term in known_methods[name]().names}
-        default = live_defaults()
-        changes = {
-            key: v[name]
-            for name, live in LIVE.items()
-            for key in live.keys
-            if "." in key and key.partition(".")[0] in terms and v[name] != default[name]
-        }
         return base.replace(
-            dataset=f"{v['problem']}:noise={v['noise']:g},classes={v['classes']}" if points else v["problem"],
+            dataset=f"{v['problem']}:noise={v['noise']:g},classes={v['classes']}{self._count}"
+            if points
+            else v["problem"],
             student=v["student"] if v["student"] in nets_for(v["problem"]) else base.student,
             method=(self.methods or ["kd"])[0],
-            changes=changes if self.methods else {},
             epochs=v["epochs"],
             limit_train=v["labelled"],
             seed=v["seed"],
@@ -190,6 +154,18 @@ class MethodRace(Panel):
             similarity_images=0,
             evaluate_every=1,
         )
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """TERM.FIELD -> value: the numbers of the objectives that are not at their defaults."""
+        terms = {term for name in self.methods for term in known_methods[name]().names}
+        default = live_defaults()
+        return {
+            key: self[name]
+            for name, live in LIVE.items()
+            for key in live.keys
+            if key.partition(".")[0] in terms and self[name] != default[name]
+        }
 
     @property
     def race(self) -> Race | None:
@@ -294,33 +270,16 @@ class MethodRace(Panel):
                 text = f"Training the teacher: epoch {event.epoch} of {recipe.teacher_epochs}"
                 self.say(text, "busy", event.epoch / recipe.teacher_epochs)
 
-        return Race(recipe, self.methods, listen=teaching)
+        return Race(recipe, self.methods, self.changes, listen=teaching)
 
     def _ready(self) -> None:
-        """The race stands at the start: teacher's map, and students that are all the same."""
+        """The race stands at the start."""
         race = self.race
         assert race is not None
-        training, data = race.first, race.first.dataset
-        assert training.teacher is not None
-        self._teacher_scores = (
-            accuracy(logits_on(training.teacher, data.val), data.val.y),
-            accuracy(logits_on(training.teacher, data.test), data.test.y),
-        )
-        images: tuple[Any, ...] = ()
-        if data.kind != "points":
-            r = race.recipe
-            images = telling_triple(training.teacher, data, step_size=r.step_size, steps=r.attack_steps, rule=r.rule)
-        self._ground = Ground(data, *images)
-        self._teacher, self._changes = None, []
-        marks = ground_marks(self._ground)
-
-        def show() -> None:
-            self.canvas.classes(data.classes)
-            self.canvas.marks = marks
-            self.result.value = "".join(f"<p class='amkd-note'>{note}</p>" for note in notes_of(race))
-
-        self.paint.ask("classes", show)
-        self._picture()
+        self._changes = []
+        notes = "".join(f"<p class='amkd-note'>{note}</p>" for note in notes_of(race))
+        self.paint.ask("result", lambda: setattr(self.result, "value", notes))
+        self.pictures.begin(race)
         self._numbers()
         self._ask()
 
@@ -331,98 +290,33 @@ class MethodRace(Panel):
         assert race is not None
         if isinstance(event, Finished) and race.over:
             self._finish(race)
-        elif self._pictures_due.due() and race.epoch + 1 < race.recipe.epochs:
-            self._picture(live=True)
+        elif self.pictures.duty.due() and race.epoch + 1 < race.recipe.epochs:
+            self.pictures.draw(race, live=True)
 
     def _lap(self, left: float) -> None:
         """An epoch is done; ``left`` seconds until the next one may begin: pictures in them cost nobody anything."""
         race, now = self.race, time.monotonic()
         assert race is not None
-        if left > 1.5 * self._cost:
-            self._picture(live=True)
+        if left > 1.5 * self.pictures.cost:
+            self.pictures.draw(race, live=True)
         if now - self._told > NUMBERS or left > NUMBERS / 2:
             self._told = now
             self._numbers()
 
-    @property
-    def _live_side(self) -> int:
-        """Cells a side, so that a picture of many methods is no dearer than of few."""
-        assert self.race is not None
-        side = math.isqrt(LIVE_CELLS // (1 + len(self.race.trainings)))
-        return min(side, 100) if self._ground is None or self._ground.plane is None else 50
-
-    def _picture(self, live: bool = False) -> None:
-        race, ground, begun = self.race, self._ground, time.perf_counter()
-        side = self._live_side if live else CELLS
-        assert race is not None
-        assert ground is not None
-        if self._teacher is None or self._teacher[0] != side:
-            assert race.first.teacher is not None
-            self._teacher = side, ground.decisions(race.first.teacher.cpu(), side)
-        teacher = self._teacher[1]
-        maps = {"teacher": teacher} | {
-            name: ground.decisions(copy, side) for name, copy in self._students(race).items()
-        }
-        notes = {name: f"same on {percent(agreement(teacher, m), 0)}" for name, m in maps.items() if m is not teacher}
-        self._found, area = maps, ground.area
-        self.paint.ask("maps", lambda: self._paint_maps(maps, area, notes))
-        if live:
-            self._cost = time.perf_counter() - begun + self._painted
-            self._pictures_due.spent(self._cost)
-
-    def _paint_maps(self, maps: dict[str, Decisions], area: Any, notes: dict[str, str]) -> None:
-        begun = time.perf_counter()
-        self.canvas.show(maps, area, notes=notes)
-        self._painted = time.perf_counter() - begun
-
-    @staticmethod
-    def _students(race: Race) -> dict[str, Classifier]:
-        """Our own copies: a view never touches a net that is being trained."""
-        return {name: inference_copy(training.student).cpu() for name, training in race.trainings.items()}
-
     def _numbers(self) -> None:
         race = self.race
         assert race is not None
-        cost = race.step_seconds()
-        unit = cost.get("kd", next(iter(cost.values())))
-        against = "kd" if "kd" in cost else next(iter(cost))
-        facts = [{"colour": "", "rows": [["accuracy, validation", percent(self._teacher_scores[0])]]}]
-        for name, lines in race.metrics.items():
-            last = lines[-1] if lines else {}
-            ms = f"{1000 * cost[name]:.1f} ms" if cost[name] == cost[name] else percent(None)
-            times = f" = {cost[name] / unit:.1f} × {against}" if cost[name] == cost[name] and unit > 0 else ""
-            rows = [
-                ["accuracy, validation", percent(last.get("val_accuracy"))],
-                ["agrees with teacher", percent(last.get("val_agreement"))],
-                ["a step takes", ms + times],
-            ]
-            facts.append({"colour": method_colour(name), "rows": rows})
-        axes, curves = [], []
-        for axis, key in enumerate(TOLD):
-            words, unit_words, factor = METRICS[key]
-            axes.append((words, unit_words))
-            if key == "val_accuracy" and any(race.metrics.values()):
-                level = 100 * self._teacher_scores[0]
-                curves.append(Curve(axis, "teacher", [(0, level), (race.recipe.epochs, level)], faint=True))
-            for name, lines in race.metrics.items():
-                points = [(epoch + 1, factor * line[key]) for epoch, line in enumerate(lines) if key in line]
-                if points:
-                    curves.append(Curve(axis, name, points, method_colour(name)))
-        epoch, end = race.epoch, race.recipe.epochs
         changes = [(at, f"{LIVE[name].label} → {value:g}") for _, name, value, at in self._changes]
-        clock = f"epoch <b>{epoch}</b> of {end}"
-        state = self.racing.state
+        self.pictures.numbers(race, changes)
+        epoch, end, state = race.epoch, race.recipe.epochs, self.racing.state
 
         def show() -> None:
-            self.canvas.facts = facts
-            self.curves.show(axes if epoch else [], curves, changes, end)
-            self.clock.value = clock
+            self.clock.value = f"epoch <b>{epoch}</b> of {end}"
             if state == "racing" and epoch < end:
-                self.status.say(
-                    f"Epoch {epoch + 1} of {end}: every method takes each step in turn.", "busy", epoch / end
-                )
+                words = f"Epoch {epoch + 1} of {end}: every method takes each step in turn."
+                self.status.say(words, "busy", epoch / end)
 
-        self.paint.ask("numbers", show)
+        self.paint.ask("clock", show)
 
     # words
 
@@ -444,7 +338,7 @@ class MethodRace(Panel):
             words += " Say first which will be best." if waits else " Press Start."
         elif race is not None and state == "held":
             words = f"Held after {race.epoch} of {race.recipe.epochs} epochs; Start goes on, Step takes one more."
-            self._picture()
+            self.pictures.draw(race)
             self._numbers()
 
         def show() -> None:
@@ -457,9 +351,9 @@ class MethodRace(Panel):
         self.paint.ask("state", show)
 
     def _finish(self, race: Race) -> None:
-        self._picture()
+        self.pictures.draw(race)
         self._numbers()
-        words, table = verdict(race), result_table(race, self._teacher_scores[1])
+        words, table = verdict(race), result_table(race, self.pictures.teacher_scores[1])
         told = ""
         if self._guess is not None:
             right = self._guess in best(race)
@@ -501,42 +395,46 @@ class MethodRace(Panel):
     # the head's buttons
 
     def view(self) -> View | None:
-        race, ground = self.race, self._ground
-        if race is None or ground is None or race.first.teacher is None:
+        race, ground, teacher = self.race, self.pictures.ground, self.pictures.teacher
+        if race is None or ground is None or teacher is None:
             return None
         if self.racing.state == "racing":
             raise InputError("The race is on; press Pause, then export.")
-        nets: dict[str, torch.nn.Module] = {"teacher": race.first.teacher, **self._students(race)}
+        nets = {"teacher": teacher, **self.pictures.students(race)}
         if ground.images is None:
-            return boundary_map(nets, race.first.dataset, resolution=CELLS)
-        return plane_map(nets, ground.images, race.first.dataset.classes, resolution=CELLS)
+            return boundary_map(nets, ground.data, resolution=CELLS)
+        return plane_map(nets, ground.images, ground.data.classes, resolution=CELLS)
 
     def still(self) -> Image.Image | None:
-        return map_still(self._found)
+        return map_still(self.pictures.maps)
 
     def code(self) -> str:
         race, default = self.race, Recipe()
-        recipe, methods = (race.recipe, list(race.trainings)) if race is not None else (self.recipe, self.methods)
+        recipe, methods, changes = self.recipe, self.methods, self.changes
+        if race is not None:  # the sliders may have moved since
+            recipe, methods, changes = race.recipe, list(race.trainings), race.changes
         told = {n: v for n, v in recipe.to_json().items() if v != default.to_json()[n] and n != "method"}
         lines = ",\n    ".join(f"{name}={value!r}" for name, value in told.items())
         by_hand = "".join(
             f"# in epoch {epoch + 1} you called race.wish(**{dict.fromkeys(LIVE[name].keys, value)!r})\n"
             for epoch, name, value, _ in self._changes
         )
+        given, passed = (f"changes = {changes!r}\n", ", changes=changes") if changes else ("", "")
         return (
             "from amkd_viz import Recipe\n"
             "from amkd_viz.training import EpochEnded, Race, compare, format_table, reading, table\n"
             "from amkd_viz import views\n\n"
             f"recipe = Recipe(\n    {lines},\n)\n"
-            f"methods = {methods!r}\n\n"
-            "race = Race(recipe, methods)\n"
+            f"methods = {methods!r}\n"
+            f"{given}\n"
+            f"race = Race(recipe, methods{passed})\n"
             "for method, event in race.events():\n"
             "    if isinstance(event, EpochEnded):\n"
             "        print(event.epoch, method, event.metrics['val_accuracy'])\n"
             "print({method: scores['test_accuracy'] for method, scores in race.summaries.items()})\n"
             f"{by_hand}\n"
             "# One seed says little. Five of them, with their spread:\n"
-            "runs = compare(recipe, methods, seeds=5, out='race')\n"
+            f"runs = compare(recipe, methods, seeds=5, out='race'{passed})\n"
             "print(format_table(table(runs)), *reading(table(runs)), sep='\\n')\n"
             "views.compare(runs)\n"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from amkd_viz.errors import InputError
@@ -22,13 +22,14 @@ class Race:
     Each computes what it would compute on its own: chance is a function of (seed, epoch, batch), not of history.
 
     Args:
-        recipe: of all; its ``changes`` go to the methods that have the term.
+        recipe: of all.
         methods: names, each once.
+        changes: numbers of the objectives, by default those of ``recipe``; each goes to the methods that have its term.
         like: an earlier training that lends its data and teacher where the recipes name the same.
         listen: hears the training of the teacher, if there has to be one.
 
     Attributes:
-        trainings: by method, in the order given. metrics: of each finished epoch, by method.
+        recipe, changes: as given. trainings: by method, in the order given. metrics: of each finished epoch, by method.
         summaries: by method, once the last epoch is done.
 
     Raises:
@@ -46,12 +47,13 @@ class Race:
         self,
         recipe: Recipe,
         methods: Sequence[str],
+        changes: Mapping[str, Any] | None = None,
         like: Training | None = None,
         listen: Callable[[Event], None] | None = None,
     ) -> None:
-        self.recipe = recipe
+        self.recipe, self.changes = recipe, dict(recipe.changes if changes is None else changes)
         self.trainings: dict[str, Training] = {}
-        for name, own in entrants(recipe, methods).items():
+        for name, own in entrants(recipe, methods, changes).items():
             like = self.trainings[name] = Training(own, like, listen)
         self.metrics: dict[str, list[dict[str, Any]]] = {name: [] for name in self.trainings}
         self.summaries: dict[str, dict[str, Any]] = {}

@@ -1,0 +1,342 @@
+"""BoundaryLab: what it computes and says; then the same by mouse and keys in a page of a real JupyterLab."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from amkd_viz.boundary import bss, sample_targets
+from amkd_viz.boundary.samples import Status as Ending
+from amkd_viz.data import generator
+from amkd_viz.errors import InputError
+from amkd_viz.panels import BoundaryLab
+from amkd_viz.views.boundary_map import exact_map, window
+
+PROBLEM = "spirals:n=200"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path_factory.getbasetemp() / "teachers-of-the-session"))
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BoundaryLab]:
+    """A panel for tests that leave its nets as they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AMKD_VIZ_CACHE", str(tmp_path_factory.getbasetemp() / "teachers-of-the-session"))
+        made = BoundaryLab(PROBLEM)
+        made.wait()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def lab(shared: BoundaryLab) -> Iterator[BoundaryLab]:
+    before = shared.values
+    yield shared
+    shared.set(**{name: value for name, value in before.items() if name not in ("problem", "target")})
+    shared.wait()
+
+
+def test_the_first_picture_has_both_nets_and_where_they_differ(lab: BoundaryLab) -> None:
+    frame = lab.canvas.frame
+    assert [m["title"] for m in frame["maps"]] == ["teacher", "student"]
+    assert frame["disagreement"]["title"] == "disagreement"
+    assert lab._data is not None
+    assert tuple(frame["area"]) == pytest.approx(window(lab._data))
+    exact = exact_map(lab._nets["teacher"], window(lab._data), frame["side"])[2]
+    assert (exact.winner == lab._found["teacher"].winner).all()
+
+
+def test_an_attacked_point_is_the_library_s_attack(lab: BoundaryLab) -> None:
+    found = lab.attack(0.4, -0.9)
+    assert lab.canvas.point == [0.4, -0.9]
+    x, net = torch.tensor([[0.4, -0.9]]), lab._nets["teacher"]
+    with torch.no_grad():
+        target = sample_targets(net(x), generator("cpu", "boundary lab"))
+    recipe = lab.recipe
+    own = bss(net, x, target, step_size=recipe.step_size, steps=recipe.attack_steps, rule=recipe.rule)
+    assert int(found.steps) == int(own.steps)
+    assert int(found.status) == int(own.status)
+    assert len(lab.canvas.marks) > 1
+    assert "teacher" in lab.table.value
+    assert "student" in lab.table.value
+
+
+def test_the_options_of_the_problem_are_kept(lab: BoundaryLab) -> None:
+    assert lab._data is not None
+    assert len(lab._data.test) == 200
+    assert "n=200" in lab.recipe.dataset
+
+
+def test_temperature_changes_confidence_and_no_class(lab: BoundaryLab) -> None:
+    before = lab._found["teacher"]
+    lab.set(temperature=4.0)
+    lab.wait()
+    after = lab._found["teacher"]
+    assert (before.winner == after.winner).all()
+    assert after.confidence.mean() < before.confidence.mean()
+
+
+def test_a_burst_ends_on_the_last_value(lab: BoundaryLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go, seen = threading.Event(), threading.Event(), []
+    attack = lab._attack
+
+    def slow() -> None:
+        begun.set()
+        assert go.wait(20)
+        attack()
+        seen.append(lab["steps"])
+
+    monkeypatch.setattr(lab, "_attack", slow)
+    lab.set(steps=39)
+    assert begun.wait(20)
+    for value in [*range(1, 26), *range(1, 26)]:
+        lab.set(steps=value)
+    go.set()
+    lab.wait()
+    assert seen[-1] == 25
+    assert len(seen) == 2
+
+
+def test_the_path_waits_for_a_prediction(lab: BoundaryLab) -> None:
+    lab.attack(0.4, -0.9)
+    shown = len(lab.canvas.marks)
+    lab.set(predict=True)
+    lab.wait()
+    assert len(lab.canvas.marks) == 1
+    assert lab.table.value == ""
+    assert "where will it end" in lab.status.text
+    lab.answer(int(lab._samples["teacher"].status))
+    lab.wait()
+    assert len(lab.canvas.marks) == shown
+    assert "Right" in lab.question.value
+    lab.canvas.released += 1
+    lab.wait()
+    lab.answer(Ending.NOT_CROSSED if int(lab._samples["teacher"].status) else Ending.TARGET)
+    lab.wait()
+    assert "No: look" in lab.question.value
+    assert "1 of 2" in lab.question.value
+
+
+def test_noise_while_training_abandons_the_old_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = BoundaryLab(PROBLEM)
+    try:
+        lab.wait()
+        taken: list[str] = []
+        take = lab._take
+        monkeypatch.setattr(lab, "_take", lambda data, *nets: (taken.append(data.name), take(data, *nets)))
+        lab.set(epochs=200)
+        time.sleep(0.2)
+        lab.set(noise=0.2, epochs=3)
+        lab.wait()
+        assert len(taken) == 1
+        assert lab.recipe.epochs == 3
+        assert "noise=0.2" in lab.recipe.dataset
+    finally:
+        lab.close()
+
+
+def test_its_code_runs_and_attacks_the_same_point(lab: BoundaryLab, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    lab.attack(0.4, -0.9)
+    names: dict[str, Any] = {}
+    exec(compile(lab.code(), "shown", "exec"), names)
+    assert names["x"].tolist() == [[pytest.approx(0.4), pytest.approx(-0.9)]]
+    assert int(names["samples"].base) == int(lab._samples["teacher"].base)
+
+
+def test_export_writes_a_page(lab: BoundaryLab, tmp_path: Path) -> None:
+    assert lab.export(tmp_path / "map.html").stat().st_size > 10_000
+
+
+def test_images_are_sent_elsewhere() -> None:
+    with pytest.raises(InputError, match="use SampleLab"):
+        BoundaryLab("digits")
+
+
+# in a page
+
+CELL = f"from amkd_viz.panels import BoundaryLab\np = BoundaryLab({PROBLEM!r})\np"
+MAPS = "document.querySelector('.amkd-maps').dataset"
+HASH = "() => [...document.querySelectorAll('.amkd-map canvas')].map(c => c.toDataURL()).join()"
+BURST = """(label) => {
+    const handle = document.querySelector(`.noUi-handle[aria-label="${label}"]`);
+    const press = (key) => handle.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    press("Home");
+    for (let i = 0; i < 50; i++) press("ArrowRight");
+}"""
+
+
+@pytest.fixture(scope="module")
+def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from tests.lab import Lab
+
+    made = Lab(
+        tmp_path_factory.mktemp("lab"),
+        AMKD_VIZ_CACHE=str(tmp_path_factory.getbasetemp() / "teachers-of-the-session"),
+    )
+    made.write("one.ipynb", CELL)
+    made.write("two.ipynb", CELL, CELL.replace("p = ", "q = ").replace("\np", "\nq"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def notebook(jupyter: Any) -> Iterator[Any]:
+    from tests.lab import browser
+
+    with browser() as context:
+        made = jupyter.open(context, "one.ipynb")
+        made.run()
+        made.settled("towards")
+        made.page.wait_for_function(f"{MAPS}.side === '200'")
+        yield made
+        assert made.errors == []
+        assert context.blocked == []
+
+
+def at(page: Any, share_x: float, share_y: float) -> tuple[float, float]:
+    """Page coordinates of a place in the first map, from its lower left corner."""
+    box = page.locator(".amkd-map canvas").first.bounding_box()
+    size = box["width"] - 40
+    return box["x"] + 34 + share_x * size, box["y"] + 4 + (1 - share_y) * size
+
+
+def point(notebook: Any) -> list[float]:
+    found: list[float] = notebook.ask("print(p.wait().canvas.point)")
+    return found
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_page_shows_three_maps_and_names_its_controls(notebook: Any) -> None:
+    page = notebook.page
+    assert page.locator(".amkd-map canvas").count() == 3
+    titles = page.locator(".amkd-map figcaption b").all_inner_texts()
+    assert titles == ["teacher", "student", "disagreement"]
+    assert page.locator(".noUi-handle[aria-label='temperature']").count() == 1
+    assert page.locator(".amkd-map canvas").first.get_attribute("role") == "img"
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_dragged_point_is_attacked_where_it_was_let_go(notebook: Any) -> None:
+    page = notebook.page
+    page.locator(".amkd-maps").scroll_into_view_if_needed()
+    page.mouse.move(*at(page, 0.5, 0.5))
+    page.mouse.down()
+    for share in (0.55, 0.6, 0.65, 0.7):
+        page.mouse.move(*at(page, share, 0.3))
+    page.mouse.up()
+    x, y = point(notebook)
+    x0, x1, y0, y1 = notebook.ask("print(p.canvas.frame['area'])")
+    assert (x - x0) / (x1 - x0) == pytest.approx(0.7, abs=0.01)
+    assert (y - y0) / (y1 - y0) == pytest.approx(0.3, abs=0.01)
+    page.wait_for_function(f"{MAPS}.marks > 4")
+    assert notebook.ask("print(p._samples['teacher'].origin.tolist()[0])") == pytest.approx([x, y], abs=1e-5)
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Shift+ArrowUp")
+    moved = point(notebook)
+    assert moved[0] - x == pytest.approx(0.01 * (x1 - x0), rel=1e-3)
+    assert moved[1] - y == pytest.approx(0.05 * (y1 - y0), rel=1e-3)
+    assert page.locator(".amkd-read").first.inner_text() != ""
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_burst_in_the_page_costs_few_evaluations(notebook: Any) -> None:
+    notebook.ask("own = p._attack; seen = []\ndef count():\n    own(); seen.append(p['step_size'])\np._attack = count")
+    notebook.page.evaluate(BURST, "step size")
+    notebook.page.wait_for_timeout(600)
+    seen = notebook.ask("p.wait(); print(seen)")
+    notebook.ask("p._attack = own")
+    assert seen[-1] == pytest.approx(0.05 * 51)
+    assert len(seen) <= 5, seen
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_temperature_changes_the_picture(notebook: Any) -> None:
+    page = notebook.page
+    before, serial = page.evaluate(HASH), page.evaluate(f"{MAPS}.serial")
+    notebook.ask("p.set(temperature=5.0)")
+    page.wait_for_function(f"{MAPS}.serial !== '{serial}'")
+    assert page.evaluate(HASH) != before
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_predicting_hides_the_path_until_answered(notebook: Any) -> None:
+    page = notebook.page
+    page.get_by_label("What will happen? Ask me first").check()
+    page.wait_for_function(f"{MAPS}.marks === '1'")
+    notebook.settled("where will it end")
+    page.get_by_role("button", name="not across").click()
+    page.wait_for_function(f"{MAPS}.marks > 1")
+    assert "of 1 so far" in page.locator(".amkd-pictures").inner_text()
+    page.get_by_label("What will happen? Ask me first").uncheck()
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_dark_is_another_picture_on_the_same_data(notebook: Any) -> None:
+    page = notebook.page
+    before = page.evaluate(HASH)
+    notebook.theme("dark")
+    page.wait_for_function("document.querySelector('.amkd-panel').dataset.theme === 'dark'")
+    page.wait_for_timeout(200)
+    assert page.evaluate(HASH) != before
+    assert notebook.ask("print(p.status.theme)") == "dark"
+    notebook.theme("light")
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_reloaded_page_finds_the_panel_and_a_cell_run_again_replaces_it(notebook: Any) -> None:
+    page, before = notebook.page, point(notebook)
+    notebook.ask("p.set(temperature=2.0)")
+    page.keyboard.press("Control+s")
+    page.wait_for_timeout(1000)
+    page.reload()
+    notebook.ready()
+    page.wait_for_selector(".amkd-map canvas", timeout=60_000)
+    assert point(notebook) == before
+    readout = page.locator(".widget-slider", has=page.locator("[aria-label='temperature']")).locator(".widget-readout")
+    assert readout.inner_text() == "2.0"
+    serial = page.evaluate(f"{MAPS}.serial")
+    notebook.ask("p.set(temperature=3.0)")  # and it is alive
+    page.wait_for_function(f"{MAPS}.serial !== '{serial}'")
+    for _ in range(3):
+        notebook.run()
+    notebook.settled("towards")
+    assert page.locator(".amkd-panel").count() == 1
+    names = notebook.ask("import threading, json; print(json.dumps([t.name for t in threading.enumerate()]))")
+    assert sum(name.startswith("BoundaryLab") for name in names) == 2, json.dumps(names)
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_two_panels_on_a_page_do_not_mix(jupyter: Any) -> None:
+    from tests.lab import browser
+
+    with browser() as context:
+        notebook = jupyter.open(context, "two.ipynb")
+        notebook.run(0)
+        notebook.run(1)
+        notebook.settled("towards", 0)
+        notebook.settled("towards", 1)
+        assert notebook.page.locator(".amkd-panel").count() == 2
+        notebook.ask("q.attack(0.1, 0.2)")
+        assert notebook.ask("print(p.canvas.point == q.canvas.point)") == "False"
+        notebook.ask("p.close()")
+        assert notebook.ask("q.set(temperature=2.0); q.wait(); print(q['temperature'])") == 2.0
+        assert notebook.errors == []
