@@ -45,6 +45,7 @@ __all__ = ["SampleLab"]
 
 FINE = 100  # cells a side of the plane's map
 PAGE = 22  # thumbnails on one page of the strip
+LARGE = 1000  # numbers in an image; a net of larger ones gets all cores
 LIVE = 0.1  # seconds between two pictures of a map that grows
 TRIES = 8  # images among which the first one is chosen
 EXAMPLE = DIGITS.replace(step_size=0.15, attack_steps=15)  # with the published 0.3 most digits cross in one step
@@ -91,6 +92,7 @@ class SampleLab(Panel):
         self._example = run if isinstance(run, str) else "digits"
         self._given = _given(self.run, teacher, student, dataset)
         super().__init__()
+        self._threads = torch.get_num_threads()
         recipe = self.run.recipe if self.run else EXAMPLE if self._given is None else Recipe()
         self._data: Dataset | None = None
         self._nets: dict[str, nn.Module] = {}
@@ -98,6 +100,7 @@ class SampleLab(Panel):
         self._attacked: tuple[int, BoundarySamples, Walk] | None = None  # position in the test split, and what came
         self._ground: Ground | None = None
         self._negative: int | None = None
+        self._fixed: tuple[list[dict[str, Any]], Any, list[str]] | None = None  # of a plane: marks, box, words
         self._levels: dict[str, Refined] = {}
         self._found: dict[str, Decisions] = {}
         self._hidden = False  # whether the way waits for a prediction
@@ -226,6 +229,8 @@ class SampleLab(Panel):
         nets, data = given
         self._nets = {name: inference_copy(net).cpu() for name, net in nets.items()}
         self._data = data.to("cpu")
+        if self._data.train.x[0].numel() > LARGE:
+            torch.set_num_threads(self._threads)  # of this thread, which shares the machine with no training
         classes = [(class_name(data.classes, k), k) for k in range(data.num_classes)]
         restored = _restored(self._session)
         base = restored.get("base")
@@ -390,14 +395,21 @@ class SampleLab(Panel):
         images = torch.stack([found.origin[0], found.x[0], test.floats([self._negative])[0]])
         labels = [way.base, last, int(test.y[self._negative])]
         try:
-            self._ground = Ground(self._data, images, labels)
+            ground = Ground(self._data, images, labels)
         except InputError as error:
             self._close_plane(str(error))
             return
-        assert self._ground.plane is not None
-        self._first_point(self._ground.plane.anchors.mean(0))
+        plane = ground.plane
+        assert plane is not None
+        path = way.path[:-1]
+        away = number(float(plane.distance(path).max()))
+        marks = [mark("path", plane.coordinates(path)), *plane_marks(ground)]
+        steps = f"Dots: the steps of the attack, laid onto the plane; they leave it by up to {away} L2."
+        self._fixed = marks, ground.arrays(FINE)["inside"], [ground_words(ground), steps]
+        self._ground = ground
+        self._first_point(plane.anchors.mean(0))
         growing: dict[str, Iterator[Refined]] = {
-            name: plane_levels(net, self._ground.plane, self._ground.area, FINE) for name, net in self._nets.items()
+            name: plane_levels(net, plane, ground.area, FINE) for name, net in self._nets.items()
         }
         over, drawn = self.cancel_point(*NEWER), 0.0
         while growing:
@@ -445,39 +457,29 @@ class SampleLab(Panel):
 
     def _draw_maps(self, growing: bool = False) -> None:
         ground, levels = self._ground, dict(self._levels)
-        if ground is None or ground.plane is None or self._attacked is None or len(levels) < len(self._nets):
+        if ground is None or self._fixed is None or len(levels) < len(self._nets):
             return
+        marks, inside, words = self._fixed
         temperature = self["temperature"]
         maps = {
             name: decisions((level.logits / temperature).flatten(0, 1)).shaped(FINE, FINE)
             for name, level in levels.items()
         }
         self._found = maps
-        arrays = ground.arrays(FINE)
-        told = [ground_words(ground)]
-        notes, apart = {}, None
+        apart = None
         if len(maps) == 2:
             pair = list(maps.values())
-            same, within = agreement(*pair), agreement(*pair, where=arrays["inside"])
+            same, within = agreement(*pair), agreement(*pair, where=inside)
             apart = percent(1 - same)
-            told.append(f"The nets agree on {percent(same)} of the map and on {percent(within)} of the box.")
-        for name, level in levels.items():
-            if growing:
-                notes[name] = f"{level.evaluations:,} of {FINE**2:,} cells so far"
-        path = self._attacked[2].path[:-1]
-        away = float(ground.plane.distance(path).max())
+            words = [*words, f"The nets agree on {percent(same)} of the map and on {percent(within)} of the box."]
         asked = " and ".join(f"{level.evaluations:,} of the {name}" for name, level in levels.items())
-        told.append(
-            f"Dots: the steps of the attack, laid onto the plane; they leave it by up to {number(away)} L2. "
-            f"Cells asked, of {FINE**2:,}: {asked}; the rest is interpolated."
-        )
-        way = ground.plane.coordinates(path)
-        marks = [mark("path", way), *plane_marks(ground)]
+        so_far = " so far, it gets finer" if growing else ""
+        words = [*words, f"Cells asked, of {FINE**2:,}: {asked}{so_far}; the rest is interpolated."]
 
         def show() -> None:
             self.canvas.marks = marks
-            self.canvas.show(maps, ground.area, notes=notes, disagreement=apart)
-            self.numbers.value = f"<div class='amkd-note amkd-plane-words'>{' '.join(told)}</div>"
+            self.canvas.show(maps, ground.area, disagreement=apart)
+            self.numbers.value = f"<div class='amkd-note amkd-plane-words'>{' '.join(words)}</div>"
 
         self.paint.ask("maps", show)
 

@@ -96,14 +96,13 @@ class Plane:
         faces = faces[moves]
         corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
         kept = []
-        for face in faces:
-            value = corners @ face[:2] + face[2]
-            if (value >= -EDGE).all():
-                continue
-            kept.append(face)
-            corners = _clip(corners, value)
-            if len(corners) == 0:
+        while len(corners) and len(faces):  # the face that cuts off most comes first: then few of thousands cut at all
+            value = corners @ faces[:, :2].T + faces[:, 2]
+            worst = int(value.min(0).argmin())
+            if value[:, worst].min() >= -EDGE:
                 break
+            kept.append(faces[worst])
+            corners = _clip(corners, value[:, worst])
         return corners, np.array(kept).reshape(-1, 3)
 
     def inside(self, coordinates: NDArray[Any], faces: Array) -> NDArray[np.bool_]:
