@@ -164,15 +164,15 @@ def test_umap_follows_pca_and_cancel_stays_there(run: Run, monkeypatch: pytest.M
 
     from amkd_viz.panels import embedding_lab
 
-    go, asked, real = threading.Event(), threading.Event(), embedding_lab.joint_layout
+    go, asked, real = threading.Event(), threading.Event(), embedding_lab.lay_out
 
-    def slow(spaces: Any, how: str, **about: Any) -> Any:
-        if how == "umap":
+    def slow(*about: Any) -> Any:
+        if about[-1] == "umap":
             asked.set()
             go.wait(60)
-        return real(spaces, "pca", **about)
+        return real(*about[:-1], "pca")
 
-    monkeypatch.setattr(embedding_lab, "joint_layout", slow)
+    monkeypatch.setattr(embedding_lab, "lay_out", slow)
     made = EmbeddingLab(run, most=60)
     try:
         assert asked.wait(60)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from amkd_viz.boundary import BoundarySamples, bss, sample_targets, select_bases
-from amkd_viz.data import Dataset, generator
+from amkd_viz.data import Dataset
 from amkd_viz.errors import InputError
 from amkd_viz.models import Classifier
 from amkd_viz.objectives.metric import EMBEDDINGS
 from amkd_viz.panels.controls import choice, slider, toggle
+from amkd_viz.panels.joint_picture import PARTS, Ground, Picture, code_for, fidelity_table, gather, lay_out
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.sample_list import DistanceBars, SampleList
 from amkd_viz.panels.scatter import ScatterCanvas, identities
@@ -23,46 +21,15 @@ from amkd_viz.panels.stills import scatter_still
 from amkd_viz.panels.worker import Worker
 from amkd_viz.session import Session
 from amkd_viz.training import Run, example
-from amkd_viz.views import View, embedding
+from amkd_viz.views import View
 from amkd_viz.views.anchors import MARGIN
-from amkd_viz.views.chosen import Chosen, choose, class_triplets
-from amkd_viz.views.decisions import logits_at
-from amkd_viz.views.fidelity import Aligned
-from amkd_viz.views.joint import Fidelity, Outputs, facts, fidelity, outputs, triplets_of
-from amkd_viz.views.labels import number, percent
-from amkd_viz.views.layouts import joint_layout
+from amkd_viz.views.joint import Fidelity, Outputs, outputs
+from amkd_viz.views.labels import percent
 
 __all__ = ["EmbeddingLab"]
 
 MOST = 5000
-PARTS = {"test": "test", "validation": "val", "training": "train"}
 NEGATIVES = 12
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Ground:
-    """The samples that are looked at, and what does not change with the epoch."""
-
-    chosen: Chosen
-    part: str
-    samples: BoundarySamples
-    bases: Any
-    teacher: Outputs
-    triplets: NDArray[np.int64]
-    first: dict[str, NDArray[Any]]  # embedding kind -> the teacher's UMAP, once it is there
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Picture:
-    """One state of the map: both nets' spaces and places."""
-
-    ground: Ground
-    kind: str
-    epoch: int
-    how: str
-    spaces: tuple[NDArray[Any], NDArray[Any]]
-    laid: tuple[Aligned, Aligned]
-    facts: NDArray[Any]
 
 
 class EmbeddingLab(Panel):
@@ -205,40 +172,15 @@ class EmbeddingLab(Panel):
         """Choose samples, attack some of them, and ask the teacher about all."""
         if self._data is None:
             return
-        split = getattr(self._data, PARTS[self["part"]])
-        if not len(split):
-            raise InputError(f"{self._data.name} has no {self['part']} sample; choose another set.")
-        recipe, teacher = self.run.recipe, self._nets["teacher"]
-        clean = choose(split, most=self["most"])
-        before = logits_at(teacher, clean.x)
-        bases = select_bases(before, logits_at(self._nets["student"], clean.x), _tensor(clean.label), self["rings"])
-        found = bss(
-            teacher,
-            clean.x[bases],
-            sample_targets(before[bases], generator("cpu", "embedding lab")),
-            rule=recipe.rule,
-            step_size=recipe.step_size,
-            steps=recipe.attack_steps,
-        )
-        index = _tensor(clean.index)[bases]
-        chosen = choose(split, found, index, most=self["most"])
-        ground = Ground(
-            chosen,
-            self["part"],
-            found,
-            index,
-            outputs(teacher, chosen.x, "teacher"),
-            class_triplets(chosen.label),
-            {},
-        )
-        fresh = len(found) > 0 and (self._ground is None or self._ground.part != ground.part)
+        ground = gather(self.run, self._data, self._nets, self["part"], self["most"], self["rings"])
+        fresh = ground.chosen.boundary.any() and (self._ground is None or self._ground.part != ground.part)
         self._ground, self._picture, self._fidelity = ground, None, None
-        names, part = self._data.classes, self["part"]
+        names = self._data.classes
 
         def show() -> None:
-            self.map.samples(chosen, names, part)
+            self.map.samples(ground.chosen, names, ground.part)
             if fresh:  # something to look at: the base on which both nets differ most
-                self.map.picked = int(-1 - index[0])
+                self.map.picked = int(-1 - ground.bases[0])
 
         self.paint.ask("samples", show)
         self._place()
@@ -254,38 +196,38 @@ class EmbeddingLab(Panel):
         if self._student is None or self._student[:2] != (ground, epoch):
             self._student = ground, epoch, outputs(self.run.student(epoch).cpu(), ground.chosen.x, "student")
         student = self._student[2]
-        spaces = ground.teacher.space(kind), student.space(kind)
-        told = facts(ground.teacher, student, ground.chosen, kind)
-
-        def picture(how: str) -> Picture:
-            laid = joint_layout(spaces, how, first=ground.first.get(kind) if how == "umap" else None)
-            if how == "umap":
-                ground.first[kind] = laid[0].points
-            return Picture(ground, kind, epoch, how, spaces, (laid[0], laid[1]), told)
-
         shown = self._picture
         if how == "pca":
-            self._show(picture("pca"))
+            self._show(lay_out(ground, student, kind, epoch, "pca"))
             return
         # the way from one epoch's UMAP to the next must not lead over a PCA
         if shown is None or (shown.ground, shown.kind, shown.how) != (ground, kind, "umap"):
-            self._show(picture("pca"), busy=True)
-        self.say(f"Computing UMAP of {len(told):,} samples; the map shows {self._words()}.", "busy", cancellable=True)
+            self._show(lay_out(ground, student, kind, epoch, "pca"), busy=True)
+        told = f"Computing UMAP of {len(ground.chosen):,} samples; the map shows {self._words()}."
+        self.say(told, "busy", cancellable=True)
         over = self.cancel_point()
 
+        def wanted() -> bool:
+            now = self["kind"], self["epoch"], self["how"]
+            return ground is self._ground and now == (kind, epoch, "umap") and not over()
+
         def lay() -> None:
-            made = picture("umap")
-            wanted = ground is self._ground and (kind, epoch, "umap") == (self["kind"], self["epoch"], self["how"])
-            if wanted and not over():
-                self._show(made)
+            if wanted():
+                made = lay_out(ground, student, kind, epoch, "umap")
+                if wanted():
+                    self._show(made)
 
         self.slow.ask("umap", lay)
 
     def _cancel(self, count: int) -> None:
         super()._cancel(count)
-        if self._picture is not None and self._picture.how != self["how"]:
-            self.paint.ask("how", lambda: self.put("how", value="pca"))
-            self.say("Cancelled; the map stays as it is.")
+
+        def back() -> None:
+            self.put("how", value="pca")
+            self.compute.ask("place", self._place)
+
+        if self["how"] == "umap":
+            self.paint.ask("how", back)
 
     def fail(self, text: str) -> None:
         """Say it where the map would be, too, while there is none."""
@@ -305,24 +247,14 @@ class EmbeddingLab(Panel):
         self._anchor()
         if busy:
             return
-        teacher, student = (
-            fidelity(high, laid, picture.ground.triplets)
-            for high, laid in zip(picture.spaces, picture.laid, strict=True)
-        )
+        measured = picture.fidelity()
         if self._picture is picture:
-            self._fidelity = teacher, student
+            self._fidelity = measured
             self._mark()
             self.say(f"The map shows {self._words()}. Move the slider above it from teacher to student.")
 
     def _words(self) -> str:
-        if self._picture is None:
-            return "nothing yet"
-        picture, ground = self._picture, self._picture.ground
-        how, rings = {"umap": "UMAP", "pca": "PCA"}[picture.how], int(ground.chosen.boundary.sum())
-        return (
-            f"{how} of the {picture.kind} embeddings of {len(ground.chosen) - rings:,} {ground.part} samples and "
-            f"{rings} boundary samples, student after epoch {picture.epoch}"
-        )
+        return "nothing yet" if self._picture is None else self._picture.words()
 
     def _mark(self) -> None:
         """The numbers under the map, and the triplets that it contradicts."""
@@ -346,14 +278,14 @@ class EmbeddingLab(Panel):
         picture, picked = self._picture, self.map.picked
         if picture is None:
             return
-        chosen, ids = picture.ground.chosen, identities(picture.ground.chosen)
+        ids = identities(picture.ground.chosen)
         at = np.flatnonzero(ids == picked)
         if picked is None or not len(at):
             self._no_anchor("Click a sample, in the map or in the table, to see its triplets.")
             return
-        margin, low = self["margin"], (picture.laid[0].points, picture.laid[1].points)
+        margin = self["margin"]
         try:
-            found = triplets_of(*picture.spaces, *low, chosen, int(at[0]), margin)
+            found = picture.triplets(int(at[0]), margin)
         except InputError as error:
             self._no_anchor(str(error))
             return
@@ -383,11 +315,8 @@ class EmbeddingLab(Panel):
     def view(self) -> View | None:
         if self._picture is None or self._data is None:
             return None
-        ground = self._picture.ground
         nets = {"teacher": self._nets["teacher"], "student": self.run.student(self._picture.epoch)}
-        data = dataclasses.replace(self._data, test=getattr(self._data, PARTS[ground.part]))
-        kind, how = self._picture.kind, self._picture.how
-        return embedding(nets, data, samples=ground.samples, most=self["most"], kind=kind, how=how)
+        return self._picture.view(nets, self._data, self["most"])
 
     def session(self) -> Session | None:
         kept = {name: value for name, value in self.values.items() if name != "epoch"}
@@ -397,23 +326,7 @@ class EmbeddingLab(Panel):
         return Session.of(self.run, samples=samples, epoch=self["epoch"], theme=theme, camera=kept)
 
     def code(self) -> str:
-        recipe, v = self.run.recipe, self.values
-        split = f"data.{PARTS[v['part']]}"
-        other = "" if v["part"] == "test" else f"data = dataclasses.replace(data, test={split})\n"
-        return (
-            ("import dataclasses\n\n" if other else "") + "from amkd_viz import Run, example\n"
-            "from amkd_viz.boundary import bss, sample_targets, select_bases\n"
-            "from amkd_viz.views import embedding, triplets\n\n"
-            f"run = {self._opened}\n"
-            f"data, teacher, student = run.dataset(), run.teacher(), run.student({v['epoch']})\n{other}"
-            "x, y = data.test.floats(), data.test.y\n"
-            f"bases = select_bases(teacher(x), student(x), y, {v['rings']})\n"
-            f"samples = bss(teacher, x[bases], sample_targets(teacher(x[bases])), rule={recipe.rule!r}, "
-            f"step_size={recipe.step_size}, steps={recipe.attack_steps})\n"
-            'nets = {"teacher": teacher, "student": student}\n'
-            f"embedding(nets, data, samples=samples, most={v['most']}, kind={v['kind']!r}, how={v['how']!r})\n"
-            f"triplets(teacher, student, data, samples, 0, margin={v['margin']:g})"
-        )
+        return code_for(self._opened, self.run.recipe, self.values)
 
     def still(self) -> Image.Image | None:
         if self._picture is None:
@@ -431,29 +344,3 @@ class EmbeddingLab(Panel):
     def close(self) -> None:
         self.slow.close()
         super().close()
-
-
-def _tensor(values: NDArray[Any]) -> Any:
-    import torch
-
-    return torch.from_numpy(np.ascontiguousarray(values))
-
-
-def fidelity_table(teacher: Fidelity, student: Fidelity) -> str:
-    """How far the map may be trusted, as HTML."""
-    rows = "".join(
-        f"<tr><td>{name}</td><td>{number(own.trustworthiness)}</td><td>{residual}</td>"
-        f"<td>{percent(own.kept, 0)}</td></tr>"
-        for name, own, residual in (
-            ("teacher", teacher, "fitted on it"),
-            ("student", student, number(student.residual)),
-        )
-    )
-    return (
-        '<table class="amkd-table"><tr><th>how far to trust this map</th>'
-        '<th title="are the 15 nearest in the map near in truth? 1 is best">trustworthiness, k = 15</th>'
-        '<th title="how much of the student’s shape does not fit the teacher’s; 0 is the same shape">'
-        "Procrustes residual</th>"
-        '<th title="triplets whose order of distances is the same here as in truth">triplets kept</th></tr>'
-        f"{rows}</table>"
-    )

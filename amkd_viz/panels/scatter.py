@@ -52,7 +52,7 @@ class ScatterCanvas(anywidget.AnyWidget):
         theme: "light" or "dark", told by the page. empty: what stands here while there is nothing.
     """
 
-    _esm = script("page.js", "scatter_marks.js", "scatter.js")
+    _esm = script("page.js", "scatter_marks.js", "scatter_draw.js", "scatter.js")
     _css = STATIC / "scatter.css"
     teacher = traitlets.Bytes(b"").tag(sync=True)
     student = traitlets.Bytes(b"").tag(sync=True)

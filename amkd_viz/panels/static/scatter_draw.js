@@ -1,0 +1,245 @@
+// How the joint map is drawn: two layers, the samples themselves, and over them what moves with the pointer.
+
+const MOVE = 350; // milliseconds of the way to new places
+const still = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+class Drawing {
+  // New data: decode once, and let each sample walk from where it is to where it belongs.
+  take() {
+    const before = this.at && new Map(Array.from(this.samples.ids, (id, i) => [id, [this.at[2 * i], this.at[2 * i + 1]]]));
+    const samples = this.samples.read();
+    samples.pictures().then(this.ask);
+    const ends = ["teacher", "student"].map((name) => new Float32Array(bytesOf(this.model.get(name))));
+    this.hover = -1;
+    this.tip.hidden = true;
+    if (!samples.ids.length || ends.some((e) => e.length !== 2 * samples.ids.length)) {
+      this.ends2 = this.at = null; // between two messages, or nothing yet
+      this.ask();
+      return;
+    }
+    const same = this.ends2 && ends.every((e, n) => e.length === this.ends2[n].length && e.every((v, i) => v === this.ends2[n][i]));
+    this.ends2 = ends;
+    this.frame();
+    this.centres = null;
+    if (!same && before && !still()) {
+      this.from = { before, start: performance.now() };
+    }
+    this.ask();
+  }
+
+  // The square that holds both layouts, so that morphing does not move the ground.
+  frame() {
+    let low = [Infinity, Infinity], high = [-Infinity, -Infinity];
+    for (const end of this.ends2) {
+      for (let i = 0; i < end.length; i++) {
+        low[i & 1] = Math.min(low[i & 1], end[i]);
+        high[i & 1] = Math.max(high[i & 1], end[i]);
+      }
+    }
+    this.middle = [(low[0] + high[0]) / 2, (low[1] + high[1]) / 2];
+    this.extent = [high[0] - low[0] || 1, high[1] - low[1] || 1];
+  }
+
+  // Where every sample is now, in units of the layout: between teacher and student, and on its way to new places.
+  positions() {
+    const t = this.model.get("morph"), [a, b] = this.ends2;
+    const at = new Float32Array(a.length);
+    for (let i = 0; i < at.length; i++) at[i] = a[i] + t * (b[i] - a[i]);
+    if (this.from) {
+      const share = (performance.now() - this.from.start) / MOVE;
+      if (share >= 1) this.from = null;
+      else {
+        const eased = share * share * (3 - 2 * share);
+        this.samples.ids.forEach((id, i) => {
+          const old = this.from.before.get(id);
+          if (!old) return;
+          at[2 * i] = old[0] + eased * (at[2 * i] - old[0]);
+          at[2 * i + 1] = old[1] + eased * (at[2 * i + 1] - old[1]);
+        });
+        this.ask();
+      }
+    }
+    return at;
+  }
+
+  scale() {
+    const pad = 26;
+    const fit = Math.min((this.width - 2 * pad) / this.extent[0], (this.height - 2 * pad) / this.extent[1]);
+    return fit * this.camera.zoom;
+  }
+
+  pixel(x, y) {
+    const s = this.scale();
+    return [
+      this.width / 2 + (x - this.middle[0] - this.camera.x) * s,
+      this.height / 2 - (y - this.middle[1] - this.camera.y) * s,
+    ];
+  }
+
+  spot(i) {
+    return this.pixel(this.at[2 * i], this.at[2 * i + 1]);
+  }
+
+  // Where a sample stands, in CSS pixels of the window.
+  locate(id) {
+    const [x, y] = this.spot(this.samples.place.get(id)), box = this.canvas.getBoundingClientRect();
+    return [box.left + x, box.top + y];
+  }
+
+  draw() {
+    this.width = this.stage.clientWidth;
+    this.height = Math.round(Math.max(300, Math.min(560, this.width * 0.92)));
+    if (!this.width) return;
+    const ratio = window.devicePixelRatio || 1;
+    const [wide, high] = [this.width, this.height].map((side) => Math.round(side * ratio));
+    if (this.canvas.width !== wide || this.canvas.height !== high) {
+      for (const layer of [this.dots, this.canvas]) {
+        [layer.width, layer.height] = [wide, high];
+        layer.style.height = `${this.height}px`;
+      }
+      this.stale = true;
+    }
+    if (!this.tone || this.stamps.ratio !== ratio) {
+      this.tone = coloursOf(this.root);
+      this.stamps = new Stamps(ratio, this.tone);
+      this.stale = true;
+    }
+    const fresh = (layer) => {
+      const context = layer.getContext("2d");
+      context.setTransform(1, 0, 0, 1, 0, 0);
+      context.clearRect(0, 0, wide, high);
+      context.setTransform(ratio, 0, 0, ratio, 0, 0);
+      return context;
+    };
+    if (this.stale) {
+      this.stale = false;
+      const context = fresh(this.dots);
+      if (this.ends2) this.drawDots(context);
+      else words(context, this.model.get("empty"), this.width / 2, this.height / 2, this.tone, { weight: 400, colour: this.tone.muted });
+      this.tell();
+    }
+    const context = fresh(this.canvas);
+    if (this.ends2) this.drawOver(context);
+    this.root.dataset.picked = this.model.get("picked") ?? "";
+    this.root.dataset.drawn = ++this.drawn;
+  }
+
+  drawDots(context) {
+    const { samples, stamps, at } = this, t = this.model.get("morph");
+    this.at = this.positions();
+    const selected = new Set(this.model.get("selection").map((id) => samples.place.get(id)));
+    selected.delete(undefined);
+    if (selected.size && selected.size <= 200) this.drawWays(context, selected);
+    const kind = t < 0.5 ? "circle" : "diamond", half = stamps.half * stamps.ratio;
+    const pictures = samples.palette.map((colour) => [0, 1].map((ring) => stamps.get(colour, kind, ring)));
+    // without the context's own scale: a copy pixel by pixel is what a browser does fastest
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    const s = this.scale() * stamps.ratio, left = (this.width * stamps.ratio) / 2, top = (this.height * stamps.ratio) / 2;
+    const [x0, y0] = [this.middle[0] + this.camera.x, this.middle[1] + this.camera.y];
+    const stamp = (i) => {
+      const x = left + (this.at[2 * i] - x0) * s - half, y = top - (this.at[2 * i + 1] - y0) * s - half;
+      context.drawImage(pictures[samples.label[i] % pictures.length][samples.boundary[i]], Math.round(x), Math.round(y));
+    };
+    context.globalAlpha = selected.size ? 0.22 : 0.85;
+    for (let i = 0; i < samples.ids.length; i++) if (samples.visible(i) && !selected.has(i)) stamp(i);
+    context.globalAlpha = 1;
+    for (const i of selected) if (samples.visible(i)) stamp(i);
+    context.setTransform(stamps.ratio, 0, 0, stamps.ratio, 0, 0);
+    if (!at || at.length !== this.at.length || at.some((v, i) => v !== this.at[i])) this.centres = null;
+    this.centres ||= centres(samples, this.at);
+    for (const [k, i] of this.centres) {
+      const [x, y] = this.spot(i);
+      words(context, shorten(samples.className(k), 14), x, y - 15, this.tone);
+    }
+  }
+
+  drawOver(context) {
+    this.drawMisleading(context, this.model.get("morph"));
+    this.drawStar(context);
+    if (this.hover >= 0) {
+      this.halo(context, this.hover, this.tone.accent, 8);
+      this.placeTip(); // it walks along
+    }
+    if (this.lasso) this.drawLasso(context);
+  }
+
+  // From the teacher's to the student's place of each selected sample.
+  drawWays(context, selected) {
+    const [a, b] = this.ends2;
+    context.globalAlpha = 0.5;
+    for (const i of selected) {
+      if (i === undefined) continue;
+      segment(context, this.pixel(a[2 * i], a[2 * i + 1]), this.pixel(b[2 * i], b[2 * i + 1]), this.tone.line, 1);
+    }
+    context.globalAlpha = 1;
+  }
+
+  // Anchor: the teacher on the picked sample; positive: the student there; negatives: the student on others.
+  drawStar(context) {
+    const i = this.samples.place.get(this.model.get("picked"));
+    if (i === undefined) return;
+    const { tone, samples } = this, [a, b] = this.ends2;
+    const anchor = this.pixel(a[2 * i], a[2 * i + 1]), positive = this.pixel(b[2 * i], b[2 * i + 1]);
+    const negatives = this.model.get("star").negatives || [];
+    const ends = negatives.map(([id, wrong]) => [samples.place.get(id), wrong]).filter(([j]) => j !== undefined);
+    for (const [j] of ends) segment(context, anchor, this.pixel(b[2 * j], b[2 * j + 1]), tone.muted, 1);
+    segment(context, anchor, positive, tone.ink, 2.2);
+    for (const [j, wrong] of ends) {
+      const [x, y] = this.pixel(b[2 * j], b[2 * j + 1]);
+      shape(context, "diamond", x, y, 5);
+      context.fillStyle = samples.colour(j);
+      context.fill();
+      context.lineWidth = 1.2;
+      context.strokeStyle = tone.ink;
+      context.stroke();
+      if (wrong) cross(context, x, y, tone);
+    }
+    const up = anchor[1] <= positive[1] ? -1 : 1; // each word on the side away from the other mark
+    for (const [[x, y], kind, text, side] of [[anchor, "circle", "anchor: teacher", up], [positive, "diamond", "positive: student", -up]]) {
+      shape(context, kind, x, y, 6.5);
+      context.fillStyle = samples.colour(i);
+      context.fill();
+      context.lineWidth = 2.4;
+      context.strokeStyle = tone.ink;
+      context.stroke();
+      const align = x < 70 ? "left" : x > this.width - 70 ? "right" : "center";
+      words(context, text, x, y + side * 18, tone, { align });
+    }
+  }
+
+  // Triplets of the net that is shown: here the dotted line is longer and in truth shorter, or the other way round.
+  drawMisleading(context, t) {
+    const net = t === 0 ? 0 : t === 1 ? 1 : -1;
+    for (const [own, ...ids] of this.model.get("misleading")) {
+      const at = ids.map((id) => this.samples.place.get(id));
+      if (own !== net || at.some((i) => i === undefined || !this.samples.visible(i))) continue;
+      const [a, p, n] = at.map((i) => this.spot(i));
+      segment(context, a, p, this.tone.ink, 1.2);
+      segment(context, a, n, this.tone.ink, 1.2, [4, 4]);
+      cross(context, n[0], n[1], this.tone);
+    }
+  }
+
+  halo(context, i, colour, r) {
+    const [x, y] = this.spot(i);
+    shape(context, "circle", x, y, r);
+    context.lineWidth = 2;
+    context.strokeStyle = colour;
+    context.stroke();
+  }
+
+  drawLasso(context) {
+    context.beginPath();
+    this.lasso.forEach(([x, y], n) => (n ? context.lineTo(x, y) : context.moveTo(x, y)));
+    context.closePath();
+    context.fillStyle = this.tone.accent;
+    context.globalAlpha = 0.12;
+    context.fill();
+    context.globalAlpha = 1;
+    context.setLineDash([5, 4]);
+    context.lineWidth = 1.5;
+    context.strokeStyle = this.tone.accent;
+    context.stroke();
+    context.setLineDash([]);
+  }
+}
