@@ -191,17 +191,22 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def notebook(jupyter: Any) -> Iterator[Any]:
+def context() -> Iterator[Any]:
     from tests.lab import browser
 
-    with browser() as context:
-        made = jupyter.open(context, "one.ipynb")
-        made.run()
-        made.settled("towards")
-        made.page.wait_for_function(f"{MAPS}.side === '200'")
+    with browser() as made:
         yield made
-        assert made.errors == []
-        assert context.blocked == []
+        assert made.blocked == []
+
+
+@pytest.fixture(scope="module")
+def notebook(jupyter: Any, context: Any) -> Iterator[Any]:
+    made = jupyter.open(context, "one.ipynb")
+    made.run()
+    made.settled("towards")
+    made.page.wait_for_function(f"{MAPS}.side === '200'")
+    yield made
+    assert made.errors == []
 
 
 def at(page: Any, share_x: float, share_y: float) -> tuple[float, float]:
@@ -325,18 +330,15 @@ def test_a_reloaded_page_finds_the_panel_and_a_cell_run_again_replaces_it(notebo
 
 @pytest.mark.browser
 @pytest.mark.slow
-def test_two_panels_on_a_page_do_not_mix(jupyter: Any) -> None:
-    from tests.lab import browser
-
-    with browser() as context:
-        notebook = jupyter.open(context, "two.ipynb")
-        notebook.run(0)
-        notebook.run(1)
-        notebook.settled("towards", 0)
-        notebook.settled("towards", 1)
-        assert notebook.page.locator(".amkd-panel").count() == 2
-        notebook.ask("q.attack(0.1, 0.2)")
-        assert notebook.ask("print(p.canvas.point == q.canvas.point)") == "False"
-        notebook.ask("p.close()")
-        assert notebook.ask("q.set(temperature=2.0); q.wait(); print(q['temperature'])") == 2.0
-        assert notebook.errors == []
+def test_two_panels_on_a_page_do_not_mix(jupyter: Any, context: Any) -> None:
+    notebook = jupyter.open(context, "two.ipynb")
+    notebook.run(0)
+    notebook.run(1)
+    notebook.settled("towards", 0)
+    notebook.settled("towards", 1)
+    assert notebook.page.locator(".amkd-panel").count() == 2
+    notebook.ask("q.attack(0.1, 0.2)")
+    assert notebook.ask("print(p.canvas.point == q.canvas.point)") == "False"
+    notebook.ask("p.close()")
+    assert notebook.ask("q.set(temperature=2.0); q.wait(); print(q['temperature'])") == 2.0
+    assert notebook.errors == []

@@ -282,6 +282,8 @@ def test_race_in_the_page(lab: Any) -> None:
         facts = page.locator(".amkd-map").nth(1).locator(".amkd-facts").inner_text()
         assert "accuracy" in facts
         assert "ms" in facts
+        page.keyboard.press("Control+s")
+        page.wait_for_timeout(1000)
         page.reload()  # the kernel keeps the panel; the page finds it again
         notebook.ready()
         page.wait_for_selector(".amkd-panel", timeout=60_000)

@@ -4,7 +4,7 @@
 function name(root) {
   for (const box of root.querySelectorAll(".jupyter-widgets")) {
     const label = box.querySelector(":scope > .widget-label");
-    if (!label || !label.textContent) continue;
+    if (!label || !label.textContent.replace(/[\s\u200b]/g, "")) continue; // a checkbox has its words elsewhere
     for (const part of box.querySelectorAll(".noUi-handle, select, input")) {
       part.setAttribute("aria-label", label.textContent);
     }
