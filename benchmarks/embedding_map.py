@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 from pathlib import Path
@@ -110,6 +111,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/embedding_map.json"))
     given = parser.parse_args()
     found = {"samples": given.samples, "unit": "ms", **measure(given.samples, given.rounds), "host": host()}
+    found["load"] = round(os.getloadavg()[0], 1)  # of all that ran beside: over the number of cores it slows everything
     given.out.write_text(json.dumps(found, indent=2) + "\n")
     print(json.dumps(found, indent=2))
 

@@ -410,6 +410,39 @@ def test_an_epoch_arrives_without_a_jump(page: Any) -> None:
 
 
 @pytest.mark.browser
+def test_epochs_play(page: Any) -> None:
+    own = page.page
+    before = page.ask("print(lab['epoch'])")
+    own.locator(".widget-play button").first.click()
+    own.wait_for_function(
+        "(n) => !document.querySelector('.amkd-scrubber .widget-readout').textContent.startsWith(n)", arg=str(before)
+    )
+    own.locator(".widget-play button").nth(1).click()
+    page.ask("lab.set(epoch=200).wait()")
+    page.settled("after epoch 200")
+
+
+@pytest.mark.browser
+def test_zooming_moves_the_map_and_not_the_page(page: Any) -> None:
+    clear(page)
+    own = page.page
+    drawn(own)
+    ids = page.ask("print(json.dumps(numpy.frombuffer(lab.map.ids, '<i4').tolist()))")
+    box = own.locator(".amkd-scatter-stage canvas[tabindex]").bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    start = where(own, ids[2])
+    own.mouse.move(*middle)
+    own.keyboard.down("Control")
+    own.mouse.wheel(0, -200)
+    own.keyboard.up("Control")
+    own.wait_for_function(f"() => {SCATTER}.amkd.camera.zoom > 1.5")
+    zoomed = where(own, ids[2])
+    assert np.hypot(*np.subtract(zoomed, middle)) > 1.5 * np.hypot(*np.subtract(start, middle))
+    own.get_by_role("button", name="Show all samples").click()
+    assert where(own, ids[2]) == pytest.approx(start, abs=0.5)
+
+
+@pytest.mark.browser
 def test_both_themes(page: Any) -> None:
     own = page.page
     for theme in ("dark", "light"):

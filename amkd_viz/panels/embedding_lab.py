@@ -343,4 +343,5 @@ class EmbeddingLab(Panel):
 
     def close(self) -> None:
         self.slow.close()
+        self._link.unlink()
         super().close()
