@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ class DistillLab(Panel):
         self._follower: Follower | None = None
         self._lines: list[dict[str, Any]] = []
         self._newest = True  # the newest student is looked at, not an earlier epoch
+        self._told: deque[int] = deque([0], 20)  # epochs that the slider was set to here
         self._state = ""
         self._speed: list[tuple[float, int]] = []
         self._build(recipe)
@@ -93,7 +95,7 @@ class DistillLab(Panel):
             self._buttons[label] = button(label, help, primary=label == "Start")
             self.on_click(self._buttons[label], action)
         *bar, fork_button = self._buttons.values()
-        epoch = widgets.IntSlider(value=0, min=0, max=1, description="epoch")
+        epoch = widgets.IntSlider(value=0, min=0, max=recipe.epochs, description="epoch")
         epoch.tooltip, epoch.layout.width = "look back; at the right end: the newest student", "420px"
         look_back = widgets.Box([epoch, fork_button])
         look_back.add_class("amkd-bar")
@@ -127,7 +129,7 @@ class DistillLab(Panel):
     def changed(self, name: str, value: Any) -> None:
         acts = name in LIVE or name in self.form.terms
         if name == "epoch":
-            self._newest = value >= self.controls["epoch"].max
+            self._newest = value in self._told or value >= max(self._told)  # a page may echo what it is told
             self.say(f"Epoch {value} ...", "busy")
             self.compute.ask("look", self._look)
         elif name == "overlay":
@@ -301,8 +303,10 @@ class DistillLab(Panel):
         return max((e for e in kept if e <= epoch), default=kept[0])
 
     def _put_epoch(self, value: int, last: int) -> None:
-        last = max(last, 1)
-        self.paint.ask("epoch", lambda: self.put("epoch", max=last, value=min(value, last)))
+        self._told.extend((self["epoch"], value))
+        if self.run is not None:  # its range stays: a slider whose range changes sends values of its own
+            last = max(last, self.run.recipe.epochs)
+        self.paint.ask("epoch", lambda: self.put("epoch", max=max(last, 1), value=value))
 
     def _draw_log(self) -> None:
         if self.run is not None:

@@ -6,6 +6,7 @@ import atexit
 import base64
 import html
 import io
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -49,7 +50,7 @@ class Panel:
         self.compute = Worker(f"{type(self).__name__} compute", self.fail)
         self.closed = False
         self._groups: list[tuple[Any, list[str]]] = []
-        self._quiet = False
+        self._quiet = 0  # the thread whose own changes are not heard
         self._cancelled = 0
         self._parts: list[Any] = []
         _shown.append(self)
@@ -163,7 +164,7 @@ class Panel:
 
     def _moved(self, name: str) -> Callable[[Any], None]:
         def hear(change: Any) -> None:
-            if not self._quiet and not self.closed:
+            if self._quiet != threading.get_ident() and not self.closed:
                 try:
                     self.changed(name, change["new"])
                 except InputError as error:
@@ -210,13 +211,13 @@ class Panel:
 
     def put(self, name: str, **traits: Any) -> None:
         """Change a control without hearing it: from the paint thread."""
-        self._quiet = True
+        self._quiet = threading.get_ident()
         try:
             with self.controls[name].hold_sync():
                 for trait, value in traits.items():
                     setattr(self.controls[name], trait, value)
         finally:
-            self._quiet = False
+            self._quiet = 0
 
     # words
 
@@ -323,7 +324,7 @@ class Panel:
         Raises:
             InputError: it takes longer.
         """
-        for _ in range(2):  # painting may ask for work, and work for painting
+        for _ in range(4):  # painting may ask for work, and work for painting
             if not (self.compute.wait(seconds) and self.paint.wait(seconds)):
                 raise InputError(f"{type(self).__name__} was still busy after {seconds:g} s; wait longer.")
         return self
