@@ -194,6 +194,11 @@ def test_look_back_fork_and_session(lab: Callable[..., DistillLab], here: Path) 
     until(lambda: again.pictures.maps.frame.get("side") == 160)
     again.wait()
     assert again.pictures.maps.frame["maps"][1]["winner"] == panel.pictures.maps.frame["maps"][1]["winner"]
+    panel.wait()
+    assert (f"session {path.stem}", str(path)) in panel.controls["earlier"].options
+    panel.set(epoch=4).wait()
+    panel.set(earlier=str(path)).wait()
+    assert panel.pictures.maps.frame["maps"][1]["note"] == "epoch 2"
     panel.set(**{"boundary_triplet.margin": 0.5})
     panel.wait()
     panel.fork()

@@ -101,8 +101,9 @@ class DistillLab(Panel):
         look_back.add_class("amkd-bar")
         self.pictures = DistillPictures(self.paint, look_back)
         compare = {
-            "earlier": choice("resume", None, [("earlier runs ...", None)], "a run of this folder to open"),
+            "earlier": choice("open", None, [("earlier runs ...", None)], "a run, or a session, of this folder"),
             "overlay": choice("overlay", None, [("none", None)], "another run's curves, faintly"),
+            "layout": choice("layout", "pca", [("PCA", "pca"), ("UMAP, when held", "umap")], "of the embedding"),
         }
         self.assemble(
             self.form.groups | {"Compare": compare},
@@ -132,11 +133,13 @@ class DistillLab(Panel):
             self._newest = value in self._told or value >= max(self._told)  # a page may echo what it is told
             self.say(f"Epoch {value} ...", "busy")
             self.compute.ask("look", self._look)
+        elif name == "layout":
+            self.compute.ask("look", self._look)
         elif name == "overlay":
             self.compute.ask("log", self._draw_log)
         elif name == "earlier":
             if value:
-                self.compute.ask("open", lambda: self.open(Run.open(value)))
+                self.compute.ask("open", lambda: self._open_path(Path(value)))
         elif name == "dataset":
             recipe = suggested(value).replace(device=self["device"])
             self.paint.ask("fit", lambda: self.form.fit(recipe, self.put))
@@ -267,6 +270,13 @@ class DistillLab(Panel):
         self._look()
         self._enable()
 
+    def _open_path(self, path: Path) -> None:
+        if path.suffix == ".json":
+            session = Session.open(path)
+            self.open(session.open_run(), session.view.epoch)
+        else:
+            self.open(Run.open(path))
+
     def _hear(self, event: Event) -> None:
         self._live.hear(event)
 
@@ -294,6 +304,9 @@ class DistillLab(Panel):
                 self.pictures.draw_joint(student)
             if not over():
                 self.pictures.draw(student, FINE, f"epoch {epoch}")
+            if not over() and self["layout"] == "umap" and self.state != "running":
+                self.say(f"UMAP of epoch {epoch} ...", "busy")
+                self.pictures.draw_joint(student, "umap")
             self.say(self._words() if self._busy else f"{self.run.path}: the student after epoch {epoch}.")
 
     def _nearest(self, epoch: int) -> int:
@@ -434,10 +447,11 @@ class DistillLab(Panel):
     def _list_runs(self) -> None:
         found = sorted(self._folder.glob("*/config.json"), key=lambda p: p.stat().st_mtime, reverse=True)[:30]
         paths = [(path.parent.name, str(path.parent)) for path in found]
+        sessions = [(f"session {path.stem}", str(path)) for path in sorted(Path("sessions").glob("*.json"))]
         overlay = self["overlay"] if self["overlay"] in [p for _, p in paths] else None
 
         def show() -> None:
-            self.put("earlier", options=[("earlier runs ...", None), *paths], value=None)
+            self.put("earlier", options=[("earlier runs ...", None), *paths, *sessions], value=None)
             self.put("overlay", options=[("none", None), *paths], value=overlay)
 
         self.paint.ask("runs", show)
@@ -463,7 +477,7 @@ class DistillLab(Panel):
             self._buttons["Pause"].description = "Go on" if held else "Pause"
             for name, control in self.controls.items():
                 control.disabled = busy and not (
-                    name in LIVE or name in self.form.terms or name in ("epoch", "overlay")
+                    name in LIVE or name in self.form.terms or name in ("epoch", "overlay", "layout")
                 )
 
         self.paint.ask("enable", show)
@@ -472,6 +486,11 @@ class DistillLab(Panel):
 
     def view(self) -> View | None:
         return curves(self.run) if self.run is not None and self.run.metrics() else None
+
+    def save_session(self, path: str | Path | None = None) -> Path:
+        where = super().save_session(path)
+        self._list_runs()
+        return where
 
     def session(self) -> Session | None:
         return None if self.run is None else Session.of(self.run, epoch=self._nearest(self["epoch"]))

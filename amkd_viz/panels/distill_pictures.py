@@ -91,9 +91,9 @@ class DistillPictures:
 
         self._paint.ask("maps", show)
 
-    def draw_joint(self, student: Classifier) -> None:
+    def draw_joint(self, student: Classifier, how: str = "pca") -> None:
         """Teacher and student in one layout."""
-        places, words = self.joint.places(student)
+        places, words = self.joint.places(student, how)
 
         def show() -> None:
             self.joint.show(places)

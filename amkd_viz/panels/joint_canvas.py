@@ -21,7 +21,8 @@ Places = tuple[NDArray[Any], NDArray[Any]]
 
 
 class JointLayout:
-    """PCA of the teacher's embedding, and the student's laid onto it by Procrustes: quick enough to follow a training.
+    """The teacher's embedding laid out once, the student's laid onto it by Procrustes. By PCA that is quick enough to
+    follow a training; UMAP takes seconds.
 
     The canvas is written by :meth:`show` alone, in the thread that may write widgets.
     """
@@ -40,15 +41,17 @@ class JointLayout:
         self._chosen, self._classes = choose(data.test, most=MOST), data.classes
         self._triplets = class_triplets(self._chosen.label)
         self._high = spaces({"teacher": teacher}, self._chosen.x)["teacher"]
-        self._low = joint_layout([self._high], "pca")[0].points
+        self._low: dict[str, NDArray[Any]] = {}
 
-    def places(self, student: Classifier) -> tuple[Places, str]:
-        """(N, 2) of both nets, and how far they may be trusted, in words."""
+    def places(self, student: Classifier, how: str = "pca") -> tuple[Places, str]:
+        """(N, 2) of both nets by "pca" or "umap", and how far they may be trusted, in words."""
+        if how not in self._low:
+            self._low[how] = joint_layout([self._high], how)[0].points
         high = spaces({"student": student}, self._chosen.x)["student"]
-        laid = joint_layout([self._high, high], "pca", first=self._low)
+        laid = joint_layout([self._high, high], how, first=self._low[how])
         found = fidelity(high, laid[1], self._triplets, 0)
         words = (
-            f"{len(self._chosen)} test samples, PCA of the teacher's logits, student laid onto it. Student: "
+            f"{len(self._chosen)} test samples, {how.upper()} of the teacher's logits, student laid onto it. Student: "
             f"trustworthiness {number(found.trustworthiness)}, residual {number(found.residual)}, "
             f"{percent(found.kept, 0)} of triplets keep their order."
         )
