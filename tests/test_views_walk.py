@@ -101,6 +101,9 @@ def test_the_nearest_image_of_the_classes_is_found(digits):
         assert int(digits.test.y[found]) in wanted
         allowed = torch.tensor([int(y) in wanted for y in digits.test.y])
         assert (x[found] - x[0]).norm() == (x[allowed] - x[0]).flatten(1).norm(dim=1).min()
+    own = int(digits.test.y[0])
+    assert nearest_image(digits.test, x[0], {own}) == 0
+    assert nearest_image(digits.test, x[0], {own}, without=0) != 0
     with pytest.raises(InputError, match="choose another class"):
         nearest_image(digits.test, x[0], ())
 

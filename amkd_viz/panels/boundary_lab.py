@@ -238,7 +238,7 @@ class BoundaryLab(Panel):
                 return
         self._data = data
         self._nets, self._logits, self._samples = {}, {}, {}
-        targets = ["drawn", "second", *((name, k) for k, name in enumerate(data.classes))]
+        targets = [("drawn", "drawn"), ("second", "second"), *((name, k) for k, name in enumerate(data.classes))]
         chosen = self["target"] if self["target"] in ("drawn", "second") else "drawn"
 
         def show() -> None:

@@ -50,6 +50,7 @@ LIVE = 0.1  # seconds between two pictures of a map that grows
 TRIES = 8  # images among which the first one is chosen
 EXAMPLE = DIGITS.replace(step_size=0.15, attack_steps=15)  # with the published 0.3 most digits cross in one step
 ANSWERS = {"in the target class": Ending.TARGET, "in another class": Ending.OTHER, "not across": Ending.NOT_CROSSED}
+OF_CLASSES = ("shown", "negative", "target")  # controls that offer classes, once these are known
 NEWER = ("load", "attack", "plane")  # what a map that grows makes room for
 
 
@@ -106,7 +107,10 @@ class SampleLab(Panel):
         self._hidden = False  # whether the way waits for a prediction
         self._score = [0, 0]
         self._build(recipe)
-        self.set(**controls)
+        for name in controls:
+            self[name]  # refuses unknown names
+        self.set(**{name: value for name, value in controls.items() if name not in OF_CLASSES})
+        self._later = {name: value for name, value in controls.items() if name in OF_CLASSES}
         self.say("Reading the nets ...", "busy")
         self.compute.ask("load", self._load)
 
@@ -238,11 +242,15 @@ class SampleLab(Panel):
 
         def show() -> None:
             self.canvas.classes(data.classes)
-            self.put("shown", options=[("all", "all"), *classes], value="all")
-            self.put("negative", options=[("nearest other class", "nearest"), *classes, ("as chosen", "chosen")])
-            self.put("target", options=["drawn", "second", *classes], value="drawn")
+            offered = {
+                "shown": [("all", "all"), *classes],
+                "negative": [("nearest other class", "nearest"), *classes, ("as chosen", "chosen")],
+                "target": [("drawn", "drawn"), ("second", "second"), *classes],
+            }
+            for name, options in offered.items():
+                self.put(name, options=options, value=self[name])
             self.thumbs.second = restored.get("second")
-            self.set(**restored.get("controls", {}))
+            self.set(**restored.get("controls", {}), **self._later)
             self.thumbs.chosen = base
             self.compute.ask("page", self._show_page)
             self.compute.ask("attack", self._attack)
@@ -430,7 +438,7 @@ class SampleLab(Panel):
             return "The plane opens with the first attack."
         if self._hidden:
             return "Answer first: then the plane opens."
-        if torch.equal(self._attacked[1].x, self._attacked[1].origin):
+        if self._attacked[2].steps == 0:
             return "The attack did not move the image, so there is no plane to show: choose another target."
         return ""
 
@@ -453,7 +461,8 @@ class SampleLab(Panel):
             return self._place(self.thumbs.second)
         classes = set(range(self._data.num_classes)) - {way.base, way.target, last, int(test.y[place])}
         classes = classes or set(range(self._data.num_classes)) - {int(test.y[place])}  # of two classes
-        return nearest_image(test, test.floats([place])[0], classes if chosen in ("nearest", "chosen") else {chosen})
+        classes = classes if chosen in ("nearest", "chosen") else {chosen}
+        return nearest_image(test, test.floats([place])[0], classes, without=place)
 
     def _draw_maps(self, growing: bool = False) -> None:
         ground, levels = self._ground, dict(self._levels)

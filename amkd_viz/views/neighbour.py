@@ -15,13 +15,16 @@ __all__ = ["nearest_image"]
 MOST = 4000  # candidates; of a larger split the first ones of the classes
 
 
-def nearest_image(split: Split, x: Tensor, classes: Collection[int]) -> int:
-    """Position in ``split`` of the image nearest to ``x`` (C, H, W), L2 over pixels, among those of ``classes``.
+def nearest_image(split: Split, x: Tensor, classes: Collection[int], without: int = -1) -> int:
+    """Position in ``split`` of the image nearest to ``x`` (C, H, W), L2 over pixels, among those of ``classes``; the one
+    at position ``without`` is left out.
 
     Raises:
         InputError: the split has no image of these classes.
     """
     wanted = torch.isin(split.y, torch.tensor(sorted(classes), device=split.y.device))
+    if without >= 0:
+        wanted[without] = False
     candidates = wanted.nonzero()[:MOST, 0]
     if not len(candidates):
         raise InputError("There is no image of another class to lay a plane through; choose another class.")

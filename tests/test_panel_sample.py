@@ -1,0 +1,482 @@
+"""SampleLab: without a browser what the traits say, in a real JupyterLab what the page does."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from amkd_viz import build, load
+from amkd_viz.boundary import bss
+from amkd_viz.boundary.samples import Status
+from amkd_viz.data import Dataset
+from amkd_viz.errors import InputError
+from amkd_viz.models import Classifier
+from amkd_viz.panels import SampleLab
+from amkd_viz.panels.attack_controls import OPTIONS
+from amkd_viz.panels.sample_lab import FINE, PAGE
+from amkd_viz.session import Session
+from amkd_viz.training import Recipe, Run, distill
+from amkd_viz.views.walk import walk
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    recipe = Recipe(
+        dataset="digits",
+        teacher="cnn-tiny",
+        student="cnn-tiny",
+        epochs=2,
+        limit_train=100,
+        batch_size=50,
+        attacked=8,
+        teacher_epochs=6,
+    )
+    return distill(recipe, tmp_path_factory.mktemp("runs") / "one")
+
+
+@pytest.fixture(scope="module")
+def shared(run: Run) -> Iterator[SampleLab]:
+    made = SampleLab(run, steps=20, step_size=0.2)
+    yield made.wait()
+    made.close()
+    made.close()
+
+
+@pytest.fixture
+def lab(shared: SampleLab) -> SampleLab:
+    shared.set(sampler="bss", net="teacher", target="drawn", predict=False, temperature=1.0, negative="nearest")
+    shared.set(shown="all", space="normalised", rule="code", steps=20, step_size=0.2)
+    return shared.wait()
+
+
+def test_the_way_is_what_the_library_says(lab: SampleLab, run: Run) -> None:
+    data, teacher, student = run.dataset(), run.teacher(), run.student()
+    index = int(data.test.index[5])
+    lab.set(target=3)
+    found = lab.pick(index)
+    expected = bss(teacher, data.test.floats([5]), torch.tensor([3]), step_size=0.2, steps=20, keep_path=True)
+    torch.testing.assert_close(found.x, expected.x, rtol=1e-4, atol=1e-5)
+    way, frame = walk({"teacher": teacher, "student": student}, expected), lab.walk.frame
+    assert frame["steps"] == way.steps == lab.walk.step
+    gaps = np.frombuffer(frame["gap"], "<f4").reshape(2, -1)
+    np.testing.assert_allclose(gaps[0], way.gap("teacher"), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(gaps[1], way.gap("student"), rtol=1e-3, atol=1e-3)
+    p = np.frombuffer(frame["p"], "<f4").reshape(2, way.steps + 2, -1)
+    shown = [int(row["name"]) for row in frame["rows"]]
+    np.testing.assert_allclose(p[1], way.logits["student"].softmax(1)[:, shown], rtol=1e-3, atol=1e-4)
+    assert frame["base"] == str(way.base)
+    assert frame["target"] == "3"
+    assert f"towards 3: {way.steps} step" in lab.status.text
+
+
+def test_the_plane_goes_through_base_boundary_sample_and_negative(lab: SampleLab) -> None:
+    found = lab.pick(int(lab._data.test.index[2]))
+    ground = lab._ground
+    assert torch.equal(ground.images[0], found.origin[0])
+    assert torch.equal(ground.images[1], found.x[0])
+    assert ground.labels[2] not in (int(found.base), int(found.target))
+    assert lab.canvas.frame["side"] == FINE
+    assert [m["title"] for m in lab.canvas.frame["maps"]] == ["teacher", "student"]
+    assert len(lab.canvas.frame["maps"][0]["winner"]) == FINE**2
+    kinds = {m["kind"] for m in lab.canvas.marks}
+    assert {"box", "image", "ring", "path", "label"} <= kinds
+    assert "outside" in lab.numbers.value
+    assert "agree on" in lab.numbers.value
+    view = lab.view()
+    winner = np.frombuffer(lab.canvas.frame["maps"][0]["winner"], np.uint8).reshape(FINE, FINE)
+    np.testing.assert_array_equal(winner, view.arrays["teacher.winner"])
+
+
+def test_a_negative_can_be_a_class_or_an_image(lab: SampleLab) -> None:
+    base = int(lab._data.test.index[2])
+    found = lab.pick(base)
+    other = next(k for k in range(10) if k not in (int(found.base), int(found.target)))
+    lab.set(negative=other).wait()
+    assert lab._ground.labels[2] == other
+    third = int(lab._data.test.index[9])
+    lab.thumbs.second = third
+    lab.wait()
+    assert lab["negative"] == "chosen"
+    assert torch.equal(lab._ground.images[2], lab._data.test.floats([9])[0])
+    lab.thumbs.second = None
+
+
+def test_a_point_of_the_plane_is_an_image(lab: SampleLab) -> None:
+    lab.attack()
+    anchors = lab._ground.plane.anchors
+    first = lab.point.frame
+    assert first["inside"] in (True, False)
+    lab.look(*anchors[0])
+    assert lab.point.frame["images"] == lab.walk.frame["images"][:64]
+    assert lab.point.frame["inside"]
+    lab.look(float(anchors[0][0] + 50), 0.0)
+    assert not lab.point.frame["inside"]
+    assert "no picture" in lab.point.frame["words"][1]
+
+
+def test_every_sampler_and_space_has_a_way(lab: SampleLab) -> None:
+    for sampler, heeded in OPTIONS.items():
+        lab.set(sampler=sampler).wait()
+        assert lab.status.kind == "idle", lab.status.text
+        assert lab.walk.frame["steps"] >= 1
+        free = {name for name in ("step_size", "steps", "rule", "space", "epsilon") if not lab.controls[name].disabled}
+        assert free == set(heeded)
+        assert f"{sampler}(teacher, x, target" in lab.code()
+    lab.set(sampler="bss")
+    normalised = lab.attack().x
+    lab.set(space="pixel")
+    assert not torch.equal(lab.attack().x, normalised)
+
+
+def test_the_student_can_be_attacked(lab: SampleLab) -> None:
+    lab.set(net="student")
+    found = lab.attack()
+    assert lab.walk.frame["nets"] == ["teacher", "student"]
+    assert lab.walk.frame["attacked"] == 1
+    base = int(found.base)
+    assert int(lab._nets["student"](found.origin).argmax()) == base
+
+
+def test_temperature_softens_and_keeps_step_and_classes(lab: SampleLab) -> None:
+    lab.attack()
+    lab.scrub(1)
+    sharp, winner = lab.walk.frame["p"], lab.canvas.frame["maps"][0]["winner"]
+    lab.set(temperature=4.0).wait()
+    assert lab.walk.step == 1
+    assert np.frombuffer(lab.walk.frame["p"], "<f4").max() < np.frombuffer(sharp, "<f4").max()
+    assert lab.canvas.frame["maps"][0]["winner"] == winner
+
+
+def test_the_way_waits_for_a_prediction(lab: SampleLab) -> None:
+    lab.set(predict=True)
+    found = lab.attack()
+    assert lab.walk.frame["hidden"]
+    assert len(lab.walk.frame["images"]) == 64
+    assert lab.canvas.frame == {}
+    assert "Answer first" in lab.canvas.empty
+    assert lab.view() is None
+    lab.answer(Status((int(found.status) + 1) % 3))
+    lab.wait()
+    assert "No" in lab.question.value
+    assert not lab.walk.frame["hidden"]
+    assert lab.canvas.frame["side"] == FINE
+    lab.pick(int(lab._data.test.index[7]))
+    lab.answer(int(lab._attacked[1].status))
+    lab.wait()
+    assert "Right" in lab.question.value
+    assert "1 of 2" in lab.question.value
+
+
+def test_a_target_that_is_the_base_says_what_to_do(lab: SampleLab) -> None:
+    base = int(lab.attack().base)
+    lab.set(target=base).wait()
+    assert "choose another target" in lab.status.text
+    assert "choose another target" in lab.canvas.empty
+    assert lab.walk.frame["steps"] == 0
+
+
+def test_the_strip_shows_a_class_page_by_page(lab: SampleLab) -> None:
+    lab.set(shown=4).wait()
+    frame = lab.thumbs.frame
+    assert set(frame["names"]) == {"4"}
+    test = lab._data.test
+    of_class = test.index[test.y == 4].tolist()
+    assert frame["ids"] == of_class[:PAGE]
+    assert frame["pages"] == -(-len(of_class) // PAGE)
+    lab.thumbs.page = 1
+    lab.wait()
+    assert lab.thumbs.frame["ids"] == of_class[PAGE : 2 * PAGE]
+    with pytest.raises(InputError, match="no test image 99999"):
+        lab.pick(99999)
+
+
+def test_session_export_and_code(lab: SampleLab, run: Run, tmp_path: Path) -> None:
+    index = int(lab._data.test.index[4])
+    lab.set(steps=7, target=1)
+    lab.pick(index)
+    page = lab.export(tmp_path / "page.html").read_text()
+    assert "logit gap" in page
+    assert "pixel box" in page
+    saved = lab.save_session(tmp_path / "session.json")
+    again = SampleLab(Session.open(saved)).wait()
+    try:
+        assert again.thumbs.chosen == index
+        assert again["steps"] == 7
+        assert again["target"] == 1
+        assert again.walk.frame["gap"] == lab.walk.frame["gap"]
+    finally:
+        again.close()
+    names: dict[str, Any] = {}
+    exec(lab.code(), names)
+    torch.testing.assert_close(names["samples"].x, lab.attack().x, rtol=1e-4, atol=1e-5)
+
+
+def test_nets_that_are_not_from_a_run() -> None:
+    data = load("digits")
+    torch.manual_seed(1)
+    lab = SampleLab(teacher=build("cnn-tiny", data), dataset=data, target=2, sampler="deepfool").wait()
+    try:
+        assert lab["target"] == 2
+        assert lab.walk.frame["nets"] == ["teacher"]
+        assert "disagreement" not in lab.canvas.frame
+        assert "the ones that you gave" in lab.code()
+        with pytest.raises(InputError, match="no run"):
+            lab.save_session()
+    finally:
+        lab.close()
+
+
+def test_large_colour_images_are_sent_small() -> None:
+    x = torch.randint(0, 256, (24, 3, 160, 200), dtype=torch.uint8)
+    y = torch.arange(24) % 3
+    base = load("digits")
+    split = type(base.test)(x, y, torch.arange(24))
+    data = Dataset("pictures", ("a", "", "c"), split, split, split, (0.5,) * 3, (0.25,) * 3)
+    net = torch.nn.Sequential(torch.nn.AvgPool2d(40), torch.nn.Flatten(), torch.nn.Linear(60, 3))
+    lab = SampleLab(teacher=net, student=net, dataset=data, space="pixel", step_size=1.0).wait()
+    try:
+        assert lab.status.kind == "idle", lab.status.text
+        assert lab.walk.frame["size"] == [128, 102, 3]
+        assert "class 1" in lab.thumbs.frame["names"]
+    finally:
+        lab.close()
+
+
+def test_what_cannot_be_shown_is_refused(run: Run, tmp_path: Path) -> None:
+    data = load("digits")
+    net = build("cnn-tiny", data)
+    with pytest.raises(InputError, match="BoundaryLab"):
+        SampleLab(teacher=net, dataset=load("moons", n=40))
+    with pytest.raises(InputError, match="not both"):
+        SampleLab(run, teacher=net, dataset=data)
+    with pytest.raises(InputError, match="dataset="):
+        SampleLab(teacher=net)
+    wrong: Classifier = build("cnn-tiny", num_classes=3, shape=(1, 8, 8))
+    with pytest.raises(InputError, match="of 3 classes"):
+        SampleLab(teacher=wrong, dataset=data)
+    with pytest.raises(InputError, match="not finished"):
+        SampleLab(Run.create(tmp_path / "new", run.recipe))
+    with pytest.raises(InputError, match="stepsize"):
+        SampleLab(run, stepsize=1)
+
+
+# in a browser
+
+CELL = "from amkd_viz.panels import SampleLab\nlab = SampleLab('digits')\nlab"
+WALK = "document.querySelector('.amkd-walk')"
+PICTURE = "document.querySelector('.amkd-picture-now canvas').toDataURL()"
+
+
+@pytest.fixture(scope="module")
+def notebook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from tests.lab import Lab, browser, chromium
+
+    if chromium() is None:
+        pytest.skip("needs Chromium")
+    server = Lab(tmp_path_factory.mktemp("lab"), OMP_NUM_THREADS="1")
+    try:
+        server.write("sample.ipynb", CELL)
+        with browser(viewport={"width": 1400, "height": 1300}) as context:
+            opened = server.open(context, "sample.ipynb")
+            opened.run()
+            opened.settled("From", seconds=180)
+            opened.page.wait_for_selector(f".amkd-maps[data-side='{FINE}']", timeout=90_000)
+            yield opened
+            assert opened.errors == []
+            assert context.blocked == []
+    finally:
+        server.close()
+
+
+def settle(notebook: Any, code: str = "") -> Any:
+    """Run code in the kernel, wait until the panel has followed and the page has drawn it."""
+    told = notebook.ask(
+        f"{code}\nimport json\nlab.wait(); print(json.dumps([lab.walk.frame['serial'], lab.walk.step]))"
+    )
+    notebook.page.wait_for_function(
+        f"([serial, step]) => {WALK}.dataset.serial == serial && {WALK}.dataset.step == step", arg=told, timeout=30_000
+    )
+    return told
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_it_shows_thumbnails_the_way_and_the_plane(notebook: Any) -> None:
+    page = notebook.page
+    assert page.locator(".amkd-thumbs-strip button").count() == PAGE
+    assert page.locator(".amkd-map").count() == 3
+    assert page.locator(".amkd-walk-plot polyline").count() == 2
+    assert page.locator(".amkd-point-row .amkd-answers > div").count() >= 4
+    for part in page.locator(".amkd-panel button, .amkd-panel input, .amkd-panel select").all():
+        name = part.evaluate("e => e.ariaLabel || e.title || e.textContent || e.closest('label')?.textContent")
+        assert name
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_scrubbing_changes_the_picture_without_the_kernel(notebook: Any) -> None:
+    page = notebook.page
+    settle(notebook, "lab.set(step_size=0.1, steps=20)")
+    steps = int(page.evaluate(f"{WALK}.dataset.steps"))
+    assert steps >= 2
+    page.evaluate(
+        """() => {
+            window.sent = [];
+            const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+            kernel.anyMessage.connect((_, m) => m.direction === 'recv' && window.sent.push(m.msg));
+        }"""
+    )
+    slider = page.locator(".amkd-walk input[type=range]")
+    slider.focus()
+    page.keyboard.press("Home")
+    page.wait_for_function(f"{WALK}.dataset.step === '0'")
+    seen = {page.evaluate(PICTURE)}
+    for step in range(1, steps + 1):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function(f"{WALK}.dataset.step === '{step}'")
+        seen.add(page.evaluate(PICTURE))
+    assert len(seen) == steps + 1
+    assert f"step {steps}" in slider.get_attribute("aria-valuetext")
+    drawn = page.evaluate("window.sent.filter(m => (m.content.data || {}).method === 'update').length")
+    assert drawn == 0  # the kernel was told, but sent nothing
+    page.wait_for_timeout(300)
+    assert settle(notebook)[1] == steps
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_play_walks_to_the_boundary(notebook: Any) -> None:
+    page = notebook.page
+    settle(notebook, "lab.set(step_size=0.15, steps=20)\nlab.wait()\nlab.scrub(0)")
+    page.get_by_text("play", exact=False).first.click()
+    page.wait_for_function(f"{WALK}.dataset.step === {WALK}.dataset.steps", timeout=30_000)
+    page.wait_for_function("document.querySelector('.amkd-walk-bar button').textContent.includes('play')")
+    page.locator(".amkd-walk-bar button").nth(1).click()
+    page.wait_for_function(f"Number({WALK}.dataset.step) === Number({WALK}.dataset.steps) + 1")
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_slider_burst_ends_on_the_last_value(notebook: Any) -> None:
+    page = notebook.page
+    settle(notebook, "lab.set(step_size=0.1)\nlab.wait()\nbefore = lab.walk.frame['serial']")
+    handle = page.locator("[aria-label='step size'].noUi-handle")
+    handle.focus()
+    for _ in range(50):
+        page.keyboard.press("ArrowRight")
+    began = time.monotonic()
+    page.wait_for_timeout(200)
+    notebook.ask("lab.wait()")
+    told = notebook.ask("import json\nprint(json.dumps([lab['step_size'], lab.walk.frame['serial'] - before]))")
+    assert told[0] == pytest.approx(0.6)
+    assert told[1] < 50
+    settle(notebook)
+    assert notebook.ask(
+        "import torch\nfrom amkd_viz.boundary import bss\nf = lab.attack()\n"
+        "g = bss(lab._nets['teacher'], f.origin, f.target, step_size=0.6, steps=lab['steps'])\n"
+        "print(torch.equal(f.x, g.x))"
+    ) in (True, "True")
+    assert time.monotonic() - began < 60
+    settle(notebook, "lab.set(step_size=0.15)")
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_thumbnail_is_chosen_by_keyboard_and_another_as_negative(notebook: Any) -> None:
+    page = notebook.page
+    settle(notebook, "lab.set(shown='all', negative='nearest'); lab.wait(); lab.pick(lab.thumbs.frame['ids'][0])")
+    before = page.evaluate(f"{WALK}.dataset.serial")
+    page.locator(".amkd-thumbs-strip button[tabindex='0']").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(f"{WALK}.dataset.serial !== '{before}'", timeout=30_000)
+    assert notebook.ask("print(lab.thumbs.chosen == lab.thumbs.frame['ids'][1])") == "True"
+    focused = page.evaluate("document.activeElement.getAttribute('aria-label')")
+    assert "test" in focused
+    assert page.evaluate("document.activeElement.getAttribute('aria-selected')") == "true"
+    page.locator(".amkd-thumbs-strip button").nth(6).click(modifiers=["Shift"])
+    notebook.page.wait_for_timeout(300)
+    assert notebook.ask("lab.wait(); print(lab['negative'], lab.thumbs.second == lab.thumbs.frame['ids'][6])") == (
+        "chosen True"
+    )
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowRight")  # over the edge: the next page
+    page.wait_for_selector(".amkd-thumbs[data-page='1']")
+    page.keyboard.press("PageUp")
+    page.wait_for_selector(".amkd-thumbs[data-page='0']")
+    assert page.locator(".jp-Notebook .jp-Cell").count() == 1  # no key reached the notebook
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_dragging_on_the_plane_shows_the_image_there(notebook: Any) -> None:
+    page = notebook.page
+    settle(notebook)
+    box = page.locator(".amkd-map canvas").first.bounding_box()
+    place = "document.querySelector('.amkd-point-row').dataset.at"
+    before = page.evaluate(place)
+    page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 0.4 * box["height"])
+    page.mouse.down()
+    for share in (0.5, 0.6, 0.7):
+        page.mouse.move(box["x"] + share * box["width"], box["y"] + share * box["height"])
+    page.mouse.up()
+    page.wait_for_function(f"{place} !== '{before}'")
+    point = notebook.ask("import json; lab.wait(); print(json.dumps(lab.canvas.point))")
+    page.wait_for_function(f"{place} === '{' '.join(f'{v:.3f}' for v in point)}'")
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_light_and_dark(notebook: Any) -> None:
+    page = notebook.page
+    papers = []
+    for theme in ("light", "dark"):
+        notebook.theme(theme)
+        style = page.evaluate(
+            """() => {
+                const of = (what, name) => getComputedStyle(document.querySelector(what))[name];
+                return [of('.amkd-panel', 'backgroundColor'), of('.amkd-net-0', 'stroke'), of('.amkd-side', 'fill')];
+            }"""
+        )
+        assert len(set(style)) == 3
+        papers.append(style)
+    assert all(a != b for a, b in zip(*papers, strict=True))
+    notebook.theme("light")
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_it_fits_a_window_of_1000_pixels(notebook: Any) -> None:
+    page = notebook.page
+    page.set_viewport_size({"width": 1000, "height": 1300})
+    page.wait_for_timeout(500)
+    wide = page.evaluate(
+        """() => {
+            const panel = document.querySelector('.amkd-pictures'), right = panel.getBoundingClientRect().right;
+            return [...panel.querySelectorAll('canvas, svg, button, input')]
+                .filter(e => e.offsetParent !== null && e.getBoundingClientRect().right > right + 1)
+                .map(e => e.outerHTML.slice(0, 80));
+        }"""
+    )
+    page.set_viewport_size({"width": 1400, "height": 1300})
+    assert wide == []
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_running_the_cell_three_times_leaves_one_panel(notebook: Any) -> None:
+    for _ in range(2):
+        notebook.run()
+        notebook.settled("From", seconds=180)
+    assert notebook.page.locator(".amkd-panel").count() == 1
+    threads = notebook.ask(
+        "import json, threading\n"
+        "print(json.dumps(sorted(t.name for t in threading.enumerate() if t.name.startswith('SampleLab'))))"
+    )
+    assert threads == ["SampleLab compute", "SampleLab paint"], json.dumps(threads)
