@@ -86,6 +86,17 @@ def test_temperature_changes_confidence_and_no_class(lab: BoundaryLab) -> None:
     assert after.confidence.mean() < before.confidence.mean()
 
 
+def test_any_class_can_be_the_target(lab: BoundaryLab) -> None:
+    lab.attack(0.4, -0.9)
+    assert [words for words, _ in lab.controls["target"].options][:3] == ["drawn", "second", "spiral 1"]
+    for k in range(3):
+        lab.set(target=k)
+        lab.wait()
+        assert int(lab._samples["teacher"].target) == k
+    lab.set(target="drawn")
+    lab.wait()
+
+
 def test_a_burst_ends_on_the_last_value(lab: BoundaryLab, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go, seen = threading.Event(), threading.Event(), []
     attack = lab._attack

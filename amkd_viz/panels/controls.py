@@ -8,7 +8,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-__all__ = ["button", "choice", "from_field", "number", "slider", "toggle"]
+__all__ = ["button", "choice", "from_field", "number", "pairs", "slider", "toggle"]
 
 LABEL = {"description_width": "104px"}
 
@@ -35,7 +35,12 @@ def number(label: str, value: int, low: int, high: int, help: str) -> Any:
 
 def choice(label: str, value: Any, options: Sequence[Any], help: str) -> Any:
     """A menu; an option is a value, or (words, value)."""
-    return widgets.Dropdown(value=value, options=list(options), description=label, tooltip=help, style=LABEL)
+    return widgets.Dropdown(value=value, options=pairs(options), description=label, tooltip=help, style=LABEL)
+
+
+def pairs(options: Sequence[Any]) -> list[tuple[str, Any]]:
+    """Options as (words, value) throughout: where only some are, ipywidgets takes a pair for a value."""
+    return [o if isinstance(o, tuple) else (str(o), o) for o in options]
 
 
 def toggle(label: str, value: bool, help: str) -> Any:

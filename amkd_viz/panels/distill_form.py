@@ -12,7 +12,7 @@ import ipywidgets as widgets
 from amkd_viz.data import status
 from amkd_viz.models import architectures
 from amkd_viz.objectives import methods
-from amkd_viz.panels.controls import LABEL, choice, from_field, slider
+from amkd_viz.panels.controls import LABEL, choice, from_field, pairs, slider
 from amkd_viz.panels.objective_controls import objective_controls, objective_values
 from amkd_viz.training import Recipe
 from amkd_viz.training.setup import LIVE
@@ -119,4 +119,4 @@ class DistillForm:
 def _with(options: Any, value: Any) -> list[Any]:
     """Options of a menu, ``value`` among them."""
     there = [option[1] if isinstance(option, tuple) else option for option in options]
-    return [*options] if value in there else [*options, value]
+    return pairs(options if value in there else [*options, value])

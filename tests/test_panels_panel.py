@@ -1,0 +1,232 @@
+"""What every panel can do, on a panel of nothing but sliders; and whose cell it is."""
+
+from __future__ import annotations
+
+import base64
+import io
+import sys
+import threading
+import time
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+from PIL import Image
+
+from amkd_viz.errors import InputError
+from amkd_viz.panels.cells import Cell, this_cell
+from amkd_viz.panels.controls import choice, slider, toggle
+from amkd_viz.panels.panel import Panel
+from amkd_viz.views import View
+
+
+class Small(Panel):
+    title = "Small"
+    about = "Nothing: $x = x$."
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[tuple[str, Any]] = []
+        self.assemble(
+            {
+                "Numbers": {
+                    "margin": slider("margin", 1.0, 0.0, 4.0, 0.1, "a margin"),
+                    "rate": slider("rate", 0.1, 0.001, 10.0, 0.02, "a rate", log=True),
+                },
+                "Rest": {
+                    "kind": choice("kind", "a", ["a", ("the other", "b")], "a kind"),
+                    "on": toggle("on", True, ""),
+                },
+            },
+            [],
+            folded=["Rest"],
+        )
+
+    def changed(self, name: str, value: Any) -> None:
+        if value == 3.0:
+            raise InputError("3 is not for today.")
+        self.heard.append((name, value))
+
+    def code(self) -> str:
+        return f"margin = {self['margin']} # <b>"
+
+    def view(self) -> View | None:
+        return View(go.Figure(), {}, {}, "", "Small")
+
+    def still(self) -> Image.Image | None:
+        return Image.new("RGB", (30, 20), "red")
+
+
+@pytest.fixture
+def panel() -> Iterator[Small]:
+    made = Small()
+    yield made
+    made.close()
+
+
+def test_set_moves_controls_as_a_person_does(panel: Small) -> None:
+    assert panel.set(margin=2.0, kind="b", on=False) is panel
+    assert panel.heard == [("margin", 2.0), ("kind", "b"), ("on", False)]
+    assert panel.values == {"margin": 2.0, "rate": 0.1, "kind": "b", "on": False}
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"margine": 1}, "Unknown control of Small 'margine'"),
+        ({"margin": 9}, "margin must lie between 0 and 4, not 9"),
+        ({"margin": "high"}, "margin must lie between 0 and 4"),
+        ({"rate": 100.0}, "rate must lie between 0.001 and 10"),
+        ({"kind": "c"}, "Unknown kind 'c'"),
+    ],
+)
+def test_set_refuses_in_a_sentence_and_moves_nothing(panel: Small, values: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        panel.set(on=False, **values)
+    assert "\n" not in str(caught.value)
+    assert panel.heard == []
+    assert panel["on"] is True
+
+
+def test_a_refused_value_is_said_in_the_status_line(panel: Small) -> None:
+    panel.set(margin=3.0)
+    panel.wait()
+    assert (panel.status.text, panel.status.kind) == ("3 is not for today.", "error")
+
+
+def test_put_is_not_heard(panel: Small) -> None:
+    panel.put("margin", value=2.5)
+    assert panel["margin"] == 2.5
+    assert panel.heard == []
+
+
+def test_show_hides_the_other_controls(panel: Small) -> None:
+    panel.show(only=["margin"])
+    hidden = {name: control.layout.display == "none" for name, control in panel.controls.items()}
+    assert hidden == {"margin": False, "rate": True, "kind": True, "on": True}
+    assert [group.layout.display for group, _ in panel._groups] == [None, "none"]
+    panel.show(only=[])
+    assert panel.widget.children[3].children[0].layout.display == "none"
+    panel.show()
+    assert all(control.layout.display is None for control in panel.controls.values())
+    with pytest.raises(InputError, match="Unknown control"):
+        panel.show(only=["margin", "colour"])
+
+
+def test_help_and_code_open_and_close(panel: Small) -> None:
+    for action, part in ((panel.help, panel._help), (panel.show_code, panel._code)):
+        assert part.layout.display == "none"
+        action()
+        panel.wait()
+        assert part.layout.display is None
+        action()
+        panel.wait()
+        assert part.layout.display == "none"
+    assert "margin = 1.0 # &lt;b&gt;" in panel._code.value
+
+
+def test_other_code_stays_open(panel: Small) -> None:
+    panel.show_code()
+    panel.wait()
+    panel.set(margin=2.0)
+    panel.show_code()
+    panel.wait()
+    assert panel._code.layout.display is None
+    assert "margin = 2.0" in panel._code.value
+
+
+def test_exports_never_overwrite(panel: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = [panel.export(), panel.export()]
+    assert [str(path) for path in paths] == ["exports/Small-1.html", "exports/Small-2.html"]
+    assert all(path.is_file() for path in paths)
+
+
+def test_a_panel_without_a_session_has_no_button_for_it(panel: Small) -> None:
+    labels = [child.description for child in panel.widget.children[0].children[1:]]
+    assert labels == ["?", "Show code", "Export"]
+    with pytest.raises(InputError, match="no run to save"):
+        panel.save_session()
+
+
+def test_readers_without_a_kernel_get_a_still_picture(panel: Small) -> None:
+    bundle = panel._repr_mimebundle_()
+    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    assert "application/vnd.jupyter.widget-view+json" in data
+    source = data["text/html"].partition("base64,")[2].partition('"')[0]
+    assert Image.open(io.BytesIO(base64.b64decode(source))).size == (30, 20)
+    assert data["text/plain"].startswith("Small(")
+
+
+def test_a_traceback_is_one_sentence_and_the_rest_under_the_code(panel: Small) -> None:
+    panel.compute.ask("broken", lambda: [][1])
+    panel.wait()
+    assert panel.status.text.startswith("Something went wrong that should not: IndexError")
+    assert "\n" not in panel.status.text
+    assert "Traceback" in panel._code.value
+
+
+def test_cancel_is_heard_by_long_work(panel: Small) -> None:
+    over = panel.cancel_point("map")
+    assert not over()
+    panel.status.cancelled += 1
+    assert over()
+    assert not panel.cancel_point("map")()
+
+
+def test_closing_twice_ends_the_threads_once(panel: Small) -> None:
+    panel.close()
+    panel.close()
+    limit = time.monotonic() + 10
+    while any(t.name.startswith("Small") for t in threading.enumerate()) and time.monotonic() < limit:
+        time.sleep(0.01)
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("Small")]
+    assert repr(panel) == "Small(closed)"
+    panel.set(margin=2.0)
+    assert panel.heard == []
+
+
+# cells
+
+
+def run_cell(monkeypatch: pytest.MonkeyPatch, cell: str, message: str) -> None:
+    parent = {"metadata": {"cellId": cell}, "header": {"msg_id": message}}
+    shell = types.SimpleNamespace(kernel=types.SimpleNamespace(get_parent=lambda: parent))
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+
+
+def test_a_cell_that_runs_again_closes_its_own_panels_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_cell(monkeypatch, "one", "1")
+    first, beside = Small(), Small()
+    run_cell(monkeypatch, "two", "2")
+    other = Small()
+    assert not first.closed  # two in a cell, and one in the next
+    assert not beside.closed
+    run_cell(monkeypatch, "one", "3")
+    again = Small()
+    assert first.closed
+    assert beside.closed
+    assert not other.closed
+    again.close()
+    other.close()
+
+
+def test_outside_a_notebook_there_is_no_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: None))
+    assert this_cell() is None
+    shell = types.SimpleNamespace(kernel=types.SimpleNamespace(get_parent=lambda: {"metadata": {}, "header": {}}))
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    assert this_cell() is None
+    one, two = Small(), Small()
+    assert not one.closed
+    one.close()
+    two.close()
+
+
+def test_same_cell_means_another_execution_of_it() -> None:
+    assert Cell("a", "1").same_but_later(Cell("a", "2"))
+    assert not Cell("a", "1").same_but_later(Cell("a", "1"))
+    assert not Cell("a", "1").same_but_later(Cell("b", "2"))
