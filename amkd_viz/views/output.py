@@ -34,7 +34,8 @@ def bundle(figure: go.Figure) -> dict[str, Any]:
 
 def words(caption: str, notes: Mapping[str, Any]) -> str:
     """HTML of a caption and of those notes that are numbers; empty where there is nothing to say."""
-    shown = [f"{safe(name)} {_short(value)}" for name, value in notes.items() if _is_number(value)]
+    told = {n: v for n, v in notes.items() if _is_number(v) and not (n.endswith("undecided") and v == 0)}
+    shown = [f"{safe(name)} {_short(value)}" for name, value in told.items()]
     more = f" &nbsp; and {len(shown) - MOST} more in .notes" if len(shown) > MOST else ""
     numbers = f'<div style="{SMALL}">{" &nbsp; ".join(shown[:MOST])}{more}</div>' if shown else ""
     text = f"<div>{safe(caption)}</div>" if caption else ""
