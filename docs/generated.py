@@ -1,0 +1,130 @@
+"""Pages that are made from files of the repository: tutorials from the notebooks, the gallery, the changelog.
+
+Notebooks are executed unless AMKD_DOCS=quick is set, which leaves their outputs and the gallery's figures out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import nbformat
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from plotly.offline import get_plotlyjs
+
+ROOT = Path(__file__).parent.parent
+QUICK = os.environ.get("AMKD_DOCS") == "quick"
+COPIED = {  # page -> file of the repository
+    "contributing.md": "CONTRIBUTING.md",
+    "changelog.md": "CHANGELOG.md",
+    "tutorials/instructor/lecture_plan.md": "notebooks/instructor/lecture_plan.md",
+    "tutorials/instructor/answers.md": "notebooks/instructor/answers.md",
+}
+PLACES = {  # link in a notebook or a copied file -> link on the site
+    "../README.md#limits": "../explanation/traps.md#limits",
+    "instructor/lecture_plan.md": "instructor/lecture_plan.md",
+    "answers.md": "answers.md",
+}
+DRAW = """<script src="{root}/assets/plotly.min.js"></script>
+<script>for (const at of document.querySelectorAll(".amkd-plot")) {
+  const spec = JSON.parse(at.nextElementSibling.textContent);
+  Plotly.newPlot(at, spec.data, spec.layout, {responsive: true})
+    .then(() => spec.frames && Plotly.addFrames(at, spec.frames));
+}</script>"""
+LIVE = '!!! note ""\n    This panel is live in JupyterLab (`make lab`).\n'
+figures: dict[str, str] = {}
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Called by MkDocs once it has read the pages that are there."""
+    for page, name in COPIED.items():
+        text = (ROOT / name).read_text(encoding="utf-8")
+        files.append(File.generated(config, page, content=_links(text, page)))
+    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
+        page = f"tutorials/{path.stem}.md"
+        files.append(File.generated(config, page, content=_links(tutorial(path), page)))
+    for picture in sorted((ROOT / "docs" / "images").glob("*.*")):
+        files.append(File.generated(config, f"images/{picture.name}", abs_src_path=str(picture)))
+    files.append(File.generated(config, "assets/plotly.min.js", content=get_plotlyjs()))
+    files.append(File.generated(config, "assets/gallery.html", content=_gallery()))
+    return files
+
+
+def on_page_content(html: str, page: Any, **kwargs: Any) -> str:
+    """Put the figures in, which Markdown would have taken for text."""
+    found = re.findall(r"<p>(@@[\w-]+@@)</p>", html)
+    for token in found:
+        html = html.replace(f"<p>{token}</p>", figures[token])
+    root = "/".join([".."] * page.file.url.count("/")) or "."
+    return html + DRAW.replace("{root}", root) if found else html
+
+
+def tutorial(path: Path) -> str:
+    """The Markdown of a notebook with its outputs."""
+    notebook = nbformat.read(path, as_version=4)
+    if not QUICK:
+        _execute(notebook)
+    parts = []
+    for number, cell in enumerate(notebook.cells):
+        if cell.cell_type == "markdown":
+            parts.append(cell.source)
+            continue
+        parts.append(f"```python\n{cell.source}\n```")
+        parts += [_output(o, f"@@{path.stem}-{number}-{i}@@") for i, o in enumerate(cell.outputs)]
+    source = f"*Made from `notebooks/{path.name}`; `make lab` opens it.*"
+    return "\n\n".join([parts[0], source, *parts[1:]])
+
+
+def _execute(notebook: nbformat.NotebookNode) -> None:
+    from nbclient import NotebookClient
+
+    with TemporaryDirectory() as folder:
+        NotebookClient(notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
+
+
+def _output(output: Any, token: str) -> str:
+    if output.output_type == "stream":
+        return f"```text\n{output.text.rstrip()}\n```"
+    data = output.get("data", {})
+    if "application/vnd.plotly.v1+json" in data:
+        spec = data["application/vnd.plotly.v1+json"]
+        height = spec["layout"].get("height", 420)
+        shown = {key: spec[key] for key in ("data", "layout", "frames") if key in spec}
+        text = json.dumps(shown).replace("</", "<\\/")
+        figures[token] = (
+            f'<div class="amkd-plot" style="height:{height}px"></div><script type="application/json">{text}</script>'
+        )
+        return token
+    if "application/vnd.jupyter.widget-view+json" in data:
+        return LIVE
+    if "text/html" in data:
+        return "".join(data["text/html"].splitlines())
+    return f"```text\n{data.get('text/plain', '')}\n```"
+
+
+def _links(text: str, page: str) -> str:
+    """Links between notebooks point to pages; what the site does not hold is named, not linked."""
+
+    def moved(match: re.Match[str]) -> str:
+        words, target = match[1], match[2]
+        if target in PLACES:
+            return f"[{words}]({PLACES[target]})"
+        if re.fullmatch(r"\d\d_\w+\.ipynb", target):
+            return f"[{words}]({target.removesuffix('.ipynb')}.md)"
+        return match[0] if target.startswith(("http", "#")) else words
+
+    return re.sub(r"(?<!!)\[([^\]\n]+)\]\(([^)\s]+)\)", moved, text)
+
+
+def _gallery() -> str:
+    if QUICK:
+        return "<!doctype html><title>Gallery</title><p>Left out of a quick build."
+    from amkd_viz.views.gallery_page import gallery_page
+
+    with TemporaryDirectory() as folder:
+        return gallery_page(Path(folder) / "gallery.html").read_text(encoding="utf-8")
