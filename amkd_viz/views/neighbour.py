@@ -16,7 +16,7 @@ MOST = 4000  # candidates; of a larger split the first ones of the classes
 
 
 def nearest_image(split: Split, x: Tensor, classes: Collection[int], without: int = -1) -> int:
-    """Position in ``split`` of the image nearest to ``x`` (C, H, W), L2 over pixels, among those of ``classes``; the one
+    """Position in ``split`` of the image nearest to ``x`` (C, H, W), L2 over pixels, among those of ``classes``; that
     at position ``without`` is left out.
 
     Raises:
