@@ -4,7 +4,7 @@ from amkd_viz.boundary.bss import Look, bss
 from amkd_viz.boundary.refinement import refine
 from amkd_viz.boundary.samplers import deepfool, fgsm, noise
 from amkd_viz.boundary.samples import BoundarySamples, Passes, Status
-from amkd_viz.boundary.selection import sample_targets, select_bases
+from amkd_viz.boundary.selection import sample_targets, select_always, select_bases
 from amkd_viz.boundary.similarity import BoundarySimilarity, boundary_similarity
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "noise",
     "refine",
     "sample_targets",
+    "select_always",
     "select_bases",
 ]

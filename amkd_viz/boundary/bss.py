@@ -118,7 +118,7 @@ def bss(
                 break
             gap = (seen.gather(1, b[:, None]) - seen.gather(1, k[:, None]))[:, 0]
             # of those on their way: a frozen net's backward pass leaves rows of zeros out
-            (g,) = torch.autograd.grad(-torch.where(alive, gap, 0).sum(), start)
+            (g,) = torch.autograd.grad(-gap.masked_fill(~alive, 0).sum(), start)
             if step == 0 and look is not None:
                 g = g[look.chosen]
             backward += int(alive.sum()) if compact else len(current)

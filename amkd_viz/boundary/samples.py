@@ -96,8 +96,7 @@ def check_target(target: Tensor, logits: Tensor, values: bool = True) -> None:
 
 def status_of(winner: Tensor, base: Tensor, target: Tensor) -> Tensor:
     """(M,) Status of samples whose arg-max is now ``winner``."""
-    reached = torch.where(winner == target, int(Status.TARGET), int(Status.OTHER))
-    return torch.where(winner == base, int(Status.NOT_CROSSED), reached)
+    return (winner != base) * (int(Status.OTHER) - (winner == target).long())  # TARGET is one less than OTHER
 
 
 class Space(NamedTuple):
@@ -110,11 +109,7 @@ class Space(NamedTuple):
     high: Tensor | float | None
 
     def clamp(self, z: Tensor) -> Tensor:
-        return z if self.low is None else torch.minimum(torch.maximum(z, self._as(self.low, z)), self._as(self.high, z))
-
-    @staticmethod
-    def _as(bound: Tensor | float | None, z: Tensor) -> Tensor:
-        return torch.as_tensor(bound, device=z.device, dtype=z.dtype)
+        return z if self.low is None else z.clamp(self.low, self.high)  # type: ignore[arg-type]  # both of a kind
 
 
 def space_of(model: nn.Module, x: Tensor, space: str, clamp: float | tuple[float, float] | None) -> Space:

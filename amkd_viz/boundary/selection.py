@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["sample_targets", "select_bases"]
+__all__ = ["sample_targets", "select_always", "select_bases"]
 
 
 def select_bases(teacher_logits: Tensor, student_logits: Tensor, y: Tensor, limit: int = 64) -> Tensor:
@@ -20,19 +20,35 @@ def select_bases(teacher_logits: Tensor, student_logits: Tensor, y: Tensor, limi
     Returns:
         (M,) indices into the batch, 0 <= M <= ``limit``.
     """
+    best, right = _ranked(teacher_logits, student_logits, y, limit)
+    return best[right]  # host sync on a GPU: the number of samples that both nets get right
+
+
+def select_always(teacher_logits: Tensor, student_logits: Tensor, y: Tensor, limit: int = 64) -> tuple[Tensor, Tensor]:
+    """The same choice in shapes that do not depend on it, so that the host need not wait for a GPU.
+
+    Returns:
+        ``best``, (L,) indices into the batch, L = min(limit, B), of which the first ``count`` (a scalar) are those of
+        ``select_bases``. Where ``count`` is 0 the rest is all there is.
+    """
+    best, right = _ranked(teacher_logits, student_logits, y, limit)
+    return best, right.sum()
+
+
+def _ranked(teacher_logits: Tensor, student_logits: Tensor, y: Tensor, limit: int) -> tuple[Tensor, Tensor]:
     right = (teacher_logits.argmax(1) == y) & (student_logits.argmax(1) == y)
     p_teacher, p_student = teacher_logits.float().softmax(1), student_logits.float().softmax(1)
     wrong_classes = torch.ones_like(p_teacher).scatter_(1, y[:, None], 0)
     score = ((p_teacher - p_student).square() * wrong_classes).sum(1)
     best = score.masked_fill(~right, -1).topk(min(limit, len(y))).indices
-    return best[right[best]]  # host sync on a GPU: the number of samples that both nets get right
+    return best, right[best]
 
 
 def sample_targets(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Draw each sample's target class from the net's softmax without its top class.
 
     Class k is drawn with probability p_k / (1 - max p); where that is 0 / 0 in float32, or nearly so, the second-ranked
-    class is taken. One multinomial draw for the whole batch.
+    class is taken. One draw for the whole batch; row i's does not depend on the rows after it.
 
     Args:
         logits: (M, K), K >= 2.
@@ -47,4 +63,6 @@ def sample_targets(logits: Tensor, generator: torch.Generator | None = None) -> 
     p = logits.float().softmax(1).scatter(1, top, 0)
     empty = p.sum(1, keepdim=True) < 1e-30  # below, the draw's own arithmetic underflows and could return the top class
     p = torch.where(empty, torch.zeros_like(p).scatter_(1, second[:, None], 1), p)
-    return torch.multinomial(p, 1, generator=generator)[:, 0]
+    # torch.multinomial's own draw, without the check of p for which the host would wait
+    waits = torch.empty_like(p).exponential_(generator=generator).clamp_min_(torch.finfo(p.dtype).tiny)
+    return (p / waits).argmax(1)

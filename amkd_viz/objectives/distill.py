@@ -23,8 +23,12 @@ def soft_cross_entropy(teacher_logits: Tensor, student_logits: Tensor, temperatu
     """
     if len(student_logits) == 0:
         return student_logits.sum()
+    return _rows(teacher_logits, student_logits, temperature).mean()
+
+
+def _rows(teacher_logits: Tensor, student_logits: Tensor, temperature: float) -> Tensor:
     p = (teacher_logits / temperature).softmax(1)
-    return -(p * (student_logits / temperature).log_softmax(1)).sum(1).mean()
+    return -(p * (student_logits / temperature).log_softmax(1)).sum(1)
 
 
 TEMPERATURE = {"low": 0.5, "high": 20.0, "help": "softens both nets' softmax"}
@@ -51,9 +55,12 @@ class _Softened(Term):
         if not self.temperature > 0:
             raise InputError(f"{self.name}.temperature must be > 0, not {self.temperature}.")
 
+    @property
+    def factor(self) -> float:
+        return self.temperature**2 if self.t2 else 1.0
+
     def loss(self, teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
-        factor = self.temperature**2 if self.t2 else 1.0
-        return factor * soft_cross_entropy(teacher_logits, student_logits, self.temperature)
+        return self.factor * soft_cross_entropy(teacher_logits, student_logits, self.temperature)
 
 
 @dataclass(frozen=True)
@@ -74,4 +81,7 @@ class boundary_kd(_Softened):
     on_boundary: ClassVar[bool] = True
 
     def __call__(self, step: Step) -> Tensor:
-        return self.loss(step.boundary.samples.logits, step.student_boundary.logits)
+        teacher, student = step.boundary.samples.logits, step.student_boundary.logits
+        if step.boundary.first is None:
+            return self.loss(teacher, student)
+        return self.factor * step.boundary.mean(_rows(teacher, student, self.temperature))

@@ -10,7 +10,17 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from amkd_viz.boundary import BoundarySamples, Look, bss, deepfool, fgsm, noise, sample_targets, select_bases
+from amkd_viz.boundary import (
+    BoundarySamples,
+    Look,
+    bss,
+    deepfool,
+    fgsm,
+    noise,
+    sample_targets,
+    select_always,
+    select_bases,
+)
 from amkd_viz.errors import InputError, unknown
 from amkd_viz.models import Classifier, Embedding, FrozenResNet
 
@@ -65,18 +75,30 @@ def _bss(
 Sampler = Callable[[Attack, nn.Module, Tensor, Tensor, torch.Generator], BoundarySamples]
 SAMPLERS: dict[str, Sampler] = {
     "bss": _bss,
-    "fgsm": lambda a, net, x, k, g: fgsm(net, x, k, epsilon=a.epsilon),
-    "noise": lambda a, net, x, k, g: noise(net, x, k, epsilon=a.epsilon, generator=g),
+    "fgsm": lambda a, net, x, k, g: fgsm(net, x, k, epsilon=a.epsilon, check=False),
+    "noise": lambda a, net, x, k, g: noise(net, x, k, epsilon=a.epsilon, generator=g, check=False),
+    # on a GPU its samples differ in the classes they are compared with, so the host waits for it at each step
     "deepfool": lambda a, net, x, k, g: deepfool(net, x, k, steps=a.steps),
 }
 
 
 @dataclass(frozen=True)
 class BoundaryBatch:
-    """Boundary samples of the base images ``index`` (M,) of the batch."""
+    """Boundary samples of the base images ``index`` (M,) of the batch.
+
+    Where shapes may not depend on data, M is always the limit: too few base images are repeated, for the student's
+    batch statistics, and ``first`` (M,) bool says which are there for the first time. None stands for all.
+    """
 
     index: Tensor
     samples: BoundarySamples
+    first: Tensor | None = None
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Of (M,) values, each base image counted once; 0 without any."""
+        if self.first is None:
+            return values.mean() if len(values) else values.sum()
+        return (values * self.first).sum() / self.first.sum().clamp_min(1)
 
 
 @dataclass
@@ -89,6 +111,7 @@ class Step:
         progress: e / E in (0, 1].
         reads_boundary: a live term reads the boundary samples (the objective says so; only the joint pass asks).
         generator: the only source of chance in the step.
+        static: no shape depends on data, so that the host never waits for a GPU; by default on all but a CPU.
         modules: learned parts of the terms, by term name.
         terms: the value of each live term, once the objective has been called.
         metrics: scalars that terms leave behind for the log; histograms likewise, 32 bins over [0, 4].
@@ -102,6 +125,7 @@ class Step:
     generator: torch.Generator
     attack: Attack = field(default_factory=Attack)
     reads_boundary: bool = False
+    static: bool | None = None
     modules: nn.ModuleDict = field(default_factory=nn.ModuleDict)
     terms: dict[str, Tensor] = field(default_factory=dict)
     metrics: dict[str, Tensor] = field(default_factory=dict)
@@ -140,15 +164,24 @@ class Step:
                 student_logits = self.student(self.x)
         else:
             student_logits = self.student_clean.logits.detach()
-        index = select_bases(self.teacher_clean.logits, student_logits, self.y, self.attack.limit)
-        target = sample_targets(self.teacher_clean.logits[index], self.generator)
-        look = None if self._seen is None else Look(*self._seen, index)
-        samples = self.attack(self.teacher, self.x[index].detach(), target, self.generator, look)
+        told, first = (self.teacher_clean.logits, student_logits, self.y, self.attack.limit), None
+        if self.static if self.static is not None else self.x.device.type != "cpu":
+            best, count = select_always(*told)
+            row = torch.arange(len(best), device=best.device)
+            again, first = row % count.clamp_min(1), row < count
+            target = sample_targets(self.teacher_clean.logits[best], self.generator)[again]
+            index = best[again]
+        else:
+            index = select_bases(*told)
+            target = sample_targets(self.teacher_clean.logits[index], self.generator)
+        look = () if self._seen is None else (Look(*self._seen, index),)
+        samples = self.attack(self.teacher, self.x[index].detach(), target, self.generator, *look)
         self._seen = None  # frees what the teacher kept
+        batch = BoundaryBatch(index, samples, first)
         if len(index):
-            self.metrics["attack.crossed"] = samples.crossed.float().mean()
-            self.metrics["attack.reached_target"] = (samples.status == 1).float().mean()
-        return BoundaryBatch(index, samples)
+            self.metrics["attack.crossed"] = batch.mean(samples.crossed.float())
+            self.metrics["attack.reached_target"] = batch.mean((samples.status == 1).float())
+        return batch
 
     @cached_property
     def teacher_boundary(self) -> Embedding:
@@ -170,8 +203,9 @@ class Step:
         else:
             embedding = _wide(self.student.embed(samples.x))
         log_teacher, log_student = samples.logits.log_softmax(1), embedding.logits.detach().log_softmax(1)
-        self.metrics["boundary.kl"] = (log_teacher.exp() * (log_teacher - log_student)).sum(1).mean()
-        self.metrics["boundary.student_flipped"] = (log_student.argmax(1) != samples.base).float().mean()
+        mean = self.boundary.mean
+        self.metrics["boundary.kl"] = mean((log_teacher.exp() * (log_teacher - log_student)).sum(1))
+        self.metrics["boundary.student_flipped"] = mean((log_student.argmax(1) != samples.base).float())
         return embedding
 
     @cached_property

@@ -88,13 +88,17 @@ class boundary_triplet(Term):
             a, p = at_edge, n[index]
         d_ap, d_an = 2 - 2 * (a * p).sum(1), squared_distances(a, n)
         valid = negatives_of(step.y, samples.base, samples.target, self.negatives)
+        if step.boundary.first is not None:  # a base image that is there again is no anchor again
+            valid = valid & step.boundary.first[:, None]
         margin = self._teacher_margin(step) if self.reading == "C" else self.margin
         loss, active = triplet_hinge(d_ap, d_an, valid, margin, self.mining, step.generator)
         step.metrics["triplet.active"] = active
-        step.metrics["triplet.d_ap"] = d_ap.detach().sum() / max(len(index), 1)
+        step.metrics["triplet.d_ap"] = step.boundary.mean(d_ap.detach())
         step.metrics["triplet.d_an"] = (d_an.detach() * valid).sum() / valid.sum().clamp_min(1)
-        step.histograms["triplet.d_ap"] = torch.histc(d_ap.detach().float().clamp(0, 4), 32, 0, 4)
-        # invalid pairs are sent outside [0, 4], where histc does not count: no boolean indexing, no sync
+        # what does not count is sent outside [0, 4], where histc does not count either: no boolean indexing, no sync
+        shown = d_ap.detach().float().clamp(0, 4)
+        shown = shown if step.boundary.first is None else shown.masked_fill(~step.boundary.first, -1)
+        step.histograms["triplet.d_ap"] = torch.histc(shown, 32, 0, 4)
         step.histograms["triplet.d_an"] = torch.histc(
             d_an.detach().float().clamp(0, 4).masked_fill(~valid, -1), 32, 0, 4
         )

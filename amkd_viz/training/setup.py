@@ -75,7 +75,11 @@ class Training:
             self.modules = self.objective.modules(self.teacher or self.student, self.student).to(self.device)
         self.parameters = [*self.student.parameters(), *self.modules.parameters()]
         self.optimiser = torch.optim.SGD(
-            self.parameters, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
+            self.parameters,
+            recipe.learning_rate,
+            recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            fused=True if self.device.type == "cuda" else None,
         )
         self.loader = Loader(
             self.dataset.train,

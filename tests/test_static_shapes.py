@@ -1,0 +1,133 @@
+"""A step whose shapes do not depend on data: the same numbers as the other one, and no wait for a GPU."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+
+from amkd_viz.boundary import sample_targets, select_always, select_bases
+from amkd_viz.models import Classifier, build, inference_copy
+from amkd_viz.objectives import Attack, Step, methods
+from amkd_viz.training import Recipe, Training
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+def nets() -> tuple[Classifier, Classifier, Tensor, Tensor]:
+    teacher = inference_copy(build("resnet8", num_classes=4, shape=(3, 8, 8), seed=5).eval())
+    teacher.head.weight.mul_(20)
+    student = build("resnet8", num_classes=4, shape=(3, 8, 8), seed=6)
+    x = torch.rand(24, 3, 8, 8, generator=torch.Generator().manual_seed(6))
+    y = teacher(x).argmax(1)
+    student.head.bias.data[y.mode().values] += 9  # right on some, at least
+    return teacher, student, x, y
+
+
+def one_step(static: bool, limit: int, method: str, **attack: str) -> tuple[Step, Tensor, Tensor]:
+    teacher, student, x, y = nets()
+    step = Step(
+        teacher,
+        student.train(),
+        x,
+        y,
+        0.1,
+        torch.Generator().manual_seed(7),
+        Attack(limit=limit, steps=4, **attack),
+        static=static,
+    )
+    loss = methods[method]()(step)
+    loss.backward()
+    return step, loss.detach(), torch.cat([p.grad.flatten() for p in student.parameters()])
+
+
+@pytest.mark.parametrize("method", ["bss", "amkd", "amkd-student", "amkd-calibrated"])
+@pytest.mark.parametrize(("limit", "student_pass"), [(3, "separate"), (3, "joint"), (24, "frozen"), (24, "separate")])
+def test_static_and_dynamic_steps_agree(method, limit, student_pass):
+    """With enough bases all is equal; with too few, all that does not go through the student's batch statistics."""
+    (dynamic, loss, grads), (static, loss_static, grads_static) = (
+        one_step(static, limit, method, student_pass=student_pass) for static in (False, True)
+    )
+    count = len(dynamic.boundary.index)
+    assert len(static.boundary.index) == min(limit, 24)
+    assert 2 < count < 24
+    assert int(static.boundary.first.sum()) == count
+    assert torch.equal(static.boundary.index[:count], dynamic.boundary.index)
+    assert torch.equal(static.boundary.samples.target[:count], dynamic.boundary.samples.target)
+    torch.testing.assert_close(static.boundary.samples.x[:count], dynamic.boundary.samples.x, rtol=0, atol=1e-4)
+    again = torch.arange(len(static.boundary.index)) % count
+    torch.testing.assert_close(static.boundary.samples.x, static.boundary.samples.x[again], rtol=0, atol=1e-4)
+    if limit == 3 or student_pass == "frozen":
+        torch.testing.assert_close(loss_static, loss, rtol=1e-4, atol=1e-5)
+        assert (grads_static - grads).norm() < 1e-2 * grads.norm()
+        for name in dynamic.metrics:
+            torch.testing.assert_close(static.metrics[name], dynamic.metrics[name], rtol=1e-3, atol=1e-4)
+        for name in dynamic.histograms:
+            assert static.histograms[name].sum() == dynamic.histograms[name].sum()
+
+
+@pytest.mark.parametrize("method", ["bss", "amkd"])
+def test_nobody_right(method):
+    teacher, student, x, y = nets()
+    step = Step(teacher, student.train(), x, (y + 1) % 4, 0.1, torch.Generator(), Attack(limit=5), static=True)
+    loss = methods[method]()(step)
+    loss.backward()
+    assert not step.boundary.first.any()
+    assert float(step.terms["boundary_kd"]) == 0
+    assert all(p.grad.isfinite().all() for p in student.parameters())
+
+
+def test_always_as_many_rows_and_the_same_first_ones():
+    chance = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        teacher, student = torch.randn(2, 12, 3, generator=chance)
+        y = torch.randint(3, (12,), generator=chance)
+        index = select_bases(teacher, student, y, 5)
+        best, count = select_always(teacher, student, y, 5)
+        assert len(best) == 5
+        assert torch.equal(best[: int(count)], index)
+
+
+def test_targets_are_those_of_multinomial():
+    logits = 3 * torch.randn(500, 7)
+    p = logits.softmax(1).scatter(1, logits.argmax(1, keepdim=True), 0)
+    expected = torch.multinomial(p, 1, generator=torch.Generator().manual_seed(3))[:, 0]
+    assert torch.equal(sample_targets(logits, torch.Generator().manual_seed(3)), expected)
+
+
+@needs_cuda
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("sampler", ["bss", "fgsm", "noise"])
+def test_the_host_never_waits_within_a_step(sampler, precision):
+    recipe = Recipe(dataset="digits", teacher="cnn-tiny", teacher_epochs=1, epochs=1, sampler=sampler, device="cuda")
+    training = Training(recipe.replace(precision=precision))
+    batches = training.loader.epoch(0)
+    for x, y, _ in [next(batches), next(batches)]:
+        training.step(x, y)  # libraries set themselves up
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        x, y, _ = next(batches)
+        training.step(x, y)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@needs_cuda
+def test_a_step_on_a_gpu_is_the_static_one():
+    teacher, student, x, y = nets()
+    expected = one_step(True, 24, "amkd")[1]
+    step = Step(
+        copy.deepcopy(teacher).cuda(),
+        student.cuda().train(),
+        x.cuda(),
+        y.cuda(),
+        0.1,
+        torch.Generator("cuda"),
+        Attack(limit=24, steps=4),
+    )
+    found = methods["amkd"]()(step)
+    assert step.boundary.first is not None
+    assert abs(float(found.detach()) - float(expected)) < 0.5  # targets are drawn by another generator
