@@ -156,6 +156,26 @@ def test_noise_while_training_abandons_the_old_training(monkeypatch: pytest.Monk
         lab.close()
 
 
+def test_a_point_is_attacked_while_the_student_trains() -> None:
+    lab = BoundaryLab(PROBLEM)
+    try:
+        lab.wait()
+        lab.set(epochs=200, labelled=160)
+        limit = time.monotonic() + 30
+        while not lab.status.text.startswith("Training the student") and time.monotonic() < limit:
+            time.sleep(0.005)
+        lab.canvas.point = [0.3, 0.3]
+        while time.monotonic() < limit:
+            found = lab._samples.get("teacher")
+            if found is not None and found.origin.tolist() == [[pytest.approx(0.3), pytest.approx(0.3)]]:
+                break
+            time.sleep(0.005)
+        assert not lab.compute.idle  # it still trains
+        lab.wait()
+    finally:
+        lab.close()
+
+
 def test_its_code_runs_and_attacks_the_same_point(lab: BoundaryLab, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     lab.attack(0.4, -0.9)

@@ -70,6 +70,30 @@ def test_a_task_hears_that_newer_work_waits(worker: Worker) -> None:
     assert heard == [True, False]
 
 
+def test_a_long_task_serves_what_is_quick(worker: Worker, told: list[str]) -> None:
+    seen: list[str] = []
+    begun, go = threading.Event(), threading.Event()
+
+    def wrong() -> None:
+        raise InputError("no")
+
+    def long() -> None:
+        begun.set()
+        go.wait(10)
+        worker.serve("point", "wrong", "absent")
+        seen.append("long")
+
+    worker.ask("map", long)
+    assert begun.wait(10)
+    worker.ask("other", lambda: seen.append("other"))
+    worker.ask("point", lambda: seen.append("point"))
+    worker.ask("wrong", wrong)
+    go.set()
+    assert worker.wait(10)
+    assert seen == ["point", "long", "other"]
+    assert told == ["no"]
+
+
 def test_failures_are_told_and_the_thread_goes_on(worker: Worker, told: list[str]) -> None:
     def wrong() -> None:
         raise InputError("noise must be at least 0, not -1.")

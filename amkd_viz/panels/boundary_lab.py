@@ -38,6 +38,7 @@ __all__ = ["BoundaryLab"]
 COARSE, FINE = 100, 200  # cells a side of the first picture and of the last
 LIVE = 0.15  # seconds between pictures of a net that is being trained
 OF_PROBLEM = ("problem", "noise", "classes", "labelled", "teacher", "student", "method", "epochs")
+QUICK = ("attack", "draw", "ask", "answer")  # work that need not wait for the end of a training
 ANSWERS = {"in the target class": Ending.TARGET, "in another class": Ending.OTHER, "not across": Ending.NOT_CROSSED}
 
 
@@ -205,6 +206,7 @@ class BoundaryLab(Panel):
                 self._set_net("teacher", training.teacher)
                 for event in events(recipe, training):
                     gate()
+                    self.compute.serve(*QUICK)
                     if time.monotonic() - drawn > LIVE:
                         self._set_net("student", training.student)
                         self._compute_maps(COARSE, over)

@@ -50,6 +50,14 @@ class Worker:
         with self._news:
             return self._closed or (any(key in self._waiting for key in keys) if keys else bool(self._waiting))
 
+    def serve(self, *keys: str) -> None:
+        """Within a long task: run now what waits under ``keys``, so that a person need not wait for its end."""
+        for key in keys:
+            with self._news:
+                task = self._waiting.pop(key, None)
+            if task is not None:
+                self._run(task)
+
     @property
     def idle(self) -> bool:
         with self._news:
@@ -78,15 +86,18 @@ class Worker:
                 key = next(iter(self._waiting))
                 task = self._waiting.pop(key)
                 self._busy = True
-            try:
-                task()
-            except InputError as error:
-                self._failed(str(error))
-            except Exception:
-                self._failed(traceback.format_exc())
+            self._run(task)
             with self._news:
                 self._busy = False
                 self._news.notify_all()
                 more = bool(self._waiting)
             if self._pause and not more:
                 time.sleep(self._pause)
+
+    def _run(self, task: Callable[[], None]) -> None:
+        try:
+            task()
+        except InputError as error:
+            self._failed(str(error))
+        except Exception:
+            self._failed(traceback.format_exc())
