@@ -1,0 +1,126 @@
+"""The docs build without a warning, load nothing from elsewhere, and show what the notebooks show."""
+
+from __future__ import annotations
+
+import doctest
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import nbformat
+import pytest
+
+pytest.importorskip("mkdocs")
+pytest.importorskip("mkdocstrings")
+pytest.importorskip("latex2mathml")
+
+ROOT = Path(__file__).parent.parent
+
+
+def module(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built with warnings as errors; notebooks are not executed, which their own test does."""
+    out = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", "docs/mkdocs.yml", "-d", str(out)]
+    environment = os.environ | {"AMKD_DOCS": "quick", "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr, done.stderr
+    return out
+
+
+@pytest.mark.slow
+def test_every_page_is_there_and_loads_nothing_from_elsewhere(site: Path) -> None:
+    pages = {str(path.relative_to(site)): path.read_text(encoding="utf-8") for path in site.rglob("*.html")}
+    for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"):
+        assert f"tutorials/{path.stem}.html" in pages
+    assert {"index.html", "how_to.html", "gallery.html", "contributing.html", "reference/boundary.html"} <= set(pages)
+    loaded = re.compile(
+        r"<(?:script|img|iframe)[^>]+src=\"(https?:[^\"]+)|<link[^>]+rel=\"stylesheet\"[^>]+href=\"(https?:[^\"]+)"
+    )
+    assert {name: loaded.findall(text) for name, text in pages.items() if loaded.search(text)} == {}
+
+
+@pytest.mark.slow
+def test_formulas_are_drawn_by_the_browser(site: Path) -> None:
+    for name in ("explanation/methods.html", "tutorials/02_boundary_samples.html", "reference/boundary.html"):
+        text = (site / name).read_text(encoding="utf-8")
+        assert "<math " in text
+        assert "arithmatex" not in text
+        assert ":math:" not in text
+        assert ".. math" not in text
+
+
+@pytest.mark.slow
+def test_every_public_function_is_in_the_reference(site: Path) -> None:
+    import amkd_viz.boundary
+    import amkd_viz.training
+    import amkd_viz.views
+
+    for package in (amkd_viz.boundary, amkd_viz.training, amkd_viz.views):
+        text = (site / "reference" / f"{package.__name__.rpartition('.')[2]}.html").read_text(encoding="utf-8")
+        own = re.escape(package.__name__)
+        for name in package.__all__:  # a file of the same name hides a function; then its page asks for both
+            assert re.search(rf'id="{own}\.(?:\w+\.)?{name}"', text) or not callable(getattr(package, name)), name
+
+
+@pytest.mark.parametrize("name", ["docstrings", "mathml"])
+def test_their_own_examples(name: str) -> None:
+    result = doctest.testmod(module(name))
+    assert result.attempted
+    assert not result.failed
+
+
+def test_outputs_of_a_notebook(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made, v4 = module("generated"), nbformat.v4
+    figure = {"application/vnd.plotly.v1+json": {"data": [], "layout": {"height": 300}}, "text/html": "<script>"}
+    panel = {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "Panel()"}
+    cell = v4.new_code_cell("look()")
+    cell.outputs = [
+        v4.new_output("stream", text="said\n"),
+        v4.new_output("display_data", data=figure),
+        v4.new_output("display_data", data=panel),
+        v4.new_output("execute_result", data={"text/plain": "3", "text/html": "<div>\nRight</div>"}),
+        v4.new_output("execute_result", data={"text/plain": "42"}),
+    ]
+    path = tmp_path / "09_x.ipynb"
+    nbformat.write(v4.new_notebook(cells=[v4.new_markdown_cell("# Why?\n"), cell]), path)
+    monkeypatch.setattr(made, "QUICK", True)
+    text = made.tutorial(path)
+    assert text.startswith("# Why?")
+    for needed in (
+        "```python\nlook()\n```",
+        "```text\nsaid\n```",
+        "@@09_x-1-1@@",
+        "live in JupyterLab",
+        "<div>Right</div>",
+    ):
+        assert needed in text, needed
+    assert "```text\n42\n```" in text
+    assert made.figures["@@09_x-1-1@@"].startswith('<div class="amkd-plot" style="height:300px">')
+
+
+def test_links_of_notebooks_become_links_of_pages() -> None:
+    links = module("generated")._links
+    assert links("[01](01_x.ipynb)", "p") == "[01](01_x.md)"
+    assert links("[a](#b) [file](amkd_viz/x.py)", "p") == "[a](#b) file"
+    assert links("[limits](../README.md#limits)", "p") == "[limits](../explanation/traps.md#limits)"
+
+
+def test_ci_and_make_build_the_docs() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    assert "mkdocs build -f docs/mkdocs.yml" in makefile
+    assert "strict: true" in (ROOT / "docs" / "mkdocs.yml").read_text()
