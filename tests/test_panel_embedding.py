@@ -320,12 +320,15 @@ def test_a_lasso_fills_table_gallery_and_trait(page: Any) -> None:
 def test_a_row_selects_in_the_map_and_in_the_kernel(page: Any) -> None:
     clear(page)
     own = page.page
-    row = own.locator(".amkd-samples tr[data-id]").nth(3)
+    own.wait_for_function("() => document.querySelectorAll('.amkd-samples tr[data-id]').length === 150")
+    own.locator(".amkd-scroll").evaluate("e => e.scrollTop = 900")
+    row = own.locator(".amkd-samples tr[data-id]").nth(50)
     sample = int(row.get_attribute("data-id"))
     row.click()
     own.wait_for_function(f"() => {SCATTER}.dataset.picked === '{sample}' && {SCATTER}.dataset.selected === '1'")
     assert page.ask("print(json.dumps([lab.selection, lab.map.picked]))") == [[sample], sample]
     own.wait_for_function("() => Number(document.querySelector('.amkd-bars').dataset.rows) > 3")
+    assert own.locator(".amkd-scroll").evaluate("e => e.scrollTop") > 500  # what was clicked stays in sight
     row.press("ArrowDown")
     own.keyboard.press("Shift+Enter")
     own.wait_for_function(f"() => {SCATTER}.dataset.selected === '2'")

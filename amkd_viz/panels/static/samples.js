@@ -1,7 +1,8 @@
 // Gallery and table of samples. The selection is the map's: a lasso there fills the table here, a row here lights up
 // there, both without the kernel.
 
-const GALLERY = 48, FIRST = 24, ROWS = 150; // more would be slow to lay out, and nobody reads them
+const GALLERY = 48, ROWS = 150; // more would be slow to lay out, and nobody reads them
+const FIRST = { gallery: 24, rows: 15 }; // what is in sight comes at once, the rest when nobody waits
 const SIDE = 34; // pixels of a thumbnail
 const COLUMNS = [
   ["sample", (s, i) => s.word(i), (s, i) => s.ids[i]],
@@ -45,8 +46,12 @@ class List {
     };
     this.stops = [load.stop, pick.stop];
     hear("ids label boundary sprites palette names only facts part", load);
-    hear("selection", () => (this.own || (this.all = !map.get("selection").length), pick()));
-    hear("picked", pick);
+    hear("selection", () => {
+      if (this.own && this.all) return this.count(); // what was clicked must not run away
+      if (!this.own) this.all = !map.get("selection").length;
+      pick();
+    });
+    hear("picked", () => this.mark());
     hear("hovered", () => this.mark());
     this.take();
   }
@@ -73,28 +78,40 @@ class List {
     const wanted = this.all
       ? Array.from(samples.ids.keys())
       : this.map.get("selection").map((id) => samples.place.get(id)).filter((i) => i !== undefined);
-    const value = (i) => (Number.isFinite(key(samples, i)) ? key(samples, i) : -Infinity * sign);
+    const value = (i) => (Number.isFinite(key(samples, i)) ? key(samples, i) : Infinity * sign);
     return wanted.filter((i) => samples.visible(i)).sort((a, b) => sign * (value(a) - value(b)) || a - b);
   }
 
   show() {
-    const { samples } = this, selection = this.map.get("selection");
-    const order = this.order(), visible = samples.ids.reduce((n, _, i) => n + samples.visible(i), 0);
-    this.tabs[0].textContent = `selected ${selection.length.toLocaleString("en")}`;
-    this.tabs[1].textContent = `all ${visible.toLocaleString("en")}`;
-    this.tabs.forEach((made, n) => made.setAttribute("aria-pressed", String(this.all === (n === 1))));
-    this.selected = new Set(selection);
+    const order = this.order();
     this.gallery.hidden = !this.source;
-    this.gallery.replaceChildren(...(this.source ? order.slice(0, GALLERY).map((i) => this.picture(i)) : []));
-    this.table(order);
+    const pictures = (from, to) => (this.source ? order.slice(from, to).map((i) => this.picture(i)) : []);
+    this.gallery.replaceChildren(...pictures(0, FIRST.gallery));
+    const body = this.table(order.slice(0, FIRST.rows));
+    clearTimeout(this.later);
+    this.later = setTimeout(() => {
+      this.gallery.append(...pictures(FIRST.gallery, GALLERY));
+      order.slice(FIRST.rows, ROWS).forEach((i) => this.row(body, i));
+      this.mark();
+    }, 120);
     const told = [];
     if (!order.length) told.push(this.all ? "No sample to list." : "Nothing is selected: drag around samples in the map, or click one.");
     if (order.length > ROWS) told.push(`The first ${ROWS} of ${order.length.toLocaleString("en")} in this order.`);
     this.note.textContent = told.join(" ");
     this.root.dataset.rows = Math.min(order.length, ROWS);
     this.root.dataset.listed = order.length;
+    this.count();
+  }
+
+  // The words on the tabs, and which marks are lit.
+  count() {
+    const { samples } = this, selection = this.map.get("selection");
+    const visible = samples.ids.reduce((n, _, i) => n + samples.visible(i), 0);
+    this.tabs[0].textContent = `selected ${selection.length.toLocaleString("en")}`;
+    this.tabs[1].textContent = `all ${visible.toLocaleString("en")}`;
+    this.tabs.forEach((made, n) => made.setAttribute("aria-pressed", String(this.all === (n === 1))));
+    this.selected = new Set(selection);
     this.root.dataset.selected = selection.length;
-    this.root.dataset.shown = (Number(this.root.dataset.shown) || 0) + 1;
     this.mark();
   }
 
@@ -115,8 +132,6 @@ class List {
   }
 
   table(order) {
-    const { samples } = this;
-    const top = this.scroll.scrollTop;
     const table = make(null, "table");
     const head = make(make(table, "thead"), "tr");
     COLUMNS.forEach(([name], n) => {
@@ -132,15 +147,9 @@ class List {
       });
     });
     const body = make(table, "tbody");
-    order.slice(0, FIRST).forEach((i) => this.row(body, i));
+    order.forEach((i) => this.row(body, i));
     this.scroll.replaceChildren(table);
-    this.scroll.scrollTop = top;
-    clearTimeout(this.later); // what is in sight comes first, the rest when nobody waits
-    this.later = setTimeout(() => {
-      order.slice(FIRST, ROWS).forEach((i) => this.row(body, i));
-      this.scroll.scrollTop = top;
-      this.mark();
-    }, 120);
+    return body;
   }
 
   row(body, i) {
@@ -181,7 +190,7 @@ class List {
     let next = old;
     if (add) next = old.includes(id) ? old.filter((other) => other !== id) : [...old, id];
     else if (this.all || !old.includes(id)) next = [id];
-    this.own = true; // the list stays as it is: what was clicked must not run away
+    this.own = true;
     this.map.set("selection", next);
     this.map.set("picked", next.includes(id) ? id : next[0] ?? null);
     this.own = false;
@@ -189,6 +198,7 @@ class List {
   }
 
   mark() {
+    if (!this.selected) return;
     const hovered = this.map.get("hovered"), picked = this.map.get("picked");
     for (const made of this.root.querySelectorAll("[data-id]")) {
       const id = Number(made.dataset.id);

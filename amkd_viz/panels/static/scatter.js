@@ -25,7 +25,8 @@ class Scatter extends Drawing {
       this.stops.push(() => model.off(events, react));
     };
     hear("teacher student ids label boundary sprites palette names only facts", this.load);
-    hear("selection part empty", this.ask);
+    hear("selection part", this.ask);
+    hear("empty", () => this.ends2 || this.ask());
     hear("picked star misleading", this.over);
     hear("names palette only boundary", bundled(() => this.legend()));
     hear("morph", () => this.showMorph());
