@@ -127,7 +127,7 @@ class Walk {
       draw(svg, "line", { class: v === 0 ? "amkd-zero" : "amkd-gridline", x1: INSET.left, x2: INSET.left + this.width, y1: this.Y(v), y2: this.Y(v) });
       draw(svg, "text", { class: "amkd-tick", x: INSET.left - 6, y: this.Y(v) + 4, "text-anchor": "end" }).textContent = signed(v);
     }
-    const every = Math.ceil(frame.steps / Math.max(2, Math.floor(this.width / 44)));
+    const every = Math.max(1, Math.ceil(frame.steps / Math.max(2, Math.floor(this.width / 44)))); // of no step: one label
     for (let s = 0; s <= frame.steps; s += every) {
       draw(svg, "text", { class: "amkd-tick", x: this.X(s), y: HEIGHT - 5, "text-anchor": "middle" }).textContent = s;
     }
