@@ -94,7 +94,7 @@ def test_a_second_backward_pass_and_none_at_all():
     assert net(torch.zeros(0, 3, 32, 32)).shape == (0, 10)
 
 
-def test_a_step_needs_no_second_look_at_the_clean_batch():
+def test_a_step_needs_no_second_look_at_the_clean_batch(monkeypatch):
     """The attack starts from the teacher's clean pass; samples and gradients are those of an attack on its own."""
     teacher = inference_copy(lived_in(build("resnet8", num_classes=4, seed=5)))
     teacher.head.weight.mul_(5)  # fresh logits are so close to one another that hardly any step is taken
@@ -105,8 +105,8 @@ def test_a_step_needs_no_second_look_at_the_clean_batch():
     teacher.body.register_forward_hook(lambda _m, inputs, _out: looked.append(len(inputs[0])))
     found = {}
     for shares in (True, False):
+        monkeypatch.setattr(Step, "_attack_starts_here", shares)
         step = Step(teacher, student, x, y, 0.1, torch.Generator().manual_seed(7), Attack(limit=9, steps=4))
-        step.reads_boundary = shares
         found[shares] = step.boundary
         assert sum(looked) == len(x) + step.boundary.samples.passes.forward
         assert step._seen is None
