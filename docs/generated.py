@@ -48,8 +48,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
         page = f"tutorials/{path.stem}.md"
         files.append(File.generated(config, page, content=_links(tutorial(path), page)))
-    for picture in sorted((ROOT / "docs" / "images").glob("*.*")):
-        files.append(File.generated(config, f"images/{picture.name}", abs_src_path=str(picture)))
+    for folder, page in (("docs/images", "images"), ("notebooks/images", "tutorials/images")):
+        for picture in sorted((ROOT / folder).glob("*.[pg][ni][gf]")):
+            files.append(File.generated(config, f"{page}/{picture.name}", abs_src_path=str(picture)))
     files.append(File.generated(config, "assets/plotly.min.js", content=get_plotlyjs()))
     files.append(File.generated(config, "assets/gallery.html", content=_gallery()))
     return files

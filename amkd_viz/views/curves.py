@@ -183,13 +183,19 @@ def _interventions(figure: go.Figure, runs: Sequence[Run], panels: int) -> None:
                 yref=f"y{axes(number)} domain",
                 line={"color": LIGHT.accent, "width": 1, "dash": "dot"},
             )
+    # in the strip above the headings, right of the legend: two lines fit
+    told = [", ".join(f"{name} → {value}" for name, value in c["changes"].items()) + " (you)" for c in changes]
+    told = told if len(told) <= 2 else [told[0], f"{told[1]}, and {len(told) - 2} more"]
+    for line, text in enumerate(told):
         figure.add_annotation(
-            x=change["epoch"],
+            x=1,
             y=1,
-            xref="x",
-            yref="y domain",
+            xref="paper",
+            yref="paper",
+            xanchor="right",
             yanchor="bottom",
+            yshift=50 - 14 * line,
             showarrow=False,
             font={"size": 11, "color": LIGHT.accent},
-            text=safe(", ".join(f"{name} → {value}" for name, value in change["changes"].items()) + " (you)"),
+            text=safe(text),
         )

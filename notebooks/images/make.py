@@ -1,0 +1,66 @@
+"""Draw the picture at the head of each notebook, for readers who have no kernel: ``python notebooks/images/make.py``.
+
+The pictures are views of the demo's runs. Drawing them needs Chromium; trained runs are read from the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from PIL import Image
+
+from amkd_viz import example
+from amkd_viz.boundary import bss, refine, sample_targets, select_bases
+from amkd_viz.data import generator
+from amkd_viz.training import DIGITS, Job
+from amkd_viz.views import View, boundary_map, boundary_path, compare, curves, distances, plane_map
+
+HERE = Path(__file__).parent
+
+
+def pictures(folder: Path) -> Iterator[tuple[str, View]]:
+    """Name and view of each picture; ``folder`` takes a run."""
+    run = example("spirals", "kd")
+    data, teacher = run.dataset(), run.teacher()
+    yield "00", boundary_map({"teacher": teacher, "a student": run.student()}, data)
+    x = data.test.floats(slice(30))
+    target = sample_targets(teacher(x), generator("cpu", "pictures"))
+    samples = bss(teacher, x, target, rule="paper", step_size=1.05, steps=20, keep_path=True)
+    yield "01", boundary_map({"teacher": teacher}, data, samples=refine(teacher, samples))
+
+    run, plain = example("digits", "amkd"), example("digits", "kd")
+    data, teacher = run.dataset(), run.teacher()
+    nets = {"teacher": teacher, "student": run.student()}
+    x, y = data.test.floats(), data.test.y
+    chosen = select_bases(teacher(x), nets["student"](x), y, 40)
+    target = sample_targets(teacher(x[chosen]), generator("cpu", "pictures"))
+    samples = bss(teacher, x[chosen], target, step_size=0.1, steps=20, keep_path=True)
+    which = int((samples.steps * samples.crossed).argmax())
+    yield "02", boundary_path(nets, samples, which, data.classes)
+    yield "03", distances({"teacher": teacher, "kd": plain.student(), "amkd": run.student()}, data, samples)
+
+    job = Job(DIGITS.replace(epochs=40), folder / "run")
+    for _ in range(20):
+        job.step_epoch()
+        job.settle()
+    job.set(**{"boundary_triplet.margin": 2.0})
+    job.resume()
+    job.settle()
+    assert job.run is not None
+    yield "04", curves(job.run)
+    yield "05", compare([example("spirals", method) for method in ("ce", "kd", "bss", "amkd")])
+    yield "06", plane_map(nets, x[[0, 1, 2]], data.classes, names=("A", "B", "C"))
+
+
+def main() -> None:
+    with TemporaryDirectory() as folder:
+        for name, view in pictures(Path(folder)):
+            path = view.save(HERE / f"{name}.png", width=900)
+            Image.open(path).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+            print(path.name, path.stat().st_size // 1000, "kB")
+
+
+if __name__ == "__main__":
+    main()
