@@ -89,6 +89,7 @@ class BoundaryLab(Panel):
         self.question = widgets.HTML()
         self._answers = [widgets.Button(description=words) for words in ANSWERS]
         asked = widgets.HBox([self.question, *self._answers])
+        asked.add_class("amkd-asked")
         asked.layout.display = "none"
         self._asked = asked
         nets = [a for a in architectures() if a.startswith("mlp")]

@@ -78,6 +78,7 @@ class MethodRace(Panel):
         self.clock = widgets.HTML()
         self.question = widgets.HTML("<b>Which method will be best on the test samples?</b>&nbsp;")
         self._asked = widgets.HBox([self.question])
+        self._asked.add_class("amkd-asked")
         self._asked.layout.display = "none"
         self.racing = Racing("MethodRace race", self.fail, self._hear, self._lap, self._turned)
         self._buttons = {

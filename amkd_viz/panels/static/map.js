@@ -510,20 +510,19 @@ function hatched(mask, size, ink) {
   const ratio = window.devicePixelRatio || 1, wide = Math.max(1, Math.round(size * ratio));
   const canvas = new OffscreenCanvas(wide, wide);
   const context = canvas.getContext("2d");
-  context.imageSmoothingEnabled = false;
-  context.drawImage(mask, 0, 0, wide, wide);
-  context.globalCompositeOperation = "source-in";
-  context.fillStyle = `${ink.warm}66`;
+  context.fillStyle = `${ink.warm}40`;
   context.fillRect(0, 0, wide, wide);
-  context.globalCompositeOperation = "source-atop";
   context.strokeStyle = ink.warm;
-  context.lineWidth = 1.2 * ratio;
+  context.lineWidth = 1.3 * ratio;
   context.beginPath();
   for (let i = -wide; i < wide; i += 6 * ratio) {
     context.moveTo(i, wide);
     context.lineTo(i + wide, 0);
   }
   context.stroke();
+  context.globalCompositeOperation = "destination-in"; // all of it, where the nets differ
+  context.imageSmoothingEnabled = false;
+  context.drawImage(mask, 0, 0, wide, wide);
   return canvas;
 }
 

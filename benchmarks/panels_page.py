@@ -1,0 +1,84 @@
+"""What runs in the page for :mod:`benchmarks.panels`: press a key, and wait for the frame that shows its effect."""
+
+from __future__ import annotations
+
+# Until a script holds, looked at whenever the page has changed; then the frame has still to come to the screen.
+# window.amkdStatus: what the status line has said since. window.amkdSum(): the objective reads otherwise.
+# window.amkdDrawn(root, side): a canvas has drawn a new frame.
+HELPERS = """
+    const watch = (until, act) => new Promise((resolve, reject) => {
+        const line = document.querySelector('.amkd-status'), before = new Map();
+        for (const root of document.querySelectorAll('[data-serial]')) before.set(root, root.dataset.serial);
+        window.amkdStatus = [];
+        const sums = () => [...document.querySelectorAll('.amkd-panel code')].map((code) => code.textContent).join();
+        const sum = sums();
+        window.amkdSum = () => sums() !== sum;
+        window.amkdDrawn = (selector, side) => {
+            const root = document.querySelector(selector);
+            return root && root.dataset.serial !== before.get(root) && root.dataset.side === side
+                && !line?.textContent.includes('...');
+        };
+        const holds = new Function(`return Boolean(${until})`);
+        const begun = performance.now();
+        const observer = new MutationObserver((changes) => {
+            for (const change of changes) {
+                if (line && line.contains(change.target)) window.amkdStatus.push(line.textContent);
+            }
+            if (!holds()) return;
+            observer.disconnect();
+            clearTimeout(limit);
+            requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - begun), 0));
+        });
+        const about = { subtree: true, childList: true, characterData: true, attributes: true };
+        observer.observe(document.querySelector('.jp-Notebook'), about);
+        const limit = setTimeout(() => (observer.disconnect(), reject(new Error(`never: ${until}`))), 15000);
+        act();
+    });
+    const slider = (label) => document.querySelector(`.noUi-handle[aria-label="${label}"]`)
+        || [...document.querySelectorAll('.widget-slider')]
+            .find((box) => box.querySelector('.widget-label')?.textContent === label).querySelector('.noUi-handle');
+    const press = (handle, key) => handle.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));
+"""
+
+PRESS = f"""async ([label, key, until]) => {{
+    {HELPERS}
+    const handle = slider(label);
+    return await watch(until, () => press(handle, key));
+}}"""
+
+# From the last event to the last change of the panel before half a second without any.
+BURST = f"""async ([label, count, apart]) => {{
+    {HELPERS}
+    const handle = slider(label), panel = document.querySelector('.amkd-panel');
+    press(handle, 'Home');
+    await new Promise((done) => setTimeout(done, 500));
+    let last = 0;
+    const observer = new MutationObserver(() => {{ last = performance.now(); }});
+    observer.observe(panel, {{ subtree: true, childList: true, characterData: true, attributes: true }});
+    for (let i = 0; i < count; i++) {{
+        press(handle, 'ArrowRight');
+        await new Promise((done) => setTimeout(done, apart));
+    }}
+    const begun = performance.now();
+    while (performance.now() - Math.max(begun, last) < 500) await new Promise((done) => setTimeout(done, 20));
+    observer.disconnect();
+    return Math.max(0, last - begun);
+}}"""
+
+FIRST_PAINT = """async () => {
+    const old = document.querySelector('.amkd-panel');
+    const begun = performance.now();
+    const there = () => [...document.querySelectorAll('.amkd-panel')].some(
+        (panel) => panel !== old && panel.querySelector('.amkd-status > span')?.textContent);
+    const shown = new Promise((resolve, reject) => {
+        const observer = new MutationObserver(() => {
+            if (!there()) return;
+            observer.disconnect();
+            requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - begun), 0));
+        });
+        observer.observe(document.body, { subtree: true, childList: true, characterData: true });
+        setTimeout(() => reject(new Error('no panel')), 20000);
+    });
+    window.jupyterapp.commands.execute('notebook:run-cell');
+    return await shown;
+}"""
