@@ -103,8 +103,8 @@ class Samples {
     const own = this.className(this.label[i]);
     told.push(this.ids[i] < 0 && Number.isFinite(target) ? `${own} \u2192 ${this.className(target)}` : `class ${own}`);
     if (Number.isFinite(this.fact(i, 0))) {
-      told.push(`teacher: ${this.className(this.fact(i, 0))} ${percent(this.fact(i, 1))}`);
-      told.push(`student: ${this.className(this.fact(i, 2))} ${percent(this.fact(i, 3))}`);
+      told.push(`teacher: ${this.className(this.fact(i, 0))} \u00b7 ${percent(this.fact(i, 1))}`);
+      told.push(`student: ${this.className(this.fact(i, 2))} \u00b7 ${percent(this.fact(i, 3))}`);
     }
     return told;
   }

@@ -18,7 +18,7 @@ const TIPS = {
   "d(a, p)": "Squared distance of teacher and student on this sample, of 4 at most",
   "d(a, n)": "Squared distance from the teacher on this sample to the student on the nearest sample of another class, of 4 at most",
 };
-const said = (s, i, at) => (Number.isFinite(s.fact(i, at)) ? `${s.className(s.fact(i, at))} ${percent(s.fact(i, at + 1))}` : "\u2014");
+const said = (s, i, at) => (Number.isFinite(s.fact(i, at)) ? `${s.className(s.fact(i, at))} \u00b7 ${percent(s.fact(i, at + 1))}` : "\u2014");
 
 class List {
   constructor(map, el) {

@@ -186,13 +186,13 @@ class Drawing {
     segment(context, anchor, positive, tone.ink, 2.2);
     for (const [j, wrong] of ends) {
       const [x, y] = this.pixel(b[2 * j], b[2 * j + 1]);
-      shape(context, "diamond", x, y, 5);
+      shape(context, "diamond", x, y, wrong ? 6.5 : 5);
       context.fillStyle = samples.colour(j);
       context.fill();
       context.lineWidth = 1.2;
       context.strokeStyle = tone.ink;
       context.stroke();
-      if (wrong) cross(context, x, y, tone);
+      if (wrong) cross(context, x, y, tone, 3, 1.6);
     }
     const up = anchor[1] <= positive[1] ? -1 : 1; // each word on the side away from the other mark
     for (const [[x, y], kind, text, side] of [[anchor, "circle", "anchor: teacher", up], [positive, "diamond", "positive: student", -up]]) {

@@ -50,8 +50,8 @@ class Stamps {
   }
 }
 
-function cross(context, x, y, tone, r = 4.5) {
-  for (const [width, colour] of [[4.5, tone.paper], [2, tone.ink]]) {
+function cross(context, x, y, tone, r = 4.5, line = 2) {
+  for (const [width, colour] of [[line + 2, tone.paper], [line, tone.ink]]) {
     context.beginPath();
     context.moveTo(x - r, y - r);
     context.lineTo(x + r, y + r);
