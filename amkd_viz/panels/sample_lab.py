@@ -45,6 +45,7 @@ __all__ = ["SampleLab"]
 
 FINE = 100  # cells a side of the plane's map
 PAGE = 22  # thumbnails on one page of the strip
+PATIENCE = 0.3  # seconds after which a map that grows says so
 LARGE = 1000  # numbers in an image; a net of larger ones gets all cores
 LIVE = 0.1  # seconds between two pictures of a map that grows
 TRIES = 8  # images among which the first one is chosen
@@ -123,6 +124,7 @@ class SampleLab(Panel):
         self._answers = [widgets.Button(description=words) for words in ANSWERS]
         self._asked = widgets.HBox([self.question, *self._answers])
         self._asked.layout.display = "none"
+        self._asked.add_class("amkd-asked")
         names = ["teacher", "student"] if self._given is None else list(self._given[0])
         attack = attack_controls(recipe)
         self.assemble(
@@ -419,19 +421,28 @@ class SampleLab(Panel):
         growing: dict[str, Iterator[Refined]] = {
             name: plane_levels(net, plane, ground.area, FINE) for name, net in self._nets.items()
         }
-        over, drawn = self.cancel_point(*NEWER), 0.0
-        while growing:
+        self._grow(growing)
+
+    def _grow(self, growing: dict[str, Iterator[Refined]]) -> None:
+        over, began, drawn = self.cancel_point(*NEWER), time.monotonic(), 0.0
+        while growing and not over():
             for name in list(growing):
-                if over():
-                    return
                 level = next(growing[name], None)
                 if level is None:
                     del growing[name]
                 else:
                     self._levels[name] = level
+                if self.compute.waits("look"):  # a point that is dragged does not wait for the map
+                    self._look()
+                if over():
+                    break
             if not growing or time.monotonic() - drawn > LIVE:
                 self._draw_maps(growing=bool(growing))
                 drawn = time.monotonic()
+            if growing and time.monotonic() - began > PATIENCE:
+                self.say(f"{self._words()} The map gets finer ...", "busy", cancellable=True)
+        if not self.compute.waits(*NEWER):
+            self.say(self._words())
 
     def _no_plane(self) -> str:
         if self._attacked is None:

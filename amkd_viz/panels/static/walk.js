@@ -118,7 +118,8 @@ class Walk {
     const { frame } = this, wide = this.plot.clientWidth;
     if (!frame || wide < 60) return;
     this.width = wide - INSET.left - INSET.right;
-    const low = Math.min(0, ...frame.gap), high = Math.max(0, ...frame.gap), span = high - low || 1;
+    const gaps = [0, ...frame.gap, ...frame.crossings.filter(Boolean).map((c) => c[1])];
+    const low = Math.min(...gaps), high = Math.max(...gaps), span = high - low || 1;
     this.range = [Math.min(low - 0.06 * span, -0.18 * span), Math.max(high + 0.06 * span, 0.18 * span)]; // both sides named
     this.plot.replaceChildren();
     const svg = this.svg = draw(this.plot, "svg", { width: wide, height: HEIGHT, role: "img" });
@@ -138,9 +139,11 @@ class Walk {
     });
     this.marker = draw(svg, "line", { class: "amkd-now-line", y1: INSET.top, y2: HEIGHT - INSET.bottom });
     this.dots = frame.nets.map((_, n) => {
-      const points = Array.from({ length: frame.steps + 1 }, (_, s) => `${this.X(s)},${this.Y(this.gap(n, s))}`);
-      draw(svg, "polyline", { class: `amkd-net-${n}`, points: points.join(" "), fill: "none" });
       const crossing = frame.crossings[n];
+      const points = Array.from({ length: frame.steps + 1 }, (_, s) => [s, this.gap(n, s)]);
+      if (crossing) points.push(crossing); // between two steps a net need not be linear: the curve bends there
+      const sorted = points.sort((a, b) => a[0] - b[0]).map(([s, gap]) => `${this.X(s)},${this.Y(gap)}`);
+      draw(svg, "polyline", { class: `amkd-net-${n}`, points: sorted.join(" "), fill: "none" });
       if (crossing) cross(svg, this.X(crossing[0]), this.Y(crossing[1]), n);
       if (n === frame.attacked && frame.crossed) {
         draw(svg, "circle", { class: "amkd-ring-mark", cx: this.X(frame.steps), cy: this.Y(this.gap(n, frame.steps)), r: 7 });
@@ -187,7 +190,7 @@ class Walk {
     paintSigned(this.change.canvas, frame, step);
     const place = refined ? "refined point" : step ? `step ${step}` : "base";
     this.label(this.now, place, refined || !step ? "" : `of ${frame.steps}`, `the image, ${place}`);
-    this.label(this.change, "difference", `\u00d7${frame.factor}`, `what has changed since the base, ${frame.factor} times larger`);
+    this.label(this.change, "difference", frame.hidden ? "" : `\u00d7${frame.factor}`, `what has changed since the base, ${frame.factor} times larger`);
     this.change.made.title = `orange adds, blue takes; full colour at ${(1 / frame.factor).toFixed(2)} of the pixel range, mean over channels`;
     this.answers.set(step, frame.many, (n) => signed(this.gap(n, step), 2));
     const where = `${place}${refined || !step ? "" : ` of ${frame.steps}`}`;
