@@ -63,6 +63,18 @@ docs: install ## the docs site, into site/: runs the notebooks; a warning is an 
 bench: install ## measure speed; numbers go to benchmarks/
 	@if [ -f benchmarks/__main__.py ]; then $(RUN) benchmarks; else echo "There is no benchmarks/__main__.py here." >&2; exit 1; fi
 
+# On a GPU machine torch and numpy suffice: PY is any interpreter that has them, DATA holds cifar-10-batches-py.
+PY      ?= python3
+DATA    ?= data
+TEACHER ?= resnet26_cifar10.safetensors
+MINUTES ?= 9
+
+bench-gpu: ## measure the step on a GPU, without .venv: PY=python3 DATA=data TEACHER=resnet26_cifar10.safetensors
+	$(PY) -m benchmarks.gpu --root "$(DATA)" --teacher "$(TEACHER)"
+
+reproduce: ## Heo's two rows and ours, 5 seeds, without .venv, MINUTES=9 at a time: call it until it says that all is done
+	$(PY) -m benchmarks.reproduce --root "$(DATA)" --teacher "$(TEACHER)" --minutes $(MINUTES) $(ARGS)
+
 clean: ## remove .venv and caches; results (demo-out, runs, data) stay
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -78,7 +78,7 @@ def published_loss(
         apart = (z_teacher[right].softmax(1) - z_student.detach()[right].softmax(1)).square()
         apart.scatter_(1, y[right, None], 0)
         right = right[apart.sum(1).topk(limit).indices]
-    target = published_targets(z_teacher[right], draws[: len(right)])
+    target = published_targets(z_teacher[right], draws[: len(right)]).to(x.device)
     attacked = published_bss(teacher, teacher.normalise(x[right]), target)
     with torch.no_grad():
         z_teacher = teacher.normalised(attacked)

@@ -40,8 +40,7 @@ def trainings(root: str, teacher: str, warm_up: int, **own: Any) -> dict[str, Tr
             batch_size=256,
             schedule="constant",
             learning_rate=1e-6,
-            device="cpu",
-            **own,
+            **{"device": "cpu", **own},
         )
         made[method] = Training(recipe, like=next(iter(made.values()), None))
     first = made["kd"]

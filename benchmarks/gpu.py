@@ -1,0 +1,132 @@
+"""The step on a GPU: against the published one, what bounds the attack, and what a CUDA graph of it saves.
+
+    python -m benchmarks.gpu --root DATA --teacher resnet26_cifar10.safetensors
+
+torch and numpy suffice. CIFAR-10, ResNet-26 -> ResNet-8, batch 256, 64 attacked; some minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from . import plain  # noqa: F401  # before the library, which imports safetensors
+from .ceiling import PASS
+from .published import published_loss
+from .step import trainings
+from .students import write_result
+from .timing import quartiles, ratio
+
+
+def timed(runs: dict[str, Callable[[], object]], count: int, repeat: int = 5) -> dict[str, list[float]]:
+    """Seconds of each in ``count`` rounds after one to warm up, the device waited for before and after."""
+    took: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(count + 1):
+        for name, run in runs.items():
+            torch.cuda.synchronize()
+            begun = time.perf_counter()
+            for _ in range(repeat):
+                run()
+            torch.cuda.synchronize()
+            if number:
+                took[name].append((time.perf_counter() - begun) / repeat)
+    return took
+
+
+def captured(run: Callable[[], object]) -> Callable[[], object]:
+    """The same work as a CUDA graph: inputs and results stay where they are in memory."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            run()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    return graph.replay
+
+
+def ceilings() -> dict[str, float]:
+    """bf16 operations and bytes a second, measured: a large product, the net's own convolutions, and a large copy."""
+    a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
+    big = torch.empty(2**30, device="cuda", dtype=torch.uint8)
+    x = torch.randn(256, 16, 32, 32, device="cuda", dtype=torch.bfloat16).to(memory_format=torch.channels_last)
+    w = torch.randn(16, 16, 3, 3, device="cuda", dtype=torch.bfloat16).to(memory_format=torch.channels_last)
+    took = timed({"product": lambda: a @ a, "copy": lambda: big.clone(), "conv": lambda: F.conv2d(x, w, padding=1)}, 9)
+    best = {name: min(values) for name, values in took.items()}
+    return {
+        "bf16 FLOP/s": 2 * 8192**3 / best["product"],
+        "bf16 FLOP/s, convolutions of stage 1": 2 * 9 * 256 * (16 * 32) ** 2 / best["conv"],
+        "bytes/s": 2 * 2**30 / best["copy"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", required=True, help="folder that holds cifar-10-batches-py")
+    parser.add_argument("--teacher", required=True, help="safetensors file of the ResNet-26")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/gpu.json"))
+    args = parser.parse_args()
+    begun = time.time()
+    if not torch.cuda.is_available():
+        raise SystemExit("This measures a GPU, and torch sees none here.")
+
+    from amkd_viz.boundary import bss
+    from amkd_viz.models import load_teacher
+
+    made = trainings(args.root, args.teacher, warm_up=200, precision="bf16", device="cuda")
+    x, y, _ = next(iter(made["kd"].loader.epoch(1)))
+    old_teacher = load_teacher(args.teacher).cuda().requires_grad_(True)
+    old_student = copy.deepcopy(made["kd"].student).to(memory_format=torch.contiguous_format).train()
+    old_optimiser, draws = torch.optim.SGD(old_student.parameters(), 1e-6, 0.9, weight_decay=1e-4), torch.rand(len(x))
+
+    def published() -> None:
+        old_optimiser.zero_grad()
+        published_loss(old_teacher, old_student, x, y, draws, 1 / 80).backward()
+        old_optimiser.step()
+
+    samples = made["amkd"].step(x, y).boundary.samples
+    start, target, teacher = samples.origin, samples.target, made["amkd"].teacher
+    assert teacher is not None
+
+    def attack() -> None:
+        with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
+            bss(teacher, start, target, check=False)
+
+    runs: dict[str, Callable[[], object]] = {"published": published}
+    runs |= {method: lambda t=t: t.step(x, y) for method, t in made.items()}  # type: ignore[misc]
+    runs["attack"] = attack
+    try:
+        runs["attack as a CUDA graph"] = captured(attack)
+    except RuntimeError as error:
+        print(f"The attack could not be captured: {error}")
+    took, most = timed(runs, args.rounds), ceilings()
+    operations = sum(samples.passes) * PASS
+    shares = {
+        name: {
+            "seconds": quartiles(took[name]),
+            "share of bf16 product": round(operations / min(took[name]) / most["bf16 FLOP/s"], 4),
+            "share of the net's convolutions": round(
+                operations / min(took[name]) / most["bf16 FLOP/s, convolutions of stage 1"], 4
+            ),
+        }
+        for name in took
+        if name.startswith("attack")
+    }
+    found = {name: ratio(took["published"], took[name]) for name in made}
+    write_result(args.out, begun, what=__doc__, **{"published step over ours": found}, attack=shares, ceilings=most)
+    for name, row in found.items():
+        print(f"{row['median']:6.1f} x the published step: {name}")
+    print(shares)
+
+
+if __name__ == "__main__":
+    main()
