@@ -91,6 +91,13 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def told() -> list[str]:
+    """The words of the command, without the places on this machine."""
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    words = ["DATA" if before == "--root" else word for before, word in zip(["", *words], words, strict=False)]
+    return words if "--out" not in words else words[: (at := words.index("--out"))] + words[at + 2 :]
+
+
 def write_result(out: Path, begun: float, **facts: Any) -> None:
     """One JSON file: the facts, then command, versions, device and wall time."""
     import torch
@@ -98,7 +105,7 @@ def write_result(out: Path, begun: float, **facts: Any) -> None:
     from amkd_viz import __version__
 
     about = {
-        "command": "python -m " + " ".join([f"benchmarks.{Path(sys.argv[0]).stem}", *map(shlex.quote, sys.argv[1:])]),
+        "command": "python -m " + " ".join([f"benchmarks.{Path(sys.argv[0]).stem}", *map(shlex.quote, told())]),
         "versions": {"amkd_viz": __version__, "python": platform.python_version(), "torch": torch.__version__},
         "device": f"{platform.machine()} CPU, {os.cpu_count()} cores"
         if not torch.cuda.is_available()
