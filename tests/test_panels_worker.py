@@ -94,6 +94,22 @@ def test_a_long_task_serves_what_is_quick(worker: Worker, told: list[str]) -> No
     assert told == ["no"]
 
 
+def test_a_pause_bundles_and_ends_for_a_person(told: list[str]) -> None:
+    worker, seen = Worker("test", told.append, pause=5.0), []
+    try:
+        worker.ask("a", lambda: seen.append(1))
+        assert worker.wait(5)
+        begun = time.monotonic()
+        worker.ask("a", lambda: seen.append(2))
+        worker.ask("a", lambda: seen.append(3))
+        worker.ask("b", lambda: seen.append(4), soon=True)
+        assert worker.wait(4)
+        assert time.monotonic() - begun < 4
+        assert seen == [1, 3, 4]
+    finally:
+        worker.close()
+
+
 def test_failures_are_told_and_the_thread_goes_on(worker: Worker, told: list[str]) -> None:
     def wrong() -> None:
         raise InputError("noise must be at least 0, not -1.")

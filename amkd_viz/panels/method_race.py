@@ -28,7 +28,6 @@ from amkd_viz.views import View, boundary_map, plane_map
 
 __all__ = ["MethodRace"]
 
-NUMBERS = 0.1  # seconds between numbers
 PACES = [("2 epochs/s", 2.0), ("5 epochs/s", 5.0), ("10 epochs/s", 10.0), ("20 epochs/s", 20.0), ("no limit", math.inf)]
 DOUBT = (
     'One seed is one draw: race again with another seed, or let "Show code" run five of them and see whether the '
@@ -72,7 +71,6 @@ class MethodRace(Panel):
         self._changes: list[tuple[int, str, float, float]] = []  # by hand: epoch, control, value, place on the clock
         self._guess: str | None = None
         self._score = [0, 0]
-        self._told = 0.0
         self.pictures = RacePictures(self.paint)
         self.result = widgets.HTML()
         self.clock = widgets.HTML()
@@ -291,18 +289,20 @@ class MethodRace(Panel):
         assert race is not None
         if isinstance(event, Finished) and race.over:
             self._finish(race)
-        elif self.pictures.duty.due() and race.epoch + 1 < race.recipe.epochs:
-            self.pictures.draw(race, live=True)
+        elif self.pictures.duty.due():
+            self._show(race)
 
     def _lap(self, left: float) -> None:
         """An epoch is done; ``left`` seconds until the next one may begin: pictures in them cost nobody anything."""
-        race, now = self.race, time.monotonic()
-        assert race is not None
+        assert self.race is not None
         if left > 1.5 * self.pictures.cost:
-            self.pictures.draw(race, live=True)
-        if now - self._told > NUMBERS or left > NUMBERS / 2:
-            self._told = now
-            self._numbers()
+            self._show(self.race)
+
+    def _show(self, race: Race) -> None:
+        begun = time.perf_counter()
+        self.pictures.draw(race, live=True)
+        self._numbers()
+        self.pictures.spent(time.perf_counter() - begun)
 
     def _numbers(self) -> None:
         race = self.race
@@ -317,7 +317,7 @@ class MethodRace(Panel):
                 words = f"Epoch {epoch + 1} of {end}: every method takes each step in turn."
                 self.status.say(words, "busy", epoch / end)
 
-        self.paint.ask("clock", show)
+        self.pictures.paint("clock", show)
 
     # words
 

@@ -6,6 +6,7 @@ import atexit
 import base64
 import html
 import io
+import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -223,7 +224,7 @@ class Panel:
 
     def say(self, text: str, kind: str = "idle", share: float = -1.0, cancellable: bool = False) -> None:
         """The status line, from any thread."""
-        self.paint.ask("status", lambda: self.status.say(text, kind, share, cancellable))
+        self.paint.ask("status", lambda: self.status.say(text, kind, share, cancellable), soon=True)
 
     def fail(self, text: str) -> None:
         """Say what went wrong; of a traceback the last line, and all of it under "Show code"."""
@@ -366,6 +367,11 @@ def _close_all() -> None:
     """A kernel that ends leaves checkpoints, not half a batch."""
     for panel in list(_shown):
         panel.close()
+
+
+def _echo(old: Any, new: Any) -> bool:
+    """Whether a page's slider says the same number again, rounded its own way."""
+    return isinstance(old, float) and isinstance(new, float) and math.isclose(old, new, rel_tol=1e-9)
 
 
 def _all_of(widget: Any) -> Iterable[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 from amkd_viz.models import Classifier, inference_copy
@@ -32,7 +33,7 @@ class RacePictures:
     Attributes:
         maps: the decisions that are in the picture, by name, the teacher's first.
         teacher: our own copy. teacher_scores: its accuracy on validation and test.
-        cost: seconds that the last live picture took. duty: says when the next one may be drawn.
+        cost: seconds that pictures and numbers took the last time, painting included. duty: says when to show again.
     """
 
     def __init__(self, paint: Worker) -> None:
@@ -43,9 +44,10 @@ class RacePictures:
         self.teacher: Classifier | None = None
         self.teacher_scores = (math.nan, math.nan)
         self.cost = 0.0
-        self.duty = DutyCycle(share=0.04, least=0.1)
-        self._paint, self._painted = paint, 0.0
-        self._fixed: tuple[int, Decisions, Any] | None = None  # cells a side, the teacher's map, where there are inputs
+        self.duty = DutyCycle(share=0.03, least=0.1)
+        self._paint = paint
+        self._painting: dict[str, float] = {}  # seconds of the paint thread: it takes them from the training, too
+        self._fixed: dict[int, tuple[Decisions, Any]] = {}  # cells a side -> the teacher's map, where there are inputs
 
     def begin(self, race: Race) -> None:
         """Another race: its ground and its teacher, and students that are all the same."""
@@ -63,7 +65,7 @@ class RacePictures:
             images = telling_triple(
                 self.teacher, data, step_size=recipe.step_size, steps=recipe.attack_steps, rule=recipe.rule
             )
-        self.ground, self._fixed = Ground(data, *images), None
+        self.ground, self._fixed = Ground(data, *images), {}
         marks = ground_marks(self.ground)
 
         def show() -> None:
@@ -71,36 +73,51 @@ class RacePictures:
             self.canvas.marks = marks
 
         self._paint.ask("classes", show)
+        self._of_teacher(self._live_side(race))  # now, so that the first live picture is no dearer than the others
         self.draw(race)
+        self.duty.spent(0.0)
 
     def students(self, race: Race) -> dict[str, Classifier]:
         """Our own copies: a view never touches a net that is being trained."""
         return {name: inference_copy(training.student).cpu() for name, training in race.trainings.items()}
 
+    def paint(self, key: str, show: Callable[[], object]) -> None:
+        """Let the paint thread do ``show``, on the account of the duty cycle."""
+
+        def timed() -> None:
+            begun = time.thread_time()
+            show()
+            self._painting[key] = time.thread_time() - begun
+
+        self._paint.ask(key, timed)
+
+    def spent(self, seconds: float) -> None:
+        """So long the race has waited for what is shown; the next time is a while away."""
+        self.cost = seconds + sum(self._painting.values())
+        self.duty.spent(self.cost)
+
     def draw(self, race: Race, live: bool = False) -> None:
-        """All maps; ``live`` for fewer cells, and on the account of the duty cycle."""
-        begun, ground = time.perf_counter(), self.ground
+        """All maps; ``live`` for fewer cells."""
+        ground = self.ground
         assert ground is not None
-        assert self.teacher is not None
         side = self._live_side(race) if live else CELLS
-        if self._fixed is None or self._fixed[0] != side:
-            where = None if ground.plane is None else ground.arrays(side)["inside"]
-            self._fixed = side, ground.decisions(self.teacher, side), where
-        _, teacher, where = self._fixed
+        teacher, where = self._of_teacher(side)
         students = {name: ground.decisions(net, side) for name, net in self.students(race).items()}
         notes = {name: f"same on {percent(agreement(teacher, m, where=where), 0)}" for name, m in students.items()}
         maps, area = {"teacher": teacher} | students, ground.area
 
-        def show() -> None:
-            painting = time.perf_counter()
-            self.canvas.show(maps, area, notes=notes)
-            self._painted = time.perf_counter() - painting
-
         self.maps = maps
-        self._paint.ask("maps", show)
-        if live:
-            self.cost = time.perf_counter() - begun + self._painted
-            self.duty.spent(self.cost)
+        self.paint("maps", lambda: self.canvas.show(maps, area, notes=notes))
+
+    def _of_teacher(self, side: int) -> tuple[Decisions, Any]:
+        """What stays the same during a race."""
+        ground = self.ground
+        assert ground is not None
+        assert self.teacher is not None
+        if side not in self._fixed:
+            where = None if ground.plane is None else ground.arrays(side)["inside"]
+            self._fixed[side] = ground.decisions(self.teacher, side), where
+        return self._fixed[side]
 
     def _live_side(self, race: Race) -> int:
         """Cells a side, so that a picture of many methods is no dearer than of few."""
@@ -122,7 +139,7 @@ class RacePictures:
             self.canvas.facts = facts
             self.curves.show(axes if epoch else [], curves, changes, end)
 
-        self._paint.ask("numbers", show)
+        self.paint("numbers", show)
 
     def _facts(self, race: Race) -> list[dict[str, Any]]:
         cost = race.step_seconds()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable
 
@@ -12,6 +12,8 @@ import torch
 from amkd_viz.errors import InputError
 
 __all__ = ["Worker"]
+
+SWITCH = 0.001  # seconds after which a busy thread must let another one run: a message passes several on its way
 
 
 class Worker:
@@ -25,11 +27,13 @@ class Worker:
     """
 
     def __init__(self, name: str, failed: Callable[[str], None], pause: float = 0.0, threads: int = 1) -> None:
+        sys.setswitchinterval(min(SWITCH, sys.getswitchinterval()))
         self._failed = failed
         self._pause, self._threads = pause, threads
         self._waiting: dict[str, Callable[[], None]] = {}
         self._news = threading.Condition()
         self._busy = False
+        self._soon = False
         self._closed = False
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -37,10 +41,15 @@ class Worker:
         self._ready.wait()
         torch.set_num_threads(torch.get_num_threads())  # threads that are born later take what was set last
 
-    def ask(self, key: str, task: Callable[[], None]) -> None:
-        """Run ``task`` soon, in place of one that waits under the same key; from any thread. After close: nothing."""
+    def ask(self, key: str, task: Callable[[], None], soon: bool = False) -> None:
+        """Run ``task``, in place of one that waits under the same key; from any thread. After close: nothing.
+
+        Args:
+            soon: a person waits for this: the pause after a round ends.
+        """
         with self._news:
             if not self._closed:
+                self._soon = self._soon or soon
                 self._waiting.pop(key, None)  # the newest goes last: what a person did last is what they wait for
                 self._waiting[key] = task
                 self._news.notify_all()
@@ -85,14 +94,13 @@ class Worker:
                     return
                 key = next(iter(self._waiting))
                 task = self._waiting.pop(key)
-                self._busy = True
+                self._busy, self._soon = True, False
             self._run(task)
             with self._news:
                 self._busy = False
                 self._news.notify_all()
-                more = bool(self._waiting)
-            if self._pause and not more:
-                time.sleep(self._pause)
+                if self._pause and not self._waiting:
+                    self._news.wait_for(lambda: self._closed or self._soon, self._pause)
 
     def _run(self, task: Callable[[], None]) -> None:
         try:
