@@ -39,6 +39,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Any]
         whole.write_text(json.dumps({"windowingMode": "none"}))  # cells out of sight stay in the page, to be counted
         for path in LESSONS:
             shutil.copy(path, folder)
+        shutil.copytree(LESSONS[0].parent / "images", folder / "images")
         with browser() as context:
             yield lab, context
     finally:
@@ -66,6 +67,7 @@ def test_restart_and_run_all(path: Path, opened: tuple[Lab, Any]) -> None:
     for number in range(panels):
         notebook.settled(panel=number, seconds=300)
         assert page.locator(".jp-OutputArea .amkd-panel").nth(number).locator("canvas, svg, img").count()
+    assert page.evaluate("() => [...document.querySelectorAll('.jp-MarkdownOutput img')].every(i => i.naturalWidth)")
     assert notebook.errors == []
     if pictures := os.environ.get("AMKD_PICTURES"):  # to be looked at
         box = page.locator(".jp-Notebook").bounding_box()
