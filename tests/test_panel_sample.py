@@ -345,7 +345,7 @@ def test_scrubbing_changes_the_picture_without_the_kernel(notebook: Any) -> None
     assert len(seen) > steps / 2  # the last steps change less than a grey level
     assert f"step {steps}" in slider.get_attribute("aria-valuetext")
     updates = page.evaluate(
-        "window.sent.filter(m => (m.content.data || {}).method === 'update').map(m => Object.keys(m.content.data.state))"
+        "window.sent.map(m => m.content.data || {}).filter(d => d.method === 'update').map(d => Object.keys(d.state))"
     )
     assert updates == []  # the kernel was told, but sent nothing
     page.wait_for_timeout(300)
@@ -449,8 +449,8 @@ def test_what_will_happen_is_asked_in_the_page(notebook: Any) -> None:
     assert page.locator(".amkd-walk input[type=range]").is_disabled()
     assert page.get_by_text("Answer first: then the plane opens.").is_visible()
     page.get_by_role("button", name="in the target class").click()
-    page.wait_for_selector(f".amkd-maps[data-side='{FINE}'][data-marks]:not([data-marks='0'])", timeout=30_000)
-    assert "1 so far" in page.locator(".amkd-asked").inner_text()
+    page.wait_for_function("document.querySelector('.amkd-asked').innerText.includes('1 so far')")
+    page.wait_for_selector(".amkd-map canvas")
     settle(notebook, "lab.set(predict=False)")
     assert not page.locator(".amkd-asked").is_visible()
 

@@ -165,7 +165,7 @@ class Panel:
 
     def _moved(self, name: str) -> Callable[[Any], None]:
         def hear(change: Any) -> None:
-            if self._quiet != threading.get_ident() and not self.closed:
+            if self._quiet != threading.get_ident() and not self.closed and not _echo(change["old"], change["new"]):
                 try:
                     self.changed(name, change["new"])
                 except InputError as error:
