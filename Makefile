@@ -12,7 +12,7 @@ RUN    := $(VENV)/bin/python -m
 PYTEST := $(RUN) pytest $(if $(filter-out 0 1,$(JOBS)),-n $(JOBS) --dist loadfile,-n 0)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-quick lab lint format docs bench clean
+.PHONY: help install demo test test-quick lab lint format docs bench bench-gpu reproduce clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -61,7 +61,7 @@ docs: install ## the docs site, into site/: runs the notebooks; a warning is an 
 	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build -f docs/mkdocs.yml
 
 bench: install ## measure speed; numbers go to benchmarks/
-	@if [ -f benchmarks/__main__.py ]; then $(RUN) benchmarks; else echo "There is no benchmarks/__main__.py here." >&2; exit 1; fi
+	@if [ -f benchmarks/__main__.py ]; then $(RUN) benchmarks $(ARGS); else echo "There is no benchmarks/__main__.py here." >&2; exit 1; fi
 
 # On a GPU machine torch and numpy suffice: PY is any interpreter that has them, DATA holds cifar-10-batches-py.
 PY      ?= python3
