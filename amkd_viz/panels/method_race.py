@@ -366,6 +366,7 @@ class MethodRace(Panel):
 
         def show() -> None:
             self.result.value = text
+            self.question.value = "<b>The race is over.</b> Press Reset to predict the next one.&nbsp;"
             self.status.say(f"{words} From one seed: no verdict on the methods.", "done")
 
         self.paint.ask("result", show)
