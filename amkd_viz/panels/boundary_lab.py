@@ -135,7 +135,7 @@ class BoundaryLab(Panel):
         )
         for button, ending in zip(self._answers, ANSWERS.values(), strict=True):
             button.on_click(lambda _, ending=ending: self.compute.ask("answer", lambda: self.answer(ending)))
-        self.canvas.observe(lambda _: self.compute.ask("attack", self._attack), names="point")
+        self.canvas.observe(lambda _: self.compute.ask("attack", self._attack, soon=True), names="point")
         self.canvas.observe(lambda _: self.compute.ask("ask", self._ask), names="released")
         if run is not None:
             self.say(f"Reading {run.path.name} ...", "busy")

@@ -48,7 +48,8 @@ class Panel:
         self.controls: dict[str, Any] = {}
         self.status = Status()
         self.paint = Worker(f"{type(self).__name__} paint", self.fail, pause=0.03)
-        self.compute = Worker(f"{type(self).__name__} compute", self.fail)
+        # the pause bundles the events of a slider; what is dragged or pressed does not wait for it
+        self.compute = Worker(f"{type(self).__name__} compute", self.fail, pause=0.07)
         self.closed = False
         self._groups: list[tuple[Any, list[str]]] = []
         self._quiet = 0  # the thread whose own changes are not heard
@@ -155,7 +156,7 @@ class Panel:
 
     def _do(self, action: Callable[[], Any]) -> None:
         """A button: never in the callback's own thread."""
-        self.compute.ask(f"button {getattr(action, '__name__', 'of a row')}", action)
+        self.compute.ask(f"button {getattr(action, '__name__', 'of a row')}", action, soon=True)
 
     def on_click(self, widget: Any, action: Callable[[], Any]) -> None:
         """Run ``action`` in the compute thread when the button ``widget`` is pressed."""

@@ -22,7 +22,7 @@ from amkd_viz.views.theme import method_colour
 
 __all__ = ["CELLS", "RacePictures"]
 
-LIVE_CELLS, CELLS = 40_000, 200  # cells of all maps together while it runs; cells a side when it rests
+LIVE_CELLS, CELLS = 30_000, 200  # cells of all maps together while it runs; cells a side when it rests
 LIVE_PLANE = 50  # cells a side of a plane while it runs: an image is dearer than a point
 TOLD = ("val_accuracy", "val_agreement")
 
@@ -44,7 +44,7 @@ class RacePictures:
         self.teacher: Classifier | None = None
         self.teacher_scores = (math.nan, math.nan)
         self.cost = 0.0
-        self.duty = DutyCycle(share=0.03, least=0.1)
+        self.duty = DutyCycle(share=0.02, least=0.1)
         self._paint = paint
         self._painting: dict[str, float] = {}  # seconds of the paint thread: it takes them from the training, too
         self._fixed: dict[int, tuple[Decisions, Any]] = {}  # cells a side -> the teacher's map, where there are inputs
