@@ -43,7 +43,8 @@ def adaptive_map(ask: Ask, resolution: int, *, budget: int | None = None) -> Ref
     1. The corners of coarse cells are evaluated, and a cell is split in four where its corners disagree, where one is
        not finite, or where the gap between the two largest logits is small against their change over the cell.
     2. In the cells that are left, logits are interpolated bilinearly: a net of ReLUs is linear in small pieces.
-    3. Where the interpolated gap is small against the change around the point, the net is asked after all.
+    3. Where the interpolated gap is small against the change around the point, the net is asked after all; and where
+       its answer is another class than the interpolated one, around that point too: so slivers are followed.
 
     Args:
         ask: rows and columns of grid points, int64 (N, 2) -> logits (N, K). It is asked for up to 15 points beyond
@@ -88,13 +89,17 @@ def adaptive_levels(ask: Ask, resolution: int, *, budget: int | None = None) -> 
             for own, size in [*leaves, (whole, 2 * stride)]:
                 _interpolate(so_far, own, size, known)
             yield _refined(so_far[:resolution, :resolution], known[:resolution, :resolution], int(known.sum()))
-    for own, size in leaves:
-        _interpolate(logits, own, size, known)
+    wrong = [points for own, size in leaves for points in _interpolate(logits, own, size, known)]
     logits, known, beyond = logits[:resolution, :resolution], known[:resolution, :resolution], int(known.sum())
     beyond -= int(known.sum())
-    doubtful = _doubtful(logits, known)[: max(0, budget - beyond - int(known.sum()))]
-    if len(doubtful):
-        _put(logits, known, doubtful, ask(doubtful).float().cpu())
+    edge = np.concatenate(wrong) if wrong else np.zeros((0, 2), np.int64)
+    points = np.concatenate([_around(edge, known), _doubtful(logits, known)])
+    points = points[np.sort(np.unique(points, axis=0, return_index=True)[1])]
+    while len(points := points[: max(0, budget - beyond - int(known.sum()))]):
+        guess = logits[points[:, 0], points[:, 1]].argmax(1)
+        _put(logits, known, points, ask(points).float().cpu())
+        wrong = (logits[points[:, 0], points[:, 1]].argmax(1) != guess).numpy()
+        points = _around(points[wrong], known)
     yield _refined(logits, known, beyond + int(known.sum()))
 
 
@@ -137,8 +142,26 @@ def _doubtful(logits: Tensor, known: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.stack([rows, columns], 1)[order]
 
 
-def _interpolate(logits: Tensor, cells: NDArray[np.int64], size: int, known: NDArray[np.bool_]) -> None:
-    """Fill the points of cells from their corners; those that are known stay."""
+def _around(points: NDArray[np.int64], known: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(N, 2) unknown points at most two cells from ``points``."""
+    near = np.zeros_like(known)
+    for i in range(-2, 3):
+        for j in range(-2, 3):
+            rows, columns = points[:, 0] + i, points[:, 1] + j
+            there = (rows >= 0) & (columns >= 0) & (rows < known.shape[0]) & (columns < known.shape[1])
+            near[rows[there], columns[there]] = True
+    return np.argwhere(near & ~known)
+
+
+def _interpolate(
+    logits: Tensor, cells: NDArray[np.int64], size: int, known: NDArray[np.bool_]
+) -> list[NDArray[np.int64]]:
+    """Fill the points of cells from their corners; those that are known stay.
+
+    Returns:
+        (N, 2) arrays of known points, on an edge shared with smaller cells, that are of another class than this.
+    """
+    wrong = []
     a, b, c, d = (logits[cells[:, 0] + i, cells[:, 1] + j] for i in (0, size) for j in (0, size))
     for i in range(size + 1):
         for j in range(size + 1):
@@ -147,3 +170,6 @@ def _interpolate(logits: Tensor, cells: NDArray[np.int64], size: int, known: NDA
             t, s = i / size, j / size
             value = (1 - t) * ((1 - s) * a + s * b) + t * ((1 - s) * c + s * d)
             logits[rows[open_], columns[open_]] = value[torch.from_numpy(open_)]
+            other = ~open_ & (logits[rows, columns].argmax(1) != value.argmax(1)).numpy()
+            wrong.append(np.stack([rows[other], columns[other]], 1))
+    return wrong
