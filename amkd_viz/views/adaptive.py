@@ -89,10 +89,10 @@ def adaptive_levels(ask: Ask, resolution: int, *, budget: int | None = None) -> 
             for own, size in [*leaves, (whole, 2 * stride)]:
                 _interpolate(so_far, own, size, known)
             yield _refined(so_far[:resolution, :resolution], known[:resolution, :resolution], int(known.sum()))
-    wrong = [points for own, size in leaves for points in _interpolate(logits, own, size, known)]
+    beside = [points for own, size in leaves for points in _interpolate(logits, own, size, known)]
     logits, known, beyond = logits[:resolution, :resolution], known[:resolution, :resolution], int(known.sum())
     beyond -= int(known.sum())
-    edge = np.concatenate(wrong) if wrong else np.zeros((0, 2), np.int64)
+    edge = np.concatenate([np.zeros((0, 2), np.int64), *beside])
     points = np.concatenate([_around(edge, known), _doubtful(logits, known)])
     points = points[np.sort(np.unique(points, axis=0, return_index=True)[1])]
     while len(points := points[: max(0, budget - beyond - int(known.sum()))]):
