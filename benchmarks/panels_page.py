@@ -47,18 +47,13 @@ PRESS = f"""async ([label, key, until]) => {{
 }}"""
 
 # From the last event to the last change of the panel before half a second without any.
-BURST = f"""async ([label, count, apart]) => {{
+BURST = f"""async ([label, key, count]) => {{
     {HELPERS}
     const handle = slider(label), panel = document.querySelector('.amkd-panel');
-    press(handle, 'Home');
-    await new Promise((done) => setTimeout(done, 500));
     let last = 0;
     const observer = new MutationObserver(() => {{ last = performance.now(); }});
     observer.observe(panel, {{ subtree: true, childList: true, characterData: true, attributes: true }});
-    for (let i = 0; i < count; i++) {{
-        press(handle, 'ArrowRight');
-        await new Promise((done) => setTimeout(done, apart));
-    }}
+    for (let i = 0; i < count; i++) press(handle, key);
     const begun = performance.now();
     while (performance.now() - Math.max(begun, last) < 500) await new Promise((done) => setTimeout(done, 20));
     observer.disconnect();
