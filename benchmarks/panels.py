@@ -279,7 +279,7 @@ def main() -> None:
     results = {name: kept[name] for name in MEASURED if name in kept}
     with tempfile.TemporaryDirectory() as folder:
         for name in args.only:
-            lab = Lab(Path(folder) / f"lab-{len(results)}-{name[:5]}".replace(" ", ""), OMP_NUM_THREADS="1")
+            lab = Lab(Path(folder) / f"lab-{args.only.index(name)}", OMP_NUM_THREADS="1")
             try:
                 results[name] = measure(name, lab, args.n)
             except Exception as error:
