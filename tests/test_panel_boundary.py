@@ -248,7 +248,13 @@ def at(page: Any, share_x: float, share_y: float) -> tuple[float, float]:
 
 
 def point(notebook: Any) -> list[float]:
-    found: list[float] = notebook.ask("print(p.wait().canvas.point)")
+    """Where the kernel has it, once no message of the page is under way any more."""
+    found: list[float] = []
+    for _ in range(40):
+        last, found = found, notebook.ask("print(p.wait().canvas.point)")
+        if found == last:
+            break
+        notebook.page.wait_for_timeout(300)
     return found
 
 
