@@ -49,7 +49,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         page = f"tutorials/{path.stem}.md"
         files.append(File.generated(config, page, content=_links(tutorial(path), page)))
     for folder, page in (("docs/images", "images"), ("notebooks/images", "tutorials/images")):
-        for picture in sorted((ROOT / folder).glob("*.[pg][ni][gf]")):
+        for picture in sorted(p for p in (ROOT / folder).iterdir() if p.suffix in (".png", ".gif", ".svg")):
             files.append(File.generated(config, f"{page}/{picture.name}", abs_src_path=str(picture)))
     files.append(File.generated(config, "assets/plotly.min.js", content=get_plotlyjs()))
     files.append(File.generated(config, "assets/gallery.html", content=_gallery()))

@@ -25,10 +25,10 @@ lab
 SPIRALS = """
 from amkd_viz.panels import DistillLab
 from amkd_viz.training import SPIRALS
-lab = DistillLab(SPIRALS.replace(epochs=150))
+lab = DistillLab(SPIRALS.replace(epochs=240))
 lab
 """
-FRAMES, EVERY = 44, 0.25  # pictures of the animation, and seconds between them
+FRAMES, EVERY = 70, 0.2  # pictures of the animation, and seconds between them
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
         try:
             with browser(viewport={"width": 1500, "height": 1850}, device_scale_factor=1.25) as context:
                 panel(server, context)
-            with browser(viewport={"width": 1340, "height": 1000}) as context:
+            with browser(viewport={"width": 1750, "height": 1200}) as context:
                 animation(server, context)
         finally:
             server.close()
@@ -67,7 +67,7 @@ def animation(server: Lab, context: object) -> None:
     page.locator(".amkd-bar").get_by_role("button", name="Start", exact=True).click()
     page.wait_for_selector(".amkd-maps[data-serial]", timeout=120_000)
     frames = []
-    for _ in range(FRAMES):
+    while len(frames) < FRAMES and page.locator(".amkd-status").get_attribute("data-kind") == "busy":
         frames.append(Image.open(io.BytesIO(page.locator(".amkd-maps").screenshot())).convert("RGB"))
         time.sleep(EVERY)
     notebook.settled("Done", seconds=300)

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from amkd_viz.errors import InputError
-from amkd_viz.training import EpochEnded, Event, Job, Recipe, Run, Stepped, distill, fork, replay, resume
+from amkd_viz.training import EpochEnded, Event, Job, Recipe, Run, Stepped, distill, fork, replay, resume, teacher_for
 from amkd_viz.training import recording as recording_module
 from amkd_viz.training import run as run_module
 
@@ -97,6 +97,7 @@ def test_stop_and_resume_at_any_batch_is_never_having_stopped(tmp_path: Path) ->
 
 
 def test_pause_step_and_step_epoch(tmp_path: Path) -> None:
+    teacher_for(SMALL)  # its training would be heard too
     seen: list[Event] = []
     job = Job(SMALL, tmp_path / "run", listen=seen.append)
     job.step()
