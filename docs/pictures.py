@@ -36,7 +36,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         server = Lab(Path(folder), AMKD_VIZ_CACHE="cache")  # relative: the path of a run is in the picture
         try:
-            with browser(viewport={"width": 1500, "height": 1850}, device_scale_factor=1.25) as context:
+            with browser(viewport={"width": 1780, "height": 2000}, device_scale_factor=1.25) as context:
                 panel(server, context)
             with browser(viewport={"width": 1750, "height": 1200}) as context:
                 animation(server, context)

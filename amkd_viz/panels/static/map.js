@@ -419,11 +419,14 @@ class Maps {
     } else if (mark.kind === "label") {
       context.font = "11px system-ui, sans-serif";
       context.textBaseline = "middle";
-      context.textAlign = mark.left ? "right" : "left";
-      const wide = context.measureText(mark.text).width, x = X(at[0]) + (mark.left ? -9 : 9), y = Y(at[1]);
+      context.textAlign = "left";
+      const wide = context.measureText(mark.text).width, [x0, x1] = this.frame.area;
+      const wanted = X(at[0]) + (mark.left ? -9 - wide : 9);
+      const x = Math.min(Math.max(wanted, X(x0) + 4), X(x1) - wide - 4);
+      const y = Y(at[1]) + (x === wanted ? 0 : 16); // a word that was pushed back stands below its point
       context.globalAlpha = 0.85;
       context.fillStyle = ink.paper;
-      context.fillRect(mark.left ? x - wide - 2 : x - 2, y - 8, wide + 4, 16);
+      context.fillRect(x - 2, y - 8, wide + 4, 16);
       context.globalAlpha = 1;
       context.fillStyle = ink.ink;
       context.fillText(mark.text, x, y);
