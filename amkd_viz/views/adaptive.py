@@ -18,7 +18,7 @@ __all__ = ["Refined", "adaptive_levels", "adaptive_map"]
 
 CELLS = 12  # first cells along a side, at least
 SMALL = 48  # a grid of fewer points a side is evaluated whole
-ENOUGH = 2500  # evaluations that are always allowed
+ENOUGH = 1800  # evaluations that are always allowed
 FINEST = 2  # side of the last cells
 CAUTION = 0.12  # split a cell whose smallest logit gap is below this share of the change of its logits
 DOUBT = 0.15  # ask again for a point whose interpolated gap is below this share of the change around it
@@ -50,7 +50,7 @@ def adaptive_map(ask: Ask, resolution: int, *, budget: int | None = None) -> Ref
         ask: rows and columns of grid points, int64 (N, 2) -> logits (N, K). It is asked for up to 15 points beyond
             the end of a grid of 200 x 200, so that cells there need no special case.
         resolution: R >= 2.
-        budget: stop asking at so many evaluations; by default a tenth of R x R, or 2,500 where that is more.
+        budget: stop asking at so many evaluations; by default a tenth of R x R, or 1,800 where that is more.
     """
     *_, last = adaptive_levels(ask, resolution, budget=budget)
     return last

@@ -31,8 +31,10 @@ class Decisions(NamedTuple):
         return Decisions(self.winner.reshape(shape), self.confidence.reshape(shape), self.margin.reshape(shape))
 
 
-def logits_at(model: nn.Module, x: Tensor, batch_size: int = 1024) -> Tensor:
+def logits_at(model: nn.Module, x: Tensor, batch_size: int | None = None) -> Tensor:
     """float32 logits (N, K) at x (N, ...), N >= 1, in eval mode and without gradients; the net's flags are restored."""
+    if batch_size is None:  # activations that fit a processor's cache: half again as fast for a CIFAR ResNet
+        batch_size = 128 if x.device.type == "cpu" and x.ndim == 4 else 1024
     with freeze(model), torch.no_grad():
         return torch.cat([model(part).float() for part in x.split(batch_size)])
 
@@ -46,7 +48,7 @@ def decisions(logits: Tensor) -> Decisions:
     return Decisions(winner.cpu().numpy(), top[:, 0].cpu().numpy(), margin.cpu().numpy())
 
 
-def decide(model: nn.Module, x: Tensor, batch_size: int = 1024) -> Decisions:
+def decide(model: nn.Module, x: Tensor, batch_size: int | None = None) -> Decisions:
     """Evaluate a net at x (N, ...), N >= 1."""
     return decisions(logits_at(model, x, batch_size))
 
