@@ -280,7 +280,7 @@ def test_race_in_the_page(lab: Any) -> None:
         state = notebook.ask("import json; print(json.dumps([t.epoch for t in p.race.trainings.values()]))")
         assert f"Held after {state[0]} of" in line
         facts = page.locator(".amkd-map").nth(1).locator(".amkd-facts").inner_text()
-        assert "accuracy" in facts
+        assert "validation" in facts
         assert "ms" in facts
         page.keyboard.press("Control+s")
         page.wait_for_timeout(1000)

@@ -86,9 +86,8 @@ class MethodRace(Panel):
             "reset": button("Reset", "back to the start weights"),
         }
         recipe = base_of(name)
-        self.assemble(
-            self._groups_of(name, options, recipe, methods, seed), self._shown(), self._bar(), ["Methods' numbers"]
-        )
+        groups = self._groups_of(name, options, recipe, methods, seed)
+        self.assemble(groups, self._shown(), self._bar(), ["Methods' numbers"], bar_first=True)
         self.on_click(self._buttons["start"], self.start)
         self.on_click(self._buttons["pause"], self.pause)
         self.on_click(self._buttons["step"], self.step)

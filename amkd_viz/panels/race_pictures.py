@@ -144,17 +144,14 @@ class RacePictures:
     def _facts(self, race: Race) -> list[dict[str, Any]]:
         cost = race.step_seconds()
         against = "kd" if "kd" in cost else next(iter(cost))
-        facts: list[dict[str, Any]] = [{"rows": [["accuracy, validation", percent(self.teacher_scores[0])]]}]
+        facts: list[dict[str, Any]] = [{"rows": [["validation", percent(self.teacher_scores[0])]]}]
         for name, lines in race.metrics.items():
             last = lines[-1] if lines else {}
             times = cost[name] / cost[against] if cost[against] else math.nan
             rows = [
-                ["accuracy, validation", percent(last.get("val_accuracy"))],
-                ["agrees with teacher", percent(last.get("val_agreement"))],
-                [
-                    f"a step (× {against})",
-                    f"{1000 * cost[name]:.1f} ms ({times:.1f} ×)" if times == times else "\u2014",
-                ],
+                ["validation", percent(last.get("val_accuracy"))],
+                ["like teacher", percent(last.get("val_agreement"))],
+                ["a step", f"{1000 * cost[name]:.1f} ms ({times:.1f} × {against})" if times == times else "\u2014"],
             ]
             facts.append({"colour": method_colour(name), "rows": rows})
         return facts
