@@ -130,7 +130,12 @@ class Notebook:
     def __init__(self, page: Any) -> None:
         self.page = page
         self.errors: list[str] = []
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("pageerror", self._hear)
+
+    def _hear(self, error: Any) -> None:
+        # JupyterLab's own, now and then, when a kernel restarts while it asks for a subshell
+        if "Canceled future for create_subshell_request" not in str(error):
+            self.errors.append(str(error))
 
     def ready(self) -> None:
         self.page.wait_for_selector(CELL, timeout=90_000)
