@@ -11,7 +11,7 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
-from amkd_viz.panels.status import STATIC
+from amkd_viz.panels.status import script
 from amkd_viz.views.decisions import Decisions
 from amkd_viz.views.theme import class_colour
 
@@ -36,7 +36,7 @@ class MapCanvas(anywidget.AnyWidget):
         least: width in CSS pixels below which maps go to the next row. columns: at most so many maps in one.
     """
 
-    _esm = STATIC / "map.js"
+    _esm = script("page.js", "axis.js", "map.js")
     frame = traitlets.Dict().tag(sync=True)
     marks = traitlets.List(traitlets.Dict()).tag(sync=True)
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)

@@ -9,7 +9,7 @@ import anywidget
 import numpy as np
 import traitlets
 
-from amkd_viz.panels.status import STATIC
+from amkd_viz.panels.status import script
 from amkd_viz.views.curves import MOST_POINTS
 from amkd_viz.views.layout import keep
 
@@ -35,7 +35,7 @@ class CurveCanvas(anywidget.AnyWidget):
         height: of one axis in CSS pixels. empty: what stands here while there is no axis.
     """
 
-    _esm = STATIC / "curves.js"
+    _esm = script("page.js", "axis.js", "curves.js")
     axes = traitlets.List(traitlets.Dict()).tag(sync=True)
     series = traitlets.List(traitlets.Dict()).tag(sync=True)
     events = traitlets.List(traitlets.Dict()).tag(sync=True)

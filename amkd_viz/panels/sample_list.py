@@ -10,7 +10,8 @@ import anywidget
 import ipywidgets as widgets
 import traitlets
 
-from amkd_viz.panels.scatter import STATIC, ScatterCanvas, script
+from amkd_viz.panels.scatter import ScatterCanvas
+from amkd_viz.panels.status import STATIC, script
 from amkd_viz.views.anchors import Anchored
 
 __all__ = ["DistanceBars", "SampleList"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -16,21 +15,16 @@ from PIL import Image
 from torch import Tensor
 
 from amkd_viz.errors import InputError
+from amkd_viz.panels.status import STATIC, script
 from amkd_viz.views.chosen import Chosen
 from amkd_viz.views.raster import image_pixels
 from amkd_viz.views.theme import class_colour
 
-__all__ = ["FACTS", "ScatterCanvas", "atlas", "identities", "script"]
+__all__ = ["FACTS", "ScatterCanvas", "atlas", "identities"]
 
-STATIC = Path(__file__).parent / "static"
 ATLAS = 4096  # pixels a side that every browser takes
 TILE = 64  # a thumbnail is not larger
 FACTS = ("teacher class", "teacher p", "student class", "student p", "d(a, p)", "d(a, n)", "target")
-
-
-def script(*names: str) -> str:
-    """Parts of one module: a page cannot import from a file of ours."""
-    return "\n".join((STATIC / name).read_text(encoding="utf-8") for name in names)
 
 
 class ScatterCanvas(anywidget.AnyWidget):

@@ -7,9 +7,14 @@ from pathlib import Path
 import anywidget
 import traitlets
 
-__all__ = ["STATIC", "Status"]
+__all__ = ["STATIC", "Status", "script"]
 
 STATIC = Path(__file__).parent / "static"
+
+
+def script(*names: str) -> str:
+    """Parts of one module: a page cannot import from a file of ours."""
+    return "\n".join((STATIC / name).read_text(encoding="utf-8") for name in names)
 
 
 class Status(anywidget.AnyWidget):

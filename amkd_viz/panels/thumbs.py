@@ -8,7 +8,8 @@ import anywidget
 import traitlets
 from torch import Tensor
 
-from amkd_viz.panels.scatter import STATIC, atlas, script
+from amkd_viz.panels.scatter import atlas
+from amkd_viz.panels.status import STATIC, script
 from amkd_viz.views.theme import class_colour
 
 __all__ = ["Thumbs"]

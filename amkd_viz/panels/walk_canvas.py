@@ -13,7 +13,7 @@ import traitlets
 from numpy.typing import NDArray
 from torch import Tensor
 
-from amkd_viz.panels.scatter import STATIC, script
+from amkd_viz.panels.status import STATIC, script
 from amkd_viz.views.labels import number
 from amkd_viz.views.theme import class_colour
 from amkd_viz.views.walk import Walk, magnifier

@@ -2,17 +2,6 @@
 // Direct labels at the lines' ends; the pointer reads values in every axis at once.
 
 const PAD = { left: 40, right: 8, top: 4, bottom: 18 };
-const floats = (view) => new Float32Array(new Uint8Array(view.buffer, view.byteOffset, view.byteLength).slice().buffer);
-
-function ticks(low, high, wanted) {
-  const raw = (high - low) / wanted || 1, power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= raw);
-  const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9)), found = [];
-  for (let v = Math.ceil(low / step - 1e-9) * step; v <= high + 1e-9 * step; v += step) {
-    found.push([v, (Math.abs(v) < step / 1e6 ? 0 : v).toFixed(digits).replace("-", "\u2212")]);
-  }
-  return found;
-}
 
 const short = (v) => (Math.abs(v) >= 100 ? v.toFixed(0) : v.toPrecision(3)).replace("-", "\u2212");
 
@@ -25,14 +14,13 @@ class Curves {
     this.drawn = 0;
     const sizes = new ResizeObserver(() => this.ask());
     sizes.observe(this.root);
-    const themes = new MutationObserver(() => this.ask());
-    themes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
+    const unwatch = onTheme(() => this.ask());
     const take = () => this.take(), ask = () => this.ask();
     model.on("change:series change:axes", take);
     model.on("change:events change:end change:empty", ask);
     this.close = () => {
       sizes.disconnect();
-      themes.disconnect();
+      unwatch();
       cancelAnimationFrame(this.asked);
       model.off("change:series change:axes", take);
       model.off("change:events change:end change:empty", ask);

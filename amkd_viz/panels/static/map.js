@@ -8,36 +8,10 @@ const PAD = { left: 34, right: 6, top: 4, bottom: 20 };
 const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
 const bytes = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 
-function floats(view) {
-  const own = bytes(view).slice(); // a copy: the offset inside a message need not be a multiple of four
-  return new Float32Array(own.buffer);
-}
-
 function classes(view, cells) {
   const own = bytes(view);
   if (own.length === cells) return Uint16Array.from(own, (k) => (k === 255 ? NONE : k));
   return new Uint16Array(own.slice().buffer);
-}
-
-export function colours(element) {
-  const style = getComputedStyle(element);
-  const read = (name, fallback) => style.getPropertyValue(name).trim() || fallback;
-  return {
-    ink: read("--amkd-ink", "#1f2430"),
-    muted: read("--amkd-muted", "#5d6573"),
-    line: read("--amkd-line", "#b4bac6"),
-    paper: read("--amkd-paper", "#fefefe"),
-    warm: read("--amkd-warm", "#9a7b46"),
-    accent: read("--amkd-accent", "#2b62c4"),
-  };
-}
-
-export const isDark = () => document.body.dataset.jpThemeLight === "false";
-
-export function onTheme(react) {
-  const observer = new MutationObserver(react);
-  observer.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name"] });
-  return () => observer.disconnect();
 }
 
 // One picture of R x R cells, row 0 at the bottom of the area.
@@ -96,15 +70,6 @@ function contour(values, side, level) {
     }
   }
   return lines;
-}
-
-function ticks(low, high, wanted) {
-  const raw = (high - low) / wanted, power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= raw);
-  const found = [];
-  for (let v = Math.ceil(low / step) * step; v <= high + 1e-9 * step; v += step) found.push(v);
-  const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
-  return found.map((v) => [v, (Math.abs(v) < step / 1e6 ? 0 : v).toFixed(digits).replace("-", "\u2212")]);
 }
 
 class Maps {
@@ -289,7 +254,7 @@ class Maps {
     }
     if (!this.cells.length) this.row.textContent = "";
     this.build(this.maps.length);
-    const ink = colours(this.root), ratio = window.devicePixelRatio || 1;
+    const ink = coloursOf(this.root), ratio = window.devicePixelRatio || 1;
     const interactive = this.model.get("interactive");
     for (const cell of this.cells) {
       const map = this.maps[cell.index], { canvas } = cell;
