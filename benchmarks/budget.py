@@ -23,6 +23,7 @@ from amkd_viz.data import mix
 from amkd_viz.models import load_teacher
 from amkd_viz.objectives import Step
 from amkd_viz.training import Training
+from amkd_viz.training.device import kept_memory
 
 from .published import published_bss, published_loss
 from .step import trainings
@@ -98,11 +99,12 @@ def measure(root: str, teacher: str, rounds: int, threads: int) -> dict[str, Any
         "amkd, bfloat16": lambda: ours(half, x, y, clock),
     }
     kept: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
-    for number in range(rounds + 1):
-        for name, run in runs.items():
-            row = run()
-            if number:
-                kept[name].append(row)
+    with kept_memory():  # as in the loop; the published step profits too
+        for number in range(rounds + 1):
+            for name, run in runs.items():
+                row = run()
+                if number:
+                    kept[name].append(row)
     whole = statistics.median(sum(row.values()) for row in kept["published, float32"])
     shares = {
         name: {part: round(statistics.median(row[part] for row in rows) / whole, 4) for part in rows[0]}

@@ -26,6 +26,7 @@ def peak(job: tuple[str, str, str, str, int]) -> dict[str, Any]:
     import torch
 
     from amkd_viz.training import Recipe, Training
+    from amkd_viz.training.device import kept_memory
 
     method, precision, root, teacher, steps = job
     torch.set_num_threads(1)
@@ -44,9 +45,10 @@ def peak(job: tuple[str, str, str, str, int]) -> dict[str, Any]:
         )
     )
     before, attacked = _mb(), 0
-    for (x, y, _), _ in zip(training.loader.epoch(0), range(steps), strict=False):
-        step = training.step(x, y)
-        attacked = len(step.boundary.index) if "boundary" in step.__dict__ else 0
+    with kept_memory():  # as in the loop
+        for (x, y, _), _ in zip(training.loader.epoch(0), range(steps), strict=False):
+            step = training.step(x, y)
+            attacked = len(step.boundary.index) if "boundary" in step.__dict__ else 0
     return {"before": before, "peak": _mb(), "attacked": attacked}
 
 

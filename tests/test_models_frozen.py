@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from amkd_viz.models import Classifier, build, inference_copy
+from amkd_viz.models import Classifier, build, frozen, inference_copy
 from amkd_viz.models.frozen import FrozenResNet
 from amkd_viz.models.resnet import ResNetBody
 from amkd_viz.objectives import Attack, Step
@@ -67,6 +69,39 @@ def test_images_without_a_gradient_are_left_out_and_the_others_keep_theirs(live)
     assert not found[dead].any()
     if live:
         assert close(found[live], gradient(net, x[live], weights[live]))
+
+
+@pytest.mark.parametrize("live", [range(7), [6], [0, 1, 5], [2, 3]])
+def test_images_go_through_in_portions_that_fit_a_cache(live, monkeypatch):
+    net = inference_copy(lived_in(build("resnet14", seed=3)))
+    x, weights = torch.rand(7, 3, 32, 32), torch.zeros(7, 10)
+    weights[list(live)] = torch.randn(len(live), 10)
+    whole, expected = net(x), gradient(net, x, weights)
+    monkeypatch.setattr(frozen, "CACHED", 2 * 16 * 32 * 32)  # two images at a time
+    torch.testing.assert_close(net(x), whole, rtol=1e-4, atol=1e-5)
+    assert close(gradient(net, x, weights), expected)
+
+
+def test_a_cpu_keeps_one_byte_per_activation():
+    net = inference_copy(build("resnet8").eval())
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        net.body(torch.rand(3, 3, 32, 32, requires_grad=True))
+    assert len(kept) == 7
+    assert {t.dtype for t in kept} == {torch.bool}
+
+
+def test_a_change_of_the_weights_is_seen():
+    net = inference_copy(build("resnet8", seed=1).eval())
+    x = torch.rand(2, 3, 32, 32)
+    before = net(x)
+    twin = copy.deepcopy(net)
+    net.body.body.conv1.weight.mul_(2)
+    assert not torch.allclose(net(x), before)
+    assert torch.equal(twin(x), before)
+    net.load_state_dict(twin.state_dict())
+    assert torch.equal(net(x), before)
+    torch.testing.assert_close(net.double()(x.double()).float(), before, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])

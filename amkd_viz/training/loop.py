@@ -11,7 +11,7 @@ import torch
 from amkd_viz.boundary import boundary_similarity
 from amkd_viz.data import generator
 from amkd_viz.pauses import pause_point
-from amkd_viz.training.device import fitting_threads
+from amkd_viz.training.device import fitting_threads, kept_memory
 from amkd_viz.training.evaluation import accuracy
 from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped
 from amkd_viz.training.recipe import Recipe
@@ -34,7 +34,7 @@ def events(recipe: Recipe, training: Training | None = None, planned: Iterable[C
     changes_at: dict[tuple[int, int], list[dict[str, Any]]] = {}
     for change in planned:
         changes_at.setdefault((change.epoch, change.batch), []).append(change.changes)
-    with fitting_threads(training.dataset.shape):
+    with fitting_threads(training.dataset.shape), kept_memory():
         yield Started(training)
         for epoch in range(training.epoch, training.recipe.epochs):
             begun, seen = time.perf_counter(), 0
