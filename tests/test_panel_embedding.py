@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,31 @@ def test_points_have_a_map_without_pictures(tmp_path: Path) -> None:
 def test_nothing_to_show_says_what_to_do(tmp_path: Path, run: Run) -> None:
     with pytest.raises(InputError, match="train it"):
         EmbeddingLab(Run.create(tmp_path / "empty", run.recipe))
+
+
+def test_epochs_that_were_trained_since_join_the_scrubber(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "training"
+    shutil.copytree(run.path, folder)
+    last = folder / "snapshots" / "epoch-0002.safetensors"
+    (folder / "summary.json").rename(tmp_path / "summary.json")
+    last.rename(tmp_path / last.name)
+    made = EmbeddingLab(Run.open(folder), how="pca", most=60).wait()
+    try:
+        assert made["epoch"] == 1
+        before = bytes(made.map.student)
+        made.newest()
+        made.wait()
+        assert "Epoch 1 is the newest" in made.status.text
+        (tmp_path / last.name).rename(last)
+        made.newest()
+        made.wait()
+        assert list(made.controls["epoch"].options) == run.snapshots()
+        assert made["epoch"] == 2
+        assert made._play.max == len(run.snapshots()) - 1
+        assert bytes(made.map.student) != before
+        assert "student after epoch 2" in made.status.text
+    finally:
+        made.close()
 
 
 def test_umap_follows_pca_and_cancel_stays_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

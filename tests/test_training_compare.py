@@ -8,10 +8,12 @@ import types
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import amkd_viz.training.comparison as comparison
 from amkd_viz.errors import InputError
 from amkd_viz.training import Recipe, Row, Run, Started, compare, format_table, reading, table
+from amkd_viz.training.difference import difference, t95
 
 POINTS = Recipe(
     dataset="spirals",
@@ -179,21 +181,43 @@ def test_a_row_with_other_seeds_says_so():
 def test_a_difference_beyond_the_noise_and_one_within():
     rows = [row("ce", 0.80, 0.01, range(3)), row("kd", 0.83, 0.01, range(3)), row("bss", 0.835, 0.02, range(4))]
     first, second = reading(rows)
-    error = 100 * math.sqrt(0.01**2 / 3 + 0.01**2 / 3)
+    half = stats.t.ppf(0.975, 4) * 100 * math.sqrt(0.01**2 / 3 + 0.01**2 / 3)
     assert first == (
-        f"digits: kd against ce +3.00 points of test accuracy, standard error {error:.2f}: seen beyond the noise."
+        "digits: kd against ce +3.00 points of test accuracy, "
+        f"95 % interval {3 - half:+.2f} to {3 + half:+.2f}: seen beyond the noise."
     )
-    error = 100 * math.sqrt(0.02**2 / 4 + 0.01**2 / 3)
-    assert second == (
-        f"digits: bss against kd +0.50 points of test accuracy, standard error {error:.2f}: within the noise."
-    )
+    assert second.startswith("digits: bss against kd +0.50 points of test accuracy, 95 % interval -")
+    assert second.endswith(": within the noise.")
 
 
-@pytest.mark.parametrize(("gain", "verdict"), [(0.019, "within the noise."), (0.021, "seen beyond the noise.")])
-def test_the_line_is_at_two_standard_errors(gain, verdict):
-    (said,) = reading([row("ce", 0.8, 0.01, range(2)), row("kd", 0.8 + gain, 0.01, range(2))])
-    assert "standard error 1.00: " in said
+@pytest.mark.parametrize("seeds", [2, 3, 5, 40])
+@pytest.mark.parametrize(("factor", "verdict"), [(0.99, "within the noise."), (1.01, "seen beyond the noise.")])
+def test_the_line_is_at_students_quantile_for_so_many_seeds(seeds, factor, verdict):
+    limit = stats.t.ppf(0.975, 2 * seeds - 2) * math.sqrt(2 * 0.01**2 / seeds)
+    (said,) = reading([row("ce", 0.3, 0.01, range(seeds)), row("kd", 0.3 + factor * limit, 0.01, range(seeds))])
     assert said.endswith(verdict)
+
+
+def test_a_difference_is_welchs():
+    chance = np.random.default_rng(0)
+    for _ in range(50):
+        one, two = chance.normal(0.8, 0.03, 3), chance.normal(0.85, 0.01, chance.integers(2, 8))
+        found = difference(one.mean(), one.std(ddof=1), len(one), two.mean(), two.std(ddof=1), len(two))
+        theirs = stats.ttest_ind(one, two, equal_var=False)
+        assert found.points == pytest.approx(100 * (one.mean() - two.mean()))
+        assert found.points / found.error == pytest.approx(theirs.statistic)
+        assert found.freedom == pytest.approx(theirs.df)
+        low, high = theirs.confidence_interval(0.95)
+        assert found.interval[0] <= 100 * low + 0.01
+        assert found.interval[1] >= 100 * high - 0.01
+        assert not found.seen or theirs.pvalue < 0.0501
+
+
+def test_quantiles_are_students():
+    for freedom in range(1, 400):
+        assert t95(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), abs=1e-3)
+    assert t95(3.9) == t95(3)
+    assert t95(0.5) == t95(1)
 
 
 def test_a_loss_is_said_as_one():
@@ -204,7 +228,7 @@ def test_a_loss_is_said_as_one():
 
 def test_equal_students_are_within_the_noise():
     (said,) = reading([row("ce", 0.5, 0.0, (0, 1)), row("kd", 0.5, 0.0, (0, 1))])
-    assert said.endswith("+0.00 points of test accuracy, standard error 0.00: within the noise.")
+    assert said.endswith("+0.00 points of test accuracy, 95 % interval +0.00 to +0.00: within the noise.")
 
 
 def test_one_seed_says_nothing_about_noise():

@@ -9,11 +9,13 @@ from torch.nn.grad import conv2d_input
 
 __all__ = ["FrozenConv", "passed", "relu_back"]
 
-FUSED = (torch.float32, torch.bfloat16)
+# what PyTorch's CPU compiler calls too; None in a PyTorch without oneDNN
+FUSED = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+TYPES = (torch.float32, torch.bfloat16)
 
 
 class FrozenConv:
-    """``conv``, "same" padding, fused with sums, products and ReLUs on a CPU, where PyTorch's compiler calls the same.
+    """``conv``, "same" padding, on a CPU fused with sums, products and ReLUs.
 
     Kernels are cast to the type of what comes in, and flipped for the way back, once: not at each call.
     """
@@ -92,12 +94,12 @@ def _convolve(
 ) -> Tensor:
     """ReLU(conv(x) + plus), or conv(x) * times."""
     pad = w.shape[-1] // 2
-    if x.device.type == "cpu" and x.dtype in FUSED and hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
-        fused, geometry = torch.ops.mkldnn._convolution_pointwise, ([pad, pad], [stride, stride], [1, 1], 1)
+    if FUSED is not None and x.device.type == "cpu" and x.dtype in TYPES:
+        geometry = ([pad, pad], [stride, stride], [1, 1], 1)
         if plus is None and times is None:
-            return fused(x, w, b, *geometry, "relu" if relu else "none", [], "")
+            return FUSED.default(x, w, b, *geometry, "relu" if relu else "none", [], "")
         other, how = (times, "mul") if plus is None else (plus, "add")
-        y = fused.binary(x, other, w, b, *geometry, how, 1.0, "relu" if relu else None, [], "")
+        y = FUSED.binary(x, other, w, b, *geometry, how, 1.0, "relu" if relu else None, [], "")
         return y if plus is None or times is None else y.mul_(times)
     y = F.conv2d(x, w, b, stride, pad)
     y = y if plus is None else y.add_(plus)

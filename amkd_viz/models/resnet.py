@@ -32,13 +32,14 @@ class BasicBlock(nn.Module):
             self.downsample = nn.Sequential(nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)  # no gradient needs what norms gave out
         y = self.bn2(self.conv2(y))
         if self.downsample is not None:
             x = self.downsample(x)
         elif self.stride != 1 or self.extra:
-            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra))
-        return F.relu(x + y)
+            # every stride-th pixel, as a pooling of one: a slice's gradient would leave channels_last, and all after it
+            x = F.pad(F.avg_pool2d(x, 1, self.stride), (0, 0, 0, 0, 0, self.extra))
+        return F.relu(y.add_(x), inplace=True)
 
 
 class ResNetBody(nn.Module):
@@ -70,7 +71,7 @@ class ResNetBody(nn.Module):
             self.add_module(f"layer{stage}", nn.Sequential(*blocks))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         for stage in self.stages:
             x = self.get_submodule(stage)(x)
         return x.mean((2, 3))

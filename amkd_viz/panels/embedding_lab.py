@@ -12,7 +12,7 @@ from amkd_viz.data import Dataset
 from amkd_viz.errors import InputError
 from amkd_viz.models import Classifier
 from amkd_viz.objectives.metric import EMBEDDINGS
-from amkd_viz.panels.controls import choice, slider, toggle
+from amkd_viz.panels.controls import button, choice, slider, toggle
 from amkd_viz.panels.joint_picture import PARTS, Ground, Picture, code_for, fidelity_table, gather, lay_out
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.sample_list import DistanceBars, SampleList
@@ -94,7 +94,10 @@ class EmbeddingLab(Panel):
             value=last, max=last, step=max(1, last // 20), interval=900, tooltip="play the epochs", show_repeat=False
         )
         self._link = widgets.jslink((play, "value"), (epoch, "index"))
-        scrubber = widgets.HBox([play, epoch])
+        self._play = play
+        newest = button("Newest", "look into the run's folder again, and show its newest epoch")
+        self.on_click(newest, self.newest)
+        scrubber = widgets.HBox([play, epoch, newest])
         scrubber.add_class("amkd-scrubber")
         under = widgets.VBox([self.map, scrubber, self.numbers])
         side = widgets.VBox([self.bars, self.list])
@@ -145,6 +148,25 @@ class EmbeddingLab(Panel):
         """Select samples by identity, as the lasso does; ``picked``: the one whose triplets are drawn."""
         self.wait()
         self.map.select(ids, picked)
+
+    def newest(self) -> None:
+        """Read the run again, which may be training elsewhere, and show its newest epoch."""
+        self.compute.ask("newest", self._look_again)
+
+    def _look_again(self) -> None:
+        epochs, known = self.run.snapshots(), list(self.controls["epoch"].options)
+        if epochs == known and self["epoch"] == epochs[-1]:
+            self.say(f"Epoch {epochs[-1]} is the newest of this run.")
+            return
+        self._nets["student"] = self.run.student(epochs[-1]).cpu()
+
+        def show() -> None:
+            last = len(epochs) - 1
+            self._play.max, self._play.step = last, max(1, last // 20)
+            self.put("epoch", options=epochs, value=epochs[-1])
+            self.compute.ask("place", self._place)
+
+        self.paint.ask("epochs", show)
 
     # samples
 

@@ -13,7 +13,7 @@ from amkd_viz.data import Dataset, generator
 from amkd_viz.errors import InputError
 from amkd_viz.files import write_atomic
 from amkd_viz.models import Classifier, freeze
-from amkd_viz.training.comparison import COLUMNS, SEEN, Row, reading, standard_error, table
+from amkd_viz.training.comparison import COLUMNS, Row, between, reading, table
 from amkd_viz.views.boundary_map import boundary_map
 from amkd_viz.views.compare import compare
 from amkd_viz.views.curves import curves
@@ -181,14 +181,14 @@ def _lead(rows: Sequence[Row]) -> str:
     told = f"{best.label} came out highest with {mean_sd(mean, sd, factor=100)} % of the test samples right"
     if len(ranked) == 1:
         return f"{best.label}: {mean_sd(mean, sd, factor=100)} % of the test samples right."
-    second, spread = ranked[1].numbers["test_accuracy"]
-    gap = 100 * (mean - second)
+    gap = 100 * (mean - ranked[1].numbers["test_accuracy"][0])
     told += f", {gap:.2f} points above {ranked[1].label}"
-    if sd is None or spread is None:
+    found = between(best, ranked[1])
+    if found is None:
         return told + "; with one seed nobody can say whether that is more than chance."
-    error = standard_error(best, ranked[1])
-    verdict = "more than the noise between seeds" if gap > SEEN * error else "within the noise between seeds"
-    return f"{told}: {verdict} (standard error {error:.2f}, {len(best.seeds)} seeds a method)."
+    verdict = "more than the noise between seeds" if found.seen else "within the noise between seeds"
+    low, high = (f"{value:+.2f}".replace("-", "\N{MINUS SIGN}") for value in found.interval)
+    return f"{told}: {verdict} (95 % interval {low} to {high}, {len(best.seeds)} seeds a method)."
 
 
 def _table(rows: Sequence[Row]) -> str:
