@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch, numpy or numba are imported: they read these once
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ.setdefault(name, "1")
@@ -13,3 +15,11 @@ except ImportError:  # a bare machine can still run the tests that do not need i
 else:
     hypothesis.settings.register_profile("amkd_viz", deadline=None, print_blob=True)
     hypothesis.settings.load_profile("amkd_viz")
+
+
+def pytest_collection_modifyitems(config, items):
+    """A browser on a busy machine gets a second chance, which the summary tells; a test that fails twice fails."""
+    if config.pluginmanager.hasplugin("rerunfailures"):
+        for item in items:
+            if item.get_closest_marker("browser"):
+                item.add_marker(pytest.mark.flaky(reruns=1))

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from amkd_viz.models import Classifier, build, frozen, inference_copy
+from amkd_viz.models import Classifier, build, frozen, frozen_conv, inference_copy
 from amkd_viz.models.frozen import FrozenResNet
+from amkd_viz.models.frozen_conv import passed, relu_back
 from amkd_viz.models.resnet import ResNetBody
 from amkd_viz.objectives import Attack, Step
 
@@ -82,6 +83,19 @@ def test_images_go_through_in_portions_that_fit_a_cache(live, monkeypatch):
     assert close(gradient(net, x, weights), expected)
 
 
+def test_few_numbers_of_images_reach_the_convolutions(monkeypatch):
+    """oneDNN keeps kernels for each; an attack would ask for all numbers from 1 to 64."""
+    net = inference_copy(lived_in(build("resnet8", seed=3)))
+    seen, real = set(), frozen_conv._convolve
+    monkeypatch.setattr(frozen_conv, "_convolve", lambda x, *a, **k: seen.add(len(x)) or real(x, *a, **k))
+    weights, x = torch.randn(64, 10), torch.rand(64, 3, 8, 8)
+    whole = net(x)
+    for count in range(1, 65):
+        torch.testing.assert_close(net(x[:count]), whole[:count], rtol=1e-4, atol=1e-5)
+        gradient(net, x[:count], weights[:count])
+    assert len(seen) <= 14
+
+
 def test_a_cpu_keeps_one_byte_per_activation():
     net = inference_copy(build("resnet8").eval())
     kept = []
@@ -89,6 +103,16 @@ def test_a_cpu_keeps_one_byte_per_activation():
         net.body(torch.rand(3, 3, 32, 32, requires_grad=True))
     assert len(kept) == 7
     assert {t.dtype for t in kept} == {torch.bool}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_a_relu_lets_through_what_was_positive(dtype):
+    x, g = torch.randn(2, 3, 4, 5, 6, dtype=dtype)
+    after = x.relu()
+    kept = passed(after)
+    assert torch.equal(kept, x > 0)
+    assert torch.equal(relu_back(g.clone(), kept), torch.where(x > 0, g, 0))
+    assert torch.equal(relu_back(g.clone(), after), torch.where(x > 0, g, 0))  # as on a GPU
 
 
 def test_a_change_of_the_weights_is_seen():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from amkd_viz.boundary import sample_targets, select_always, select_bases
+import amkd_viz.objectives.step as step_module
+from amkd_viz.boundary import bss, sample_targets, select_always, select_bases
 from amkd_viz.models import Classifier, build, inference_copy
 from amkd_viz.objectives import Attack, Step, methods
 from amkd_viz.training import Recipe, Training
@@ -95,6 +98,47 @@ def test_targets_are_those_of_multinomial():
     p = logits.softmax(1).scatter(1, logits.argmax(1, keepdim=True), 0)
     expected = torch.multinomial(p, 1, generator=torch.Generator().manual_seed(3))[:, 0]
     assert torch.equal(sample_targets(logits, torch.Generator().manual_seed(3)), expected)
+
+
+class Waits(TorchDispatchMode):
+    """Notes what would make the host wait for a GPU: values that Python reads, and shapes that depend on values."""
+
+    names = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "unique", "is_nonzero", "bincount")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        name = func.overloadpacket.__name__
+        masks = name in ("index", "index_put_", "_index_put_impl_") and any(
+            i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1]
+        )
+        if masks or name.startswith(self.names):
+            self.found.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("method", ["bss", "amkd", "amkd-student", "amkd-calibrated"])
+@pytest.mark.parametrize(("sampler", "student_pass"), [("bss", "separate"), ("bss", "joint"), ("fgsm", "frozen")])
+def test_a_static_step_reads_no_value_from_the_device(method, sampler, student_pass, monkeypatch):
+    """What ``torch.cuda.set_sync_debug_mode`` tells on a GPU, as far as a CPU can tell it."""
+    _, student, x, y = nets()
+    teacher = build("resnet8", num_classes=4, shape=(3, 8, 8), seed=5).eval()  # a frozen one looks at rows on a CPU
+    monkeypatch.setattr(step_module, "bss", partial(bss, compact=False))
+    attack = Attack(limit=6, steps=3, sampler=sampler, student_pass=student_pass)
+    step = Step(teacher, student.train(), x, y, 0.1, torch.Generator().manual_seed(7), attack, static=True)
+    with Waits() as waits:
+        methods[method]()(step).backward()
+    assert not waits.found
+
+
+def test_a_dynamic_step_does():
+    teacher, student, x, y = nets()
+    step = Step(teacher, student.train(), x, y, 0.1, torch.Generator().manual_seed(7), Attack(limit=6, steps=3))
+    with Waits() as waits:
+        methods["amkd"]()(step).backward()
+    assert waits.found
 
 
 @needs_cuda

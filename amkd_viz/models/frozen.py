@@ -81,13 +81,14 @@ class _Pass(torch.autograd.Function):
         pooled, kept = [], []
         with torch.autocast(device, enabled=False):
             for part in z.split(ctx.portion):
-                x = stem(part.to(dtype, memory_format=torch.channels_last), relu=True)
+                x = _filled(part) if device == "cpu" else part
+                x = stem(x.to(dtype, memory_format=torch.channels_last), relu=True)
                 for block in blocks:
                     h = block.conv1(x, relu=True)
                     kept += [passed(x), passed(h)] if ctx.needs_input_grad[0] else []
                     x = block.conv2(h, plus=block.around(x), relu=True)
                 kept += [passed(x)] if ctx.needs_input_grad[0] else []
-                pooled.append(x.mean((2, 3)))
+                pooled.append(x[: len(part)].mean((2, 3)))
         ctx.save_for_backward(*kept)
         return torch.cat(pooled)
 
@@ -105,6 +106,16 @@ def _portion(z: Tensor, blocks: list[_Block]) -> int:
     return max(1, CACHED // (blocks[0].conv2.channels * z.shape[2] * z.shape[3]))
 
 
+def _missing(count: int) -> int:
+    """Images to add, so that their number is one of few: oneDNN compiles kernels for each, and keeps a thousand of
+    them, a megabyte each."""
+    return -count % (8 if count > 16 else 4 if count > 4 else 1)
+
+
+def _filled(x: Tensor) -> Tensor:
+    return torch.cat([x, x.new_zeros(_missing(len(x)), *x.shape[1:])]) if _missing(len(x)) else x
+
+
 def _on_gpu(ctx: Any, g: Tensor) -> Tensor:
     return _input_gradient(ctx.stem, ctx.blocks, g, ctx.saved_tensors)  # a look at rows would make the host wait
 
@@ -115,10 +126,11 @@ def _of_rows(ctx: Any, g: Tensor) -> Tensor:
     portions = [ctx.saved_tensors[i : i + layers] for i in range(0, len(ctx.saved_tensors), layers)]
     rows = g.ne(0).any(1).nonzero()[:, 0]
     if len(rows) == len(g) and len(portions) == 1:
-        return _input_gradient(ctx.stem, ctx.blocks, g, portions[0])
+        return _input_gradient(ctx.stem, ctx.blocks, _filled(g), portions[0])[: len(g)]
     side = portions[0][0].shape[2:]
     found = g.new_zeros(len(g), *side, ctx.stem.channels).permute(0, 3, 1, 2)  # channels_last
     for some in rows.split(ctx.portion) if len(rows) else ():
+        some = torch.cat([some, some[-1:].expand(_missing(len(some)))])
         own = [(some[some // ctx.portion == number] % ctx.portion, part) for number, part in enumerate(portions)]
         kept = [
             torch.cat([part[layer].permute(0, 2, 3, 1)[at] for at, part in own if len(at)]).permute(0, 3, 1, 2)
