@@ -15,6 +15,11 @@ from amkd_viz.models.resnet import ResNetBody
 from amkd_viz.objectives import Attack, Step
 
 
+@pytest.fixture(autouse=True)
+def same_chance():
+    torch.manual_seed(5)
+
+
 def lived_in(net: Classifier) -> Classifier:
     """Batch norms with statistics that matter."""
     chance = torch.Generator().manual_seed(0)
@@ -28,7 +33,7 @@ def lived_in(net: Classifier) -> Classifier:
 
 def close(found: Tensor, expected: Tensor) -> bool:
     """Up to a few signs of activations that lie within rounding of zero."""
-    return bool((found - expected).norm() <= 1e-2 * expected.norm())
+    return bool((found - expected).norm() <= 3e-2 * expected.norm())
 
 
 def gradient(net: Classifier, x: Tensor, weights: Tensor) -> Tensor:
