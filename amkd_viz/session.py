@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from amkd_viz.data import Dataset
+from amkd_viz.boundary import bss, deepfool, fgsm, noise
+from amkd_viz.data import Dataset, generator
 from amkd_viz.errors import InputError, unknown
 from amkd_viz.files import write_atomic
 from amkd_viz.training import Recipe, Run
@@ -31,6 +34,8 @@ from amkd_viz.views.theme import THEMES, class_colour
 __all__ = ["Session", "ViewState"]
 
 FORMAT = 1
+SAMPLERS = {"bss": bss, "fgsm": fgsm, "noise": noise, "deepfool": deepfool}
+OPTIONS = ("step_size", "steps", "rule", "space", "epsilon")
 MOST_FRAMES = 60
 HEX = re.compile(r"#[0-9a-f]{6}")
 
@@ -42,6 +47,9 @@ class ViewState:
     Attributes:
         samples: published indices of test samples, as ``dataset.test.index`` holds them.
         anchors: three of them through which the plane goes; by default the first three samples.
+        attack: in place of anchors, how the plane's second one is made: it goes through the first sample, its boundary
+            sample, and the second sample. "net" (teacher or student) and "sampler" (bss, fgsm, noise, deepfool), the
+            class "target", and the sampler's own "step_size", "steps", "rule", "space" or "epsilon".
         area: (x0, x1, y0, y1) of the map; by default around the data or the anchors.
         resolution: cells a side, 2 to 2000.
         epoch: of the student's snapshot; by default the last epoch.
@@ -55,6 +63,7 @@ class ViewState:
 
     samples: tuple[int, ...] = ()
     anchors: tuple[int, ...] | None = None
+    attack: Mapping[str, Any] | None = None
     area: tuple[float, ...] | None = None
     resolution: int = 200
     epoch: int | None = None
@@ -69,6 +78,8 @@ class ViewState:
                 object.__setattr__(self, name, tuple(value))
         _check("samples", self.samples, "indices from 0", _indices(self.samples))
         _check("anchors", self.anchors, "three indices", self.anchors is None or _indices(self.anchors, 3))
+        if self.attack is not None:
+            _check_attack(self.attack)
         _check("area", self.area, "x0 < x1 and y0 < y1", self.area is None or _is_area(self.area))
         _check("resolution", self.resolution, "2 to 2000", _index(self.resolution) and 2 <= self.resolution <= 2000)
         _check("epoch", self.epoch, "a whole number from 0", self.epoch is None or _index(self.epoch))
@@ -169,8 +180,8 @@ class Session:
             InputError: run, data, snapshot, samples or anchors are not there, or give no plane.
         """
         run = self.open_run()
-        ground = _ground(run.dataset(), self.view)
         nets = {"teacher": run.teacher(), "student": run.student(self.view.epoch)}
+        ground = _ground(run.dataset(), self.view, nets)
         arrays = ground.arrays(self.view.resolution)
         for name, net in nets.items():
             found = ground.decisions(net, self.view.resolution)
@@ -191,10 +202,10 @@ class Session:
         if path.exists():
             raise InputError(f"{path} is there already and is never overwritten; choose another name.")
         run = self.open_run()
-        data = run.dataset()
-        ground, epochs = _ground(data, self.view), run.snapshots()
+        data, epochs = run.dataset(), run.snapshots()
         if not epochs:
             raise InputError(f"The run {run.path} has no snapshots to record.")
+        ground = _ground(data, self.view, {"teacher": run.teacher(), "student": run.student(self.view.epoch)})
         epochs = [epochs[i] for i in keep(len(epochs), MOST_FRAMES)]
         teacher = ground.decisions(run.teacher(), self.view.resolution)
         students = [ground.decisions(run.student(epoch), self.view.resolution) for epoch in epochs]
@@ -222,15 +233,48 @@ class Session:
         return write_atomic(path, file.getvalue())
 
 
-def _ground(data: Dataset, view: ViewState) -> Ground:
+def _ground(data: Dataset, view: ViewState, nets: Mapping[str, nn.Module]) -> Ground:
     area = None if view.area is None else _four(view.area)
     if data.kind == "points":
         return Ground(data, area=area)
+    if view.attack is not None:
+        return _across(data, view, nets[view.attack["net"]], area)
     chosen = view.samples[:3] if view.anchors is None else view.anchors
     if len(chosen) != 3:
         raise InputError(f"A map of images needs three chosen samples, not {len(chosen)}; set samples or anchors.")
     places = [_place(data, index) for index in chosen]
     return Ground(data, data.test.floats(places), data.test.y[places].tolist(), area)
+
+
+def _across(data: Dataset, view: ViewState, net: nn.Module, area: tuple[float, float, float, float] | None) -> Ground:
+    """The plane through a sample, its boundary sample as ``view.attack`` makes it, and another sample."""
+    assert view.attack is not None
+    if len(view.samples) < 2:
+        raise InputError(f"A plane across the boundary needs two chosen samples, not {len(view.samples)}.")
+    base, other = (_place(data, index) for index in view.samples[:2])
+    own, target = dict(view.attack), view.attack["target"]
+    if target >= data.num_classes:
+        raise InputError(f"{data.name} has no class {target}; it has {data.num_classes}.")
+    options = {name: own[name] for name in OPTIONS if name in own}
+    if own["sampler"] == "noise":
+        options["generator"] = generator("cpu", "sample lab")
+    x = data.test.floats([base])
+    found = SAMPLERS[own["sampler"]](net, x, torch.tensor([target]), **options)  # type: ignore[operator]
+    labels = [int(found.base[0]), int(found.logits[0].argmax()), int(data.test.y[other])]
+    return Ground(data, torch.stack([x[0], found.x[0], data.test.floats([other])[0]]), labels, area)
+
+
+def _check_attack(attack: Mapping[str, Any]) -> None:
+    """The values of options are checked by the samplers themselves."""
+    _check("attack", attack, "a JSON object", isinstance(attack, Mapping))
+    known = ["net", "sampler", "target", *OPTIONS]
+    for name in attack:
+        if name not in known:
+            raise unknown("field of the attack", name, known)
+    for name, allowed in (("net", ["teacher", "student"]), ("sampler", list(SAMPLERS))):
+        if attack.get(name) not in allowed:
+            raise unknown(f"{name} of the attack", str(attack.get(name)), allowed)
+    _check("attack's target", attack.get("target"), "a class", _index(attack.get("target")))
 
 
 def _place(data: Dataset, index: int) -> int:

@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+import torch
 
 from amkd_viz import replay_view
+from amkd_viz.boundary import bss, fgsm
 from amkd_viz.errors import InputError
 from amkd_viz.session import Session, ViewState
 from amkd_viz.training import Recipe, Run, distill
 from amkd_viz.views import boundary_map, plane_map
+from amkd_viz.views.planes import Plane
 
 ROOT = Path(__file__).parents[1]
 SMALL = Recipe(
@@ -33,6 +36,9 @@ SMALL = Recipe(
     similarity_images=0,
     device="cpu",
 )
+
+
+BSS = {"net": "teacher", "sampler": "bss", "target": 3}
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +139,11 @@ def test_opened_elsewhere_in_another_process_the_maps_are_the_same_bytes(moons, 
         ({"theme": "drak"}, "Unknown theme 'drak'; did you mean 'dark'"),
         ({"palette": ("red",)}, "palette must be colours like #3f90da"),
         ({"camera": [1]}, "camera must be a JSON object"),
+        ({"attack": [1]}, "attack must be a JSON object"),
+        ({"attack": BSS | {"net": "pupil"}}, "Unknown net of the attack 'pupil'"),
+        ({"attack": BSS | {"sampler": "bs"}}, "Unknown sampler of the attack 'bs'; did you mean 'bss'"),
+        ({"attack": BSS | {"target": -1}}, "attack's target must be a class, not -1."),
+        ({"attack": BSS | {"model": 1}}, "Unknown field of the attack 'model'"),
     ],
 )
 def test_view_states_that_are_refused(view, said):
@@ -170,6 +181,35 @@ def test_images_need_three_samples_that_are_there(digits):
         Session.of(digits).maps()
     with pytest.raises(InputError, match="has no test sample 99999"):
         Session.of(digits, samples=(99999, 1, 2)).maps()
+
+
+def test_a_plane_across_the_boundary_is_made_again(digits, tmp_path):
+    """Its second anchor is no sample of the data: the attack makes it, with whatever sampler."""
+    data, teacher = digits.dataset(), digits.teacher()
+    one, other = (int(i) for i in data.test.index[:2])
+    x = data.test.floats([0])
+    target = (int(teacher(x).argmax()) + 1) % 10
+    for own, found in (
+        (
+            {"step_size": 0.4, "steps": 5, "rule": "paper"},
+            bss(teacher, x, torch.tensor([target]), step_size=0.4, steps=5, rule="paper"),
+        ),
+        ({"sampler": "fgsm", "epsilon": 0.1}, fgsm(teacher, x, torch.tensor([target]), epsilon=0.1)),
+    ):
+        attack = BSS | {"target": target} | own
+        path = Session.of(digits, samples=(one, other), attack=attack, resolution=20).save(tmp_path)
+        maps = Session.open(path).maps()
+        plane = Plane.through(torch.stack([x[0], found.x[0], data.test.floats([1])[0]]))
+        np.testing.assert_allclose(maps["anchors"], plane.anchors, atol=1e-4)
+        told = teacher(plane.images(np.asarray(maps["anchors"]))).argmax(1)
+        assert told[:2].tolist() == [int(found.base[0]), int(found.logits[0].argmax())]
+    assert len(Session.open(path).record(tmp_path / "digits.npz").read_bytes()) > 1000
+    with pytest.raises(InputError, match="needs two chosen samples, not 1"):
+        Session.of(digits, samples=(one,), attack=attack).maps()
+    with pytest.raises(InputError, match="has no class 99"):
+        Session.of(digits, samples=(one, other), attack=attack | {"target": 99}).maps()
+    with pytest.raises(InputError, match="step_size"):
+        Session.of(digits, samples=(one, other), attack=BSS | {"step_size": -1.0}).maps()
 
 
 def test_a_recording_shows_every_epoch(moons, tmp_path):

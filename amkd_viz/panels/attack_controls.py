@@ -14,7 +14,7 @@ from amkd_viz.panels.controls import choice, slider
 from amkd_viz.training import Recipe
 from amkd_viz.views.decisions import logits_at
 
-__all__ = ["OPTIONS", "attack_code", "attack_controls", "attack_image", "target_of"]
+__all__ = ["OPTIONS", "attack_code", "attack_controls", "attack_image", "attack_options", "target_of"]
 
 SAMPLERS = {"bss": bss, "fgsm": fgsm, "noise": noise, "deepfool": deepfool}
 OPTIONS = {  # of each sampler, the controls that it heeds
@@ -63,7 +63,7 @@ def attack_image(net: nn.Module, x: Tensor, values: Mapping[str, Any], target: T
     """Attack images x (N, C, H, W) as the controls say, with the way kept; ``target`` (N,) overrules theirs."""
     if target is None:
         target = target_of(values["target"], logits_at(net, x).cpu())
-    options = _options(values)
+    options = attack_options(values)
     if values["sampler"] == "noise":
         options["generator"] = generator("cpu", "sample lab")
     return SAMPLERS[values["sampler"]](net, x, target, keep_path=True, **options)  # type: ignore[operator]
@@ -71,14 +71,15 @@ def attack_image(net: nn.Module, x: Tensor, values: Mapping[str, Any], target: T
 
 def attack_code(net: str, x: str, target: str, values: Mapping[str, Any]) -> str:
     """The call as a person would write it."""
-    told = {name: repr(value) for name, value in _options(values).items()}
+    told = {name: repr(value) for name, value in attack_options(values).items()}
     if "epsilon" in told:
         told["epsilon"] = f"{values['epsilon']} / 255"
     options = "".join(f", {name}={value}" for name, value in told.items())
     return f"{values['sampler']}({net}, {x}, {target}{options}, keep_path=True)"
 
 
-def _options(values: Mapping[str, Any]) -> dict[str, Any]:
+def attack_options(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the sampler is called with, epsilon in units of a pixel."""
     found = {name: values[name] for name in OPTIONS[values["sampler"]]}
     if "epsilon" in found:
         found["epsilon"] = values["epsilon"] / 255

@@ -21,7 +21,7 @@ from amkd_viz.data.points import PROBLEMS
 from amkd_viz.errors import InputError
 from amkd_viz.files import write_atomic
 from amkd_viz.models import Classifier, inference_copy
-from amkd_viz.panels.attack_controls import OPTIONS, attack_code, attack_controls, attack_image
+from amkd_viz.panels.attack_controls import OPTIONS, attack_code, attack_controls, attack_image, attack_options
 from amkd_viz.panels.canvas import MapCanvas, mark
 from amkd_viz.panels.controls import choice, slider, toggle
 from amkd_viz.panels.ground_marks import ground_words, plane_marks
@@ -553,7 +553,13 @@ class SampleLab(Panel):
         index = self._data.test.index
         samples = [self.thumbs.chosen] + ([] if self._negative is None else [int(index[self._negative])])
         kept = {"base": self.thumbs.chosen, "second": self.thumbs.second, "controls": self.values}
-        return Session.of(self.run, samples=tuple(samples), resolution=FINE, camera={"SampleLab": kept})
+        attack = None
+        if self._attacked is not None:
+            way = self._attacked[2]
+            attack = {"net": way.attacked, "sampler": self["sampler"], "target": way.target}
+            attack |= attack_options(self.values)
+        shown = {"samples": tuple(samples), "attack": attack, "resolution": FINE}
+        return Session.of(self.run, **shown, camera={"SampleLab": kept})
 
     def still(self) -> Image.Image | None:
         return map_still(self._found)
