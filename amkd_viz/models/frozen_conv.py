@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,7 +12,8 @@ from torch.nn.grad import conv2d_input
 __all__ = ["FrozenConv", "passed", "relu_back"]
 
 # what PyTorch's CPU compiler calls too; None in a PyTorch without oneDNN
-FUSED = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+FUSED: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+PACK: Any = getattr(torch.ops.mkldnn, "_reorder_convolution_weight", None)
 TYPES = (torch.float32, torch.bfloat16)
 ONE = 0x3F80  # the bits of 1 in bfloat16
 
@@ -18,7 +21,7 @@ ONE = 0x3F80  # the bits of 1 in bfloat16
 class FrozenConv:
     """``conv``, "same" padding, on a CPU fused with sums, products and ReLUs.
 
-    Kernels are cast to the type of what comes in, and flipped for the way back, once: not at each call.
+    Kernels are cast to the type of what comes in, flipped for the way back, and laid out as oneDNN wants them, once.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
@@ -26,10 +29,13 @@ class FrozenConv:
         self.stride, self.channels = conv.stride[0], conv.in_channels
         self._made: dict[tuple[torch.dtype, str], tuple[tuple[int, int], Tensor]] = {}
 
+    def __getstate__(self) -> dict[str, Any]:  # a copy makes its own kernels
+        return {**self.__dict__, "_made": {}}
+
     def __call__(self, x: Tensor, plus: Tensor | None = None, relu: bool = False) -> Tensor:
         """ReLU(conv(x) + plus)."""
-        b = None if self.conv.bias is None else self._in(x.dtype, "bias")
-        return _convolve(x, self._in(x.dtype, "weight"), b, self.stride, plus=plus, relu=relu)
+        b = None if self.conv.bias is None else self._in(x, "bias")
+        return _convolve(x, self._in(x, "weight"), b, self.conv, self.stride, plus=plus, relu=relu)
 
     def back(
         self, g: Tensor, before: Tensor | None = None, plus: Tensor | None = None, through: Tensor | None = None
@@ -43,24 +49,29 @@ class FrozenConv:
         """
         if self.stride == 1:  # is a convolution itself
             times = _floats(through, g) if through is not None and through.dtype == torch.bool else None
-            found = _convolve(g, self._in(g.dtype, "flipped"), None, 1, plus=plus, times=times)
+            found = _convolve(g, self._in(g, "flipped"), None, self.conv, 1, plus=plus, times=times)
             return found if through is None or times is not None else relu_back(found, through)
         assert before is not None
-        found = conv2d_input(before.shape, self._in(g.dtype, "weight"), g, self.conv.stride, self.conv.padding)
+        found = conv2d_input(before.shape, self._in(g, "plain"), g, self.conv.stride, self.conv.padding)
         found = found if plus is None else found.add_(plus)
         return found if through is None else relu_back(found, through)
 
-    def _in(self, dtype: torch.dtype, what: str) -> Tensor:
-        source = getattr(self.conv, "bias" if what == "bias" else "weight").detach()
+    def _in(self, x: Tensor, what: str) -> Tensor:
+        """Bias or kernel in the type of ``x``; a "weight" or "flipped" one as ``_convolve`` wants it for ``x``."""
+        source = self.conv.bias if what == "bias" else self.conv.weight
+        assert source is not None
         now = (source.data_ptr(), source._version)
-        then, made = self._made.get((dtype, what), (None, source))
+        then, made = self._made.get((x.dtype, what), (None, source))
         if then != now:
-            made = source.to(dtype)
+            made = source.detach().to(x.dtype)
             if what == "flipped":
                 made = made.flip(2, 3).transpose(0, 1)
             if what != "bias":
                 made = made.contiguous(memory_format=torch.channels_last)
-            self._made[dtype, what] = now, made
+            if what in ("weight", "flipped") and _fuses(x):
+                stride = self.stride if what == "weight" else 1
+                made = PACK(made, *_geometry(self.conv, stride), list(x.shape))
+            self._made[x.dtype, what] = now, made
         return made
 
 
@@ -94,21 +105,30 @@ def _convolve(
     x: Tensor,
     w: Tensor,
     b: Tensor | None,
+    like: nn.Conv2d,
     stride: int,
     plus: Tensor | None = None,
     times: Tensor | None = None,
     relu: bool = False,
 ) -> Tensor:
-    """ReLU(conv(x) + plus), or conv(x) * times."""
-    pad = w.shape[-1] // 2
-    if FUSED is not None and x.device.type == "cpu" and x.dtype in TYPES:
-        geometry = ([pad, pad], [stride, stride], [1, 1], 1)
+    """ReLU(conv(x) + plus), or (conv(x) + plus) * times; padding and kernel size are those of ``like``."""
+    if _fuses(x):
+        geometry = _geometry(like, stride)
         if plus is None and times is None:
             return FUSED.default(x, w, b, *geometry, "relu" if relu else "none", [], "")
         other, how = (times, "mul") if plus is None else (plus, "add")
         y = FUSED.binary(x, other, w, b, *geometry, how, 1.0, "relu" if relu else None, [], "")
         return y if plus is None or times is None else y.mul_(times)
-    y = F.conv2d(x, w, b, stride, pad)
+    y = F.conv2d(x, w, b, stride, like.padding)
     y = y if plus is None else y.add_(plus)
     y = y if times is None else y.mul_(times)
     return y.relu_() if relu else y
+
+
+def _fuses(x: Tensor) -> bool:
+    return FUSED is not None and x.device.type == "cpu" and x.dtype in TYPES
+
+
+def _geometry(conv: nn.Conv2d, stride: int) -> tuple[Any, Any, Any, int]:
+    """Padding, stride, dilation and groups."""
+    return conv.padding, (stride, stride), (1, 1), 1
