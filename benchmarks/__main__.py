@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 ALWAYS = ("startup", "scaling")
-WITH_DATA = ("attack", "step", "loading", "memory", "map_scaling")
+WITH_DATA = ("attack", "step", "budget", "loading", "memory", "map_scaling")
 
 
 def main() -> None:
