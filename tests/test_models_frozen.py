@@ -148,6 +148,20 @@ def test_other_precisions(dtype):
         assert torch.cosine_similarity(found.flatten(), expected.flatten(), dim=0) > 0.98
 
 
+@pytest.mark.parametrize("name", ["FUSED", "TYPES"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_without_onednn_or_a_processor_that_knows_bfloat16(name, dtype, monkeypatch):
+    net, x, weights = lived_in(build("resnet8", seed=4)), torch.rand(4, 3, 32, 32), torch.randn(4, 10)
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        fused = inference_copy(net)(x)
+        monkeypatch.setattr(frozen_conv, name, None if name == "FUSED" else ())
+        plain = inference_copy(net)
+        torch.testing.assert_close(plain(x).float(), fused.float(), rtol=0.05, atol=0.05)
+        found = gradient(plain, x, weights)
+    monkeypatch.undo()
+    assert torch.cosine_similarity(found.flatten(), gradient(net, x, weights).flatten(), dim=0) > 0.98
+
+
 def test_a_second_backward_pass_and_none_at_all():
     net = inference_copy(build("resnet8").eval())
     x = torch.rand(2, 3, 32, 32, requires_grad=True)

@@ -14,7 +14,8 @@ __all__ = ["FrozenConv", "passed", "relu_back"]
 # what PyTorch's CPU compiler calls too; None in a PyTorch without oneDNN
 FUSED: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
 PACK: Any = getattr(torch.ops.mkldnn, "_reorder_convolution_weight", None)
-TYPES = (torch.float32, torch.bfloat16)
+HALF = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", bool)()  # not by every processor
+TYPES = (torch.float32, torch.bfloat16) if HALF else (torch.float32,)
 ONE = 0x3F80  # the bits of 1 in bfloat16
 
 
