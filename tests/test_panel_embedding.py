@@ -446,7 +446,12 @@ def test_epochs_play(page: Any) -> None:
     own.wait_for_function(
         "(n) => !document.querySelector('.amkd-scrubber .widget-readout').textContent.startsWith(n)", arg=str(before)
     )
-    own.locator(".widget-play button").nth(1).click()
+    own.locator(".widget-play button").nth(1).click()  # stops, and goes back to the first epoch
+    first = page.ask("print(lab.controls['epoch'].options[0])")
+    for _ in range(100):
+        if page.ask("print(lab['epoch'])") == first:
+            break
+        own.wait_for_timeout(100)
     page.ask("lab.set(epoch=200).wait()")
     page.settled("after epoch 200")
 
