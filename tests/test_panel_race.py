@@ -198,21 +198,23 @@ def test_live_controls_know_their_fields() -> None:
 
 
 def test_close_ends_its_threads() -> None:
-    def own() -> list[str]:
-        return [t.name for t in threading.enumerate() if t.name.startswith("MethodRace")]
+    before = set(threading.enumerate())  # those of the test before may still be on their way out
 
-    before = len(own())
+    def own() -> list[str]:
+        return [t.name for t in set(threading.enumerate()) - before if t.name.startswith("MethodRace")]
+
     made = MethodRace(TINY, methods=("kd",))
     made.wait()
     made.set(epochs=200)
     made.wait()
     made.start()
+    assert own()
     made.close()
     made.close()
     limit = time.monotonic() + 20
-    while len(own()) > before and time.monotonic() < limit:
+    while own() and time.monotonic() < limit:
         time.sleep(0.02)
-    assert len(own()) == before
+    assert not own()
 
 
 def test_what_it_cannot_race_is_refused() -> None:
