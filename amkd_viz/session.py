@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from amkd_viz.boundary import bss, deepfool, fgsm, noise
-from amkd_viz.data import Dataset, generator
+from amkd_viz.boundary.by_name import OPTIONS, sample_by_name
+from amkd_viz.data import Dataset
 from amkd_viz.errors import InputError, unknown
 from amkd_viz.files import write_atomic
 from amkd_viz.training import Recipe, Run
@@ -34,8 +34,6 @@ from amkd_viz.views.theme import THEMES, class_colour
 __all__ = ["Session", "ViewState"]
 
 FORMAT = 1
-SAMPLERS = {"bss": bss, "fgsm": fgsm, "noise": noise, "deepfool": deepfool}
-OPTIONS = ("step_size", "steps", "rule", "space", "epsilon")
 MOST_FRAMES = 60
 HEX = re.compile(r"#[0-9a-f]{6}")
 
@@ -255,11 +253,9 @@ def _across(data: Dataset, view: ViewState, net: nn.Module, area: tuple[float, f
     own, target = dict(view.attack), view.attack["target"]
     if target >= data.num_classes:
         raise InputError(f"{data.name} has no class {target}; it has {data.num_classes}.")
-    options = {name: own[name] for name in OPTIONS if name in own}
-    if own["sampler"] == "noise":
-        options["generator"] = generator("cpu", "sample lab")
+    options = {name: own[name] for name in OPTIONS[own["sampler"]] if name in own}
     x = data.test.floats([base])
-    found = SAMPLERS[own["sampler"]](net, x, torch.tensor([target]), **options)  # type: ignore[operator]
+    found = sample_by_name(own["sampler"], net, x, torch.tensor([target]), **options)
     labels = [int(found.base[0]), int(found.logits[0].argmax()), int(data.test.y[other])]
     return Ground(data, torch.stack([x[0], found.x[0], data.test.floats([other])[0]]), labels, area)
 
@@ -267,11 +263,11 @@ def _across(data: Dataset, view: ViewState, net: nn.Module, area: tuple[float, f
 def _check_attack(attack: Mapping[str, Any]) -> None:
     """The values of options are checked by the samplers themselves."""
     _check("attack", attack, "a JSON object", isinstance(attack, Mapping))
-    known = ["net", "sampler", "target", *OPTIONS]
+    known = ["net", "sampler", "target", *dict.fromkeys(name for names in OPTIONS.values() for name in names)]
     for name in attack:
         if name not in known:
             raise unknown("field of the attack", name, known)
-    for name, allowed in (("net", ["teacher", "student"]), ("sampler", list(SAMPLERS))):
+    for name, allowed in (("net", ["teacher", "student"]), ("sampler", list(OPTIONS))):
         if attack.get(name) not in allowed:
             raise unknown(f"{name} of the attack", str(attack.get(name)), allowed)
     _check("attack's target", attack.get("target"), "a class", _index(attack.get("target")))

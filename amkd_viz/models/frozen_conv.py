@@ -51,10 +51,11 @@ class FrozenConv:
         if self.stride == 1:  # is a convolution itself
             times = _floats(through, g) if through is not None and through.dtype == torch.bool else None
             found = _convolve(g, self._in(g, "flipped"), None, self.conv, 1, plus=plus, times=times)
-            return found if through is None or times is not None else relu_back(found, through)
-        assert before is not None
-        found = conv2d_input(before.shape, self._in(g, "plain"), g, self.conv.stride, self.conv.padding)
-        found = found if plus is None else found.add_(plus)
+            through = through if times is None else None  # that was it
+        else:
+            assert before is not None
+            found = conv2d_input(before.shape, self._in(g, "plain"), g, self.conv.stride, self.conv.padding)
+            found = found if plus is None else found.add_(plus)
         return found if through is None else relu_back(found, through)
 
     def _in(self, x: Tensor, what: str) -> Tensor:

@@ -8,21 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from amkd_viz.boundary import BoundarySamples, bss, deepfool, fgsm, noise, sample_targets
+from amkd_viz.boundary import BoundarySamples, sample_targets
+from amkd_viz.boundary.by_name import OPTIONS, sample_by_name
 from amkd_viz.data import generator
 from amkd_viz.panels.controls import choice, slider
 from amkd_viz.training import Recipe
 from amkd_viz.views.decisions import logits_at
 
 __all__ = ["OPTIONS", "attack_code", "attack_controls", "attack_image", "attack_options", "target_of"]
-
-SAMPLERS = {"bss": bss, "fgsm": fgsm, "noise": noise, "deepfool": deepfool}
-OPTIONS = {  # of each sampler, the controls that it heeds
-    "bss": ("step_size", "steps", "rule", "space"),
-    "fgsm": ("epsilon",),
-    "noise": ("epsilon",),
-    "deepfool": ("steps",),
-}
 
 
 def attack_controls(recipe: Recipe) -> dict[str, Any]:
@@ -63,10 +56,7 @@ def attack_image(net: nn.Module, x: Tensor, values: Mapping[str, Any], target: T
     """Attack images x (N, C, H, W) as the controls say, with the way kept; ``target`` (N,) overrules theirs."""
     if target is None:
         target = target_of(values["target"], logits_at(net, x).cpu())
-    options = attack_options(values)
-    if values["sampler"] == "noise":
-        options["generator"] = generator("cpu", "sample lab")
-    return SAMPLERS[values["sampler"]](net, x, target, keep_path=True, **options)  # type: ignore[operator]
+    return sample_by_name(values["sampler"], net, x, target, keep_path=True, **attack_options(values))
 
 
 def attack_code(net: str, x: str, target: str, values: Mapping[str, Any]) -> str:

@@ -89,10 +89,8 @@ class EmbeddingLab(Panel):
             style={"description_width": "104px"},
             layout={"flex": "1 1 auto", "width": "auto"},
         )
-        last = len(epochs) - 1
-        play = widgets.Play(
-            value=last, max=last, step=max(1, last // 20), interval=900, tooltip="play the epochs", show_repeat=False
-        )
+        about = {"interval": 900, "tooltip": "play the epochs", "show_repeat": False}
+        play = widgets.Play(value=len(epochs) - 1, **_range(epochs), **about)
         self._link = widgets.jslink((play, "value"), (epoch, "index"))
         self._play = play
         newest = button("Newest", "look into the run's folder again, and show its newest epoch")
@@ -161,8 +159,8 @@ class EmbeddingLab(Panel):
         self._nets["student"] = self.run.student(epochs[-1]).cpu()
 
         def show() -> None:
-            last = len(epochs) - 1
-            self._play.max, self._play.step = last, max(1, last // 20)
+            for trait, value in _range(epochs).items():
+                setattr(self._play, trait, value)
             self.put("epoch", options=epochs, value=epochs[-1])
             self.compute.ask("place", self._place)
 
@@ -367,3 +365,9 @@ class EmbeddingLab(Panel):
         self.slow.close()
         self._link.unlink()
         super().close()
+
+
+def _range(epochs: list[int]) -> dict[str, int]:
+    """Of the player: through all epochs in some twenty steps."""
+    last = len(epochs) - 1
+    return {"max": last, "step": max(1, last // 20)}

@@ -6,6 +6,7 @@ import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -14,6 +15,7 @@ from amkd_viz.errors import InputError, unknown
 __all__ = ["fitting_threads", "kept_memory", "pick_device"]
 
 KINDS = ("cpu", "cuda", "mps", "xpu")
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h; the last one takes at most 32 MB
 
 
 def pick_device(name: str) -> torch.device:
@@ -54,15 +56,13 @@ def kept_memory() -> Iterator[None]:
     By default glibc returns megabytes at once and takes them again page by page at the next step, which costs a CIFAR
     step on a CPU 5 to 10 % of its time. Its settings cannot be read, so they outlast this.
     """
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if libc is not None and hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim"):  # musl has neither
+    libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
+    tunable = hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim")  # musl has neither
+    if tunable:
         for setting, size in ((M_MMAP_THRESHOLD, 32 << 20), (M_TRIM_THRESHOLD, 1 << 30), (M_TOP_PAD, 64 << 20)):
             libc.mallopt(setting, size)
     try:
         yield
     finally:
-        if hasattr(libc, "malloc_trim"):
-            libc.malloc_trim(0)  # type: ignore[union-attr]
-
-
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h; the last one takes at most 32 MB
+        if tunable:
+            libc.malloc_trim(0)
