@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,11 @@ def browser(**context: Any) -> Iterator[Any]:
         made.route("**/*", local)
         yield made
         own.close()
+
+
+def second_chance(request: Any) -> bool:
+    """Whether a test runs again: what a failed one left in a page that is shared has to go first."""
+    return int(getattr(request.node, "execution_count", 1)) > 1
 
 
 class Lab:
@@ -159,6 +164,13 @@ class Notebook:
             timeout=1000 * seconds,
         )
 
+    def until(self, right: Callable[[], Any], seconds: float = 30) -> None:
+        """Wait until ``right()`` is true: between kernel and page everything comes with some delay."""
+        limit = time.monotonic() + seconds
+        while not right():
+            assert time.monotonic() < limit, f"not within {seconds:g} s"
+            self.page.wait_for_timeout(50)
+
     def ask(self, code: str, seconds: float = 60) -> Any:
         """Run code in the notebook's kernel without a cell; returns what it prints, read as JSON if it is."""
         text = self.page.evaluate(
@@ -185,6 +197,8 @@ class Notebook:
         words = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}[name]
         self.page.evaluate(f"window.jupyterapp.commands.execute('apputils:change-theme', {{ theme: '{words}' }})")
         self.page.wait_for_function(f"document.body.dataset.jpThemeLight === '{str(name == 'light').lower()}'")
+        followed = f"p => p.dataset.theme === '{name}'"
+        self.page.wait_for_function(f"() => [...document.querySelectorAll('.amkd-panel')].every({followed})")
         self.page.wait_for_timeout(400)
 
     def restart(self) -> None:

@@ -61,12 +61,13 @@ def test_restart_and_run_all(path: Path, opened: tuple[Lab, Any]) -> None:
         f"() => document.querySelectorAll('.jp-OutputArea .js-plotly-plot .main-svg').length >= {figures}",
         timeout=60_000,
     )
-    assert page.locator(".jp-OutputArea .amkd-panel").count() == panels
+    notebook.until(lambda: page.locator(".jp-OutputArea .amkd-panel").count() == panels)
     assert page.locator("[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
     assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
     for number in range(panels):
         notebook.settled(panel=number, seconds=300)
-        assert page.locator(".jp-OutputArea .amkd-panel").nth(number).locator("canvas, svg, img").count()
+        pictures = page.locator(".jp-OutputArea .amkd-panel").nth(number).locator("canvas, svg, img")
+        notebook.until(pictures.count)
     assert page.evaluate("() => [...document.querySelectorAll('.jp-MarkdownOutput img')].every(i => i.naturalWidth)")
     assert notebook.errors == []
     if pictures := os.environ.get("AMKD_PICTURES"):  # to be looked at

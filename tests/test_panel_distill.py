@@ -327,7 +327,8 @@ class TestInABrowser:
         press(notebook, "Start")
         page.wait_for_selector(".amkd-maps[data-serial]", timeout=60_000)
         page.wait_for_function("() => Number(document.querySelector('.amkd-curves').dataset.points) >= 2")
-        assert page.locator(".amkd-map figcaption b").all_text_contents() == ["teacher", "student", "disagreement"]
+        titles = page.locator(".amkd-map figcaption b")
+        notebook.until(lambda: titles.all_text_contents() == ["teacher", "student", "disagreement"])
 
         press(notebook, "Pause")
         notebook.settled("Paused")
@@ -382,7 +383,7 @@ class TestInABrowser:
             notebook.settled("Ready")
             notebook.run(1)
             until(lambda: notebook.ask(COUNT) == 1)
-        assert notebook.page.locator(".amkd-panel").count() == 1
+        notebook.until(lambda: notebook.page.locator(".amkd-panel").count() == 1)
         wait_state(notebook, "running")
         second = server.open(context, name)
         second.run(0)  # the other tab speaks to the same kernel: its panel replaces this one

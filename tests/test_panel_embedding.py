@@ -241,7 +241,7 @@ SCATTER = "document.querySelector('.amkd-scatter')"
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from tests.lab import Lab, browser, chromium
 
     if chromium() is None:
@@ -254,14 +254,27 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         )
         with browser(viewport={"width": 1500, "height": 1300}) as context:
             notebook = server.open(context, "embedding.ipynb")
-            notebook.run()
-            drawn(notebook.page)
-            notebook.settled("The map shows")
+            begin(notebook)
             yield notebook
             assert notebook.errors == []
             assert context.blocked == []
     finally:
         server.close()
+
+
+@pytest.fixture
+def page(opened: Any, request: pytest.FixtureRequest) -> Any:
+    from tests.lab import second_chance
+
+    if second_chance(request):
+        begin(opened)
+    return opened
+
+
+def begin(notebook: Any) -> None:
+    notebook.run()
+    notebook.settled("The map shows")
+    drawn(notebook.page)
 
 
 def drawn(page: Any) -> None:
@@ -285,12 +298,18 @@ def clear(notebook: Any) -> None:
     notebook.page.evaluate(f"{SCATTER}.scrollIntoView({{block: 'start'}})")
 
 
+def quiet(page: Any) -> bool:
+    """Whether the page has nothing more to say to its kernel."""
+    before = page.evaluate("window.sent.length")
+    page.wait_for_timeout(500)
+    return bool(page.evaluate("window.sent.length") == before)
+
+
 @pytest.mark.browser
 def test_hovering_shows_the_thumbnail_without_the_kernel(page: Any) -> None:
     clear(page)
     own = page.page
     sample = page.ask("import numpy; print(int(numpy.frombuffer(lab.map.ids, '<i4')[7]))")
-    own.wait_for_timeout(500)
     own.evaluate(
         """() => {
             window.sent = [];
@@ -298,6 +317,8 @@ def test_hovering_shows_the_thumbnail_without_the_kernel(page: Any) -> None:
             kernel.anyMessage.connect((_, m) => m.direction === 'send' && window.sent.push(m.msg.header.msg_type));
         }"""
     )
+    page.until(lambda: quiet(own))
+    own.evaluate("window.sent = []")
     x, y = where(own, sample)
     own.mouse.move(x, y)
     own.wait_for_function(f"() => {SCATTER}.dataset.hover !== ''")
@@ -329,17 +350,17 @@ def test_a_lasso_fills_table_gallery_and_trait(page: Any) -> None:
     own.mouse.up()
     own.wait_for_function(f"() => Number({SCATTER}.dataset.selected) > 20")
     count = int(data(own, "selected"))
-    assert data(own, "listed", "document.querySelector('.amkd-samples')") == str(count)
+    page.until(lambda: data(own, "listed", "document.querySelector('.amkd-samples')") == str(count))
+    page.until(lambda: page.ask("print(len(lab.selection))") == count)
     there = page.ask("import json; print(json.dumps(lab.selection))")
-    assert len(there) == count
     left = own.evaluate(f"{json.dumps(there)}.every(i => {SCATTER}.amkd.locate(i)[0] <= {x + w / 2 + 1})")
     assert left
     shown = own.evaluate("[...document.querySelectorAll('.amkd-samples tr[data-id]')].map(r => Number(r.dataset.id))")
     assert set(shown) <= set(there)
-    assert own.locator(".amkd-gallery button").count() > 10
+    page.until(lambda: own.locator(".amkd-gallery button").count() > 10)
     own.locator(".amkd-scatter-stage canvas[tabindex]").press("Escape")
     own.wait_for_function(f"() => {SCATTER}.dataset.selected === '0'")
-    assert page.ask("print(json.dumps(lab.selection))") == []
+    page.until(lambda: page.ask("print(json.dumps(lab.selection))") == [])
 
 
 @pytest.mark.browser
@@ -352,7 +373,7 @@ def test_a_row_selects_in_the_map_and_in_the_kernel(page: Any) -> None:
     sample = int(row.get_attribute("data-id"))
     row.click()
     own.wait_for_function(f"() => {SCATTER}.dataset.picked === '{sample}' && {SCATTER}.dataset.selected === '1'")
-    assert page.ask("print(json.dumps([lab.selection, lab.map.picked]))") == [[sample], sample]
+    page.until(lambda: page.ask("print(json.dumps([lab.selection, lab.map.picked]))") == [[sample], sample])
     own.wait_for_function("() => Number(document.querySelector('.amkd-bars').dataset.rows) > 3")
     assert own.locator(".amkd-scroll").evaluate("e => e.scrollTop") > 500  # what was clicked stays in sight
     row.press("ArrowDown")
@@ -381,7 +402,7 @@ def test_a_click_picks_one_and_a_filter_keeps_it(page: Any) -> None:
     other = page.ask(f"k = numpy.frombuffer(lab.map.label, '<u2')[{ids.index(picked)}]; print(int(k), 'x')")
     own.locator(".amkd-legend button").nth((int(other.split()[0]) + 1) % 10).click()
     own.wait_for_function(f"() => Number({SCATTER}.dataset.count) < 100")
-    assert page.ask("print(json.dumps(lab.selection))") == [picked]
+    page.until(lambda: page.ask("print(json.dumps(lab.selection))") == [picked])
     own.locator(".amkd-legend button[aria-pressed=true]").click()
     own.wait_for_function(f"() => Number({SCATTER}.dataset.count) === {len(ids)}")
     assert data(own, "picked") == str(picked)
@@ -414,7 +435,7 @@ def test_morphing_walks_in_the_page_and_ends_in_the_trait(page: Any) -> None:
     own.wait_for_function(f"() => {SCATTER}.dataset.morph === '1'")
     end = where(own, ids[0])
     assert start != end
-    assert page.ask("print(lab.map.morph)") == 1
+    page.until(lambda: page.ask("print(lab.map.morph)") == 1)
     page.ask("lab.map.morph = 0.5")
     own.wait_for_function(f"() => {SCATTER}.dataset.morph === '0.5'")
     assert where(own, ids[0]) == pytest.approx([(a + b) / 2 for a, b in zip(start, end, strict=True)], abs=1)
@@ -473,7 +494,7 @@ def test_zooming_moves_the_map_and_not_the_page(page: Any) -> None:
     zoomed = where(own, ids[2])
     assert np.hypot(*np.subtract(zoomed, middle)) > 1.5 * np.hypot(*np.subtract(start, middle))
     own.get_by_role("button", name="Show all samples").click()
-    assert where(own, ids[2]) == pytest.approx(start, abs=0.5)
+    page.until(lambda: where(own, ids[2]) == pytest.approx(start, abs=0.5))
 
 
 @pytest.mark.browser
@@ -484,8 +505,7 @@ def test_both_themes(page: Any) -> None:
         own.wait_for_function(f"() => {SCATTER}.dataset.theme === '{theme}'")
         paper = own.evaluate("getComputedStyle(document.querySelector('.amkd-scatter-stage')).backgroundColor")
         assert (sum(map(int, paper[4:-1].split(","))) < 200) == (theme == "dark")
-        own.wait_for_timeout(200)
-        assert page.ask("print(lab.map.theme)") == theme
+        page.until(lambda theme=theme: page.ask("print(lab.map.theme)") == theme)
     own.set_viewport_size({"width": 1000, "height": 1300})
     own.wait_for_timeout(300)
     body = own.locator(".amkd-embedding").first
@@ -514,10 +534,9 @@ def test_the_same_cell_three_times(page: Any) -> None:
         page.run()
         page.settled("The map shows")
     drawn(page.page)
-    assert page.page.locator(".amkd-scatter").count() == 1
+    page.until(lambda: page.page.locator(".amkd-scatter").count() == 1)
     code = "import threading; print(sum('EmbeddingLab' in t.name for t in threading.enumerate()))"
-    page.page.wait_for_timeout(500)
-    assert page.ask(code) == 3  # compute, paint and umap of the one that is left
+    page.until(lambda: page.ask(code) == 3)  # compute, paint and umap of the one that is left
 
 
 def test_names_are_text_and_identities_unique() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -281,9 +280,8 @@ def test_race_in_the_page(lab: Any) -> None:
         line = notebook.settled("Held after")
         state = notebook.ask("import json; print(json.dumps([t.epoch for t in p.race.trainings.values()]))")
         assert f"Held after {state[0]} of" in line
-        facts = page.locator(".amkd-map").nth(1).locator(".amkd-facts").inner_text()
-        assert "validation" in facts
-        assert "ms" in facts
+        facts = page.locator(".amkd-map").nth(1).locator(".amkd-facts")
+        notebook.until(lambda: "validation" in facts.inner_text() and "ms" in facts.inner_text())
         page.keyboard.press("Control+s")
         page.wait_for_timeout(1000)
         page.reload()  # the kernel keeps the panel; the page finds it again
@@ -291,14 +289,14 @@ def test_race_in_the_page(lab: Any) -> None:
         page.wait_for_selector(".amkd-panel", timeout=60_000)
         press("Go on")
         notebook.settled("no verdict")
-        assert page.locator(".amkd-table tr").count() == 4
+        notebook.until(lambda: page.locator(".amkd-table tr").count() == 4)
         press("Reset")
         notebook.settled("Press Start")
         for _ in range(3):
             notebook.run()
         notebook.settled("Press Start")
-        assert page.locator(".amkd-panel").count() == 1
-        names = notebook.ask("import threading; print(json.dumps([t.name for t in threading.enumerate()]))")
-        assert sum(name.startswith("MethodRace") for name in names) == 3, json.dumps(names)
+        notebook.until(lambda: page.locator(".amkd-panel").count() == 1)
+        threads = "import threading; print(sum(t.name.startswith('MethodRace') for t in threading.enumerate()))"
+        notebook.until(lambda: notebook.ask(threads) == 3)
         assert notebook.errors == []
         assert context.blocked == []
