@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["pausable", "pause_point"]
+__all__ = ["pausable", "pause_point", "without_pauses"]
 
 _gate: ContextVar[Callable[[], None] | None] = ContextVar("gate", default=None)
 
@@ -22,6 +22,16 @@ def pause_point() -> None:
 def pausable(gate: Callable[[], None]) -> Iterator[None]:
     """Within, and in this thread alone, every ``pause_point`` calls ``gate``."""
     token = _gate.set(gate)
+    try:
+        yield
+    finally:
+        _gate.reset(token)
+
+
+@contextmanager
+def without_pauses() -> Iterator[None]:
+    """Within, no ``pause_point`` of this thread does anything: for what must not be left half done."""
+    token = _gate.set(None)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The step on a GPU: against the published one, what bounds the attack, and what a CUDA graph of it saves.
+"""The step on a GPU: against the published one, with and without its CUDA graph, and what bounds the attack.
 
     python -m benchmarks.gpu --root DATA --teacher resnet26_cifar10.safetensors
 
@@ -12,6 +12,7 @@ import copy
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,9 @@ from .published import published_loss
 from .step import trainings
 from .students import write_result
 from .timing import quartiles, ratio
+
+if TYPE_CHECKING:
+    from amkd_viz.training import Training
 
 
 def timed(runs: dict[str, Callable[[], object]], count: int, repeat: int = 5) -> dict[str, list[float]]:
@@ -51,6 +55,28 @@ def captured(run: Callable[[], object]) -> Callable[[], object]:
     with torch.cuda.graph(graph):
         run()
     return graph.replay
+
+
+def launched_singly(training: Training, x: torch.Tensor, y: torch.Tensor) -> None:
+    """A step without its graph."""
+    graph, training.graph = training.graph, None
+    training.step(x, y)
+    training.graph = graph
+
+
+def joined() -> dict[str, object]:
+    """Whether a convolution with sum and ReLU in one kernel would pay: the time of three kernels over that of one."""
+    x = torch.randn(64, 16, 32, 32, device="cuda", dtype=torch.bfloat16).to(memory_format=torch.channels_last)
+    w = torch.randn(16, 16, 3, 3, device="cuda", dtype=torch.bfloat16).to(memory_format=torch.channels_last)
+    b, plus, one = torch.zeros(16, device="cuda", dtype=torch.bfloat16), torch.randn_like(x), (1, 1)
+    singly = lambda: F.conv2d(x, w, b, padding=1).add_(plus).relu_()  # noqa: E731
+    fused = lambda: torch.cudnn_convolution_add_relu(x, w, plus, 1.0, b, one, one, one, 1)  # noqa: E731
+    try:
+        torch.testing.assert_close(fused(), singly(), rtol=0.05, atol=0.1)
+        took = timed({"singly": captured(singly), "fused": captured(fused)}, 9, repeat=100)
+    except (RuntimeError, AssertionError) as error:
+        return {"not possible": str(error).splitlines()[0]}
+    return ratio(took["singly"], took["fused"])
 
 
 def ceilings() -> dict[str, float]:
@@ -103,6 +129,8 @@ def main() -> None:
 
     runs: dict[str, Callable[[], object]] = {"published": published}
     runs |= {method: lambda t=t: t.step(x, y) for method, t in made.items()}  # type: ignore[misc]
+    singly = {f"{m} without its graph": lambda t=t: launched_singly(t, x, y) for m, t in made.items()}  # type: ignore[misc]
+    runs |= singly
     runs["attack"] = attack
     try:
         runs["attack as a CUDA graph"] = captured(attack)
@@ -121,11 +149,25 @@ def main() -> None:
         for name in took
         if name.startswith("attack")
     }
-    found = {name: ratio(took["published"], took[name]) for name in made}
-    write_result(args.out, begun, what=__doc__, **{"published step over ours": found}, attack=shares, ceilings=most)
+    found = {name: ratio(took["published"], took[name]) for name in [*made, *singly]}
+    steps = {name: quartiles(took[name]) for name in ["published", *found]}
+    given_up = {method: training.graph.given_up for method, training in made.items() if training.graph}
+    write_result(
+        args.out,
+        begun,
+        what=__doc__,
+        **{
+            "published step over ours": found,
+            "seconds a step": steps,
+            "why a graph is not used": given_up,
+            "three kernels over one that joins them": joined(),
+        },
+        attack=shares,
+        ceilings=most,
+    )
     for name, row in found.items():
         print(f"{row['median']:6.1f} x the published step: {name}")
-    print(shares)
+    print(shares, given_up, sep="\n")
 
 
 if __name__ == "__main__":

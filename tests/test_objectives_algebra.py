@@ -48,7 +48,7 @@ class two(one):
 
 def step(progress: float = 0.5) -> SimpleNamespace:
     value = torch.tensor(3.0, requires_grad=True)
-    return SimpleNamespace(x=torch.zeros(1), progress=progress, terms={}, called=[], value=value)
+    return SimpleNamespace(x=torch.zeros(1), progress=progress, terms={}, weights={}, called=[], value=value)
 
 
 # ------------------------------------------------------------------ schedules

@@ -142,14 +142,16 @@ def test_a_dynamic_step_does():
 
 
 @needs_cuda
+@pytest.mark.parametrize("graph", [True, False])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("sampler", ["bss", "fgsm", "noise"])
-def test_the_host_never_waits_within_a_step(sampler, precision):
+def test_the_host_never_waits_within_a_step(sampler, precision, graph):
     recipe = Recipe(dataset="digits", teacher="cnn-tiny", teacher_epochs=1, epochs=1, sampler=sampler, device="cuda")
     training = Training(recipe.replace(precision=precision))
+    training.graph = training.graph if graph else None
     batches = training.loader.epoch(0)
     for x, y, _ in [next(batches), next(batches)]:
-        training.step(x, y)  # libraries set themselves up
+        training.step(x, y)  # libraries set themselves up, and the second step is recorded
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:

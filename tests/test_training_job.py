@@ -171,6 +171,7 @@ def test_a_failure_is_kept_in_the_run(tmp_path: Path) -> None:
         if isinstance(event, EpochEnded):
             raise RuntimeError("the listener broke")
 
+    teacher_for(SMALL)  # not its training shall fail
     job = Job(SMALL, tmp_path / "run", listen=break_down)
     job.start()
     assert job.wait(60) == "failed"

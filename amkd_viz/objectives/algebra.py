@@ -117,7 +117,7 @@ class Objective(Summand):
             if weight != 0:
                 value = term(step)
                 step.terms[term.name] = value.detach()
-                total = total + weight * value
+                total = total + step.weights.get(term.name, weight) * value
         return total
 
     def changed(self, **changes: Any) -> Objective:

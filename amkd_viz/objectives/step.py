@@ -113,6 +113,8 @@ class Step:
         generator: the only source of chance in the step.
         static: no shape depends on data, so that the host never waits for a GPU; by default on all but a CPU.
         modules: learned parts of the terms, by term name.
+        weights: scalars on the device that stand for the objective's own weights, by term name; a step that is recorded
+            and replayed must not contain these as numbers.
         terms: the value of each live term, once the objective has been called.
         metrics: scalars that terms leave behind for the log; histograms likewise, 32 bins over [0, 4].
     """
@@ -127,6 +129,7 @@ class Step:
     reads_boundary: bool = False
     static: bool | None = None
     modules: nn.ModuleDict = field(default_factory=nn.ModuleDict)
+    weights: dict[str, Tensor] = field(default_factory=dict)
     terms: dict[str, Tensor] = field(default_factory=dict)
     metrics: dict[str, Tensor] = field(default_factory=dict)
     histograms: dict[str, Tensor] = field(default_factory=dict)

@@ -33,7 +33,8 @@ class Changed:
 
 @dataclass(frozen=True)
 class Stepped:
-    """One optimiser step. ``terms`` are unweighted scalars on the device: reading one waits for it."""
+    """One optimiser step. ``terms`` are unweighted scalars on the device: reading one waits for it. On a GPU they and
+    ``boundary`` may be overwritten by the next step: copy what is to be kept."""
 
     epoch: int
     batch: int

@@ -30,7 +30,7 @@ class Log:
         for kind, sums in self._sums.items():
             for name, value in getattr(step, kind).items():
                 value = value.detach().float()
-                sums[name] = sums[name] + value if name in sums else value
+                sums[name] = sums[name] + value if name in sums else value.clone()  # the step's own may be overwritten
                 self._counts[f"{kind} {name}"] = self._counts.get(f"{kind} {name}", 0) + 1
 
     def read(self) -> dict[str, Any]:

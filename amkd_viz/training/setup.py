@@ -18,6 +18,7 @@ from amkd_viz.objectives import Step
 from amkd_viz.training.device import pick_device
 from amkd_viz.training.evaluation import logits_on, scores
 from amkd_viz.training.events import Event
+from amkd_viz.training.graph import CudaRecorder, StepGraph
 from amkd_viz.training.log import Log
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.schedule import learning_rate
@@ -90,6 +91,8 @@ class Training:
         )
         self.autocast = torch.bfloat16 if recipe.precision == "bf16" else None
         self.chance = torch.Generator(self.device)
+        on_gpu = self.device.type == "cuda"
+        self.graph = StepGraph(CudaRecorder(self.device, self.chance)) if on_gpu else None  # None: as usual
         self.epoch, self.batch = 0, 0  # the next batch to train on
         self.seconds = 0.0  # spent training, over all sessions
         self.log = Log()  # of the epoch that is going on
@@ -120,6 +123,11 @@ class Training:
         self.objective, self.attack = self.recipe.objective, self.recipe.attack
         self.changes |= changes
 
+    @property
+    def progress(self) -> float:
+        """e / E of the objective's schedules, in (0, 1]."""
+        return (self.epoch + 1) / self.recipe.epochs
+
     def step(self, x: Tensor, y: Tensor) -> Step:
         """Forward, backward and update on the next batch; returns the step with what it has computed.
 
@@ -132,34 +140,52 @@ class Training:
         # published recipe: momentum starts anew at each drop
         drops = recipe.schedule == "step" and rate < self.optimiser.param_groups[0]["lr"]
         self.student.train()
-        step = Step(
-            teacher=self.teacher or self.student,
-            student=self.student,
-            x=x.contiguous(memory_format=self.layout),
-            y=y,
-            progress=(self.epoch + 1) / recipe.epochs,
-            generator=self.chance.manual_seed(mix(recipe.seed, "step", self.epoch, self.batch)),
-            attack=self.attack,
-            modules=self.modules,
-        )
-        before = [(buffer, buffer.clone()) for buffer in self.student.buffers()]
-        try:
-            with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-                loss = self.objective(step)
-        except BaseException:
-            for buffer, value in before:
-                buffer.copy_(value)
-            raise
+        self.seed_chance()
+        x = x.contiguous(memory_format=self.layout)
+        step = self.graph(self, x, y) if self.graph else self.compute(self.new_step(x, y))
         if drops:
             self.optimiser.state.clear()
         self.optimiser.param_groups[0]["lr"] = rate
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
         self.optimiser.step()
         self.log.add(step)
         self.batch += 1
         self.seconds += time.perf_counter() - begun
         return step
+
+    def seed_chance(self) -> None:
+        """All chance of a step comes from its place."""
+        self.chance.manual_seed(mix(self.recipe.seed, "step", self.epoch, self.batch))
+
+    def new_step(self, x: Tensor, y: Tensor) -> Step:
+        """Nothing of it is computed yet."""
+        return Step(
+            teacher=self.teacher or self.student,
+            student=self.student,
+            x=x,
+            y=y,
+            progress=self.progress,
+            generator=self.chance,
+            attack=self.attack,
+            modules=self.modules,
+        )
+
+    def compute(self, step: Step) -> Step:
+        """Loss and gradients, or nothing where a pause point ends it."""
+        before = [(buffer, buffer.clone()) for buffer in self.student.buffers()]
+        try:
+            loss = self.loss(step)
+        except BaseException:
+            for buffer, value in before:
+                buffer.copy_(value)
+            raise
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        return step
+
+    def loss(self, step: Step) -> Tensor:
+        """The objective in the recipe's precision."""
+        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+            return self.objective(step)
 
     def end_epoch(self) -> dict[str, Any]:
         """Validate, and go to the start of the next epoch; returns the epoch's metrics beside its log.

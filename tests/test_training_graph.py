@@ -1,0 +1,244 @@
+"""Steps that are recorded once and replayed: the numbers of steps that are computed one by one.
+
+What a CUDA graph does, `Again` does on a CPU: every operation is noted with the tensors it read and wrote, and done
+again on these very tensors, without Python and without autograd.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
+
+import amkd_viz.objectives.step as step_module
+import amkd_viz.training.setup as training_module
+from amkd_viz.data import generator
+from amkd_viz.objectives import Step
+from amkd_viz.training import Recipe, Stepped, Training, events
+from amkd_viz.training.graph import StepGraph
+
+R = TypeVar("R")
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+RECIPE = Recipe(
+    dataset="digits",
+    teacher="cnn-tiny",
+    student="cnn-tiny",
+    teacher_epochs=6,
+    epochs=3,
+    limit_train=640,
+    attack_steps=3,
+    step_size=5.0,
+    attacked=16,
+    similarity_images=0,
+)
+
+
+class Noted(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.done: list[tuple[Any, Any, Any, list[Tensor]]] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        result = func(*args, **(kwargs or {}))
+        read = {t.untyped_storage().data_ptr() for t in tree_flatten((args, kwargs))[0] if isinstance(t, Tensor)}
+        made = [t for t in tree_flatten(result)[0] if isinstance(t, Tensor)]
+        new = [
+            t for t in made if t.untyped_storage().data_ptr() not in read
+        ]  # the others are views, or written in place
+        if new or not all(r.alias_info is None or not r.alias_info.is_write for r in func._schema.arguments):
+            self.done.append((func, args, kwargs or {}, new))
+        return result
+
+
+class Again:
+    """A ``Recorder`` for a CPU. What ``record`` does is undone, since a capture does nothing: to ``state`` too."""
+
+    def __init__(self, state: Callable[[], list[Tensor]]) -> None:
+        self.noted, self.state, self.replays, self.records = Noted(), state, 0, 0
+
+    def aside(self, work: Callable[[], R]) -> R:
+        return work()
+
+    def record(self, work: Callable[[], R]) -> R:
+        self.records += 1
+        before = [(t, t.clone()) for t in self.state()]
+        self.noted = Noted()
+        with self.noted:
+            result = work()
+        with torch.no_grad():
+            for t in [t for _, _, _, new in self.noted.done for t in new]:
+                t.zero_()
+            for t, value in before:
+                t.copy_(value)
+        return result
+
+    @torch.no_grad()
+    def replay(self) -> None:
+        self.replays += 1
+        for func, args, kwargs, new in self.noted.done:
+            result = func(*args, **kwargs)
+            made = [t for t in tree_flatten(result)[0] if isinstance(t, Tensor)]
+            for to, what in zip(new, made[-len(new) :] if new else (), strict=True):
+                to.copy_(what)
+
+
+class Stuck(Again):
+    """One whose replays do nothing, as if the inputs of the first batch were in it for good."""
+
+    def replay(self) -> None:
+        self.replays += 1
+
+
+class Unable(Again):
+    def record(self, work: Callable[[], R]) -> R:
+        work()
+        raise RuntimeError("operation not permitted when stream is capturing\nand a long trace")
+
+
+@pytest.fixture(autouse=True)
+def static(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Steps as on a GPU."""
+    monkeypatch.setattr(training_module, "Step", partial(Step, static=True))
+    monkeypatch.setattr(step_module, "bss", partial(step_module.bss, compact=False))
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path_factory.getbasetemp() / "teachers-of-the-session"))
+
+
+def trained(
+    kind: type[Again] | None,
+    recipe: Recipe = RECIPE,
+    wishes: dict[tuple[int, int], dict[str, Any]] | None = None,
+    at: dict[str, Any] | None = None,
+) -> tuple[Training, list[dict[str, Any]], Again | None]:
+    """A training to its end; its epochs without their clock, and the recorder."""
+    training = Training(recipe)
+    if at is not None:
+        training.restore(at)
+    again = kind(lambda: list(training.student.buffers())) if kind else None
+    training.graph = StepGraph(again) if again else None
+    epochs = []
+    for event in events(recipe, training):
+        if (wish := (wishes or {}).pop((training.epoch, training.batch), None)) is not None:
+            training.wish(**wish)
+        if metrics := getattr(event, "metrics", None):
+            epochs.append({k: v for k, v in metrics.items() if k != "images_per_s"})
+    return training, epochs, again
+
+
+def same_weights(a: Training, b: Training) -> bool:
+    pairs = zip(a.student.state_dict().values(), b.student.state_dict().values(), strict=True)
+    return all(torch.equal(p, q) for p, q in pairs)
+
+
+@pytest.mark.parametrize("method", ["ce", "kd", "bss", "amkd", "amkd-student", "amkd-calibrated"])
+def test_replayed_steps_are_the_computed_ones(method: str) -> None:
+    recipe = RECIPE.replace(method=method)
+    (expected, lines, _), (found, own, again) = trained(None, recipe), trained(Again, recipe)
+    assert again is not None
+    assert lines[0].get("metrics", {}).get("attack.crossed", 1) > 0.2
+    assert again.replays >= 3 * 5 - 1 - again.records
+    assert own == lines
+    assert same_weights(expected, found)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [{"sampler": "fgsm"}, {"sampler": "noise"}, {"student_pass": "joint"}, {"student_pass": "frozen"}],
+    ids=str,
+)
+def test_so_are_those_of_other_attacks(own: dict[str, str]) -> None:
+    (expected, lines, _), (found, told, again) = (trained(kind, RECIPE.replace(**own)) for kind in (None, Again))
+    assert again is not None
+    assert again.replays > 10
+    assert told == lines
+    assert same_weights(expected, found)
+
+
+def test_a_term_that_ends_and_a_slider_that_moves_are_recorded_anew() -> None:
+    recipe = RECIPE.replace(changes={"boundary_kd.scale": 0.5})
+    wishes = {(1, 2): {"kd.temperature": 2.0}, (2, 1): {"attack_steps": 2, "learning_rate": 0.01}}
+    (expected, lines, _), (found, own, again) = (trained(kind, recipe, dict(wishes)) for kind in (None, Again))
+    assert again is not None
+    assert again.records >= 3
+    assert own == lines
+    assert same_weights(expected, found)
+
+
+def test_a_training_goes_on_in_the_middle_of_an_epoch() -> None:
+    whole, lines, _ = trained(Again)
+    first = Training(RECIPE)
+    first.graph = StepGraph(Again(lambda: list(first.student.buffers())))
+    for event in events(RECIPE, first):
+        if isinstance(event, Stepped) and event.batch == 3:
+            break
+    rest, own, _ = trained(Again, at=first.state())
+    assert own == lines
+    assert same_weights(whole, rest)
+
+
+@pytest.mark.parametrize("kind", [Stuck, Unable])
+def test_what_cannot_be_trusted_is_told_and_not_used(kind: type[Again]) -> None:
+    expected, lines, _ = trained(None)
+    with pytest.warns(UserWarning, match="launched one by one, since as a CUDA graph") as told:
+        found, own, again = trained(kind)
+    assert again is not None
+    assert len([w for w in told if "CUDA graph" in str(w.message)]) == 1
+    assert "long trace" not in str(told[0].message)
+    assert again.records <= 1
+    assert own == lines
+    assert same_weights(expected, found)
+
+
+def test_chance_that_was_recorded_for_good_is_noticed() -> None:
+    """The draw of the targets would be the same at each step."""
+
+    class Fixed(Again):
+        def replay(self) -> None:
+            chance.manual_seed(5)
+            super().replay()
+
+        def record(self, work: Callable[[], R]) -> R:
+            result = super().record(work)
+            self.noted.done = [
+                (func, args, {**kwargs, "generator": chance} if "generator" in kwargs else kwargs, new)
+                for func, args, kwargs, new in self.noted.done
+            ]
+            return result
+
+    chance = generator("cpu", "another")
+    with pytest.warns(UserWarning, match="it says something else"):
+        trained(Fixed, RECIPE.replace(method="bss"))
+
+
+def test_a_sampler_that_looks_at_values_is_never_recorded() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        _, _, again = trained(Again, RECIPE.replace(sampler="deepfool", epochs=1))
+    assert again is not None
+    assert again.records == 0
+
+
+@needs_cuda
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("sampler", ["bss", "fgsm", "noise"])
+def test_on_a_gpu(sampler: str, precision: str, tmp_path: Path) -> None:
+    recipe = RECIPE.replace(device="cuda", sampler=sampler, precision=precision, method="amkd")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        graphed = Training(recipe)
+        assert graphed.graph is not None
+        usual = Training(recipe, like=graphed)
+        usual.graph = None
+        for x, y, _ in graphed.loader.epoch(0):
+            one, two = graphed.step(x, y), usual.step(x, y)
+            assert (one is graphed.graph._step) == (graphed.batch > 2)
+            for name, value in two.terms.items():
+                assert float(one.terms[name]) == pytest.approx(float(value), rel=0.05, abs=0.02)
+    assert not graphed.graph.given_up
