@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--precision", default="bf16")
     parser.add_argument("--limit-train", type=int, help="for a trial: so many training images")
-    parser.add_argument("--workers", type=int, default=1, help="runs at once, on one device")
+    parser.add_argument("--workers", type=int, default=1, help="runs at once, on one device: seeds per hour count them")
     parser.add_argument("--runs", type=Path, default=Path("runs/reproduce"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/reproduce.json"))
     args = parser.parse_args()
@@ -109,8 +109,10 @@ def main() -> None:
             rows = [row for label, row in done.items() if label.startswith(f"{student} {method} ")]
             if rows:
                 published = PUBLISHED.get(student, {}).get(method)
-                table[f"{student} {method}"] = {**summarise(rows), "published_percent": published}
-    write_result(args.out, begun, what=__doc__, epochs=args.epochs, results=table)
+                told = summarise(rows)
+                rate = round(3600 * args.workers / told["train_seconds"]["mean"], 2)
+                table[f"{student} {method}"] = {**told, "seeds_per_hour": rate, "published_percent": published}
+    write_result(args.out, begun, what=__doc__, epochs=args.epochs, workers=args.workers, results=table)
     print(
         f"{len(done)} of {len(todo)} runs are finished." + ("" if len(done) == len(todo) else " Call again to go on.")
     )
