@@ -128,13 +128,13 @@ def test_the_path_waits_for_a_prediction(lab: BoundaryLab) -> None:
     lab.answer(int(lab._samples["teacher"].status))
     lab.wait()
     assert len(lab.canvas.marks) == shown
-    assert "Right" in lab.question.value
+    assert "Right" in lab.prediction.question.value
     lab.canvas.released += 1
     lab.wait()
     lab.answer(Ending.NOT_CROSSED if int(lab._samples["teacher"].status) else Ending.TARGET)
     lab.wait()
-    assert "No: look" in lab.question.value
-    assert "1 of 2" in lab.question.value
+    assert "No: look" in lab.prediction.question.value
+    assert "1 of 2" in lab.prediction.question.value
 
 
 def test_noise_while_training_abandons_the_old_training(monkeypatch: pytest.MonkeyPatch) -> None:

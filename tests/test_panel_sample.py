@@ -77,7 +77,7 @@ def test_the_way_is_what_the_library_says(lab: SampleLab, run: Run) -> None:
 
 def test_the_plane_goes_through_base_boundary_sample_and_negative(lab: SampleLab) -> None:
     found = lab.pick(int(lab._data.test.index[2]))
-    ground = lab._ground
+    ground = lab.plane.ground
     assert torch.equal(ground.images[0], found.origin[0])
     assert torch.equal(ground.images[1], found.x[0])
     assert ground.labels[2] not in (int(found.base), int(found.target))
@@ -86,8 +86,8 @@ def test_the_plane_goes_through_base_boundary_sample_and_negative(lab: SampleLab
     assert len(lab.canvas.frame["maps"][0]["winner"]) == FINE**2
     kinds = {m["kind"] for m in lab.canvas.marks}
     assert {"box", "image", "ring", "path", "label"} <= kinds
-    assert "outside" in lab.numbers.value
-    assert "agree on" in lab.numbers.value
+    assert "outside" in lab.plane.numbers.value
+    assert "agree on" in lab.plane.numbers.value
     view = lab.view()
     winner = np.frombuffer(lab.canvas.frame["maps"][0]["winner"], np.uint8).reshape(FINE, FINE)
     np.testing.assert_array_equal(winner, view.arrays["teacher.winner"])
@@ -98,26 +98,26 @@ def test_a_negative_can_be_a_class_or_an_image(lab: SampleLab) -> None:
     found = lab.pick(base)
     other = next(k for k in range(10) if k not in (int(found.base), int(found.target)))
     lab.set(negative=other).wait()
-    assert lab._ground.labels[2] == other
+    assert lab.plane.ground.labels[2] == other
     third = int(lab._data.test.index[9])
     lab.thumbs.second = third
     lab.wait()
     assert lab["negative"] == "chosen"
-    assert torch.equal(lab._ground.images[2], lab._data.test.floats([9])[0])
+    assert torch.equal(lab.plane.ground.images[2], lab._data.test.floats([9])[0])
     lab.thumbs.second = None
 
 
 def test_a_point_of_the_plane_is_an_image(lab: SampleLab) -> None:
     lab.attack()
-    anchors = lab._ground.plane.anchors
-    first = lab.point.frame
+    anchors = lab.plane.ground.plane.anchors
+    first = lab.plane.point.frame
     assert first["inside"] in (True, False)
     lab.look(*anchors[0])
-    assert lab.point.frame["images"] == lab.walk.frame["images"][:64]
-    assert lab.point.frame["inside"]
+    assert lab.plane.point.frame["images"] == lab.walk.frame["images"][:64]
+    assert lab.plane.point.frame["inside"]
     lab.look(float(anchors[0][0] + 50), 0.0)
-    assert not lab.point.frame["inside"]
-    assert "no picture" in lab.point.frame["words"][1]
+    assert not lab.plane.point.frame["inside"]
+    assert "no picture" in lab.plane.point.frame["words"][1]
 
 
 def test_every_sampler_and_space_has_a_way(lab: SampleLab) -> None:
@@ -163,14 +163,14 @@ def test_the_way_waits_for_a_prediction(lab: SampleLab) -> None:
     assert lab.view() is None
     lab.answer(Status((int(found.status) + 1) % 3))
     lab.wait()
-    assert "No" in lab.question.value
+    assert "No" in lab.prediction.question.value
     assert not lab.walk.frame["hidden"]
     assert lab.canvas.frame["side"] == FINE
     lab.pick(int(lab._data.test.index[7]))
     lab.answer(int(lab._attacked[1].status))
     lab.wait()
-    assert "Right" in lab.question.value
-    assert "1 of 2" in lab.question.value
+    assert "Right" in lab.prediction.question.value
+    assert "1 of 2" in lab.prediction.question.value
 
 
 def test_a_target_that_is_the_base_says_what_to_do(lab: SampleLab) -> None:
@@ -213,8 +213,8 @@ def test_session_export_and_code(lab: SampleLab, run: Run, tmp_path: Path) -> No
     finally:
         again.close()
     maps = Session.open(saved).maps()  # without a panel: the same plane
-    assert lab._found.keys() == {"teacher", "student"}
-    for net, shown in lab._found.items():
+    assert lab.plane.found.keys() == {"teacher", "student"}
+    for net, shown in lab.plane.found.items():
         assert np.mean(maps[f"{net}.winner"] == shown.winner) >= 0.999
     names: dict[str, Any] = {}
     exec(lab.code(), names)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import time
 from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as widgets
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -20,9 +18,11 @@ from amkd_viz.data.points import PROBLEMS
 from amkd_viz.errors import InputError
 from amkd_viz.models import Classifier, architectures, inference_copy
 from amkd_viz.objectives import methods
+from amkd_viz.panels.attack_marks import attack_table, path_marks
 from amkd_viz.panels.canvas import MapCanvas, mark
 from amkd_viz.panels.controls import choice, slider, toggle
 from amkd_viz.panels.panel import Panel
+from amkd_viz.panels.prediction import Prediction
 from amkd_viz.panels.stills import map_still
 from amkd_viz.pauses import pausable
 from amkd_viz.session import Session
@@ -30,7 +30,7 @@ from amkd_viz.training import SPIRALS, Event, Recipe, Run, Started, Training, di
 from amkd_viz.views import View, boundary_map
 from amkd_viz.views.boundary_map import grid_points, window
 from amkd_viz.views.decisions import Decisions, agreement, decisions, logits_at
-from amkd_viz.views.labels import class_label, number, percent
+from amkd_viz.views.labels import class_label, percent
 from amkd_viz.views.layout import keep
 
 __all__ = ["BoundaryLab"]
@@ -39,7 +39,6 @@ COARSE, FINE = 100, 200  # cells a side of the first picture and of the last
 LIVE = 0.15  # seconds between pictures of a net that is being trained
 OF_PROBLEM = ("problem", "noise", "classes", "labelled", "teacher", "student", "method", "epochs")
 QUICK = ("attack", "draw", "ask", "answer")  # work that need not wait for the end of a training
-ANSWERS = {"in the target class": Ending.TARGET, "in another class": Ending.OTHER, "not across": Ending.NOT_CROSSED}
 
 
 class Abandoned(Exception):
@@ -81,17 +80,12 @@ class BoundaryLab(Panel):
         self._logits: dict[str, tuple[int, Tensor]] = {}  # name -> cells a side, logits (R * R, K)
         self._found: dict[str, Decisions] = {}
         self._samples: dict[str, BoundarySamples] = {}
-        self._hidden = False  # whether the path waits for a prediction
-        self._score = [0, 0]
         self.canvas = MapCanvas(interactive=True, least=200, columns=2, empty="The teacher is being trained.")
         self.canvas.levels = [0.25, 0.5, 0.75]
         self.table = widgets.HTML()
-        self.question = widgets.HTML()
-        self._answers = [widgets.Button(description=words) for words in ANSWERS]
-        asked = widgets.HBox([self.question, *self._answers])
-        asked.add_class("amkd-asked")
-        asked.layout.display = "none"
-        self._asked = asked
+        self.prediction = Prediction(
+            self.paint, lambda ending: self.compute.ask("answer", lambda: self.answer(ending), soon=True)
+        )
         nets = [a for a in architectures() if a.startswith("mlp")]
         own = PROBLEMS[name]
         self.assemble(
@@ -131,10 +125,8 @@ class BoundaryLab(Panel):
                     "margins": toggle("margin lines", True, "where the two largest probabilities differ by .25 .5 .75"),
                 },
             },
-            [self.canvas, asked, self.table],
+            [self.canvas, self.prediction.row, self.table],
         )
-        for button, ending in zip(self._answers, ANSWERS.values(), strict=True):
-            button.on_click(lambda _, ending=ending: self.compute.ask("answer", lambda: self.answer(ending)))
         self.canvas.observe(lambda _: self.compute.ask("attack", self._attack, soon=True), names="point")
         self.canvas.observe(lambda _: self.compute.ask("ask", self._ask), names="released")
         if run is not None:
@@ -295,7 +287,7 @@ class BoundaryLab(Panel):
         assert self._data is not None
         chosen = keep(len(self._data.train), 300)
         made = [mark("dots", self._data.train.x[chosen].numpy(), self._data.train.y[chosen].numpy(), size=2.6)]
-        if self._hidden:
+        if self.prediction.hidden:
             return made
         for index, (name, found) in enumerate(self._samples.items()):
             shown = {"map": index} if len(self._samples) > 1 else {}
@@ -315,9 +307,7 @@ class BoundaryLab(Panel):
         self._samples = {}
         for name, net in self._nets.items():
             self._samples[name] = refine(net, bss(net, x, target, keep_path=True, **about))
-        if self["predict"]:
-            self._hidden = True
-        self._draw_attack()
+        self._ask()
 
     def _telling_point(self, data: Dataset, teacher: Classifier) -> list[float]:
         """A test point whose way across is long enough to be seen."""
@@ -338,13 +328,12 @@ class BoundaryLab(Panel):
     def _draw_attack(self) -> None:
         assert self._data is not None
         marks = self._marks()
-        text = "" if self._hidden else attack_table(self._samples, self._data.classes)
+        text = "" if self.prediction.hidden else attack_table(self._samples, self._data.classes)
         words = self._words()
 
         def show() -> None:
             self.canvas.marks = marks
             self.table.value = text
-            self._asked.layout.display = None if self["predict"] else "none"
             self.status.say(words)
 
         self.paint.ask("attack", show)
@@ -355,7 +344,7 @@ class BoundaryLab(Panel):
         if found is None:
             return "Drag the blue point."
         base, target = (class_label(self._data.classes, int(v)) for v in (found.base, found.target))
-        if self._hidden:
+        if self.prediction.hidden:
             return f"From {base} towards {target}: where will it end? Let go of the point, then answer."
         ending, taken = found.status.item(), plural(int(found.steps), "step")
         if bool(found.base == found.target):
@@ -368,31 +357,26 @@ class BoundaryLab(Panel):
     # what will happen?
 
     def _ask(self) -> None:
-        if not self["predict"] or "teacher" not in self._samples:
-            self._hidden = False
-            if self._samples:
-                self._draw_attack()
+        """Hide the path where a prediction is asked for, and ask."""
+        found = self._samples.get("teacher")
+        if found is None:
+            self.prediction.drop()
             return
         assert self._data is not None
-        self._hidden = True
-        found = self._samples["teacher"]
-        base, target = (class_label(self._data.classes, int(v)) for v in (found.base, found.target))
-        text = f"<b>What will happen?</b> {self['steps']} steps at most from {base} towards {target}: it ends "
-        self.paint.ask("question", lambda: setattr(self.question, "value", text))
+        if self["predict"]:
+            classes = (class_label(self._data.classes, int(v)) for v in (found.base, found.target))
+            self.prediction.ask(f"{self['steps']} steps at most", *classes)
+        else:
+            self.prediction.drop()
         self._draw_attack()
 
     def answer(self, ending: int) -> None:
         """Predict where the point ends (a ``boundary.samples.Status``), and see."""
         found = self._samples.get("teacher")
-        if found is None or not self._hidden:
+        if found is None or not self.prediction.hidden:
             return
-        right = int(found.status) == int(ending)
-        self._score = [self._score[0] + right, self._score[1] + 1]
-        self._hidden = False
+        self.prediction.judge(int(found.status) == int(ending), "look at the path", "Drag the point on.")
         self._draw_attack()
-        verdict = "Right" if right else "No: look at the path"
-        text = f"<b>{verdict}.</b> {self._score[0]} of {self._score[1]} so far. Drag the point on: it ends "
-        self.paint.ask("question", lambda: setattr(self.question, "value", text))
 
     # the head's buttons
 
@@ -435,37 +419,3 @@ def plural(count: int, word: str) -> str:
 
 def training_of(event: Event) -> Training | None:
     return event.training if isinstance(event, Started) else None
-
-
-def path_marks(found: BoundarySamples, dash: bool, **shown: Any) -> list[dict[str, Any]]:
-    """The way of one attacked sample: its path, a ring where it ended, a cross at the refined point of the boundary."""
-    assert found.path is not None
-    way = found.path[:, 0].numpy()
-    made = [mark("path", way, dash=dash, **shown)]
-    if bool(found.crossed):
-        made.append(mark("ring", way[-1:], size=5, **shown))
-        made.append(mark("cross", found.x.numpy(), size=4, **shown))
-    return made
-
-
-def attack_table(samples: dict[str, BoundarySamples], classes: tuple[str, ...]) -> str:
-    """What the attack did to each net, as an HTML table."""
-    words = {Ending.TARGET: "target reached", Ending.OTHER: "another class", Ending.NOT_CROSSED: "not across"}
-    rows = []
-    for name, found in samples.items():
-        assert found.path is not None
-        way = found.path[:, 0]
-        length = float(np.linalg.norm(np.diff(way.numpy(), axis=0), axis=1).sum())
-        cells = [
-            html.escape(name),
-            class_label(classes, int(found.base)),
-            class_label(classes, int(found.target)),
-            words[Ending(int(found.status))],
-            str(int(found.steps)),
-            number(length),
-            number(float((found.x - found.origin).norm())),
-        ]
-        rows.append("<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
-    head = ["attacked", "from", "towards", "ending", "steps", "way taken (data units)", "boundary at distance"]
-    top = "".join(f"<th>{c}</th>" for c in head)
-    return f"<table class='amkd-table'><tr>{top}</tr>{''.join(rows)}</table>"

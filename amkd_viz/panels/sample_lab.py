@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import ipywidgets as widgets
-import numpy as np
 import torch
 from PIL import Image
 from torch import nn
@@ -22,35 +19,30 @@ from amkd_viz.errors import InputError
 from amkd_viz.files import write_atomic
 from amkd_viz.models import Classifier, inference_copy
 from amkd_viz.panels.attack_controls import OPTIONS, attack_code, attack_controls, attack_image, attack_options
-from amkd_viz.panels.canvas import MapCanvas, mark
 from amkd_viz.panels.controls import choice, slider, toggle
-from amkd_viz.panels.ground_marks import ground_words, plane_marks
 from amkd_viz.panels.panel import Panel
+from amkd_viz.panels.prediction import Prediction
+from amkd_viz.panels.sample_plane import FINE, SamplePlane
 from amkd_viz.panels.stills import map_still
 from amkd_viz.panels.thumbs import Thumbs
-from amkd_viz.panels.walk_canvas import PointCanvas, WalkCanvas
+from amkd_viz.panels.walk_canvas import WalkCanvas
+from amkd_viz.panels.walk_words import class_words, walk_words
 from amkd_viz.session import Session
 from amkd_viz.training import DIGITS, EpochEnded, Event, Recipe, Run, example
 from amkd_viz.views import View, boundary_path, plane_map
-from amkd_viz.views.adaptive import Refined
-from amkd_viz.views.decisions import Decisions, agreement, decisions, logits_at
-from amkd_viz.views.ground import Ground
-from amkd_viz.views.labels import class_label, number, percent
+from amkd_viz.views.decisions import logits_at
+from amkd_viz.views.labels import class_label
 from amkd_viz.views.neighbour import nearest_image
 from amkd_viz.views.page import document, figure_block
-from amkd_viz.views.plane_map import plane_levels
 from amkd_viz.views.walk import Walk, walk
 
 __all__ = ["SampleLab"]
 
-FINE = 100  # cells a side of the plane's map
 PAGE = 22  # thumbnails on one page of the strip
 PATIENCE = 0.3  # seconds after which a map that grows says so
 LARGE = 1000  # numbers in an image; a net of larger ones gets all cores
-LIVE = 0.1  # seconds between two pictures of a map that grows
 TRIES = 8  # images among which the first one is chosen
 EXAMPLE = DIGITS.replace(step_size=0.15, attack_steps=15)  # with the published 0.3 most digits cross in one step
-ANSWERS = {"in the target class": Ending.TARGET, "in another class": Ending.OTHER, "not across": Ending.NOT_CROSSED}
 OF_CLASSES = ("shown", "negative", "target")  # controls that offer classes, once these are known
 NEWER = ("load", "attack", "plane")  # what a map that grows makes room for
 
@@ -100,13 +92,7 @@ class SampleLab(Panel):
         self._nets: dict[str, nn.Module] = {}
         self._page: tuple[Any, int] | None = None  # what the strip shows
         self._attacked: tuple[int, BoundarySamples, Walk] | None = None  # position in the test split, and what came
-        self._ground: Ground | None = None
         self._negative: int | None = None
-        self._fixed: tuple[list[dict[str, Any]], Any, list[str]] | None = None  # of a plane: marks, box, words
-        self._levels: dict[str, Refined] = {}
-        self._found: dict[str, Decisions] = {}
-        self._hidden = False  # whether the way waits for a prediction
-        self._score = [0, 0]
         self._build(recipe)
         for name in controls:
             self[name]  # refuses unknown names
@@ -118,13 +104,11 @@ class SampleLab(Panel):
     def _build(self, recipe: Recipe) -> None:
         self.thumbs = Thumbs(uses=["base", "negative"], empty="Images appear once the nets are read.")
         self.walk = WalkCanvas(empty="Choose an image above: its way to the boundary appears here.")
-        self.canvas = MapCanvas(interactive=True, least=200, columns=3, empty="The plane opens with the first attack.")
-        self.point = PointCanvas()
-        self.numbers, self.question = widgets.HTML(), widgets.HTML()
-        self._answers = [widgets.Button(description=words) for words in ANSWERS]
-        self._asked = widgets.HBox([self.question, *self._answers])
-        self._asked.layout.display = "none"
-        self._asked.add_class("amkd-asked")
+        self.plane = SamplePlane(self.paint)
+        self.canvas = self.plane.canvas
+        self.prediction = Prediction(
+            self.paint, lambda ending: self.compute.ask("answer", lambda: self.answer(ending), soon=True)
+        )
         names = ["teacher", "student"] if self._given is None else list(self._given[0])
         attack = attack_controls(recipe)
         self.assemble(
@@ -150,15 +134,13 @@ class SampleLab(Panel):
                     ),
                 },
             },
-            [self.thumbs, self._asked, self.walk, self.canvas, self.numbers, self.point],
+            [self.thumbs, self.prediction.row, self.walk, self.canvas, self.plane.numbers, self.plane.point],
         )
         self._use("bss")
-        for button, ending in zip(self._answers, ANSWERS.values(), strict=True):
-            button.on_click(lambda _, ending=ending: self.compute.ask("answer", lambda: self.answer(ending)))
         self.thumbs.observe(lambda _: self.compute.ask("attack", self._attack), names="chosen")
         self.thumbs.observe(self._second, names="second")
         self.thumbs.observe(lambda _: self.compute.ask("page", self._show_page), names="page")
-        self.canvas.observe(lambda _: self.compute.ask("look", self._look), names="point")
+        self.canvas.observe(lambda _: self.compute.ask("look", self.plane.look), names="point")
 
     # what a person does
 
@@ -312,15 +294,19 @@ class SampleLab(Panel):
         place, values = self._place(self.thumbs.chosen), self.values
         found = attack_image(self._nets[values["net"]], self._data.test.floats([place]), values)
         self._attacked = place, found, walk(self._nets, found, 0, values["net"])
-        self._hidden = bool(values["predict"])
-        self._ask()
+        if values["predict"]:
+            way = self._attacked[2]
+            most = f"{values['steps']} steps at most" if "steps" in OPTIONS[values["sampler"]] else "One step"
+            self.prediction.ask(most, *(class_label(self._data.classes, k) for k in (way.base, way.target)))
+        else:
+            self.prediction.drop()
         self._draw_walk()
         self.compute.ask("plane", self._open_plane)
 
     def _draw_walk(self, keep: bool = False) -> None:
         if self._attacked is None or self._data is None:
             return
-        way, classes, hidden = self._attacked[2], self._data.classes, self._hidden
+        way, classes, hidden = self._attacked[2], self._data.classes, self.prediction.hidden
         temperature, step = self["temperature"], self.walk.step if keep else None
         words = self._words()
 
@@ -333,113 +319,46 @@ class SampleLab(Panel):
     def _words(self) -> str:
         assert self._attacked is not None
         assert self._data is not None
-        _, found, way = self._attacked
-        base, target = (self._class(k) for k in (way.base, way.target))
-        if self._hidden:
-            return f"From {base} towards {target}: where will it end? Answer first."
-        if way.steps == 0:
-            return f"The {way.attacked} calls this image {base} already, which is the target: choose another target."
-        taken = f"{way.steps} {'step' if way.steps == 1 else 'steps'}, L2 {number(float(way.l2()[way.steps]))}"
-        if not way.crossed:
-            return f"From {base} towards {target}: {taken}, and the {way.attacked} still calls it {base}."
-        told = f"From {base} towards {target}: {taken}, and the {way.attacked} calls it "
-        told += self._class(int(found.logits[0].argmax()))
-        for name, crossing in way.crossings.items():
-            if name != way.attacked:
-                first = self._class(int(way.logits[name][0].argmax()))
-                when = f"leaves {first} after {number(crossing.at, 1)} steps" if crossing else f"keeps saying {first}"
-                told += f"; the {name} {when}"
-        return told + "."
-
-    def _class(self, k: int) -> str:
-        assert self._data is not None
-        return html.unescape(class_label(self._data.classes, k))
+        return walk_words(*self._attacked[1:], self._data.classes, self.prediction.hidden)
 
     def _draw_all(self) -> None:
+        self.plane.temperature = self["temperature"]
         self._draw_walk(keep=True)
-        self._draw_maps()
-        self._look()
-
-    # what will happen?
-
-    def _ask(self, verdict: str = "") -> None:
-        assert self._attacked is not None
-        asked, way, steps = bool(self["predict"]), self._attacked[2], self["steps"]
-        base, target = (html.escape(self._class(k)) for k in (way.base, way.target))
-        most = f"{steps} steps at most from" if "steps" in OPTIONS[self["sampler"]] else "One step from"
-        text = verdict or f"<b>What will happen?</b> {most} {base} towards {target}: it ends "
-        hidden = self._hidden
-
-        def show() -> None:
-            self.question.value = text
-            self._asked.layout.display = None if asked else "none"
-            for button in self._answers:
-                button.disabled = not hidden
-
-        self.paint.ask("question", show)
+        self.plane.draw()
+        self.plane.look()
 
     def answer(self, ending: int) -> None:
         """Predict where the image ends (a ``boundary.samples.Status``), and see."""
-        if self._attacked is None or not self._hidden:
+        if self._attacked is None or not self.prediction.hidden:
             return
         right = int(self._attacked[1].status) == int(ending)
-        self._score = [self._score[0] + right, self._score[1] + 1]
-        self._hidden = False
-        verdict = "Right" if right else "No: walk along it and look"
-        self._ask(f"<b>{verdict}.</b> {self._score[0]} of {self._score[1]} so far. Choose another image.")
+        self.prediction.judge(right, "walk along it and look", "Choose another image.")
         self._draw_walk()
         self.compute.ask("plane", self._open_plane)
 
     # the plane
 
     def _open_plane(self) -> None:
-        """Coarse pictures of all nets first, then finer ones, in turn; newer settings end it."""
-        self._levels, self._found, self._ground = {}, {}, None
+        """Newer settings end it."""
         why = self._no_plane()
         if why or self._attacked is None or self._data is None:
-            self._close_plane(why)
+            self.plane.close(why)
             return
         place, found, way = self._attacked
-        test, last = self._data.test, int(found.logits[0].argmax())
-        self._negative = self._third(place, way, last)
-        images = torch.stack([found.origin[0], found.x[0], test.floats([self._negative])[0]])
-        labels = [way.base, last, int(test.y[self._negative])]
+        self._negative = self._third(place, way, int(found.logits[0].argmax()))
+        self.plane.temperature = self["temperature"]
         try:
-            ground = Ground(self._data, images, labels)
+            self.plane.open(self._nets, self._data, found, way, self._negative)
         except InputError as error:
-            self._close_plane(str(error))
+            self.plane.close(str(error))
             return
-        plane = ground.plane
-        assert plane is not None
-        path = way.path[:-1]
-        away = number(float(plane.distance(path).max()))
-        marks = [mark("path", plane.coordinates(path)), *plane_marks(ground)]
-        steps = f"Dots: the steps of the attack, laid onto the plane; they leave it by up to {away} L2."
-        self._fixed = marks, ground.arrays(FINE)["inside"], [ground_words(ground), steps]
-        self._ground = ground
-        self._first_point(plane.anchors.mean(0))
-        growing: dict[str, Iterator[Refined]] = {
-            name: plane_levels(net, plane, ground.area, FINE) for name, net in self._nets.items()
-        }
-        self._grow(growing)
-
-    def _grow(self, growing: dict[str, Iterator[Refined]]) -> None:
-        over, began, drawn = self.cancel_point(*NEWER), time.monotonic(), 0.0
-        while growing and not over():
-            for name in list(growing):
-                level = next(growing[name], None)
-                if level is None:
-                    del growing[name]
-                else:
-                    self._levels[name] = level
-                if self.compute.waits("look"):  # a point that is dragged does not wait for the map
-                    self._look()
-                if over():
-                    break
-            if not growing or time.monotonic() - drawn > LIVE:
-                self._draw_maps(growing=bool(growing))
-                drawn = time.monotonic()
-            if growing and time.monotonic() - began > PATIENCE:
+        over, began = self.cancel_point(*NEWER), time.monotonic()
+        for _ in self.plane.finer():
+            if self.compute.waits("look"):  # a point that is dragged does not wait for the map
+                self.plane.look()
+            if over():
+                break
+            if time.monotonic() - began > PATIENCE:
                 self.say(f"{self._words()} The map gets finer ...", "busy", cancellable=True)
         if not self.compute.waits(*NEWER):
             self.say(self._words())
@@ -447,22 +366,11 @@ class SampleLab(Panel):
     def _no_plane(self) -> str:
         if self._attacked is None:
             return "The plane opens with the first attack."
-        if self._hidden:
+        if self.prediction.hidden:
             return "Answer first: then the plane opens."
         if self._attacked[2].steps == 0:
             return "The attack did not move the image, so there is no plane to show: choose another target."
         return ""
-
-    def _close_plane(self, why: str) -> None:
-        def show() -> None:
-            self.canvas.empty, self.canvas.marks, self.canvas.frame, self.canvas.point = why, [], {}, []
-            self.numbers.value, self.point.frame = "", {}
-
-        self.paint.ask("maps", show)
-
-    def _first_point(self, at: Any) -> None:
-        """The point lay in another plane: put it between the anchors of this one, where every point is a picture."""
-        self.paint.ask("point", lambda: setattr(self.canvas, "point", [float(v) for v in at]))
 
     def _third(self, place: int, way: Walk, last: int) -> int:
         """Position in the test split of the negative."""
@@ -475,61 +383,21 @@ class SampleLab(Panel):
         classes = classes if chosen in ("nearest", "chosen") else {chosen}
         return nearest_image(test, test.floats([place])[0], classes, without=place)
 
-    def _draw_maps(self, growing: bool = False) -> None:
-        ground, levels = self._ground, dict(self._levels)
-        if ground is None or self._fixed is None or len(levels) < len(self._nets):
-            return
-        marks, inside, words = self._fixed
-        temperature = self["temperature"]
-        maps = {
-            name: decisions((level.logits / temperature).flatten(0, 1)).shaped(FINE, FINE)
-            for name, level in levels.items()
-        }
-        self._found = maps
-        apart = None
-        if len(maps) == 2:
-            pair = list(maps.values())
-            same, within = agreement(*pair), agreement(*pair, where=inside)
-            apart = percent(1 - same)
-            words = [*words, f"The nets agree on {percent(same)} of the map and on {percent(within)} of the box."]
-        asked = " and ".join(f"{level.evaluations:,} of the {name}" for name, level in levels.items())
-        so_far = " so far, it gets finer" if growing else ""
-        words = [*words, f"Cells asked, of {FINE**2:,}: {asked}{so_far}; the rest is interpolated."]
-
-        def show() -> None:
-            self.canvas.marks = marks
-            self.canvas.show(maps, ground.area, disagreement=apart)
-            self.numbers.value = f"<div class='amkd-note amkd-plane-words'>{' '.join(words)}</div>"
-
-        self.paint.ask("maps", show)
-
-    def _look(self) -> None:
-        ground, at = self._ground, self.canvas.point
-        if ground is None or ground.plane is None or not at or self._attacked is None or self._data is None:
-            return
-        place = np.asarray([at])
-        x = ground.plane.images(place)
-        inside = bool(ground.plane.inside(place, ground.plane.box(ground.area)[1])[0])
-        answers = {name: (logits_at(net, x) / self["temperature"]).softmax(1) for name, net in self._nets.items()}
-        rows, classes = self._attacked[2].leading(), self._data.classes
-        others = [int(p.argmax()) for p in answers.values()] + ground.labels
-        rows = list(dict.fromkeys([*others, *rows]))[: max(len(rows), 4)]
-        self.paint.ask("look", lambda: self.point.show(x[0], answers, rows, classes, at, inside))
-
     # the head's buttons
 
     def path_view(self) -> View | None:
         """The way as a view: pictures, differences and logit gaps."""
-        if self._attacked is None or self._data is None or self._hidden:
+        if self._attacked is None or self._data is None or self.prediction.hidden:
             return None
         name = self._attacked[2].attacked
         nets = {name: self._nets[name]} | self._nets  # the attacked one first
         return boundary_path(nets, self._attacked[1], 0, self._data.classes)
 
     def view(self) -> View | None:
-        if self._ground is None or self._ground.images is None or self._data is None or self._hidden:
+        ground = self.plane.ground
+        if ground is None or ground.images is None or self._data is None or self.prediction.hidden:
             return None
-        return plane_map(self._nets, self._ground.images, self._data.classes, resolution=FINE)
+        return plane_map(self._nets, ground.images, self._data.classes, resolution=FINE)
 
     def export(self, path: str | Path | None = None) -> Path:
         """Write the way and the plane; by default both as one page under ``exports/``, as a picture the plane.
@@ -562,7 +430,7 @@ class SampleLab(Panel):
         return Session.of(self.run, **shown, camera={"SampleLab": kept})
 
     def still(self) -> Image.Image | None:
-        return map_still(self._found)
+        return map_still(self.plane.found)
 
     def code(self) -> str:
         names = list(self._nets) or ["teacher"]
@@ -589,7 +457,7 @@ class SampleLab(Panel):
             f"{source}"
             f"nets = {{{nets}}}  # the attacked one first\n\n"
             f"x = data.test.floats(data.test.index == {chosen})\n"
-            f"target = torch.tensor([{target}])  # {self._class(target) if self._data else ''}\n"
+            f"target = torch.tensor([{target}])  # {class_words(self._data.classes, target) if self._data else ''}\n"
             f"samples = {attack_code(attacked, 'x', 'target', self.values)}\n"
             "boundary_path(nets, samples, 0, data.classes)\n\n"
             f"negative = {third}\n"

@@ -1,0 +1,69 @@
+"""What will happen? A person says where an attack ends before the way is shown, and how often that was right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import ipywidgets as widgets
+
+from amkd_viz.boundary.samples import Status as Ending
+from amkd_viz.panels.worker import Worker
+
+__all__ = ["Prediction"]
+
+ANSWERS = {"in the target class": Ending.TARGET, "in another class": Ending.OTHER, "not across": Ending.NOT_CROSSED}
+
+
+class Prediction:
+    """The question, its answers as buttons, and the score.
+
+    Args:
+        paint: the thread that writes widgets.
+        answered: called with the ``Ending`` that a person chose, in the widget's own callback.
+
+    Attributes:
+        row: the widget; out of sight until something is asked.
+        hidden: whether the way waits for an answer.
+    """
+
+    def __init__(self, paint: Worker, answered: Callable[[Ending], None]) -> None:
+        self.question, self.hidden = widgets.HTML(), False
+        self._paint, self._score = paint, [0, 0]
+        self._buttons = [widgets.Button(description=words) for words in ANSWERS]
+        for button, ending in zip(self._buttons, ANSWERS.values(), strict=True):
+            button.on_click(lambda _, ending=ending: answered(ending))
+        self.row = widgets.HBox([self.question, *self._buttons])
+        self.row.layout.display = "none"
+        self.row.add_class("amkd-asked")
+
+    def ask(self, steps: str, base: str, target: str) -> None:
+        """Ask; ``steps`` are words like "10 steps at most", the classes are HTML."""
+        self.hidden = True
+        self._show(f"<b>What will happen?</b> {steps} from {base} towards {target}: it ends ")
+
+    def judge(self, right: bool, look: str, go_on: str) -> None:
+        """Tell whether the answer was right and count it. The way need not be hidden any more.
+
+        Args:
+            look: what to do where it was wrong. go_on: a sentence on how the next question comes.
+        """
+        self.hidden = False
+        self._score = [self._score[0] + right, self._score[1] + 1]
+        verdict = "Right" if right else f"No: {look}"
+        self._show(f"<b>{verdict}.</b> {self._score[0]} of {self._score[1]} so far. {go_on}")
+
+    def drop(self) -> None:
+        """Ask nothing."""
+        self.hidden = False
+        self._paint.ask("question", lambda: setattr(self.row.layout, "display", "none"))
+
+    def _show(self, text: str) -> None:
+        hidden = self.hidden
+
+        def show() -> None:
+            self.question.value = text
+            for button in self._buttons:
+                button.disabled = not hidden
+            self.row.layout.display = None
+
+        self._paint.ask("question", show)
