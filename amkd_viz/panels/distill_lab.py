@@ -15,8 +15,8 @@ from amkd_viz.objectives import methods
 from amkd_viz.panels.controls import button, choice
 from amkd_viz.panels.distill_form import DistillForm
 from amkd_viz.panels.distill_pictures import DistillPictures
+from amkd_viz.panels.distill_words import Speed, done_share, numbers, words
 from amkd_viz.panels.live import DutyCycle, LiveStudent, on_cpu
-from amkd_viz.panels.memory import memory_words
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.pulse import Pulse
 from amkd_viz.panels.stills import map_still
@@ -68,7 +68,7 @@ class DistillLab(Panel):
         self._newest = True  # the newest student is looked at, not an earlier epoch
         self._told: deque[int] = deque([0], 20)  # epochs that the slider was set to here
         self._state = ""
-        self._speed: list[tuple[float, int]] = []
+        self._speed = Speed()
         self._build(recipe)
         self._pulse = Pulse(self._beat)
         if run is not None:
@@ -204,7 +204,7 @@ class DistillLab(Panel):
 
     def _go(self, job: Job) -> None:
         self._live, self._duty = LiveStudent(), DutyCycle()
-        self._speed, self._newest = [], True
+        self._speed, self._newest = Speed(), True
         self.job = job
         job.start()
         self._enable()
@@ -362,7 +362,7 @@ class DistillLab(Panel):
             if state in ("done", "idle", "failed") and job is not None:
                 self._ended(job)
         elif new or self._busy:
-            self.say(self._words(), *self._progress())
+            self.say(self._words(), *done_share(self._live, state))
 
     def _poll(self) -> bool:
         """Read what is new in the run's log."""
@@ -379,51 +379,12 @@ class DistillLab(Panel):
         return bool(new)
 
     def _count(self) -> None:
-        live, now = self._live, time.monotonic()
-        self._speed = [*self._speed, (now, live.seen)][-16:]
-        (begun, before), (until, after) = self._speed[0], self._speed[-1]
-        speed = (after - before) / (until - begun) if until > begun and self.state == "running" else 0.0
-        words = []
-        if live.training is not None and live.batches:
-            recipe = live.training.recipe
-            words = [
-                f"epoch {min(live.epoch + 1, recipe.epochs)}/{recipe.epochs}",
-                f"batch {live.batch}/{live.batches}",
-            ]
-            left = ((recipe.epochs - live.epoch) * live.batches - live.batch) * recipe.batch_size
-            if speed:
-                words += [f"{speed:,.0f} img/s", f"{duration(left / speed)} left"]
-            words.append(memory_words(live.training.device))
-        text = "&ensp;".join(words)
+        speed = self._speed.look(self._live.seen)
+        text = numbers(self._live, speed if self.state == "running" else 0.0)
         self.paint.ask("numbers", lambda: setattr(self._numbers, "value", text))
 
-    def _progress(self) -> tuple[str, float]:
-        live = self._live
-        if self.state != "running":
-            return "idle", -1.0
-        if live.teaching is not None:
-            return "busy", live.teaching[0] / max(1, live.teaching[1])
-        if live.training is None or not live.batches:
-            return "busy", -1.0
-        return "busy", (live.epoch + live.batch / live.batches) / live.training.recipe.epochs
-
     def _words(self) -> str:
-        """What is happening."""
-        live, state = self._live, self.state
-        if state in ("paused", "stopping"):
-            return f"{state.capitalize()} at epoch {live.epoch + 1}, batch {live.batch}."
-        if live.teaching is not None:
-            return f"Training the teacher once: epoch {live.teaching[0]} of {live.teaching[1]}; it is kept for later."
-        if state == "running" and live.training is None:
-            return "Loading data and teacher ..."
-        if state == "running":
-            told: dict[str, Any] = next((line for line in reversed(self._lines) if line.get("metrics")), {})
-            reached = told.get("metrics", {}).get("attack.reached_target")
-            about = (
-                f" Boundary samples: {percent(reached, 0)} reached their target class." if reached is not None else ""
-            )
-            return f"Training epoch {live.epoch + 1}.{about}"
-        return f"{self.run.path}: {len(self._lines)} lines." if self.run is not None else "Ready: press Start."
+        return words(self._live, self.state, self.run, self._lines)
 
     def _ended(self, job: Job) -> None:
         self._poll()
@@ -516,13 +477,3 @@ class DistillLab(Panel):
                 self.job.stop()
                 self.job.wait(30)
         super().close()
-
-
-def duration(seconds: float) -> str:
-    """
-    >>> duration(42), duration(250), duration(7300)
-    ('42 s', '4 min', '2.0 h')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

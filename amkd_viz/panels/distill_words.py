@@ -1,0 +1,78 @@
+"""Where a distillation stands: in numbers, as a share of the whole, and in a sentence."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from amkd_viz.panels.live import LiveStudent
+from amkd_viz.panels.memory import memory_words
+from amkd_viz.training import Run
+from amkd_viz.views.labels import percent
+
+__all__ = ["Speed", "done_share", "numbers", "words"]
+
+
+class Speed:
+    """Training samples a second, over the last few looks."""
+
+    def __init__(self, looks: int = 16) -> None:
+        self._seen: deque[tuple[float, int]] = deque(maxlen=looks)
+
+    def look(self, seen: int) -> float:
+        """``seen`` samples so far; returns how many a second, 0 before the second look."""
+        self._seen.append((time.monotonic(), seen))
+        (begun, before), (until, after) = self._seen[0], self._seen[-1]
+        return (after - before) / (until - begun) if until > begun else 0.0
+
+
+def numbers(live: LiveStudent, speed: float) -> str:
+    """Epoch, batch, speed, time left and memory, as HTML; without a speed (samples a second) no time."""
+    training = live.training
+    if training is None or not live.batches:
+        return ""
+    recipe = training.recipe
+    told = [f"epoch {min(live.epoch + 1, recipe.epochs)}/{recipe.epochs}", f"batch {live.batch}/{live.batches}"]
+    left = ((recipe.epochs - live.epoch) * live.batches - live.batch) * recipe.batch_size
+    if speed:
+        told += [f"{speed:,.0f} img/s", f"{duration(left / speed)} left"]
+    return "&ensp;".join([*told, memory_words(training.device)])
+
+
+def done_share(live: LiveStudent, state: str) -> tuple[str, float]:
+    """Kind of the status line, and the share that is done of what is trained now; below 0 where that is not known."""
+    if state != "running":
+        return "idle", -1.0
+    if live.teaching is not None:
+        return "busy", live.teaching[0] / max(1, live.teaching[1])
+    if live.training is None or not live.batches:
+        return "busy", -1.0
+    return "busy", (live.epoch + live.batch / live.batches) / live.training.recipe.epochs
+
+
+def words(live: LiveStudent, state: str, run: Run | None, lines: Sequence[dict[str, Any]]) -> str:
+    """What is happening; ``lines`` are those of the run's log."""
+    if state in ("paused", "stopping"):
+        return f"{state.capitalize()} at epoch {live.epoch + 1}, batch {live.batch}."
+    if live.teaching is not None:
+        return f"Training the teacher once: epoch {live.teaching[0]} of {live.teaching[1]}; it is kept for later."
+    if state == "running" and live.training is None:
+        return "Loading data and teacher ..."
+    if state == "running":
+        told: dict[str, Any] = next((line for line in reversed(lines) if line.get("metrics")), {})
+        reached = told.get("metrics", {}).get("attack.reached_target")
+        about = f" Boundary samples: {percent(reached, 0)} reached their target class." if reached is not None else ""
+        return f"Training epoch {live.epoch + 1}.{about}"
+    return f"{run.path}: {len(lines)} lines." if run is not None else "Ready: press Start."
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(42), duration(250), duration(7300)
+    ('42 s', '4 min', '2.0 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
