@@ -114,6 +114,7 @@ class Lab:
         notebook = Notebook(page)
         page.goto(f"http://127.0.0.1:{self.port}/doc/tree/{name}?token={self.token}")
         notebook.ready()
+        page.evaluate("window.jupyterapp.shell.collapseLeft()")  # the first page of a browser opens it, the next do not
         if dark:
             page.evaluate("document.body.dataset.jpThemeLight")  # the page is there
             notebook.theme("dark")
