@@ -185,7 +185,9 @@ def test_closing_twice_ends_the_threads_once(panel: Small) -> None:
         time.sleep(0.01)
     assert not [t.name for t in threading.enumerate() if t.name.startswith("Small")]
     assert repr(panel) == "Small(closed)"
-    panel.set(margin=2.0)
+    for act in (lambda: panel.set(margin=2.0), panel.wait, panel.export, panel.save_session):
+        with pytest.raises(InputError, match="Small is closed; run its cell again"):
+            act()
     assert panel.heard == []
 
 

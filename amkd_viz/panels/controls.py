@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import Field
 from typing import Any
 
 import ipywidgets as widgets
 
-__all__ = ["button", "choice", "from_field", "number", "pairs", "slider", "toggle"]
+__all__ = ["PACES", "button", "choice", "from_field", "number", "pairs", "slider", "toggle"]
 
 LABEL = {"description_width": "104px"}
+PACES = [("2 epochs/s", 2.0), ("5 epochs/s", 5.0), ("10 epochs/s", 10.0), ("20 epochs/s", 20.0), ("no limit", math.inf)]
 
 
 def slider(label: str, value: float, low: float, high: float, step: float, help: str, log: bool = False) -> Any:

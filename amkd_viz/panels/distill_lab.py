@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from pathlib import Path
@@ -12,16 +13,17 @@ from PIL import Image
 
 from amkd_viz.errors import InputError
 from amkd_viz.objectives import methods
-from amkd_viz.panels.controls import button, choice
+from amkd_viz.panels.controls import PACES, button, choice
+from amkd_viz.panels.distill_code import code_of
 from amkd_viz.panels.distill_form import DistillForm
 from amkd_viz.panels.distill_pictures import DistillPictures
 from amkd_viz.panels.distill_words import Speed, done_share, numbers, words
-from amkd_viz.panels.live import DutyCycle, LiveStudent, on_cpu
+from amkd_viz.panels.live import DutyCycle, LiveStudent, Pace, on_cpu
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.pulse import Pulse
 from amkd_viz.panels.stills import map_still
 from amkd_viz.session import Session
-from amkd_viz.training import DIGITS, Event, Job, Recipe, Run, fork, suggested
+from amkd_viz.training import DIGITS, EpochEnded, Event, Job, Recipe, Run, fork, suggested
 from amkd_viz.training.attach import Follower
 from amkd_viz.training.setup import LIVE
 from amkd_viz.views import View, curves
@@ -30,6 +32,7 @@ from amkd_viz.views.labels import percent
 __all__ = ["DistillLab"]
 
 COARSE, FINE = 64, 160  # cells a side of maps while training, and of those that stay
+PATIENCE = 2.5  # seconds that an answer to a person stands, whatever else happens
 
 
 class DistillLab(Panel):
@@ -39,9 +42,10 @@ class DistillLab(Panel):
         what: a recipe to start from, a run to look at or go on with, a session, or the name of a data set;
             by default the digits, which need no download and no patience.
         runs: folder in which earlier runs are looked for; new ones are written to ``runs/``.
+        pace: epochs a second at most: small nets train faster than one can steer.
 
     Raises:
-        InputError: see ``Session.open_run``; everything else is said in the panel.
+        InputError: a pace that is none, or see ``Session.open_run``; everything else is said in the panel.
     """
 
     title = "DistillLab"
@@ -54,7 +58,11 @@ class DistillLab(Panel):
         "objective acts from the next batch on and is written down, so that the run can be replayed."
     )
 
-    def __init__(self, what: Recipe | Run | Session | str | None = None, *, runs: str | Path = "runs") -> None:
+    def __init__(
+        self, what: Recipe | Run | Session | str | None = None, *, runs: str | Path = "runs", pace: float = math.inf
+    ) -> None:
+        if not pace > 0:
+            raise InputError(f"pace must be above 0 epochs a second, not {pace!r}.")
         session = what if isinstance(what, Session) else None
         run = session.open_run() if session else what if isinstance(what, Run) else None
         recipe = run.recipe if run else what if isinstance(what, Recipe) else suggested(what or DIGITS.dataset)  # type: ignore[arg-type]
@@ -62,14 +70,16 @@ class DistillLab(Panel):
         self._folder = Path(runs)
         self.run: Run | None = None
         self.job: Job | None = None
-        self._live, self._duty = LiveStudent(), DutyCycle()
+        self._live, self._duty, self._pace = LiveStudent(), DutyCycle(), Pace(pace)
+        self._drawn = (-1, -1)  # epoch and batch of the student in the maps
+        self._answered = 0.0  # until then the status line answers a person
         self._follower: Follower | None = None
         self._lines: list[dict[str, Any]] = []
         self._newest = True  # the newest student is looked at, not an earlier epoch
         self._told: deque[int] = deque([0], 20)  # epochs that the slider was set to here
         self._state = ""
         self._speed = Speed()
-        self._build(recipe)
+        self._build(recipe, pace)
         self._pulse = Pulse(self._beat)
         if run is not None:
             epoch = session.view.epoch if session else None
@@ -79,8 +89,11 @@ class DistillLab(Panel):
             self.say("Ready: press Start.")
             self.compute.ask("runs", self._list_runs)
 
-    def _build(self, recipe: Recipe) -> None:
+    def _build(self, recipe: Recipe, pace: float) -> None:
         self.form = DistillForm(recipe)
+        self.form.groups["Training"]["pace"] = choice(
+            "pace", pace, _paces(pace), "how fast to go at most; the results do not depend on it"
+        )
         self._numbers = widgets.HTML()
         self._buttons = {}
         for label, (help, action) in {
@@ -101,8 +114,8 @@ class DistillLab(Panel):
         look_back.add_class("amkd-bar")
         self.pictures = DistillPictures(self.paint, look_back)
         compare = {
-            "earlier": choice("open", None, [("earlier runs ...", None)], "a run, or a session, of this folder"),
-            "overlay": choice("overlay", None, [("none", None)], "another run's curves, faintly"),
+            "earlier": choice("open", "", [("earlier runs ...", "")], "a run, or a session, of this folder"),
+            "overlay": choice("overlay", "", [("none", "")], "another run's curves, faintly"),
             "layout": choice("layout", "pca", [("PCA", "pca"), ("UMAP, when held", "umap")], "of the embedding"),
         }
         self.assemble(
@@ -129,7 +142,11 @@ class DistillLab(Panel):
 
     def changed(self, name: str, value: Any) -> None:
         acts = name in LIVE or name in self.form.terms
-        if name == "epoch":
+        label = self.controls[name].description
+        if name == "pace":
+            self._pace.limit = value
+            self._pace.hurry()
+        elif name == "epoch":
             self._newest = value in self._told or value >= max(self._told)  # a page may echo what it is told
             self.say(f"Epoch {value} ...", "busy")
             self.compute.ask("look", self._look)
@@ -149,11 +166,16 @@ class DistillLab(Panel):
             self.paint.ask("fit", lambda: self.form.fit_terms(plain, self.put))
             self.say(f"{value}: {methods.about(value)}")
         elif self._busy and acts:
-            self.say(f"{name}: {value} from the next batch on.")
+            self._answer(f"{label}: {value:g} from the next batch on.")
             self.compute.ask(f"set {name}", lambda: self._change(name, value))
         else:
-            self.say(f"{name}: {value}; Start begins a new run with it.")
+            self.say(f"{label}: {value}; Start begins a new run with it.")
             self.paint.ask("sum", lambda: self.form.show_sum(self.recipe))
+
+    def _answer(self, text: str) -> None:
+        """Say something that a person must have time to read."""
+        self._answered = time.monotonic() + PATIENCE
+        self.say(text)
 
     def _change(self, name: str, value: Any) -> None:
         if self.job is not None:
@@ -203,14 +225,16 @@ class DistillLab(Panel):
             self._go(Job(self.run, listen=self._hear))
 
     def _go(self, job: Job) -> None:
+        self.check_open()
         self._live, self._duty = LiveStudent(), DutyCycle()
-        self._speed, self._newest = Speed(), True
+        self._speed, self._newest, self._drawn = Speed(), True, (-1, -1)
         self.job = job
         job.start()
         self._enable()
 
     def pause(self) -> None:
         """Hold at the next batch; if it is held, go on."""
+        self._pace.hurry()
         if self.job is not None:
             (self.job.resume if self.job.state == "paused" else self.job.pause)()
 
@@ -227,11 +251,13 @@ class DistillLab(Panel):
             self.job.step_epoch()
 
     def _begin_held(self) -> None:
+        self._pace.hurry()
         if not self._busy:
             (self.resume if self.run is not None and not self.run.finished else self.start)()
 
     def stop(self) -> None:
         """End, with a checkpoint of the batch that was reached."""
+        self._pace.hurry()
         if self.job is not None:
             self.job.stop()
 
@@ -278,7 +304,12 @@ class DistillLab(Panel):
             self.open(Run.open(path))
 
     def _hear(self, event: Event) -> None:
+        rests = isinstance(event, EpochEnded) and self._live.teaching is None and math.isfinite(self._pace.limit)
+        if rests and self._newest:
+            self._live.want()  # pictures in a rest cost the training nothing
         self._live.hear(event)
+        if rests:
+            self._pace.rest()
 
     # what is looked at
 
@@ -348,12 +379,15 @@ class DistillLab(Panel):
         if self._busy:
             self._count()
             taken = self._live.take()
+            here = self._live.epoch, self._live.batch
+            if state == "paused" and self._drawn != here:
+                taken = self._live.held()
             if taken is not None and self.pictures.ready and self._newest:
-                begun = time.thread_time()
+                begun, resting, self._drawn = time.thread_time(), self._pace.resting, here
                 taken = on_cpu(taken)
-                self.pictures.draw(taken, COARSE, f"epoch {self._live.epoch + 1}, batch {self._live.batch}")
+                self.pictures.draw(taken, COARSE, f"epoch {here[0] + 1}, batch {here[1]}")
                 self.pictures.draw_joint(taken)
-                self._duty.spent(time.thread_time() - begun)
+                self._duty.spent(0.0 if resting else time.thread_time() - begun)
             elif self._duty.due() and self._newest:
                 self._live.want()
         if state != self._state:
@@ -361,7 +395,7 @@ class DistillLab(Panel):
             self._enable()
             if state in ("done", "idle", "failed") and job is not None:
                 self._ended(job)
-        elif new or self._busy:
+        elif (new or self._busy) and time.monotonic() > self._answered:
             self.say(self._words(), *done_share(self._live, state))
 
     def _poll(self) -> bool:
@@ -384,10 +418,14 @@ class DistillLab(Panel):
         self.paint.ask("numbers", lambda: setattr(self._numbers, "value", text))
 
     def _words(self) -> str:
-        return words(self._live, self.state, self.run, self._lines)
+        told = words(self._live, self.state, self.run, self._lines)
+        if self._busy and not self._newest:
+            told += f" You look back at epoch {self['epoch']}; the right end of that slider follows the training."
+        return told
 
     def _ended(self, job: Job) -> None:
         self._poll()
+        self.paint.ask("numbers", lambda: setattr(self._numbers, "value", ""))
         self._list_runs()
         if job.state == "failed":
             self.fail(job.error or "The training failed; see its log.")
@@ -409,11 +447,11 @@ class DistillLab(Panel):
         found = sorted(self._folder.glob("*/config.json"), key=lambda p: p.stat().st_mtime, reverse=True)[:30]
         paths = [(path.parent.name, str(path.parent)) for path in found]
         sessions = [(f"session {path.stem}", str(path)) for path in sorted(Path("sessions").glob("*.json"))]
-        overlay = self["overlay"] if self["overlay"] in [p for _, p in paths] else None
+        overlay = self["overlay"] if self["overlay"] in [p for _, p in paths] else ""
 
         def show() -> None:
-            self.put("earlier", options=[("earlier runs ...", None), *paths, *sessions], value=None)
-            self.put("overlay", options=[("none", None), *paths], value=overlay)
+            self.put("earlier", options=[("earlier runs ...", ""), *paths, *sessions], value="")
+            self.put("overlay", options=[("none", ""), *paths], value=overlay)
 
         self.paint.ask("runs", show)
 
@@ -427,7 +465,7 @@ class DistillLab(Panel):
             "Step": state != "stopping",
             "Epoch": state != "stopping",
             "Stop": state in ("running", "paused"),
-            "Resume": state == "paused" or (not busy and unfinished),
+            "Resume": not busy and unfinished,
             "Fork from here": not busy and self.run is not None,
         }
         held = state == "paused"
@@ -438,7 +476,7 @@ class DistillLab(Panel):
             self._buttons["Pause"].description = "Go on" if held else "Pause"
             for name, control in self.controls.items():
                 control.disabled = busy and not (
-                    name in LIVE or name in self.form.terms or name in ("epoch", "overlay", "layout")
+                    name in LIVE or name in self.form.terms or name in ("epoch", "overlay", "layout", "pace")
                 )
 
         self.paint.ask("enable", show)
@@ -460,20 +498,20 @@ class DistillLab(Panel):
         return map_still(self.pictures.found)
 
     def code(self) -> str:
-        recipe, default = self.recipe.to_json(), Recipe().to_json()
-        lines = ",\n    ".join(f"{n}={v!r}" for n, v in recipe.items() if v != default[n])
-        made = [line for line in self._lines if line.get("kind") == "intervention"]
-        text = f"import amkd_viz\n\nrecipe = amkd_viz.Recipe(\n    {lines},\n)\nrun = amkd_viz.distill(recipe)\n"
-        if made and self.run is not None:
-            text += "\n# with the changes that were made by hand, at the same batches:\n"
-            text += f"from amkd_viz.training import replay\n\nrun = replay(amkd_viz.Run.open({str(self.run.path)!r}))\n"
-        return text + "\nfrom amkd_viz.views import curves\n\ncurves(run)\n"
+        return code_of(self.run, self._lines, self.recipe)
 
     def close(self) -> None:
         """Stop the training, if one is going on, with a checkpoint; take the panel off the page."""
         if not self.closed:
             self._pulse.stop()
+            self._pace.hurry()
             if self.job is not None:
                 self.job.stop()
                 self.job.wait(30)
         super().close()
+
+
+def _paces(own: float) -> list[tuple[str, float]]:
+    """The menu of paces, ``own`` among them."""
+    more = [] if own in dict(PACES).values() else [(f"{own:g} epochs/s", own)]
+    return sorted([*PACES, *more], key=lambda pace: pace[1])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import math
 import threading
 import time
+from collections import deque
 
 from amkd_viz.models import Classifier
 from amkd_viz.training import EpochEnded, Event, Started, Stepped, Training
 
-__all__ = ["DutyCycle", "LiveStudent", "on_cpu"]
+__all__ = ["DutyCycle", "LiveStudent", "Pace", "on_cpu"]
 
 
 class LiveStudent:
@@ -52,6 +54,10 @@ class LiveStudent:
         """Ask for a copy; it will be there some batches later."""
         self._wanted.set()
 
+    def held(self) -> Classifier | None:
+        """A copy at once, from any thread: for while the training is held, when it has nothing to tell."""
+        return copy.deepcopy(self.training.student).requires_grad_(False).eval() if self.training else None
+
     def take(self) -> Classifier | None:
         """The copy that was asked for, once."""
         taken, self._taken = self._taken, None
@@ -61,12 +67,15 @@ class LiveStudent:
 class DutyCycle:
     """Lets something cost no more than ``share`` of the time.
 
+    A single turn that costs much more than those around it, as the first one does, delays nothing.
+
     Args:
         share: in (0, 1]. least: seconds between two turns, however little they cost.
     """
 
     def __init__(self, share: float = 0.04, least: float = 0.3) -> None:
         self._share, self._least = share, least
+        self._costs: deque[float] = deque([0.0], maxlen=3)
         self._next = 0.0
 
     def due(self) -> bool:
@@ -74,7 +83,35 @@ class DutyCycle:
 
     def spent(self, seconds: float) -> None:
         """A turn has cost so much; the next one waits accordingly."""
-        self._next = time.monotonic() + max(self._least, seconds / self._share)
+        self._costs.append(seconds)
+        self._next = time.monotonic() + max(self._least, min(self._costs) / self._share)
+
+
+class Pace:
+    """Lets epochs pass no faster than eyes can follow.
+
+    Attributes:
+        limit: epochs a second at most; infinity for none. resting: whether a training waits in :meth:`rest` now.
+    """
+
+    def __init__(self, limit: float = math.inf) -> None:
+        self.limit, self.resting = limit, False
+        self._hurry = threading.Event()
+        self._last = -math.inf
+
+    def rest(self) -> None:
+        """In the training's thread, after an epoch: wait until the next one may begin, or until ``hurry``."""
+        self._hurry.clear()
+        left = self._last + 1 / self.limit - time.monotonic()
+        if left > 0:
+            self.resting = True
+            self._hurry.wait(left)
+            self.resting = False
+        self._last = time.monotonic()
+
+    def hurry(self) -> None:
+        """A person has given an order: it need not wait for the end of a rest."""
+        self._hurry.set()
 
 
 def on_cpu(net: Classifier) -> Classifier:

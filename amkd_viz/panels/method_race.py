@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -16,7 +15,7 @@ from amkd_viz.data.points import PROBLEMS
 from amkd_viz.errors import InputError, unknown
 from amkd_viz.models import architectures
 from amkd_viz.objectives import methods as known_methods
-from amkd_viz.panels.controls import button, choice, number, slider, toggle
+from amkd_viz.panels.controls import PACES, button, choice, number, slider, toggle
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.race_controls import LIVE, live_controls
 from amkd_viz.panels.race_pictures import CELLS, RacePictures
@@ -28,7 +27,6 @@ from amkd_viz.views import View, boundary_map, plane_map
 
 __all__ = ["MethodRace"]
 
-PACES = [("2 epochs/s", 2.0), ("5 epochs/s", 5.0), ("10 epochs/s", 10.0), ("20 epochs/s", 20.0), ("no limit", math.inf)]
 DOUBT = (
     'One seed is one draw: race again with another seed, or let "Show code" run five of them and see whether the '
     "difference exceeds its standard error."
@@ -231,6 +229,7 @@ class MethodRace(Panel):
         self.say(f"{label}: {value:g} from the next step on, for {', '.join(went)}.")
 
     def _go(self, one_epoch: bool) -> None:
+        self.check_open()
         if self["predict"] and self._guess is None:
             raise InputError("Say first which method will be best; then the race starts.")
         if self.race is not None and self.race.over:

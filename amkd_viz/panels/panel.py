@@ -191,6 +191,7 @@ class Panel:
         Raises:
             InputError: no such control, or a value that it does not offer; nothing moves then.
         """
+        self.check_open()
         for name, value in values.items():
             self[name]  # refuses unknown names
             self._check(name, value)
@@ -262,6 +263,7 @@ class Panel:
         Raises:
             InputError: there is nothing to save yet, or the file cannot be written.
         """
+        self.check_open()
         session = self.session()
         if session is None:
             raise InputError("There is no run to save yet; start one first.")
@@ -275,6 +277,7 @@ class Panel:
         Raises:
             InputError: there is no picture yet, or the file cannot be written.
         """
+        self.check_open()
         view = self.view()
         if view is None:
             raise InputError("There is no picture to export yet.")
@@ -324,12 +327,22 @@ class Panel:
         """Wait until what was asked for is done and painted.
 
         Raises:
-            InputError: it takes longer.
+            InputError: it takes longer, or the panel is closed.
         """
+        self.check_open()
         for _ in range(4):  # painting may ask for work, and work for painting
             if not (self.compute.wait(seconds) and self.paint.wait(seconds)):
                 raise InputError(f"{type(self).__name__} was still busy after {seconds:g} s; wait longer.")
         return self
+
+    def check_open(self) -> None:
+        """Refuse what a closed panel cannot do.
+
+        Raises:
+            InputError: it is closed.
+        """
+        if self.closed:
+            raise InputError(f"This {type(self).__name__} is closed; run its cell again for a new one.")
 
     def close(self) -> None:
         """End the threads and take the widgets off the page. A second time nothing happens."""
