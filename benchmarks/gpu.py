@@ -45,23 +45,23 @@ def timed(runs: dict[str, Callable[[], object]], count: int, repeat: int = 5) ->
 
 def captured(run: Callable[[], object]) -> Callable[[], object]:
     """The same work as a CUDA graph: inputs and results stay where they are in memory."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            run()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        run()
-    return graph.replay
+    from amkd_viz.training.graph import CudaRecorder
+
+    recorder = CudaRecorder(torch.device("cuda"), torch.Generator("cuda"))
+    for _ in range(3):
+        recorder.aside(run)
+    recorder.record(run)
+    return recorder.replay
 
 
-def launched_singly(training: Training, x: torch.Tensor, y: torch.Tensor) -> None:
-    """A step without its graph."""
-    graph, training.graph = training.graph, None
-    training.step(x, y)
-    training.graph = graph
+def without_graph(training: Training) -> Training:
+    """The same training, whose steps are launched kernel by kernel."""
+    from amkd_viz.training import Training
+
+    made = Training(training.recipe, like=training)
+    made.student.load_state_dict(training.student.state_dict())
+    made.graph = None
+    return made
 
 
 def joined() -> dict[str, object]:
@@ -129,8 +129,8 @@ def main() -> None:
 
     runs: dict[str, Callable[[], object]] = {"published": published}
     runs |= {method: lambda t=t: t.step(x, y) for method, t in made.items()}  # type: ignore[misc]
-    singly = {f"{m} without its graph": lambda t=t: launched_singly(t, x, y) for m, t in made.items()}  # type: ignore[misc]
-    runs |= singly
+    single = {f"{method} without its graph": without_graph(t) for method, t in made.items()}
+    runs |= {name: lambda t=t: t.step(x, y) for name, t in single.items()}  # type: ignore[misc]
     runs["attack"] = attack
     try:
         runs["attack as a CUDA graph"] = captured(attack)
@@ -149,7 +149,7 @@ def main() -> None:
         for name in took
         if name.startswith("attack")
     }
-    found = {name: ratio(took["published"], took[name]) for name in [*made, *singly]}
+    found = {name: ratio(took["published"], took[name]) for name in [*made, *single]}
     steps = {name: quartiles(took[name]) for name in ["published", *found]}
     given_up = {method: training.graph.given_up for method, training in made.items() if training.graph}
     write_result(

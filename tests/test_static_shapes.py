@@ -146,7 +146,7 @@ def test_a_dynamic_step_does():
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("sampler", ["bss", "fgsm", "noise"])
 def test_the_host_never_waits_within_a_step(sampler, precision, graph):
-    recipe = Recipe(dataset="digits", teacher="cnn-tiny", teacher_epochs=1, epochs=1, sampler=sampler, device="cuda")
+    recipe = Recipe(dataset="digits", teacher="cnn-tiny", teacher_epochs=1, epochs=3, sampler=sampler, device="cuda")
     training = Training(recipe.replace(precision=precision))
     training.graph = training.graph if graph else None
     batches = training.loader.epoch(0)

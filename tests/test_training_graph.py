@@ -89,6 +89,9 @@ class Again:
             for to, what in zip(new, made[-len(new) :] if new else (), strict=True):
                 to.copy_(what)
 
+    def forget(self) -> None:
+        self.noted = Noted()
+
 
 class Stuck(Again):
     """One whose replays do nothing, as if the inputs of the first batch were in it for good."""
@@ -219,10 +222,34 @@ def test_chance_that_was_recorded_for_good_is_noticed() -> None:
 
 def test_a_sampler_that_looks_at_values_is_never_recorded() -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
+        warnings.filterwarnings("error", "Steps are launched")
         _, _, again = trained(Again, RECIPE.replace(sampler="deepfool", epochs=1))
     assert again is not None
     assert again.records == 0
+
+
+@needs_cuda
+def test_a_capture_that_fails_disturbs_no_other_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = RECIPE.replace(device="cuda", method="bss")
+    sound, poor = Training(recipe), Training(recipe)
+    plain = poor.loss
+    monkeypatch.setattr(poor, "loss", lambda step: plain(step) * step.y.sum().sign().item())
+    batches = list(sound.loader.epoch(0))
+    for x, y, _ in batches[:3]:
+        sound.step(x, y)
+    with pytest.warns(UserWarning, match="it cannot be recorded"):
+        for x, y, _ in batches[:3]:
+            poor.step(x, y)
+    for x, y, _ in batches[3:]:
+        one, two = sound.step(x, y), poor.step(x, y)
+        assert all(bool(t.isfinite()) for t in (*one.terms.values(), *two.terms.values()))
+    assert sound.graph is not None
+    assert not sound.graph.given_up
+    again = Training(recipe)
+    for x, y, _ in batches[:3]:
+        again.step(x, y)
+    assert again.graph is not None
+    assert not again.graph.given_up
 
 
 @needs_cuda
@@ -231,7 +258,7 @@ def test_a_sampler_that_looks_at_values_is_never_recorded() -> None:
 def test_on_a_gpu(sampler: str, precision: str, tmp_path: Path) -> None:
     recipe = RECIPE.replace(device="cuda", sampler=sampler, precision=precision, method="amkd")
     with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
+        warnings.filterwarnings("error", "Steps are launched")
         graphed = Training(recipe)
         assert graphed.graph is not None
         usual = Training(recipe, like=graphed)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import threading
 import warnings
-from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +23,7 @@ __all__ = ["CudaRecorder", "Recorder", "StepGraph"]
 R = TypeVar("R")
 CLOSE = 0.05  # of the norm: what bfloat16 and sums in another order may do to logits and gradients
 SAME = 0.9  # of the boundary samples come from the same image and go to the same class
+KNOWS_CHANCE = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 14)  # a capture finds its generators itself
 
 
 class Recorder(Protocol):
@@ -34,6 +38,9 @@ class Recorder(Protocol):
     def replay(self) -> None:
         """Do the work that was noted last."""
 
+    def forget(self) -> None:
+        """Let go of what was noted, and of its memory."""
+
 
 class CudaRecorder:
     """A CUDA graph that is captured on a stream of its own and launched on the caller's.
@@ -41,6 +48,9 @@ class CudaRecorder:
     Args:
         generator: of all chance in the work; what it is seeded with before a replay holds for that replay.
     """
+
+    _one_by_one = threading.RLock()  # a capture does not bear another one, or a replay, in another thread
+    _broken: list[Any] = []  # noqa: RUF012  # captures that failed: the allocator may still ask them, so they stay
 
     def __init__(self, device: torch.device, generator: torch.Generator) -> None:
         self._stream, self._generator = torch.cuda.Stream(device), generator
@@ -50,24 +60,63 @@ class CudaRecorder:
         # autograd's leaves remember the stream they were first used on, and the default one cannot be captured
         here = torch.cuda.current_stream(self._stream.device)
         self._stream.wait_stream(here)
-        with torch.cuda.stream(self._stream):
-            result = work()
-        here.wait_stream(self._stream)
-        return result
+        try:
+            with torch.cuda.stream(self._stream):
+                return work()
+        finally:
+            here.wait_stream(self._stream)
 
     def record(self, work: Callable[[], R]) -> R:
-        self._graph = graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(self._generator)
-        # other threads (live pictures) may use the GPU meanwhile; the outer context holds where a capture fails
-        with (
-            torch.cuda.stream(self._stream),
-            torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"),
-        ):
-            return work()
+        self.forget()
+        pool = torch.cuda.graph_pool_handle()
+        with self._one_by_one, torch.cuda.device(self._stream.device), _no_collection():
+            graph = torch.cuda.CUDAGraph()
+            try:
+                result = self._capture(graph, work, pool)
+            except BaseException:
+                self._broken.append(graph)
+                self._mend(pool)
+                raise
+        self._graph = graph
+        return result
 
     def replay(self) -> None:
         assert self._graph is not None
-        self._graph.replay()
+        with self._one_by_one:
+            self._graph.replay()
+
+    def forget(self) -> None:
+        self._graph = None
+
+    def _capture(self, graph: torch.cuda.CUDAGraph, work: Callable[[], R], pool: Any = None) -> R:
+        if not KNOWS_CHANCE:
+            graph.register_generator_state(self._generator)
+        # other threads (live pictures) may use the GPU meanwhile; the outer context holds where a capture fails
+        with (
+            torch.cuda.stream(self._stream),
+            torch.cuda.graph(graph, pool=pool, stream=self._stream, capture_error_mode="thread_local"),
+        ):
+            return work()
+
+    def _mend(self, pool: Any) -> None:
+        """A capture that fails leaves (in PyTorch 2.11) the allocator and all generators in their state of capture;
+        one that succeeds puts the generators back."""
+        with suppress(RuntimeError):  # it has ended already
+            torch._C._cuda_endAllocateToPool(self._stream.device.index, pool)
+        with suppress(RuntimeError):
+            self._capture(torch.cuda.CUDAGraph(), lambda: torch.zeros((), device=self._stream.device))
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Within, no garbage is collected: a CUDA graph in it would end a capture."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 class StepGraph:
@@ -98,32 +147,41 @@ class StepGraph:
         def as_usual() -> Step:
             return training.compute(training.new_step(x, y))
 
-        if self.given_up or training.attack.sampler == "deepfool":  # which looks at values
+        if training.attack.sampler == "deepfool":  # which looks at values
             return as_usual()
+        if self.given_up:
+            return self._recorder.aside(as_usual)
         if kind != self._kind:
             self._kind, self._step = kind, None
             return self._recorder.aside(as_usual)
         if self._step is not None:
-            return self._replay(training, x, y, weights)
+            return self._replay(training, self._step, x, y, weights)
         kept = [(buffer, buffer.clone()) for buffer in training.student.buffers()]
+        recorded, told = None, None
         try:
-            self._record(training, x, y, weights)
-            training.seed_chance()
-            replayed = _fingerprint(self._replay(training, x, y, weights))
+            # dropout draws from the default generator: the step that is computed as usual shall draw the same again
+            with torch.random.fork_rng([x.device] if x.is_cuda else []):
+                recorded = self._record(training, x, y, weights)
+                training.seed_chance()
+                told = _fingerprint(self._replay(training, recorded, x, y, weights))
         except RuntimeError as error:
-            replayed, self.given_up = None, f"it cannot be recorded: {str(error).splitlines()[0]}"
+            cause = str(error.__context__ or error).splitlines() or [type(error).__name__]
+            self.given_up = f"it cannot be recorded: {cause[0]}"
         for buffer, value in kept:
             buffer.copy_(value)
         training.seed_chance()
         step = self._recorder.aside(as_usual)
-        if replayed is not None and not _alike(replayed, _fingerprint(step)):
+        if told is not None and not _alike(told, _fingerprint(step)):
             self.given_up = "replayed, it says something else"
         if self.given_up:
-            self._step = None
+            self._gradients = []
+            self._recorder.forget()
             warnings.warn(f"Steps are launched one by one, since as a CUDA graph {self.given_up}.", stacklevel=4)
+        else:
+            self._step = recorded
         return step
 
-    def _record(self, training: Training, x: Tensor, y: Tensor, weights: dict[str, float]) -> None:
+    def _record(self, training: Training, x: Tensor, y: Tensor, weights: dict[str, float]) -> Step:
         step = training.new_step(x.clone(memory_format=torch.preserve_format), y.clone())
         step.weights = {name: torch.full((), w, device=x.device) for name, w in weights.items()}
         for p in training.parameters:
@@ -132,11 +190,9 @@ class StepGraph:
             self._recorder.record(lambda: training.loss(step).backward())
         self._told = dict(weights)
         self._gradients = [p.grad for p in training.parameters]
-        self._step = step
+        return step
 
-    def _replay(self, training: Training, x: Tensor, y: Tensor, weights: dict[str, float]) -> Step:
-        step = self._step
-        assert step is not None
+    def _replay(self, training: Training, step: Step, x: Tensor, y: Tensor, weights: dict[str, float]) -> Step:
         step.x.copy_(x)
         step.y.copy_(y)
         for name, weight in weights.items():
