@@ -239,6 +239,11 @@ def test_digits_race_on_a_plane() -> None:
         panel.set(problem="moons", epochs=3)
         panel.wait(300)
         assert panel["student"].startswith("mlp")
+        assert panel["step_size"] == pytest.approx(SPIRALS.step_size)
+        assert panel.race.over  # its result stays until another race is asked for
+        assert "press Reset" in panel.status.text
+        panel.reset()
+        panel.wait(300)
         assert panel.race.first.dataset.kind == "points"
     finally:
         panel.close()

@@ -237,7 +237,7 @@ def test_a_capture_that_fails_disturbs_no_other_training(monkeypatch: pytest.Mon
     batches = list(sound.loader.epoch(0))
     for x, y, _ in batches[:3]:
         sound.step(x, y)
-    with pytest.warns(UserWarning, match="it cannot be recorded"):
+    with pytest.warns(UserWarning, match="it cannot be recorded"):  # noqa: PT031
         for x, y, _ in batches[:3]:
             poor.step(x, y)
     for x, y, _ in batches[3:]:

@@ -27,6 +27,7 @@ from amkd_viz.views import View, boundary_map, plane_map
 
 __all__ = ["MethodRace"]
 
+PATIENCE = 2.5  # seconds that an answer to a person stands, whatever else happens
 DOUBT = (
     'One seed is one draw: race again with another seed, or let "Show code" run five of them and see whether the '
     "difference exceeds its standard error."
@@ -69,6 +70,7 @@ class MethodRace(Panel):
         self._changes: list[tuple[int, str, float, float]] = []  # by hand: epoch, control, value, place on the clock
         self._guess: str | None = None
         self._score = [0, 0]
+        self._answered = 0.0  # until then the status line answers a person
         self.pictures = RacePictures(self.paint)
         self.result = widgets.HTML()
         self.clock = widgets.HTML()
@@ -91,6 +93,7 @@ class MethodRace(Panel):
         self.on_click(self._buttons["step"], self.step)
         self.on_click(self._buttons["reset"], self.reset)
         self._fit()
+        self._prepare()
 
     def _groups_of(self, name: str, options: Any, recipe: Recipe, racing: Sequence[str], seed: int) -> Any:
         own = PROBLEMS.get(name, PROBLEMS["spirals"])
@@ -211,35 +214,55 @@ class MethodRace(Panel):
         elif name in LIVE and self.racing.state in ("racing", "held", "over") and self.race is not None:
             self._steer(self.race, name, value)
         elif name == "problem":
-            self.paint.ask("fit", self._fit)
+            self.paint.ask("fit", self._other_problem)
+        else:
+            self._prepare_or_tell(name)
+
+    def _other_problem(self) -> None:
+        self._fit()
+        self._prepare_or_tell("problem")
+
+    def _prepare_or_tell(self, name: str) -> None:
+        """A race that has begun is not thrown away for another setting."""
+        if self.race is not None and self.race.epoch and self.racing.state in ("racing", "held", "over"):
+            self._answer(f"{self.controls[name].description}: for the next race; press Reset.")
         else:
             self._prepare()
+
+    def _answer(self, text: str) -> None:
+        """Say something that a person must have time to read."""
+        self._answered = time.monotonic() + PATIENCE
+        self.say(text)
 
     def _steer(self, race: Race, name: str, value: float) -> None:
         """Another number while the race is on."""
         label, keys, _ = LIVE[name]
         if race.over:
-            self.say(f"{label}: {value:g} in the next race; press Reset.")
+            self._answer(f"{label}: {value:g} in the next race; press Reset.")
             return
         went = race.wish(**{key: value for key in keys if "." not in key or race_has(race, key)} or {keys[0]: value})
         at = race.epoch + race.first.batch / len(race.first.loader)
         if self._changes and self._changes[-1][:2] == (race.epoch, name):
             self._changes.pop()  # a slider that is dragged leaves one mark
         self._changes.append((race.epoch, name, value, at))
-        self.say(f"{label}: {value:g} from the next step on, for {', '.join(went)}.")
+        self._answer(f"{label}: {value:g} from the next step on, for {', '.join(went)}.")
 
     def _go(self, one_epoch: bool) -> None:
         self.check_open()
-        if self["predict"] and self._guess is None:
+        if self._waits():
             raise InputError("Say first which method will be best; then the race starts.")
         if self.race is not None and self.race.over:
             raise InputError("This race is over; press Reset for another one.")
         self.racing.start(one_epoch)
 
+    def _waits(self) -> bool:
+        """Whether a prediction has to come first."""
+        return bool(self["predict"]) and self._guess is None and self.racing.state == "ready" and len(self.methods) > 1
+
     # before the start
 
     def _fit(self) -> None:
-        """Another problem has other nets and other defaults."""
+        """Another problem has other nets and other defaults; from the paint thread."""
         name, base = self["problem"], base_of(self["problem"])
         points, nets = name in PROBLEMS, nets_for(name)
         self.put("noise", disabled=not points)
@@ -247,10 +270,13 @@ class MethodRace(Panel):
         if self["student"] not in nets:
             self.put("student", options=nets, value=base.student)
             self.put("epochs", value=base.epochs)
-        self._prepare()
+            for name, live in LIVE.items():
+                if hasattr(base, live.keys[0]):
+                    self.put(name, value=getattr(base, live.keys[0]))
 
     def _prepare(self) -> None:
         self._guess = None
+        self.compute.ask("ask", self._ask)
         self.racing.pace = self["pace"]
         self.racing.prepare(self._make, self._ready)
 
@@ -311,7 +337,7 @@ class MethodRace(Panel):
 
         def show() -> None:
             self.clock.value = f"epoch <b>{epoch}</b> of {end}"
-            if state == "racing" and epoch < end:
+            if state == "racing" and epoch < end and time.monotonic() > self._answered:
                 words = f"Epoch {epoch + 1} of {end}: every method takes each step in turn."
                 self.status.say(words, "busy", epoch / end)
 
@@ -324,7 +350,7 @@ class MethodRace(Panel):
         state, race = self.racing.state, self.race
         if self.closed:
             return
-        waits = self["predict"] and self._guess is None
+        waits = self._waits()
         open_ = {
             "start": state in ("ready", "held") and not waits,
             "step": state in ("ready", "held") and not waits,
@@ -333,10 +359,12 @@ class MethodRace(Panel):
         }
         words = ""
         if race is not None and state == "ready":
-            words = f"{len(race.trainings)} methods at the start, with the same weights and the same order of data."
+            count = len(race.trainings)
+            words = f"{count} methods at the start, with the same weights and the same order of data."
+            words = words if count > 1 else "One method at the start; check another one for a race."
             words += " Say first which will be best." if waits else " Press Start."
         elif race is not None and state == "held":
-            words = f"Held after {race.epoch} of {race.recipe.epochs} epochs; Start goes on, Step takes one more."
+            words = f"Held after {race.epoch} of {race.recipe.epochs} epochs; Go on continues, Step takes one more."
             self.pictures.draw(race)
             self._numbers()
 
@@ -373,7 +401,13 @@ class MethodRace(Panel):
 
     def _ask(self) -> None:
         """The row of buttons that asks for the winner."""
-        asked, names = bool(self["predict"]), self.methods
+        race, names, asked = self.race, self.methods, bool(self["predict"])
+        begun = race is not None and race.epoch > 0 and self.racing.state != "ready"
+        text = "<b>Which method will be best on the test samples?</b>&nbsp;"
+        if begun:
+            text, names = "Press Reset to predict the next race.", []
+        elif len(names) < 2:
+            text, names = "Check two methods or more; then there is something to predict.", []
 
         def show() -> None:
             buttons = []
@@ -382,7 +416,7 @@ class MethodRace(Panel):
                 self.on_click(made, partial(self.guess, name))
                 buttons.append(made)
             if self._guess is None:
-                self.question.value = "<b>Which method will be best on the test samples?</b>&nbsp;"
+                self.question.value = text
             old = self._asked.children[1:]
             self._asked.children = (self.question, *buttons)
             for one in old:
@@ -422,7 +456,7 @@ class MethodRace(Panel):
         given, passed = (f"changes = {changes!r}\n", ", changes=changes") if changes else ("", "")
         return (
             "from amkd_viz import Recipe\n"
-            "from amkd_viz.training import EpochEnded, Race, compare, format_table, reading, table\n"
+            "from amkd_viz.training import EpochEnded, Race, compare, format_table, fresh_folder, reading, table\n"
             "from amkd_viz import views\n\n"
             f"recipe = Recipe(\n    {lines},\n)\n"
             f"methods = {methods!r}\n"
@@ -434,7 +468,7 @@ class MethodRace(Panel):
             "print({method: scores['test_accuracy'] for method, scores in race.summaries.items()})\n"
             f"{by_hand}\n"
             "# One seed says little. Five of them, with their spread:\n"
-            f"runs = compare(recipe, methods, seeds=5, out='race'{passed})\n"
+            f"runs = compare(recipe, methods, seeds=5, out=fresh_folder(recipe){passed})\n"
             "print(format_table(table(runs)), *reading(table(runs)), sep='\\n')\n"
             "views.compare(runs)\n"
         )

@@ -166,7 +166,9 @@ class Panel:
 
     def _moved(self, name: str) -> Callable[[Any], None]:
         def hear(change: Any) -> None:
-            if self._quiet != threading.get_ident() and not self.closed and not _echo(change["old"], change["new"]):
+            near = 0.01 if isinstance(change["owner"], widgets.FloatLogSlider) else 1e-9  # a step of it is 4 %
+            echo = _echo(change["old"], change["new"], near)
+            if self._quiet != threading.get_ident() and not self.closed and not echo:
                 try:
                     self.changed(name, change["new"])
                 except InputError as error:
@@ -383,9 +385,9 @@ def _close_all() -> None:
         panel.close()
 
 
-def _echo(old: Any, new: Any) -> bool:
+def _echo(old: Any, new: Any, near: float) -> bool:
     """Whether a page's slider says the same number again, rounded its own way."""
-    return isinstance(old, float) and isinstance(new, float) and math.isclose(old, new, rel_tol=1e-9)
+    return isinstance(old, float) and isinstance(new, float) and math.isclose(old, new, rel_tol=near)
 
 
 def _all_of(widget: Any) -> Iterable[Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import statistics
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from amkd_viz.errors import InputError
 from amkd_viz.training.comparison import entrants
 from amkd_viz.training.device import fitting_threads
-from amkd_viz.training.events import Changed, EpochEnded, Event, Finished
+from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Stepped
 from amkd_viz.training.loop import events
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.setup import Training
@@ -57,6 +59,8 @@ class Race:
             like = self.trainings[name] = Training(own, like, listen)
         self.metrics: dict[str, list[dict[str, Any]]] = {name: [] for name in self.trainings}
         self.summaries: dict[str, dict[str, Any]] = {}
+        self._took: dict[str, deque[float]] = {name: deque(maxlen=256) for name in self.trainings}
+        self._told = {name: training.seconds for name, training in self.trainings.items()}
 
     @property
     def first(self) -> Training:
@@ -87,7 +91,11 @@ class Race:
                         del running[name]
 
     def _note(self, name: str, event: Event) -> None:
-        if isinstance(event, EpochEnded):
+        if isinstance(event, Stepped):
+            now = self.trainings[name].seconds
+            self._took[name].append(now - self._told[name])
+            self._told[name] = now
+        elif isinstance(event, EpochEnded):
             self.metrics[name].append(event.metrics)
         elif isinstance(event, Finished):
             self.summaries[name] = event.summary
@@ -115,9 +123,6 @@ class Race:
         return [name for name, wish in wishes.items() if wish]
 
     def step_seconds(self) -> dict[str, float]:
-        """What a step of each method has cost so far, in seconds; NaN before the first."""
-        found = {}
-        for name, training in self.trainings.items():
-            steps = training.epoch * len(training.loader) + training.batch
-            found[name] = training.seconds / steps if steps else float("nan")
+        """What a step of each method costs, in seconds: the median of the last ones; NaN before the first."""
+        found = {name: statistics.median(took) if took else float("nan") for name, took in self._took.items()}
         return found
