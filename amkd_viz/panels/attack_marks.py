@@ -38,7 +38,7 @@ def attack_table(samples: dict[str, BoundarySamples], classes: tuple[str, ...]) 
             html.escape(name),
             class_label(classes, int(found.base)),
             class_label(classes, int(found.target)),
-            words[Ending(int(found.status))],
+            words[Ending(int(found.status))] if int(found.base) != int(found.target) else "already there",
             str(int(found.steps)),
             number(length),
             number(float((found.x - found.origin).norm())),

@@ -148,7 +148,7 @@ class BoundaryLab(Panel):
             method=v["method"],
             epochs=v["epochs"],
             limit_train=v["labelled"],
-            step_size=v["step_size"],
+            step_size=float(f"{v['step_size']:.6g}"),  # a slider adds its steps up
             attack_steps=v["steps"],
             rule=v["rule"],
             similarity_images=0,
@@ -383,7 +383,7 @@ class BoundaryLab(Panel):
     def view(self) -> View | None:
         if self._data is None or not self._nets:
             return None
-        return boundary_map(self._nets, self._data, samples=self._samples.get("teacher"), resolution=FINE)
+        return boundary_map(self._nets, self._data, samples=self._samples, resolution=FINE)
 
     def session(self) -> Session | None:
         """Trains into a run folder first: what is in the panel lives in memory only."""

@@ -37,7 +37,9 @@ def plane_marks(ground: Ground) -> list[dict[str, Any]]:
         made.append(mark("image", place, src=picture, side=0.13, left=left, below=below, map=0))
         made.append(mark(kind, place, size=4))
     sides = (True, False, bool(anchors[2, 0] > middle[0]))  # base and boundary sample may lie close together
-    for place, k, role, left in zip(anchors, ground.labels, ("base", "boundary", "negative"), sides, strict=True):
+    crossed = ground.labels[1] != ground.labels[0]
+    roles = ("base", "boundary" if crossed else "attacked", "negative")
+    for place, k, role, left in zip(anchors, ground.labels, roles, sides, strict=True):
         text = f"{role}: {class_label(classes, k)}"
         made.append(mark("label", place, text=html.unescape(text), left=left, map=1))
     return made

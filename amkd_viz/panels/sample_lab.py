@@ -345,9 +345,9 @@ class SampleLab(Panel):
             self.plane.close(why)
             return
         place, found, way = self._attacked
-        self._negative = self._third(place, way, int(found.logits[0].argmax()))
         self.plane.temperature = self["temperature"]
         try:
+            self._negative = self._third(place, way, int(found.logits[0].argmax()))
             self.plane.open(self._nets, self._data, found, way, self._negative)
         except InputError as error:
             self.plane.close(str(error))
@@ -380,6 +380,9 @@ class SampleLab(Panel):
             return self._place(self.thumbs.second)
         classes = set(range(self._data.num_classes)) - {way.base, way.target, last, int(test.y[place])}
         classes = classes or set(range(self._data.num_classes)) - {int(test.y[place])}  # of two classes
+        if chosen == int(test.y[place]):
+            name = class_words(self._data.classes, chosen)
+            raise InputError(f"The image is of class {name} itself; choose another class for the negative.")
         classes = classes if chosen in ("nearest", "chosen") else {chosen}
         return nearest_image(test, test.floats([place])[0], classes, without=place)
 

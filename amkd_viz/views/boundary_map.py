@@ -63,7 +63,7 @@ def boundary_map(
     nets: nn.Module | Mapping[str, nn.Module],
     dataset: Dataset,
     *,
-    samples: BoundarySamples | None = None,
+    samples: BoundarySamples | Mapping[str, BoundarySamples] | None = None,
     area: Window | None = None,
     resolution: int = 200,
     margin: float | None = 0.5,
@@ -75,7 +75,8 @@ def boundary_map(
     Args:
         nets: a classifier of 2-D points, or several by name; the first is the reference for agreement.
         dataset: gives classes, points and (without ``area``) the window.
-        samples: boundary samples: a ring at each, and the path that led to it from its base point.
+        samples: boundary samples: a ring at each, and the path that led to it from its base point; on every map, or by
+            the name of the net whose map shows them.
         area: (x0, x1, y0, y1) in the data's units.
         resolution: cells a side.
         margin: also draw the line where the two largest probabilities differ by so much; None for none.
@@ -122,8 +123,9 @@ def boundary_map(
         if margin is not None:
             figure.add_trace(_margin_line(x, y, found, margin, name).update(where))
         figure.add_traces([t.update(where) for t in _points(dataset, chosen)])
-        if samples is not None and len(samples):
-            figure.add_traces([t.update(where) for t in _samples(samples, dataset.classes)])
+        own = samples.get(name) if isinstance(samples, Mapping) else samples
+        if own is not None and len(own):
+            figure.add_traces([t.update(where) for t in _samples(own, dataset.classes)])
     class_legend(figure, dataset.classes)
     return View(
         figure,
@@ -202,7 +204,7 @@ def _caption(
     dataset: Dataset,
     maps: Mapping[str, Any],
     notes: Mapping[str, float],
-    samples: BoundarySamples | None,
+    samples: BoundarySamples | Mapping[str, BoundarySamples] | None,
     margin: float | None,
     resolution: int,
 ) -> str:
@@ -212,11 +214,16 @@ def _caption(
     ]
     if margin is not None:
         told.append(f"Dotted: the two largest probabilities differ by {margin:g}.")
-    if samples is not None and len(samples):
-        told.append(
-            f"Rings: {len(samples)} boundary samples with the path that the attack took; "
-            f"{percent(float(samples.crossed.float().mean()), 0)} crossed."
-        )
+    given = samples if isinstance(samples, Mapping) else {} if samples is None else {"": samples}
+    rings = []
+    for name, own in given.items():
+        if len(own):
+            what = (
+                f"{len(own):,} boundary {'sample' if len(own) == 1 else 'samples'}{f' of the {name}' if name else ''}"
+            )
+            rings.append(f"{what} ({percent(float(own.crossed.float().mean()), 0)} crossed)")
+    if rings:
+        told.append(f"Rings: {' and '.join(rings)}, with the path that the attack took.")
     first = next(iter(maps))
     shares = [f"{name} {percent(notes[f'{name}.agreement'])}" for name in maps if f"{name}.agreement" in notes]
     if shares:

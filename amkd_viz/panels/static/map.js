@@ -2,6 +2,7 @@
 // The kernel sends bytes; hovering, dragging and drawing happen here, without a round trip.
 
 const FAINT = 0.18, FULL = 0.72; // opacity at no and at full confidence, as in the printed figures
+const MOST = 12; // classes in the legend
 const NONE = 65535; // a cell without finite logits
 const PAD = { left: 34, right: 6, top: 4, bottom: 20 };
 
@@ -81,6 +82,8 @@ class Maps {
     this.row.className = "amkd-maps-row";
     this.row.style.setProperty("--amkd-least", `${model.get("least")}px`);
     this.row.style.setProperty("--amkd-columns", model.get("columns"));
+    this.keys = this.root.appendChild(document.createElement("div"));
+    this.keys.className = "amkd-keys";
     this.read = this.root.appendChild(document.createElement("div"));
     this.read.className = "amkd-read";
     el.appendChild(this.root);
@@ -117,6 +120,7 @@ class Maps {
     const frame = this.model.get("frame");
     const palette = this.model.get("palette");
     this.frame = frame && frame.maps && frame.maps.length ? frame : null;
+    this.legend();
     if (this.frame) {
       const side = frame.side;
       this.maps = frame.maps.map((m) => {
@@ -152,6 +156,17 @@ class Maps {
       this.cells.push(cell);
       this.state(cell);
     }
+  }
+
+  // Which colour is which class, where they are few enough to be told apart.
+  legend() {
+    const names = this.frame ? this.model.get("names") : [], palette = this.model.get("palette");
+    this.keys.replaceChildren(...(names.length > MOST ? [] : names).map((name, k) => {
+      const key = document.createElement("span"), colour = document.createElement("i");
+      colour.style.background = palette[k % palette.length];
+      key.append(colour, name);
+      return key;
+    }));
   }
 
   // The numbers beneath a map, and the colour that stands for its net in the curves.
