@@ -96,7 +96,7 @@ def test_the_plane_goes_through_base_boundary_sample_and_negative(lab: SampleLab
 def test_a_negative_can_be_a_class_or_an_image(lab: SampleLab) -> None:
     base = int(lab._data.test.index[2])
     found = lab.pick(base)
-    other = next(k for k in range(10) if k not in (int(found.base), int(found.target)))
+    other = next(k for k in range(10) if k not in (int(found.base), int(found.target), int(lab._data.test.y[2])))
     lab.set(negative=other).wait()
     assert lab.plane.ground.labels[2] == other
     third = int(lab._data.test.index[9])
@@ -105,6 +105,9 @@ def test_a_negative_can_be_a_class_or_an_image(lab: SampleLab) -> None:
     assert lab["negative"] == "chosen"
     assert torch.equal(lab.plane.ground.images[2], lab._data.test.floats([9])[0])
     lab.thumbs.second = None
+    lab.set(negative=int(lab._data.test.y[2])).wait()
+    assert lab.plane.ground is None
+    assert "choose another class for the negative" in lab.canvas.empty
 
 
 def test_a_point_of_the_plane_is_an_image(lab: SampleLab) -> None:

@@ -25,6 +25,7 @@ from amkd_viz.views.view import View
 
 __all__ = ["Panel"]
 
+SAID = 8.0  # seconds that the name of a written file stands in the status line
 PARTS = ("head", "body", "controls", "pictures", "bar")
 _shown: list[Panel] = []  # open panels, so that a cell that runs again can close its own
 
@@ -270,7 +271,7 @@ class Panel:
         if session is None:
             raise InputError("There is no run to save yet; start one first.")
         where = session.save(Path(path) if path is not None else self._fresh("sessions", ".json"))
-        self.say(f"Saved {where}; Session.open reads it.", "done")
+        self.tell_file(f"Saved {where}; Session.open reads it.")
         return where
 
     def export(self, path: str | Path | None = None) -> Path:
@@ -283,9 +284,24 @@ class Panel:
         view = self.view()
         if view is None:
             raise InputError("There is no picture to export yet.")
+        before = self.status.text
+        self.say("Writing ...", "busy")
         where = view.save(path if path is not None else self._fresh("exports", ".html"))
-        self.say(f"Wrote {where}.", "done")
+        self.tell_file(f"Wrote {where}.", before)
         return where
+
+    def tell_file(self, text: str, before: str | None = None) -> None:
+        """Say for some seconds what was written, then again what stood there ``before``."""
+        before = self.status.text if before is None else before
+        self.say(text, "done")
+
+        def back() -> None:
+            if not self.closed and self.status.text == text:
+                self.say(before)
+
+        timer = threading.Timer(SAID, back)
+        timer.daemon = True
+        timer.start()
 
     def _fresh(self, folder: str, ending: str) -> Path:
         number, stem = 1, type(self).__name__

@@ -415,7 +415,7 @@ class SampleLab(Panel):
             raise InputError("There is no way to export yet; choose an image and, if you are asked, answer.")
         where = Path(path) if path is not None else self._fresh("exports", ".html")
         write_atomic(where, document("The way of one image to the boundary", "\n".join(map(figure_block, views))))
-        self.say(f"Wrote {where}.", "done")
+        self.tell_file(f"Wrote {where}.")
         return where
 
     def session(self) -> Session | None:
