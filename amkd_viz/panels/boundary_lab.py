@@ -80,7 +80,7 @@ class BoundaryLab(Panel):
         self._logits: dict[str, tuple[int, Tensor]] = {}  # name -> cells a side, logits (R * R, K)
         self._found: dict[str, Decisions] = {}
         self._samples: dict[str, BoundarySamples] = {}
-        self.canvas = MapCanvas(interactive=True, least=200, columns=2, empty="The teacher is being trained.")
+        self.canvas = MapCanvas(interactive=True, least=200, columns=3, empty="The teacher is being trained.")
         self.canvas.levels = [0.25, 0.5, 0.75]
         self.table = widgets.HTML()
         self.prediction = Prediction(

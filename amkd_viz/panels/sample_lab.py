@@ -38,7 +38,7 @@ from amkd_viz.views.walk import Walk, walk
 
 __all__ = ["SampleLab"]
 
-PAGE = 22  # thumbnails on one page of the strip
+PAGE = 20  # thumbnails on one page of the strip
 PATIENCE = 0.3  # seconds after which a map that grows says so
 LARGE = 1000  # numbers in an image; a net of larger ones gets all cores
 TRIES = 8  # images among which the first one is chosen
