@@ -53,6 +53,7 @@ class DistillPictures:
         self._ground: Ground | None = None
         self._teacher: Classifier | None = None
         self._teacher_maps: dict[int, Decisions] = {}
+        self._inside: dict[int, Any] = {}  # by side: which cells lie in the pixel box
         self.found: dict[str, Decisions] = {}
         self.joint.forget()
 
@@ -64,7 +65,7 @@ class DistillPictures:
         """The ground on which nets are compared, and the teacher's layout. Both nets are on the CPU here."""
         data = data.to("cpu")
         ground = Ground(data) if data.kind == "points" else _plane(teacher, data, recipe)
-        self._teacher, self._teacher_maps = teacher, {}
+        self._teacher, self._teacher_maps, self._inside = teacher, {}, {}
         self.joint.begin(teacher, data)
         marks, words, names = ground_marks(ground), ground_words(ground), data.classes
 
@@ -84,6 +85,10 @@ class DistillPictures:
             self._teacher_maps[side] = self._ground.decisions(self._teacher, side)
         found = {"teacher": self._teacher_maps[side], "student": self._ground.decisions(student, side)}
         apart = percent(1 - agreement(found["teacher"], found["student"]))
+        if self._ground.plane is not None:
+            if side not in self._inside:
+                self._inside[side] = self._ground.arrays(side)["inside"]
+            apart += f", of the box {percent(1 - agreement(*found.values(), where=self._inside[side]), 0)}"
         area, self.found = self._ground.area, found
 
         def show() -> None:

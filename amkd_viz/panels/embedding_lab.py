@@ -314,7 +314,7 @@ class EmbeddingLab(Panel):
         word = f"boundary sample of {self['part']} {-1 - picked}" if picked < 0 else f"{self['part']} {picked}"
         title = (
             f"Triplets of {word}: of {len(found.negative):,} negatives {percent(float(found.active.mean()), 0)} are "
-            f"active, and on {int(found.misleads.sum()):,} the map misleads"
+            f"active, and the map misleads on {int(found.misleads.sum()):,}; the nearest"
         )
 
         def show() -> None:

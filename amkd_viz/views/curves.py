@@ -91,6 +91,9 @@ def curves(runs: Run | Sequence[Run], *, metrics: Sequence[str] | None = None, c
         line = {"color": method_colour(method), "width": 3}
         figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=safe(method), showlegend=True)
     _interventions(figure, [run for run, _ in logs], len(panels))
+    last = max(epoch for _, own in read for points in own.values() for epoch, _ in points)
+    if last > 1:  # the same epochs in every panel: a term may end before the others
+        figure.update_xaxes(range=[0, 1.02 * last])
     seeds = len(read) / len(methods)
     return View(
         figure,

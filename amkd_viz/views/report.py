@@ -162,11 +162,12 @@ def _what(runs: Sequence[Run]) -> str:
         one = own[0]
         limit = f" from {one.limit_train} training samples" if one.limit_train else ""
         teacher = Path(one.teacher).name
-        methods = ", ".join(dict.fromkeys(r.method for r in own))
-        seeds = ", ".join(map(str, sorted({r.seed for r in own})))
+        methods = list(dict.fromkeys(r.method for r in own))
+        seeds = sorted({r.seed for r in own})
         told.append(
-            f"{name}: {one.student} students of a {teacher} teacher, {one.epochs} epochs{limit}, methods {methods}, "
-            f"seeds {seeds}."
+            f"{name}: student {one.student}, teacher {teacher}, {one.epochs} epochs{limit}, "
+            f"{'methods' if len(methods) > 1 else 'method'} {', '.join(methods)}, "
+            f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}."
         )
     return " ".join(told)
 
@@ -204,10 +205,11 @@ def _table(rows: Sequence[Row]) -> str:
             cells.append(f"<td{' class=main' if main else ''}>{mean_sd(mean, sd, digits, factor)}</td>")
         swatch = f"<i style='background:{method_colour(row.method)}'></i>"
         body.append(f"<tr><td>{swatch}{safe(row.label)}</td>{''.join(cells)}<td>{len(row.seeds)}</td></tr>")
+    spread = "Mean ± standard deviation (n − 1) over seeds." if any(len(row.seeds) > 1 for row in rows) else ""
     return (
         f"<table><thead><tr><th>method</th>{head}<th>seeds<small>n</small></th></tr></thead>"
         f"<tbody>{''.join(body)}</tbody></table>"
-        "<p class='quiet'>Mean ± standard deviation (n − 1) over seeds.</p>"
+        f"<p class='quiet'>{spread}</p>"
     )
 
 

@@ -42,7 +42,7 @@ function bundled(react) {
 }
 
 const percent = (p) => (Number.isFinite(p) ? `${(100 * p).toFixed(0)} %` : "\u2014");
-const decimals = (v) => (Number.isFinite(v) ? v.toFixed(2).replace("-", "\u2212") : "\u2014");
+const decimals = (v) => (Number.isFinite(v) ? v.toFixed(v !== 0 && Math.abs(v) < 0.005 ? 4 : 2).replace("-", "\u2212") : "\u2014");
 
 const WIDTH = 7; // facts of a sample, see FACTS in scatter.py
 
