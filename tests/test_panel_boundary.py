@@ -16,6 +16,7 @@ from amkd_viz.boundary.samples import Status as Ending
 from amkd_viz.data import generator
 from amkd_viz.errors import InputError
 from amkd_viz.panels import BoundaryLab
+from amkd_viz.panels.attack_marks import attack_table
 from amkd_viz.views.boundary_map import exact_map, window
 
 PROBLEM = "spirals:n=200"
@@ -193,6 +194,27 @@ def test_images_are_sent_elsewhere() -> None:
         BoundaryLab("digits")
 
 
+def test_a_net_that_says_the_target_already_is_called_so(lab: BoundaryLab) -> None:
+    assert lab._data is not None
+    x = torch.tensor([[0.4, -0.9]])
+    with torch.no_grad():
+        own = lab._nets["teacher"](x).argmax(1)
+    found = bss(lab._nets["teacher"], x, own, keep_path=True)
+    assert "already there" in attack_table({"teacher": found}, lab._data.classes)
+
+
+def test_an_export_has_each_net_s_own_way(lab: BoundaryLab) -> None:
+    lab.attack(0.4, -0.9)
+    view = lab.view()
+    assert view is not None
+    assert "1 boundary sample of the teacher" in view.caption
+    assert "1 boundary sample of the student" in view.caption
+    ends = [t for t in view.figure.data if t.type == "scatter" and t.marker.symbol == "circle-open"]
+    assert [[float(t.x[0]), float(t.y[0])] for t in ends] == [
+        pytest.approx(found.x[0].tolist()) for found in lab._samples.values()
+    ]
+
+
 # in a page
 
 CELL = f"from amkd_viz.panels import BoundaryLab\np = BoundaryLab({PROBLEM!r})\np"
@@ -279,6 +301,7 @@ def test_page_shows_three_maps_and_names_its_controls(notebook: Any) -> None:
     assert titles == ["teacher", "student", "disagreement"]
     assert page.locator(".noUi-handle[aria-label='temperature']").count() == 1
     assert page.locator(".amkd-map canvas").first.get_attribute("role") == "img"
+    assert page.locator(".amkd-keys span").all_inner_texts() == ["spiral 1", "spiral 2", "spiral 3"]
 
 
 @pytest.mark.browser

@@ -16,6 +16,7 @@ pytest.importorskip("anywidget")
 from amkd_viz import Recipe, Run
 from amkd_viz.errors import InputError
 from amkd_viz.panels import DistillLab
+from amkd_viz.panels.live import DutyCycle
 from amkd_viz.session import Session
 from amkd_viz.training import distill, suggested
 from tests.lab import Lab, Notebook, browser, chromium
@@ -103,6 +104,99 @@ def test_the_picture_is_what_the_nets_say(lab: Callable[..., DistillLab]) -> Non
     truth = exact_map(run.student(), window(run.dataset()), 160)[2].winner
     shown = np.frombuffer(panel.pictures.maps.frame["maps"][1]["winner"], np.uint8).reshape(160, 160)
     assert (shown == truth).all()
+
+
+def test_the_batch_that_is_held_is_drawn(lab: Callable[..., DistillLab]) -> None:
+    from amkd_viz.views.boundary_map import exact_map
+
+    panel = lab(TINY.replace(epochs=2000))
+    panel.start()
+    until(lambda: panel._live.epoch > 3)
+    panel.pause()
+    until(lambda: panel.state == "paused")
+    here = f"epoch {panel._live.epoch + 1}, batch {panel._live.batch}"
+    until(lambda: [m["note"] for m in panel.pictures.maps.frame.get("maps", [])][1:] == [here])
+    panel.wait()
+    frame, training = panel.pictures.maps.frame, panel._live.training
+    assert training is not None
+    held = training.student.eval()
+    truth = exact_map(held, tuple(frame["area"]), frame["side"])[2].winner
+    held.train()
+    assert (np.frombuffer(frame["maps"][1]["winner"], np.uint8).reshape(truth.shape) == truth).all()
+    assert not panel._buttons["Stop"].disabled
+    assert panel._buttons["Resume"].disabled  # "Go on" is the one
+    time.sleep(2.1)  # from then on it is no echo of a page
+    panel.set(epoch=1)
+    until(lambda: "You look back at epoch 1" in panel.status.text)
+
+
+def test_a_pace_holds_a_training_back_and_an_order_does_not_wait_for_it(lab: Callable[..., DistillLab]) -> None:
+    panel = lab(TINY.replace(epochs=50), pace=2)
+    assert panel["pace"] == 2
+    begun = time.monotonic()
+    panel.start()
+    until(lambda: panel._live.epoch >= 3)
+    assert time.monotonic() - begun > 0.9  # two rests of half a second
+    until(lambda: panel._pace.resting)
+    begun = time.monotonic()
+    panel.set(pace=float("inf"))
+    ended(panel)
+    assert panel.state == "done"
+    assert time.monotonic() - begun < 15
+    with pytest.raises(InputError, match="pace must be above 0"):
+        DistillLab(TINY, pace=0)
+    assert lab(TINY, pace=3)["pace"] == 3
+
+
+def test_an_answer_stands_long_enough_to_be_read(lab: Callable[..., DistillLab]) -> None:
+    panel = lab(TINY.replace(epochs=2000))
+    panel.start()
+    until(lambda: panel._live.epoch > 1)
+    panel.set(**{"boundary_triplet.margin": 0.25})
+    end = time.monotonic() + 1.5
+    panel.paint.wait(5)
+    while time.monotonic() < end:
+        assert panel.status.text == "margin: 0.25 from the next batch on."
+        time.sleep(0.02)
+
+
+def test_its_code_is_that_of_the_run_that_is_shown(lab: Callable[..., DistillLab]) -> None:
+    run = distill(TINY)
+    panel = lab(run)
+    panel.wait()
+    assert "fork" not in panel.code()
+    assert "another run" not in panel.code()
+    panel.set(seed=7)
+    shown, _, other = panel.code().partition("# Start, with the controls as they stand now")
+    assert "seed=7" not in shown
+    assert "seed=7" in other
+    panel.set(epoch=2, learning_rate=0.02)
+    panel.fork()
+    ended(panel)
+    code = panel.code()
+    assert f"fork(amkd_viz.Run.open({str(run.path.resolve())!r}), epoch=2" in code
+    names: dict[str, Any] = {}
+    exec(compile(code, "shown", "exec"), names)
+    assert names["run"].recipe == panel.run.recipe  # type: ignore[union-attr]
+
+
+def test_a_closed_panel_trains_nothing(lab: Callable[..., DistillLab]) -> None:
+    panel = lab(TINY)
+    panel.close()
+    with pytest.raises(InputError, match="DistillLab is closed"):
+        panel.start()
+    assert panel.job is None
+
+
+def test_one_slow_picture_does_not_hold_up_the_others() -> None:
+    duty = DutyCycle(share=0.1, least=0.0)
+    duty.spent(50.0)  # the first sets libraries up
+    assert duty.due()
+    duty.spent(0.02)
+    until(duty.due, 5)
+    for _ in range(3):
+        duty.spent(50.0)
+    assert not duty.due()
 
 
 def test_pause_step_change_stop_resume(lab: Callable[..., DistillLab]) -> None:

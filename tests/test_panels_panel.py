@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 import pytest
 from PIL import Image
 
+import amkd_viz.panels.panel as panel_module
 from amkd_viz.errors import InputError
 from amkd_viz.panels.cells import Cell, this_cell
 from amkd_viz.panels.controls import choice, slider, toggle
@@ -136,6 +137,19 @@ def test_other_code_stays_open(panel: Small) -> None:
     panel.wait()
     assert panel._code.layout.display is None
     assert "margin = 2.0" in panel._code.value
+
+
+def test_the_name_of_a_written_file_goes_after_some_seconds(panel: Small, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(panel_module, "SAID", 0.2)
+    panel.say("Ready.")
+    panel.paint.wait(5)
+    panel.export(tmp_path / "one.html")
+    panel.paint.wait(5)
+    assert panel.status.text.startswith("Wrote")
+    limit = time.monotonic() + 10
+    while panel.status.text != "Ready." and time.monotonic() < limit:
+        time.sleep(0.02)
+    assert panel.status.text == "Ready."
 
 
 def test_exports_never_overwrite(panel: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

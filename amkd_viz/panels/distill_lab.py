@@ -32,6 +32,7 @@ from amkd_viz.views.labels import percent
 __all__ = ["DistillLab"]
 
 COARSE, FINE = 64, 160  # cells a side of maps while training, and of those that stay
+ECHO = 2.0  # seconds within which a page may say again what it was told
 PATIENCE = 2.5  # seconds that an answer to a person stands, whatever else happens
 
 
@@ -76,7 +77,7 @@ class DistillLab(Panel):
         self._follower: Follower | None = None
         self._lines: list[dict[str, Any]] = []
         self._newest = True  # the newest student is looked at, not an earlier epoch
-        self._told: deque[int] = deque([0], 20)  # epochs that the slider was set to here
+        self._told: deque[tuple[int, float]] = deque([(0, 0.0)], 20)  # epochs that the slider was set to here, and when
         self._state = ""
         self._speed = Speed()
         self._build(recipe, pace)
@@ -147,7 +148,9 @@ class DistillLab(Panel):
             self._pace.limit = value
             self._pace.hurry()
         elif name == "epoch":
-            self._newest = value in self._told or value >= max(self._told)  # a page may echo what it is told
+            lately = time.monotonic() - ECHO  # a page echoes what it is told
+            echo = any(told == value and when > lately for told, when in self._told)
+            self._newest = echo or value >= max(told for told, _ in self._told)
             self.say(f"Epoch {value} ...", "busy")
             self.compute.ask("look", self._look)
         elif name == "layout":
@@ -347,7 +350,7 @@ class DistillLab(Panel):
         return max((e for e in kept if e <= epoch), default=kept[0])
 
     def _put_epoch(self, value: int, last: int) -> None:
-        self._told.extend((self["epoch"], value))
+        self._told.extend((told, time.monotonic()) for told in (self["epoch"], value))
         if self.run is not None:  # its range stays: a slider whose range changes sends values of its own
             last = max(last, self.run.recipe.epochs)
         self.paint.ask("epoch", lambda: self.put("epoch", max=max(last, 1), value=value))
