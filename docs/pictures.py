@@ -25,7 +25,7 @@ lab
 SPIRALS = """
 from amkd_viz.panels import DistillLab
 from amkd_viz.training import SPIRALS
-lab = DistillLab(SPIRALS.replace(epochs=240))
+lab = DistillLab(SPIRALS.replace(epochs=240), pace=20)
 lab
 """
 FRAMES, EVERY = 70, 0.2  # pictures of the animation, and seconds between them
