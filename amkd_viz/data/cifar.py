@@ -62,8 +62,8 @@ def _diagnosis(name: str, source: Any, root: Path, download: bool, error: Except
         )
     if len(missing) == len(listed):
         return InputError(
-            f"{name} was not found (looked for {folder}); where there is a network, pass download=True (--download), "
-            f"or set {VARIABLE} to the folder that holds {source.base_folder}."
+            f"{name} was not found (looked for {folder}); where there is a network, load({name!r}, download=True) "
+            f"(--download) fetches it; or set {VARIABLE} to the folder that holds {source.base_folder}."
         )
     altered = [file for file, md5 in listed if file not in missing and not _matches(folder / file, md5)]
     for file in missing + altered:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from amkd_viz.boundary import BoundarySamples, bss, refine, sample_targets
 from amkd_viz.boundary.samples import Status as Ending
-from amkd_viz.data import Dataset, generator, parse_name
+from amkd_viz.data import Dataset, generator, load, parse_name
 from amkd_viz.data.points import PROBLEMS
 from amkd_viz.errors import InputError
 from amkd_viz.models import Classifier, architectures, inference_copy
@@ -72,6 +73,8 @@ class BoundaryLab(Panel):
         name, options = parse_name(recipe.dataset)
         if name not in PROBLEMS:
             raise InputError(f"BoundaryLab draws 2-D problems, not {name}; for images use SampleLab.")
+        if run is None:
+            load(recipe.dataset)  # refuses options that no slider could show
         super().__init__()
         self._recipe = recipe
         self._count = f",n={options['n']}" if "n" in options else ""
@@ -156,8 +159,14 @@ class BoundaryLab(Panel):
         )
 
     def attack(self, x: float, y: float) -> BoundarySamples:
-        """Attack the point (x, y), as if it had been dragged there; returns the teacher's boundary sample."""
+        """Attack the point (x, y), as if it had been dragged there; returns the teacher's boundary sample.
+
+        Raises:
+            InputError: a coordinate is not finite.
+        """
         self.wait()
+        if not (math.isfinite(x) and math.isfinite(y)):
+            raise InputError(f"({x}, {y}) is no point of the plane; give two finite numbers.")
         self.canvas.point = [float(x), float(y)]
         self.wait()
         return self._samples["teacher"]
@@ -310,12 +319,13 @@ class BoundaryLab(Panel):
         self._ask()
 
     def _telling_point(self, data: Dataset, teacher: Classifier) -> list[float]:
-        """A test point whose way across is long enough to be seen."""
+        """A test point whose way across can be seen, and does not leap far over the boundary."""
         x = data.test.x[:100]
         about = {"step_size": self["step_size"], "steps": self["steps"], "rule": self["rule"]}
         found = bss(teacher, x, self._target(logits_at(teacher, x)), **about)
-        length = (found.x - x).norm(dim=1)
-        best = (found.crossed * (found.steps + length / (1 + length))).argmax()
+        boundary = refine(teacher, found).x
+        before, beyond = (boundary - x).norm(dim=1), (found.x - boundary).norm(dim=1)
+        best = (found.crossed * (before.clamp(max=1) - beyond)).argmax()
         start: list[float] = x[best].tolist()
         return start
 

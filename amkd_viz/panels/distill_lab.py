@@ -46,7 +46,7 @@ class DistillLab(Panel):
         pace: epochs a second at most: small nets train faster than one can steer.
 
     Raises:
-        InputError: a pace that is none, or see ``Session.open_run``; everything else is said in the panel.
+        InputError: what it cannot show, or a pace that is none; see ``Session.open_run``. All else is said in the panel.
     """
 
     title = "DistillLab"
@@ -64,6 +64,8 @@ class DistillLab(Panel):
     ) -> None:
         if not pace > 0:
             raise InputError(f"pace must be above 0 epochs a second, not {pace!r}.")
+        if not isinstance(what, Recipe | Run | Session | str | None):
+            raise InputError(f"DistillLab takes a recipe, a run, a session or the name of a data set, not {what!r}.")
         session = what if isinstance(what, Session) else None
         run = session.open_run() if session else what if isinstance(what, Run) else None
         recipe = run.recipe if run else what if isinstance(what, Recipe) else suggested(what or DIGITS.dataset)  # type: ignore[arg-type]

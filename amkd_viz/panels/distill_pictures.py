@@ -57,6 +57,13 @@ class DistillPictures:
         self.found: dict[str, Decisions] = {}
         self.joint.forget()
 
+        def show() -> None:
+            self.maps.frame, self.maps.marks, self.maps.note = {}, [], ""
+            self.curves.axes, self.curves.series, self.curves.events = [], [], []
+            self.log.value = "<pre></pre>"
+
+        self._paint.ask("forget", show)
+
     @property
     def ready(self) -> bool:
         return self._ground is not None

@@ -57,6 +57,8 @@ class EmbeddingLab(Panel):
 
     def __init__(self, run: Run | Session | str = "digits", **controls: Any) -> None:
         session = run if isinstance(run, Session) else None
+        if not isinstance(run, Run | Session | str):
+            raise InputError(f"EmbeddingLab takes a run, a session or the name of an example, not {run!r}.")
         self.run: Run = example(run) if isinstance(run, str) else run.open_run() if isinstance(run, Session) else run
         epochs = self.run.snapshots()
         if not epochs:

@@ -10,7 +10,7 @@ from typing import Any
 import ipywidgets as widgets
 from PIL import Image
 
-from amkd_viz.data import parse_name
+from amkd_viz.data import load, parse_name
 from amkd_viz.data.points import PROBLEMS
 from amkd_viz.errors import InputError, unknown
 from amkd_viz.models import architectures
@@ -43,7 +43,7 @@ class MethodRace(Panel):
         seed: of start weights, the order of the data and every draw: the same for all.
 
     Raises:
-        InputError: an unknown problem or method.
+        InputError: an unknown problem or method, or a number that is out of range.
     """
 
     title = "MethodRace"
@@ -65,6 +65,9 @@ class MethodRace(Panel):
             known_methods[method]  # refuses unknown names
         if not methods:
             raise InputError(f"methods must name one or more of {', '.join(known_methods)}.")
+        base_of(name).replace(dataset=problem, seed=seed)
+        if name in PROBLEMS:
+            load(problem)  # refuses options that no slider could show
         super().__init__()
         self._count = f",n={options['n']}" if "n" in options else ""
         self._changes: list[tuple[int, str, float, float]] = []  # by hand: epoch, control, value, place on the clock

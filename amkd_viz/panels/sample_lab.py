@@ -15,7 +15,7 @@ from amkd_viz.boundary import BoundarySamples
 from amkd_viz.boundary.samples import Status as Ending
 from amkd_viz.data import Dataset, parse_name
 from amkd_viz.data.points import PROBLEMS
-from amkd_viz.errors import InputError
+from amkd_viz.errors import InputError, unknown
 from amkd_viz.files import write_atomic
 from amkd_viz.models import Classifier, inference_copy
 from amkd_viz.panels.attack_controls import OPTIONS, attack_code, attack_controls, attack_image, attack_options
@@ -29,6 +29,7 @@ from amkd_viz.panels.walk_canvas import WalkCanvas
 from amkd_viz.panels.walk_words import class_words, walk_words
 from amkd_viz.session import Session
 from amkd_viz.training import DIGITS, EpochEnded, Event, Recipe, Run, example
+from amkd_viz.training.examples import EXAMPLES
 from amkd_viz.views import View, boundary_path, plane_map
 from amkd_viz.views.decisions import logits_at
 from amkd_viz.views.labels import class_label
@@ -84,6 +85,10 @@ class SampleLab(Panel):
         self._session = run if isinstance(run, Session) else None
         self.run = run if isinstance(run, Run) else self._session.open_run() if self._session else None
         self._example = run if isinstance(run, str) else "digits"
+        if not isinstance(run, Run | Session | str | None):
+            raise InputError(f"SampleLab takes a run, a session or the name of an example, not {run!r}.")
+        if self._example not in EXAMPLES:
+            raise unknown("example", self._example, EXAMPLES)
         self._given = _given(self.run, teacher, student, dataset)
         super().__init__()
         self._threads = torch.get_num_threads()
