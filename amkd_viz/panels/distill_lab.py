@@ -46,7 +46,7 @@ class DistillLab(Panel):
         pace: epochs a second at most: small nets train faster than one can steer.
 
     Raises:
-        InputError: what it cannot show, or a pace that is none; see ``Session.open_run``. All else is said in the panel.
+        InputError: what it cannot show, or a pace that is none; see ``Session.open_run``. All else the panel says.
     """
 
     title = "DistillLab"
