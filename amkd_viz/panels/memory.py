@@ -18,4 +18,4 @@ def memory_words(device: torch.device) -> str:
     except ImportError:
         return ""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return f"{peak * (1 if sys.platform == 'darwin' else 1024) / 2**30:.1f} GB"
+    return f"{peak * (1 if sys.platform == 'darwin' else 1024) / 2**30:.1f} GB of memory"

@@ -97,6 +97,7 @@ class List {
     const told = [];
     if (!order.length) told.push(this.all ? "No sample to list." : "Nothing is selected: drag around samples in the map, or click one.");
     if (order.length > ROWS) told.push(`The first ${ROWS} of ${order.length.toLocaleString("en")} in this order.`);
+    if (this.root.querySelector(".amkd-differs")) told.push("In colour: the student disagrees with the teacher.");
     this.note.textContent = told.join(" ");
     this.root.dataset.rows = Math.min(order.length, ROWS);
     this.root.dataset.listed = order.length;
