@@ -177,7 +177,7 @@ show, finish = p._show, p._finish
 def clocks():
     return time.perf_counter(), time.process_time()
 def timed(live):
-    p.set(epochs=60, pace=float("inf")); p.reset(); p.wait()
+    p.set(epochs=200, pace=float("inf")); p.reset(); p.wait()
     p._show = show if live else (lambda race: None)
     end = []
     p._finish = lambda race: (end.extend(clocks()), finish(race))

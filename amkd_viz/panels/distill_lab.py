@@ -392,7 +392,8 @@ class DistillLab(Panel):
                 taken = on_cpu(taken)
                 self.pictures.draw(taken, COARSE, f"epoch {here[0] + 1}, batch {here[1]}")
                 self.pictures.draw_joint(taken)
-                self._duty.spent(0.0 if resting else time.thread_time() - begun)
+                if not resting:
+                    self._duty.spent(time.thread_time() - begun)
             elif self._duty.due() and self._newest:
                 self._live.want()
         if state != self._state:

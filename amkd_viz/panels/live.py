@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import statistics
 import threading
 import time
 from collections import deque
@@ -12,6 +13,9 @@ from amkd_viz.models import Classifier
 from amkd_viz.training import EpochEnded, Event, Started, Stepped, Training
 
 __all__ = ["DutyCycle", "LiveStudent", "Pace", "on_cpu"]
+
+
+FIRST = 2.0  # seconds that a first picture delays the second one at most
 
 
 class LiveStudent:
@@ -67,7 +71,8 @@ class LiveStudent:
 class DutyCycle:
     """Lets something cost no more than ``share`` of the time.
 
-    A single turn that costs much more than those around it, as the first one does, delays nothing.
+    A turn that costs much more than those before it counts as twice theirs, and the first one, which sets libraries up,
+    holds the next one up for two seconds at most: neither locks it out.
 
     Args:
         share: in (0, 1]. least: seconds between two turns, however little they cost.
@@ -75,7 +80,7 @@ class DutyCycle:
 
     def __init__(self, share: float = 0.04, least: float = 0.3) -> None:
         self._share, self._least = share, least
-        self._costs: deque[float] = deque([0.0], maxlen=3)
+        self._costs: deque[float] = deque(maxlen=9)
         self._next = 0.0
 
     def due(self) -> bool:
@@ -83,8 +88,10 @@ class DutyCycle:
 
     def spent(self, seconds: float) -> None:
         """A turn has cost so much; the next one waits accordingly."""
+        most = 2 * statistics.median(self._costs) if self._costs else FIRST * self._share
+        counted = min(seconds, most)
         self._costs.append(seconds)
-        self._next = time.monotonic() + max(self._least, min(self._costs) / self._share)
+        self._next = time.monotonic() + max(self._least, counted / self._share)
 
 
 class Pace:

@@ -44,7 +44,7 @@ class RacePictures:
         self.teacher: Classifier | None = None
         self.teacher_scores = (math.nan, math.nan)
         self.cost = 0.0
-        self.duty = DutyCycle(share=0.02, least=0.1)
+        self.duty = DutyCycle(share=0.015, least=0.1)
         self._paint = paint
         self._painting: dict[str, float] = {}  # seconds of the paint thread: it takes them from the training, too
         self._fixed: dict[int, tuple[Decisions, Any]] = {}  # cells a side -> the teacher's map, where there are inputs

@@ -161,6 +161,9 @@ class Maps {
   // Which colour is which class, where they are few enough to be told apart.
   legend() {
     const names = this.frame ? this.model.get("names") : [], palette = this.model.get("palette");
+    const told = JSON.stringify([names, palette]);
+    if (told === this.named) return; // a page that trains draws often: nothing is laid out anew for it
+    this.named = told;
     this.keys.replaceChildren(...(names.length > MOST ? [] : names).map((name, k) => {
       const key = document.createElement("span"), colour = document.createElement("i");
       colour.style.background = palette[k % palette.length];
