@@ -47,9 +47,11 @@ def browser(**context: Any) -> Iterator[Any]:
         own.close()
 
 
-def second_chance(request: Any) -> bool:
-    """Whether a test runs again: what a failed one left in a page that is shared has to go first."""
-    return int(getattr(request.node, "execution_count", 1)) > 1
+def fresh(opened: Any, begin: Callable[[Any], None], request: Any) -> Any:
+    """A page that tests share. Where a test runs again, it begins anew: what the failed one left has to go first."""
+    if int(getattr(request.node, "execution_count", 1)) > 1:
+        begin(opened)
+    return opened
 
 
 class Lab:

@@ -261,11 +261,9 @@ def opened(jupyter: Any, context: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def notebook(opened: Any, request: pytest.FixtureRequest) -> Any:
-    from tests.lab import second_chance
+    from tests.lab import fresh
 
-    if second_chance(request):
-        begin(opened)
-    return opened
+    return fresh(opened, begin, request)
 
 
 def begin(notebook: Any) -> None:

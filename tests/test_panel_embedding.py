@@ -264,11 +264,9 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def page(opened: Any, request: pytest.FixtureRequest) -> Any:
-    from tests.lab import second_chance
+    from tests.lab import fresh
 
-    if second_chance(request):
-        begin(opened)
-    return opened
+    return fresh(opened, begin, request)
 
 
 def begin(notebook: Any) -> None:

@@ -33,7 +33,6 @@ __all__ = ["DistillLab"]
 
 COARSE, FINE = 64, 160  # cells a side of maps while training, and of those that stay
 ECHO = 2.0  # seconds within which a page may say again what it was told
-PATIENCE = 2.5  # seconds that an answer to a person stands, whatever else happens
 
 
 class DistillLab(Panel):
@@ -75,7 +74,6 @@ class DistillLab(Panel):
         self.job: Job | None = None
         self._live, self._duty, self._pace = LiveStudent(), DutyCycle(), Pace(pace)
         self._drawn = (-1, -1)  # epoch and batch of the student in the maps
-        self._answered = 0.0  # until then the status line answers a person
         self._follower: Follower | None = None
         self._lines: list[dict[str, Any]] = []
         self._newest = True  # the newest student is looked at, not an earlier epoch
@@ -171,16 +169,11 @@ class DistillLab(Panel):
             self.paint.ask("fit", lambda: self.form.fit_terms(plain, self.put))
             self.say(f"{value}: {methods.about(value)}")
         elif self._busy and acts:
-            self._answer(f"{label}: {value:g} from the next batch on.")
+            self.tell(f"{label}: {value:g} from the next batch on.")
             self.compute.ask(f"set {name}", lambda: self._change(name, value))
         else:
             self.say(f"{label}: {value}; Start begins a new run with it.")
             self.paint.ask("sum", lambda: self.form.show_sum(self.recipe))
-
-    def _answer(self, text: str) -> None:
-        """Say something that a person must have time to read."""
-        self._answered = time.monotonic() + PATIENCE
-        self.say(text)
 
     def _change(self, name: str, value: Any) -> None:
         if self.job is not None:
@@ -401,7 +394,7 @@ class DistillLab(Panel):
             self._enable()
             if state in ("done", "idle", "failed") and job is not None:
                 self._ended(job)
-        elif (new or self._busy) and time.monotonic() > self._answered:
+        elif (new or self._busy) and not self.telling:
             self.say(self._words(), *done_share(self._live, state))
 
     def _poll(self) -> bool:

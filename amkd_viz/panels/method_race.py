@@ -27,7 +27,6 @@ from amkd_viz.views import View, boundary_map, plane_map
 
 __all__ = ["MethodRace"]
 
-PATIENCE = 2.5  # seconds that an answer to a person stands, whatever else happens
 DOUBT = (
     'One seed is one draw: race again with another seed, or let "Show code" run five of them and see whether the '
     "difference exceeds its standard error."
@@ -73,7 +72,6 @@ class MethodRace(Panel):
         self._changes: list[tuple[int, str, float, float]] = []  # by hand: epoch, control, value, place on the clock
         self._guess: str | None = None
         self._score = [0, 0]
-        self._answered = 0.0  # until then the status line answers a person
         self.pictures = RacePictures(self.paint)
         self.result = widgets.HTML()
         self.clock = widgets.HTML()
@@ -228,27 +226,22 @@ class MethodRace(Panel):
     def _prepare_or_tell(self, name: str) -> None:
         """A race that has begun is not thrown away for another setting."""
         if self.race is not None and self.race.epoch and self.racing.state in ("racing", "held", "over"):
-            self._answer(f"{self.controls[name].description}: for the next race; press Reset.")
+            self.tell(f"{self.controls[name].description}: for the next race; press Reset.")
         else:
             self._prepare()
-
-    def _answer(self, text: str) -> None:
-        """Say something that a person must have time to read."""
-        self._answered = time.monotonic() + PATIENCE
-        self.say(text)
 
     def _steer(self, race: Race, name: str, value: float) -> None:
         """Another number while the race is on."""
         label, keys, _ = LIVE[name]
         if race.over:
-            self._answer(f"{label}: {value:g} in the next race; press Reset.")
+            self.tell(f"{label}: {value:g} in the next race; press Reset.")
             return
         went = race.wish(**{key: value for key in keys if "." not in key or race_has(race, key)} or {keys[0]: value})
         at = race.epoch + race.first.batch / len(race.first.loader)
         if self._changes and self._changes[-1][:2] == (race.epoch, name):
             self._changes.pop()  # a slider that is dragged leaves one mark
         self._changes.append((race.epoch, name, value, at))
-        self._answer(f"{label}: {value:g} from the next step on, for {', '.join(went)}.")
+        self.tell(f"{label}: {value:g} from the next step on, for {', '.join(went)}.")
 
     def _go(self, one_epoch: bool) -> None:
         self.check_open()
@@ -340,7 +333,7 @@ class MethodRace(Panel):
 
         def show() -> None:
             self.clock.value = f"epoch <b>{epoch}</b> of {end}"
-            if state == "racing" and epoch < end and time.monotonic() > self._answered:
+            if state == "racing" and epoch < end and not self.telling:
                 words = f"Epoch {epoch + 1} of {end}: every method takes each step in turn."
                 self.status.say(words, "busy", epoch / end)
 

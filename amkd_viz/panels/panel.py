@@ -8,6 +8,7 @@ import html
 import io
 import math
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -25,6 +26,7 @@ from amkd_viz.views.view import View
 
 __all__ = ["Panel"]
 
+PATIENCE = 2.5  # seconds that an answer to a person stands, whatever else happens
 SAID = 8.0  # seconds that the name of a written file stands in the status line
 PARTS = ("head", "body", "controls", "pictures", "bar")
 _shown: list[Panel] = []  # open panels, so that a cell that runs again can close its own
@@ -55,6 +57,7 @@ class Panel:
         self._groups: list[tuple[Any, list[str]]] = []
         self._quiet = 0  # the thread whose own changes are not heard
         self._cancelled = 0
+        self._answered = 0.0  # until then the status line answers a person
         self._parts: list[Any] = []
         _shown.append(self)
 
@@ -230,6 +233,15 @@ class Panel:
     def say(self, text: str, kind: str = "idle", share: float = -1.0, cancellable: bool = False) -> None:
         """The status line, from any thread."""
         self.paint.ask("status", lambda: self.status.say(text, kind, share, cancellable), soon=True)
+
+    def tell(self, text: str) -> None:
+        """Say something that a person must have time to read: ``telling`` is true meanwhile."""
+        self._answered = time.monotonic() + PATIENCE
+        self.say(text)
+
+    @property
+    def telling(self) -> bool:
+        return time.monotonic() < self._answered
 
     def fail(self, text: str) -> None:
         """Say what went wrong; of a traceback the last line, and all of it under "Show code"."""
