@@ -31,7 +31,7 @@ from amkd_viz.training import SPIRALS, Event, Recipe, Run, Started, Training, di
 from amkd_viz.views import View, boundary_map
 from amkd_viz.views.boundary_map import grid_points, window
 from amkd_viz.views.decisions import Decisions, agreement, decisions, logits_at
-from amkd_viz.views.labels import class_label, percent
+from amkd_viz.views.labels import class_label, percent, plural
 from amkd_viz.views.layout import keep
 
 __all__ = ["BoundaryLab"]
@@ -421,10 +421,6 @@ class BoundaryLab(Panel):
             f"samples = bss(teacher, x, sample_targets(teacher(x)), {about}, keep_path=True)\n"
             'boundary_map({"teacher": teacher, "student": student}, data, samples=refine(teacher, samples))\n'
         )
-
-
-def plural(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def training_of(event: Event) -> Training | None:

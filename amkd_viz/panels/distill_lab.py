@@ -377,10 +377,10 @@ class DistillLab(Panel):
         if self._busy:
             self._count()
             taken = self._live.take()
-            here = self._live.epoch, self._live.batch
-            if state == "paused" and self._drawn != here:
+            here, shown = (self._live.epoch, self._live.batch), self.pictures.ready and self._newest
+            if shown and state == "paused" and self._drawn != here:
                 taken = self._live.held()
-            if taken is not None and self.pictures.ready and self._newest:
+            if shown and taken is not None:
                 begun, resting, self._drawn = time.thread_time(), self._pace.resting, here
                 taken = on_cpu(taken)
                 self.pictures.draw(taken, COARSE, f"epoch {here[0] + 1}, batch {here[1]}")

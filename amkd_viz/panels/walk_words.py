@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 
 from amkd_viz.boundary import BoundarySamples
-from amkd_viz.views.labels import class_label, number
+from amkd_viz.views.labels import class_label, number, plural
 from amkd_viz.views.walk import Walk
 
 __all__ = ["class_words", "walk_words"]
@@ -27,7 +27,7 @@ def walk_words(found: BoundarySamples, way: Walk, classes: tuple[str, ...], hidd
         return f"From {base} towards {target}: where will it end? Answer first."
     if way.steps == 0:
         return f"The {way.attacked} calls this image {base} already, which is the target: choose another target."
-    taken = f"{way.steps} {'step' if way.steps == 1 else 'steps'}, L2 {number(float(way.l2()[way.steps]))}"
+    taken = f"{plural(way.steps, 'step')}, L2 {number(float(way.l2()[way.steps]))}"
     if not way.crossed:
         return f"From {base} towards {target}: {taken}, and the {way.attacked} still calls it {base}."
     told = f"From {base} towards {target}: {taken}, and the {way.attacked} calls it "

@@ -124,5 +124,4 @@ class Race:
 
     def step_seconds(self) -> dict[str, float]:
         """What a step of each method costs, in seconds: the median of the last ones; NaN before the first."""
-        found = {name: statistics.median(took) if took else float("nan") for name, took in self._took.items()}
-        return found
+        return {name: statistics.median(took) if took else float("nan") for name, took in self._took.items()}

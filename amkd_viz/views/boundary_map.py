@@ -15,7 +15,7 @@ from amkd_viz.boundary import BoundarySamples
 from amkd_viz.data import Dataset
 from amkd_viz.errors import InputError
 from amkd_viz.views.decisions import Decisions, agreement, decide
-from amkd_viz.views.labels import class_label, percent, safe
+from amkd_viz.views.labels import class_label, percent, plural, safe
 from amkd_viz.views.layout import RING, axes, class_legend, keep, named, squares
 from amkd_viz.views.raster import class_pixels, place, png
 from amkd_viz.views.theme import LIGHT, class_colour
@@ -218,9 +218,7 @@ def _caption(
     rings = []
     for name, own in given.items():
         if len(own):
-            what = (
-                f"{len(own):,} boundary {'sample' if len(own) == 1 else 'samples'}{f' of the {name}' if name else ''}"
-            )
+            what = plural(len(own), "boundary sample") + (f" of the {name}" if name else "")
             rings.append(f"{what} ({percent(float(own.crossed.float().mean()), 0)} crossed)")
     if rings:
         told.append(f"Rings: {' and '.join(rings)}, with the path that the attack took.")

@@ -6,7 +6,7 @@ import html
 import math
 from collections.abc import Sequence
 
-__all__ = ["class_label", "mean_sd", "number", "percent", "safe", "shorten"]
+__all__ = ["class_label", "mean_sd", "number", "percent", "plural", "safe", "shorten"]
 
 DASH = "\N{EM DASH}"
 
@@ -48,6 +48,14 @@ def percent(share: float | None, digits: int = 1) -> str:
 def number(value: float | None, digits: int = 2) -> str:
     """A number with ``digits`` decimals and a true minus sign, a dash where there is none."""
     return DASH if value is None or not math.isfinite(value) else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def plural(count: int, word: str) -> str:
+    """
+    >>> plural(1, "step"), plural(1200, "step")
+    ('1 step', '1,200 steps')
+    """
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def mean_sd(mean: float | None, sd: float | None, digits: int = 2, factor: float = 1.0) -> str:
