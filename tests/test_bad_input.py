@@ -34,6 +34,7 @@ TINY = {
     "teacher_epochs": 1,
     "limit_train": 32,
     "batch_size": 16,
+    "teacher_batch_size": 16,
     "similarity_images": 0,
     "device": "cpu",
 }

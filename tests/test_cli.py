@@ -30,6 +30,7 @@ TINY = {
     "teacher_epochs": 3,
     "limit_train": 32,
     "batch_size": 16,
+    "teacher_batch_size": 16,
     "attacked": 8,
     "similarity_images": 5,
     "device": "cpu",

@@ -29,6 +29,7 @@ SMALL = Recipe(
     teacher_epochs=1,
     limit_train=40,
     batch_size=20,
+    teacher_batch_size=20,
     attacked=4,
     similarity_images=0,
     device="cpu",

@@ -29,6 +29,7 @@ TINY = Recipe(
     teacher_epochs=3,
     limit_train=60,
     batch_size=20,
+    teacher_batch_size=20,
     attacked=4,
     attack_steps=4,
     similarity_images=0,

@@ -30,6 +30,7 @@ POINTS = Recipe(
     teacher_epochs=5,
     limit_train=48,
     batch_size=16,
+    teacher_batch_size=16,
     attacked=8,
     similarity_images=20,
     device="cpu",

@@ -33,6 +33,7 @@ SMALL = Recipe(
     teacher_epochs=2,
     limit_train=40,
     batch_size=20,
+    teacher_batch_size=20,
     similarity_images=0,
     device="cpu",
 )

@@ -23,6 +23,7 @@ RECIPE = Recipe(
     teacher_epochs=2,
     limit_train=48,
     batch_size=16,
+    teacher_batch_size=16,
     similarity_images=5,
     device="cpu",
 )

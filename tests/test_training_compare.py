@@ -23,6 +23,7 @@ POINTS = Recipe(
     teacher_epochs=3,
     limit_train=32,
     batch_size=16,
+    teacher_batch_size=16,
     attacked=8,
     similarity_images=20,
     device="cpu",

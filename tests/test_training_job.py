@@ -30,6 +30,7 @@ SMALL = Recipe(
     epochs=4,
     limit_train=60,
     batch_size=20,
+    teacher_batch_size=20,
     attacked=8,
     rule="paper",
     step_size=1.0,
@@ -234,6 +235,8 @@ def test_fork_goes_on_from_a_snapshot_with_other_settings(tmp_path: Path) -> Non
     resume(child)
     assert [line["epoch"] for line in child.metrics()] == [3, 4, 5]
     assert same_student(replay(child, tmp_path / "again"), child)
+    one, two = parent.teacher().state_dict(), child.teacher().state_dict()
+    assert all(torch.equal(one[name], two[name]) for name in one)  # another rate is the student's, not the teacher's
     with pytest.raises(InputError, match="student"):
         fork(parent, 2, tmp_path / "other", student="mlp")
     with pytest.raises(InputError, match="epochs > 4"):

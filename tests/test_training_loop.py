@@ -39,6 +39,7 @@ POINTS = Recipe(
     teacher_epochs=5,
     limit_train=48,
     batch_size=16,
+    teacher_batch_size=16,
     attacked=8,
     similarity_images=20,
     device="cpu",
@@ -52,6 +53,7 @@ DIGITS = Recipe(
     teacher_epochs=2,
     limit_train=60,
     batch_size=20,
+    teacher_batch_size=20,
     attacked=8,
     similarity_images=10,
     device="cpu",
@@ -425,15 +427,16 @@ def test_a_single_step_that_is_not_finite_is_seen(monkeypatch):
 
 def test_like_lends_data_and_teacher_only_where_recipes_name_the_same():
     one = Training(POINTS)
-    two = Training(POINTS.replace(method="kd", seed=3, epochs=9, limit_train=None), one)
+    own = {"batch_size": 8, "learning_rate": 0.05}  # of the student: a sweep over them has one teacher
+    two = Training(POINTS.replace(method="kd", seed=3, epochs=9, limit_train=None, **own), one)
     assert two.full is one.full
     assert two.teacher is one.teacher
     assert two.student is not one.student
     assert len(two.dataset.train) > len(one.dataset.train)
     for name, value in {
         "data_seed": 1,
-        "batch_size": 8,
-        "learning_rate": 0.05,
+        "teacher_batch_size": 8,
+        "teacher_learning_rate": 0.05,
         "teacher_epochs": 2,
         "teacher": "mlp-tiny",
         "dataset": "spirals",

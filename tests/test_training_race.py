@@ -15,6 +15,7 @@ POINTS = Recipe(
     epochs=3,
     teacher_epochs=2,
     batch_size=27,
+    teacher_batch_size=27,
     attacked=8,
     attack_steps=3,
     similarity_images=0,

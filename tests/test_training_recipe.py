@@ -133,6 +133,14 @@ def test_json_there_and_back():
     assert Recipe.from_json({}) == Recipe()
 
 
+def test_a_recipe_from_before_teachers_had_settings_keeps_its_teacher():
+    values = Recipe(batch_size=20, learning_rate=0.05, teacher_batch_size=64).to_json()
+    assert Recipe.from_json(values).teacher_batch_size == 64
+    del values["teacher_batch_size"], values["teacher_learning_rate"]
+    old = Recipe.from_json(values)
+    assert (old.teacher_batch_size, old.teacher_learning_rate) == (20, 0.05)
+
+
 def test_from_json_names_a_field_it_does_not_know():
     with pytest.raises(InputError, match=r"Unknown recipe field 'epoch'; did you mean 'epochs'"):
         Recipe.from_json({"epoch": 3})

@@ -27,6 +27,7 @@ DIGITS = Recipe(
     batch_size=50,
     attacked=16,
     teacher_epochs=15,
+    teacher_batch_size=50,
     evaluate_every=5,
 )
 SPIRALS = Recipe(
@@ -41,6 +42,7 @@ SPIRALS = Recipe(
     step_size=1.05,
     attack_steps=20,
     teacher_epochs=60,
+    teacher_batch_size=50,
     evaluate_every=5,
 )
 # Heo et al., AAAI 2019: what their two published rows were trained with.
@@ -52,6 +54,7 @@ CIFAR = Recipe(
     batch_size=256,
     schedule="step",
     teacher_epochs=80,
+    teacher_batch_size=256,
     evaluate_every=5,
 )
 EXAMPLES = {"digits": DIGITS, "spirals": SPIRALS}

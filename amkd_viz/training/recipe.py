@@ -75,6 +75,8 @@ class Recipe:
         "separate", "how the student's batch norms see boundary samples", choices=("separate", "joint", "frozen")
     )
     teacher_epochs: int = _field(40, "of a teacher that is trained here", low=1, high=10_000)
+    teacher_batch_size: int = _field(128, "of a teacher that is trained here", low=2, high=65_536)
+    teacher_learning_rate: float = _field(0.1, "of a teacher that is trained here", low=1e-6, high=10.0)
     data_seed: int = _field(0, "of the validation split, the limit and generated problems", low=0)
     evaluate_every: int = _field(1, "epochs between validations; the last one always", low=1)
     similarity_images: int = _field(100, "test images for MagSim and AngSim; 0 to skip", low=0)
@@ -136,7 +138,9 @@ class Recipe:
         for name in values:
             if name not in known:
                 raise unknown("recipe field", name, sorted(known))
-        return cls(**values)
+        # what was written before teachers had settings of their own: theirs were the student's
+        shared = {f"teacher_{name}": values[name] for name in ("batch_size", "learning_rate") if name in values}
+        return cls(**(shared | dict(values)))
 
     @property
     def hash(self) -> str:

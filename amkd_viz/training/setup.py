@@ -29,7 +29,7 @@ LIVE = ("learning_rate", "step_size", "attack_steps", "attacked")  # fields of R
 
 # Recipes that agree on these have the same data and the same teacher (see teacher_recipe).
 OF_DATA = ("dataset", "root", "data_seed", "device", "precision")
-OF_TEACHER = ("teacher", "teacher_epochs", "batch_size", "learning_rate", "augment")
+OF_TEACHER = ("teacher", "teacher_epochs", "teacher_batch_size", "teacher_learning_rate", "augment")
 
 
 class Training:
