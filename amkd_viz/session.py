@@ -12,6 +12,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,16 @@ class Session:
             raise InputError(f"There is no session {path}; give the path of a session.json.") from error
         except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise InputError(f"{path} is no session, or damaged ({error}).") from error
+
+    @classmethod
+    def files(cls, folder: str | Path) -> list[Path]:
+        """The sessions in a folder, by name; what else lies there is left out."""
+        found = []
+        for path in sorted(Path(folder).glob("*.json")):
+            with suppress(InputError):
+                cls.open(path)
+                found.append(path)
+        return found
 
     def save(self, path: str | Path) -> Path:
         """Write ``session.json``, whole or not at all; an earlier session there is replaced, nothing else is.

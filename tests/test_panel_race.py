@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from amkd_viz.errors import InputError
 from amkd_viz.panels import MethodRace
 from amkd_viz.panels.race_controls import LIVE, live_controls
-from amkd_viz.training import SPIRALS, Race
+from amkd_viz.training import SPIRALS, Race, RacePlan
 
 TINY = "spirals:n=60"
 
@@ -123,7 +125,44 @@ def test_sliders_act_during_the_race_and_leave_one_mark(panel: MethodRace) -> No
     assert panel.race.trainings["amkd"].recipe.changes["boundary_triplet.margin"] == 0.5
     assert panel.race.trainings["kd"].recipe.changes == {}
     assert [e["text"] for e in panel.pictures.curves.events] == ["margin → 0.5"]
-    assert "race.wish(**{'boundary_triplet.margin': 0.5})" in panel.code()
+    assert "Changed(epoch=1, batch=0, changes={'boundary_triplet.margin': 0.5})" in panel.code()
+
+
+def test_a_saved_race_goes_as_it_went(panel: MethodRace, tmp_path: Path) -> None:
+    panel.set(noise=0.1, seed=3, epochs=4, margin=0.3, step_size=0.7)
+    panel.wait()
+    panel.step()
+    panel.wait()
+    panel.set(margin=0.8, temperature=5.0)
+    panel.start()
+    panel.wait()
+    path = panel.save_session(tmp_path / "race.json")
+    again = MethodRace(RacePlan.open(path))
+    try:
+        again.wait()
+        assert again.status.text.endswith("It will be changed on its way as it was. Press Start.")
+        assert again["margin"] == 0.3
+        again.start()
+        again.wait()
+        assert panel.race is not None
+        assert again.race is not None
+        assert again.race.summaries.keys() == panel.race.summaries.keys()
+        for name, training in panel.race.trainings.items():
+            other = again.race.trainings[name].student.state_dict()
+            assert all(torch.equal(value, other[key]) for key, value in training.student.state_dict().items()), name
+        assert (again["margin"], again["temperature"]) == (0.8, 5.0)
+        assert again.race.plan == panel.race.plan
+        again.reset()
+        again.wait()
+        assert again.race.planned == ()
+    finally:
+        again.close()
+
+
+def test_a_race_with_more_than_its_controls_is_refused(panel: MethodRace) -> None:
+    plan = panel.session()
+    with pytest.raises(InputError, match="no control for"):
+        MethodRace(replace(plan, recipe=plan.recipe.replace(momentum=0.5)))
 
 
 def test_a_slider_before_the_start_changes_the_recipe(panel: MethodRace) -> None:

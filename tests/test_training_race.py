@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from amkd_viz.errors import InputError
-from amkd_viz.training import Changed, EpochEnded, Race, Recipe, Stepped, Training, events
+from amkd_viz.training import Changed, EpochEnded, Race, RacePlan, Recipe, Stepped, Training, events
 
 POINTS = Recipe(
     dataset="spirals:n=60",
@@ -92,3 +92,48 @@ def test_cost_of_a_step_is_measured() -> None:
     cost = race.step_seconds()
     assert cost["ce"] > 0
     assert cost["bss"] > 0
+
+
+def test_all_take_a_change_at_the_same_step_and_a_race_can_be_run_again(tmp_path) -> None:
+    race, batches = Race(POINTS, ["kd", "bss", "amkd"]), 0
+    for name, event in race.events():
+        batches += isinstance(event, Stepped)
+        if name == "kd" and isinstance(event, Stepped) and (event.epoch, event.batch) == (1, 0):
+            race.wish(**{"kd.temperature": 5.0, "attack_steps": 2})  # the others have not taken this step yet
+            race.wish(**{"boundary_triplet.margin": 0.4})
+    assert race.made == {(1, 1): {"kd.temperature": 5.0, "attack_steps": 2, "boundary_triplet.margin": 0.4}}
+    path = race.plan.save(tmp_path / "race.json")
+    plan = RacePlan.open(path)
+    assert plan == race.plan
+    again = Race(plan.recipe, plan.methods, plan.changes, planned=plan.planned)
+    assert again.plan == plan  # also before it has come to the changes
+    list(again.events())
+    assert again.plan == plan
+    for name, training in race.trainings.items():
+        other = again.trainings[name].student.state_dict()
+        assert all(torch.equal(value, other[key]) for key, value in training.student.state_dict().items()), name
+
+
+def test_a_file_that_is_no_race_is_said_and_kept(tmp_path) -> None:
+    plan = RacePlan(POINTS, ["ce", "kd"])
+    for text, words in (
+        ("{", "is no race, or damaged"),
+        ("[]", "is no race, or damaged"),
+        ('{"race": 7}', "has race format 7, but this version reads 1"),
+        ('{"race": 1, "recipe": {}, "methods": ["kd"], "changes": {}, "planned": [{"epoch": 1}]}', "is no race, or"),
+    ):
+        path = tmp_path / "file.json"
+        path.write_text(text)
+        with pytest.raises(InputError, match=words):
+            RacePlan.open(path)
+        with pytest.raises(InputError, match="is not replaced"):
+            plan.save(path)
+        assert path.read_text() == text
+    with pytest.raises(InputError, match="There is no race"):
+        RacePlan.open(tmp_path / "none.json")
+    with pytest.raises(InputError, match="None of ce, kd has the term"):
+        RacePlan(POINTS, ["ce", "kd"], planned=[Changed(0, 1, {"boundary_triplet.margin": 1.0})])
+    with pytest.raises(InputError, match="setting to change while training"):
+        RacePlan(POINTS, ["ce", "kd"], planned=[Changed(0, 1, {"epochs": 3})])
+    assert RacePlan.open(plan.save(tmp_path / "own.json")) == plan
+    plan.save(tmp_path / "own.json")

@@ -445,7 +445,7 @@ class DistillLab(Panel):
     def _list_runs(self) -> None:
         found = sorted(self._folder.glob("*/config.json"), key=lambda p: p.stat().st_mtime, reverse=True)[:30]
         paths = [(path.parent.name, str(path.parent)) for path in found]
-        sessions = [(f"session {path.stem}", str(path)) for path in sorted(Path("sessions").glob("*.json"))]
+        sessions = [(f"session {path.stem}", str(path)) for path in Session.files("sessions")]
         overlay = self["overlay"] if self["overlay"] in [p for _, p in paths] else ""
 
         def show() -> None:

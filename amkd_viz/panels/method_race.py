@@ -17,12 +17,13 @@ from amkd_viz.models import architectures
 from amkd_viz.objectives import methods as known_methods
 from amkd_viz.panels.controls import PACES, button, choice, number, slider, toggle
 from amkd_viz.panels.panel import Panel
-from amkd_viz.panels.race_controls import LIVE, live_controls
+from amkd_viz.panels.race_code import code_of
+from amkd_viz.panels.race_controls import LIVE, NAMES, live_controls, marks
 from amkd_viz.panels.race_pictures import CELLS, RacePictures
 from amkd_viz.panels.race_words import best, differences, result_table, verdict
 from amkd_viz.panels.racing import Racing
 from amkd_viz.panels.stills import map_still
-from amkd_viz.training import DIGITS, SPIRALS, EpochEnded, Event, Finished, Race, Recipe, Started
+from amkd_viz.training import DIGITS, SPIRALS, Changed, EpochEnded, Event, Finished, Race, RacePlan, Recipe, Started
 from amkd_viz.views import View, boundary_map, plane_map
 
 __all__ = ["MethodRace"]
@@ -37,12 +38,14 @@ class MethodRace(Panel):
     """Several methods train side by side; who is best is said when the last epoch is done, with what that is worth.
 
     Args:
-        problem: "moons", "circles", "spirals", "blobs", with options as in ``load``, or "digits".
+        problem: "moons", "circles", "spirals", "blobs", with options as in ``load``, or "digits"; or the plan of an
+            earlier race, which then goes as it went.
         methods: names; more can be checked in the panel.
         seed: of start weights, the order of the data and every draw: the same for all.
 
     Raises:
-        InputError: an unknown problem or method, or a number that is out of range.
+        InputError: an unknown problem or method, a number that is out of range, or a plan that needs more than the
+            controls of this panel.
     """
 
     title = "MethodRace"
@@ -56,20 +59,25 @@ class MethodRace(Panel):
         'another seed often has another winner, so "Show code" ends with several seeds.'
     )
 
-    def __init__(self, problem: str = "spirals", methods: Sequence[str] = ("kd", "bss", "amkd"), seed: int = 0) -> None:
-        name, options = parse_name(problem)
+    def __init__(
+        self, problem: str | RacePlan = "spirals", methods: Sequence[str] = ("kd", "bss", "amkd"), seed: int = 0
+    ) -> None:
+        plan = problem if isinstance(problem, RacePlan) else None
+        dataset = problem.recipe.dataset if isinstance(problem, RacePlan) else problem
+        if plan is not None:
+            methods, seed = plan.methods, plan.recipe.seed
+        name, options = parse_name(dataset)
         if name not in (*PROBLEMS, "digits"):
             raise unknown("problem of MethodRace", name, [*PROBLEMS, "digits"])
         for method in methods:
             known_methods[method]  # refuses unknown names
         if not methods:
             raise InputError(f"methods must name one or more of {', '.join(known_methods)}.")
-        base_of(name).replace(dataset=problem, seed=seed)
+        base_of(name).replace(dataset=dataset, seed=seed)
         if name in PROBLEMS:
-            load(problem)  # refuses options that no slider could show
+            load(dataset)  # refuses options that no slider could show
         super().__init__()
         self._count = f",n={options['n']}" if "n" in options else ""
-        self._changes: list[tuple[int, str, float, float]] = []  # by hand: epoch, control, value, place on the clock
         self._guess: str | None = None
         self._score = [0, 0]
         self.pictures = RacePictures(self.paint)
@@ -86,7 +94,7 @@ class MethodRace(Panel):
             "step": button("Step", "one epoch of every method"),
             "reset": button("Reset", "back to the start weights"),
         }
-        recipe = base_of(name)
+        recipe = plan.recipe if plan else base_of(name)
         groups = self._groups_of(name, options, recipe, methods, seed)
         self.assemble(groups, self._shown(), self._bar(), ["Methods' numbers"], bar_first=True)
         self.on_click(self._buttons["start"], self.start)
@@ -94,7 +102,21 @@ class MethodRace(Panel):
         self.on_click(self._buttons["step"], self.step)
         self.on_click(self._buttons["reset"], self.reset)
         self._fit()
+        self._planned = self._take(plan) if plan else []
         self._prepare()
+
+    def _take(self, plan: RacePlan) -> list[Changed]:
+        """Its numbers into the controls; returns what is to be changed on the way."""
+        for key, value in plan.changes.items():
+            if key in NAMES:
+                self.put(NAMES[key], value=value)
+        wanted = plan.recipe.replace(method=self.recipe.method, changes={})
+        if (self.recipe, self.changes, set(self.methods)) != (wanted, dict(plan.changes), set(plan.methods)):
+            self.close()
+            raise InputError(
+                "This race was planned with settings that MethodRace has no control for; run it by training.Race."
+            )
+        return list(plan.planned)
 
     def _groups_of(self, name: str, options: Any, recipe: Recipe, racing: Sequence[str], seed: int) -> Any:
         own = PROBLEMS.get(name, PROBLEMS["spirals"])
@@ -237,10 +259,6 @@ class MethodRace(Panel):
             self.tell(f"{label}: {value:g} in the next race; press Reset.")
             return
         went = race.wish(**{key: value for key in keys if "." not in key or race_has(race, key)} or {keys[0]: value})
-        at = race.epoch + race.first.batch / len(race.first.loader)
-        if self._changes and self._changes[-1][:2] == (race.epoch, name):
-            self._changes.pop()  # a slider that is dragged leaves one mark
-        self._changes.append((race.epoch, name, value, at))
         self.tell(f"{label}: {value:g} from the next step on, for {', '.join(went)}.")
 
     def _go(self, one_epoch: bool) -> None:
@@ -289,13 +307,13 @@ class MethodRace(Panel):
                 text = f"Training the teacher: epoch {event.epoch} of {recipe.teacher_epochs}"
                 self.say(text, "busy", event.epoch / recipe.teacher_epochs)
 
-        return Race(recipe, self.methods, self.changes, listen=teaching)
+        planned, self._planned = self._planned, []  # another race after this one is another race
+        return Race(recipe, self.methods, self.changes, listen=teaching, planned=planned)
 
     def _ready(self) -> None:
         """The race stands at the start."""
         race = self.race
         assert race is not None
-        self._changes = []
         notes = "".join(f"<p class='amkd-note'>{note}</p>" for note in notes_of(race))
         self.paint.ask("result", lambda: setattr(self.result, "value", notes))
         self.pictures.begin(race)
@@ -307,10 +325,18 @@ class MethodRace(Panel):
     def _hear(self, method: str, event: Event) -> None:
         race = self.race
         assert race is not None
+        if isinstance(event, Changed) and any((c.epoch, c.batch) == (event.epoch, event.batch) for c in race.planned):
+            self.paint.ask("follow", lambda: self._follow(race))
         if isinstance(event, Finished) and race.over:
             self._finish(race)
         elif self.pictures.duty.due():
             self._show(race)
+
+    def _follow(self, race: Race) -> None:
+        """Sliders to where an earlier race had them; from the paint thread."""
+        for changes in list(race.made.values()):
+            for key, value in changes.items():
+                self.put(NAMES[key], value=value)
 
     def _lap(self, left: float) -> None:
         """An epoch is done; ``left`` seconds until the next one may begin: pictures in them cost nobody anything."""
@@ -327,8 +353,7 @@ class MethodRace(Panel):
     def _numbers(self) -> None:
         race = self.race
         assert race is not None
-        changes = [(at, f"{LIVE[name].label} → {value:g}") for _, name, value, at in self._changes]
-        self.pictures.numbers(race, changes)
+        self.pictures.numbers(race, marks(race))
         epoch, end, state = race.epoch, race.recipe.epochs, self.racing.state
 
         def show() -> None:
@@ -358,6 +383,7 @@ class MethodRace(Panel):
             count = len(race.trainings)
             words = f"{count} methods at the start, with the same weights and the same order of data."
             words = words if count > 1 else "One method at the start; check another one for a race."
+            words += " It will be changed on its way as it was." if race.planned else ""
             words += " Say first which will be best." if waits else " Press Start."
         elif race is not None and state == "held":
             words = f"Held after {race.epoch} of {race.recipe.epochs} epochs; Go on continues, Step takes one more."
@@ -435,39 +461,16 @@ class MethodRace(Panel):
             return boundary_map(nets, ground.data, resolution=CELLS)
         return plane_map(nets, ground.images, ground.data.classes, resolution=CELLS)
 
+    def session(self) -> RacePlan:
+        """The race with what was changed on its way: the sliders may have moved since; before there is one, what the
+        controls describe."""
+        return self.race.plan if self.race is not None else RacePlan(self.recipe, self.methods, self.changes)
+
     def still(self) -> Image.Image | None:
         return map_still(self.pictures.maps)
 
     def code(self) -> str:
-        race, default = self.race, Recipe()
-        recipe, methods, changes = self.recipe, self.methods, self.changes
-        if race is not None:  # the sliders may have moved since
-            recipe, methods, changes = race.recipe, list(race.trainings), race.changes
-        told = {n: v for n, v in recipe.to_json().items() if v != default.to_json()[n] and n != "method"}
-        lines = ",\n    ".join(f"{name}={value!r}" for name, value in told.items())
-        by_hand = "".join(
-            f"# in epoch {epoch + 1} you called race.wish(**{dict.fromkeys(LIVE[name].keys, value)!r})\n"
-            for epoch, name, value, _ in self._changes
-        )
-        given, passed = (f"changes = {changes!r}\n", ", changes=changes") if changes else ("", "")
-        return (
-            "from amkd_viz import Recipe\n"
-            "from amkd_viz.training import EpochEnded, Race, compare, format_table, fresh_folder, reading, table\n"
-            "from amkd_viz import views\n\n"
-            f"recipe = Recipe(\n    {lines},\n)\n"
-            f"methods = {methods!r}\n"
-            f"{given}\n"
-            f"race = Race(recipe, methods{passed})\n"
-            "for method, event in race.events():\n"
-            "    if isinstance(event, EpochEnded):\n"
-            "        print(event.epoch, method, event.metrics['val_accuracy'])\n"
-            "print({method: scores['test_accuracy'] for method, scores in race.summaries.items()})\n"
-            f"{by_hand}\n"
-            "# One seed says little. Five of them, with their spread:\n"
-            f"runs = compare(recipe, methods, seeds=5, out=fresh_folder(recipe){passed})\n"
-            "print(format_table(table(runs)), *reading(table(runs)), sep='\\n')\n"
-            "views.compare(runs)\n"
-        )
+        return code_of(self.session())
 
     # life
 

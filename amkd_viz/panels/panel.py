@@ -22,6 +22,7 @@ from amkd_viz.panels.controls import button
 from amkd_viz.panels.status import Status
 from amkd_viz.panels.worker import Worker
 from amkd_viz.session import Session
+from amkd_viz.training import RacePlan
 from amkd_viz.views.view import View
 
 __all__ = ["Panel"]
@@ -75,7 +76,7 @@ class Panel:
         """What is in the picture now, to be exported; None while there is nothing."""
         return None
 
-    def session(self) -> Session | None:
+    def session(self) -> Session | RacePlan | None:
         """What can be opened again elsewhere, or None."""
         return None
 
@@ -283,7 +284,7 @@ class Panel:
         if session is None:
             raise InputError("There is no run to save yet; start one first.")
         where = session.save(Path(path) if path is not None else self._fresh("sessions", ".json"))
-        self.tell_file(f"Saved {where}; Session.open reads it.")
+        self.tell_file(f"Saved {where}; {type(session).__name__}.open reads it.")
         return where
 
     def export(self, path: str | Path | None = None) -> Path:

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from amkd_viz.objectives import methods
 from amkd_viz.panels.controls import from_field, slider
-from amkd_viz.training import Recipe
+from amkd_viz.training import Race, Recipe
 
-__all__ = ["LIVE", "Live", "live_controls"]
+__all__ = ["LIVE", "NAMES", "Live", "live_controls", "marks"]
 
 
 class Live(NamedTuple):
@@ -30,6 +30,7 @@ LIVE = {
     "attack_steps": Live("attack steps", ("attack_steps",), 1),
     "learning_rate": Live("learning rate", ("learning_rate",)),
 }
+NAMES = {key: name for name, live in LIVE.items() for key in live.keys}  # field -> control
 
 
 def live_controls(recipe: Recipe) -> dict[str, Any]:
@@ -48,3 +49,13 @@ def live_controls(recipe: Recipe) -> dict[str, Any]:
             value = getattr(recipe, field_name)
             made[name] = from_field(own[field_name], value, label, int(step) if step else None)
     return made
+
+
+def marks(race: Race) -> list[tuple[float, str]]:
+    """(place on the clock, words) of what was changed by hand; a slider dragged through an epoch leaves one."""
+    found: dict[tuple[int, str], tuple[float, str]] = {}
+    for (epoch, batch), changes in sorted(race.made.items()):
+        for key, value in changes.items():
+            label = LIVE[NAMES[key]].label
+            found[epoch, label] = epoch + batch / len(race.first.loader), f"{label} → {value:g}"
+    return list(found.values())

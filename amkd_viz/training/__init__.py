@@ -7,6 +7,7 @@ from amkd_viz.training.examples import DIGITS, SPIRALS, example, suggested
 from amkd_viz.training.job import Job
 from amkd_viz.training.loop import events
 from amkd_viz.training.race import Race
+from amkd_viz.training.race_plan import RacePlan
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.recording import distill, fork, fresh_folder, replay, resume
 from amkd_viz.training.run import Run
@@ -22,6 +23,7 @@ __all__ = [
     "Finished",
     "Job",
     "Race",
+    "RacePlan",
     "Recipe",
     "Row",
     "Run",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from amkd_viz.errors import InputError
@@ -12,8 +12,9 @@ from amkd_viz.training.comparison import entrants
 from amkd_viz.training.device import fitting_threads
 from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Stepped
 from amkd_viz.training.loop import events
+from amkd_viz.training.race_plan import RacePlan
 from amkd_viz.training.recipe import Recipe
-from amkd_viz.training.setup import Training
+from amkd_viz.training.setup import Training, changed
 
 __all__ = ["Race"]
 
@@ -29,10 +30,12 @@ class Race:
         changes: numbers of the objectives, by default those of ``recipe``; each goes to the methods that have its term.
         like: an earlier training that lends its data and teacher where the recipes name the same.
         listen: hears the training of the teacher, if there has to be one.
+        planned: changes of an earlier race, to be made again at the same steps.
 
     Attributes:
         recipe, changes: as given. trainings: by method, in the order given. metrics: of each finished epoch, by method.
         summaries: by method, once the last epoch is done.
+        made: what was changed while it ran: (epoch, batch), both from 0 -> the settings.
 
     Raises:
         InputError: an unknown method, one named twice or none, or a change that no method has a term for.
@@ -52,6 +55,7 @@ class Race:
         changes: Mapping[str, Any] | None = None,
         like: Training | None = None,
         listen: Callable[[Event], None] | None = None,
+        planned: Iterable[Changed] = (),
     ) -> None:
         self.recipe, self.changes = recipe, dict(recipe.changes if changes is None else changes)
         self.trainings: dict[str, Training] = {}
@@ -59,6 +63,9 @@ class Race:
             like = self.trainings[name] = Training(own, like, listen)
         self.metrics: dict[str, list[dict[str, Any]]] = {name: [] for name in self.trainings}
         self.summaries: dict[str, dict[str, Any]] = {}
+        self.made: dict[tuple[int, int], dict[str, Any]] = {}
+        self.planned = tuple(planned)
+        self._wishes: deque[dict[str, dict[str, Any]]] = deque()
         self._took: dict[str, deque[float]] = {name: deque(maxlen=256) for name in self.trainings}
         self._told = {name: training.seconds for name, training in self.trainings.items()}
 
@@ -79,8 +86,11 @@ class Race:
     def events(self) -> Iterator[tuple[str, Event]]:
         """(method, event), in turn: what ``training.events`` yields of each, every method as far as the others."""
         with fitting_threads(self.first.dataset.shape):
-            running = {name: events(t.recipe, t) for name, t in self.trainings.items()}
+            running = {name: events(t.recipe, t, self._planned_of(name)) for name, t in self.trainings.items()}
             while running:
+                while self._wishes:  # between two rounds, so that all take a change at the same step
+                    for name, wish in self._wishes.popleft().items():
+                        self.trainings[name].wish(**wish)
                 for name in list(running):
                     for event in running[name]:
                         self._note(name, event)
@@ -95,6 +105,8 @@ class Race:
             now = self.trainings[name].seconds
             self._took[name].append(now - self._told[name])
             self._told[name] = now
+        elif isinstance(event, Changed):
+            self.made.setdefault((event.epoch, event.batch), {}).update(event.changes)
         elif isinstance(event, EpochEnded):
             self.metrics[name].append(event.metrics)
         elif isinstance(event, Finished):
@@ -109,18 +121,31 @@ class Race:
         Raises:
             InputError: at once, if a value is not allowed or no method has the term; nothing changes then.
         """
-        own = {name: t.recipe.objective.names for name, t in self.trainings.items()}
-        wishes = {
-            name: {key: v for key, v in changes.items() if "." not in key or key.partition(".")[0] in terms}
-            for name, terms in own.items()
-        }
+        wishes = {name: self._own(name, changes) for name in self.trainings}
+        wishes = {name: wish for name, wish in wishes.items() if wish}
         idle = [key for key in changes if not any(key in wish for wish in wishes.values())]
         if idle:
             raise InputError(f"None of {', '.join(self.trainings)} has the term of {idle[0]}.")
         for name, wish in wishes.items():
-            if wish:
-                self.trainings[name].wish(**wish)
-        return [name for name, wish in wishes.items() if wish]
+            changed(self.trainings[name].recipe, wish)
+        self._wishes.append(wishes)
+        return list(wishes)
+
+    def _own(self, method: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the changes that are a method's: settings of all, and numbers of its own terms."""
+        terms = self.trainings[method].recipe.objective.names
+        return {key: v for key, v in changes.items() if "." not in key or key.partition(".")[0] in terms}
+
+    def _planned_of(self, method: str) -> list[Changed]:
+        own = [(change, self._own(method, change.changes)) for change in self.planned]
+        return [Changed(change.epoch, change.batch, changes) for change, changes in own if changes]
+
+    @property
+    def plan(self) -> RacePlan:
+        """All that this race follows from, what has been changed so far included."""
+        places = {(change.epoch, change.batch): change.changes for change in self.planned} | self.made
+        made = [Changed(epoch, batch, dict(changes)) for (epoch, batch), changes in sorted(places.items())]
+        return RacePlan(self.recipe, list(self.trainings), self.changes, made)
 
     def step_seconds(self) -> dict[str, float]:
         """What a step of each method costs, in seconds: the median of the last ones; NaN before the first."""
