@@ -296,6 +296,11 @@ def test_look_back_fork_and_session(lab: Callable[..., DistillLab], here: Path) 
     assert again.pictures.maps.frame["maps"][1]["winner"] == panel.pictures.maps.frame["maps"][1]["winner"]
     panel.wait()
     assert (f"session {path.stem}", str(path)) in panel.controls["earlier"].options
+    page = panel.export().read_text()
+    assert page.count("<figure>") == 3
+    assert "<h1>spirals, amkd: the student after epoch 2</h1>" in page
+    assert panel.view() is not None
+    assert panel.view().arrays["student.winner"].shape == (200, 200)  # type: ignore[union-attr]
     panel.set(epoch=4).wait()
     panel.set(earlier=str(path)).wait()
     assert panel.pictures.maps.frame["maps"][1]["note"] == "epoch 2"

@@ -11,7 +11,9 @@ from typing import Any
 import ipywidgets as widgets
 from PIL import Image
 
+from amkd_viz.data import short_name
 from amkd_viz.errors import InputError
+from amkd_viz.models import Classifier
 from amkd_viz.objectives import methods
 from amkd_viz.panels.controls import PACES, button, choice
 from amkd_viz.panels.distill_code import code_of
@@ -483,7 +485,24 @@ class DistillLab(Panel):
     # the head's buttons
 
     def view(self) -> View | None:
-        return curves(self.run) if self.run is not None and self.run.metrics() else None
+        """The maps of the student that is looked at, as its snapshot has it."""
+        return None if self._student is None else self.pictures.map_view(self._student)
+
+    def page(self) -> tuple[str, list[View]]:
+        """Its maps and layout, and the run's curves."""
+        run, student = self.run, self._student
+        if run is None or student is None:
+            return "", []
+        epoch, maps = self._nearest(self["epoch"]), self.pictures.map_view(student)
+        views = [maps, self.pictures.joint_view(student, self["layout"]), curves(run)]
+        return f"{short_name(run.recipe.dataset)}, {run.recipe.method}: the student after epoch {epoch}", views
+
+    @property
+    def _student(self) -> Classifier | None:
+        """Of the epoch that is looked at; None before there is a snapshot."""
+        if self.run is None or not self.pictures.ready or not (self.run.snapshots() and self.run.metrics()):
+            return None
+        return self.run.student(self._nearest(self["epoch"])).cpu()
 
     def save_session(self, path: str | Path | None = None) -> Path:
         where = super().save_session(path)

@@ -17,12 +17,14 @@ import ipywidgets as widgets
 from PIL import Image
 
 from amkd_viz.errors import InputError, unknown
+from amkd_viz.files import write_atomic
 from amkd_viz.panels.cells import this_cell
 from amkd_viz.panels.controls import button
 from amkd_viz.panels.status import Status
 from amkd_viz.panels.worker import Worker
 from amkd_viz.session import Session
 from amkd_viz.training import RacePlan
+from amkd_viz.views.page import document, figure_block
 from amkd_viz.views.view import View
 
 __all__ = ["Panel"]
@@ -75,6 +77,11 @@ class Panel:
     def view(self) -> View | None:
         """What is in the picture now, to be exported; None while there is nothing."""
         return None
+
+    def page(self) -> tuple[str, list[View]]:
+        """Title and pictures of an exported page; no picture while there is nothing."""
+        view = self.view()
+        return (view.title, [view]) if view is not None else ("", [])
 
     def session(self) -> Session | RacePlan | None:
         """What can be opened again elsewhere, or None."""
@@ -288,18 +295,26 @@ class Panel:
         return where
 
     def export(self, path: str | Path | None = None) -> Path:
-        """Write what is in the picture; by default as a page under ``exports/``.
+        """Write what is in the pictures as a page, by default under ``exports/``; as a picture, ``view()`` alone.
 
         Raises:
             InputError: there is no picture yet, or the file cannot be written.
         """
         self.check_open()
-        view = self.view()
-        if view is None:
-            raise InputError("There is no picture to export yet.")
+        where = Path(path) if path is not None else self._fresh("exports", ".html")
         before = self.status.text
         self.say("Writing ...", "busy")
-        where = view.save(path if path is not None else self._fresh("exports", ".html"))
+        try:
+            title, views = self.page() if where.suffix == ".html" else ("", [v for v in [self.view()] if v is not None])
+            if not views:
+                raise InputError("There is no picture to export yet.")
+            if len(views) == 1:
+                views[0].save(where)
+            else:
+                write_atomic(where, document(title, "\n".join(map(figure_block, views))))
+        except BaseException:
+            self.say(before)
+            raise
         self.tell_file(f"Wrote {where}.", before)
         return where
 

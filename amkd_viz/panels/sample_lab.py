@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +15,6 @@ from amkd_viz.boundary.samples import Status as Ending
 from amkd_viz.data import Dataset, parse_name
 from amkd_viz.data.points import PROBLEMS
 from amkd_viz.errors import InputError, unknown
-from amkd_viz.files import write_atomic
 from amkd_viz.models import Classifier, inference_copy
 from amkd_viz.panels.attack_controls import OPTIONS, attack_code, attack_controls, attack_image, attack_options
 from amkd_viz.panels.controls import choice, slider, toggle
@@ -34,7 +32,6 @@ from amkd_viz.views import View, boundary_path, plane_map
 from amkd_viz.views.decisions import logits_at
 from amkd_viz.views.labels import class_label
 from amkd_viz.views.neighbour import nearest_image
-from amkd_viz.views.page import document, figure_block
 from amkd_viz.views.walk import Walk, walk
 
 __all__ = ["SampleLab"]
@@ -407,21 +404,11 @@ class SampleLab(Panel):
             return None
         return plane_map(self._nets, ground.images, self._data.classes, resolution=FINE)
 
-    def export(self, path: str | Path | None = None) -> Path:
-        """Write the way and the plane; by default both as one page under ``exports/``, as a picture the plane.
-
-        Raises:
-            InputError: there is nothing to export yet, or the file cannot be written.
-        """
-        if path is not None and Path(path).suffix != ".html":
-            return super().export(path)
-        views = [view for view in (self.path_view(), self.view()) if view is not None]
-        if not views:
-            raise InputError("There is no way to export yet; choose an image and, if you are asked, answer.")
-        where = Path(path) if path is not None else self._fresh("exports", ".html")
-        write_atomic(where, document("The way of one image to the boundary", "\n".join(map(figure_block, views))))
-        self.tell_file(f"Wrote {where}.")
-        return where
+    def page(self) -> tuple[str, list[View]]:
+        if self.prediction.hidden:
+            raise InputError("Answer first; then there is a way to export.")
+        views = [self.path_view(), self.view()]
+        return "The way of one image to the boundary", [view for view in views if view is not None]
 
     def session(self) -> Session | None:
         if self.run is None or self._data is None or self.thumbs.chosen is None:
