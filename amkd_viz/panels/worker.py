@@ -7,9 +7,8 @@ import threading
 import traceback
 from collections.abc import Callable
 
-import torch
-
 from amkd_viz.errors import InputError
+from amkd_viz.training.device import threads_here
 
 __all__ = ["Worker"]
 
@@ -35,11 +34,8 @@ class Worker:
         self._busy = False
         self._soon = False
         self._closed = False
-        self._ready = threading.Event()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
-        self._ready.wait()
-        torch.set_num_threads(torch.get_num_threads())  # threads that are born later take what was set last
 
     def ask(self, key: str, task: Callable[[], None], soon: bool = False) -> None:
         """Run ``task``, in place of one that waits under the same key; from any thread. After close: nothing.
@@ -85,8 +81,7 @@ class Worker:
             self._news.notify_all()
 
     def _work(self) -> None:
-        torch.set_num_threads(self._threads)
-        self._ready.set()
+        threads_here(self._threads)
         while True:
             with self._news:
                 self._news.wait_for(lambda: self._closed or bool(self._waiting))

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
 import torch
 
 from amkd_viz.errors import InputError, unknown
 
-__all__ = ["fitting_threads", "kept_memory", "pick_device"]
+__all__ = ["fitting_threads", "kept_memory", "pick_device", "threads_here"]
+
+T = TypeVar("T")
+_own = threading.local()
+_one_by_one = threading.Lock()
 
 KINDS = ("cpu", "cuda", "mps", "xpu")
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h; the last one takes at most 32 MB
@@ -37,16 +42,45 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def threads_here(count: int) -> None:
+    """So many threads of the CPU for PyTorch in the calling thread alone: a thread that is born later takes what was
+    set last, anywhere."""
+    with _one_by_one, suppress(RuntimeError):  # an interpreter that ends starts no thread
+        usual = _elsewhere(torch.get_num_threads)
+        torch.get_num_threads()  # a thread takes the usual number when it first asks: not after it is given its own
+        torch.set_num_threads(count)
+        _elsewhere(lambda: torch.set_num_threads(usual))
+
+
+def _elsewhere(work: Callable[[], T]) -> T:
+    """The result of ``work`` in a thread of its own."""
+    found: list[T] = []
+    thread = threading.Thread(target=lambda: found.append(work()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
 @contextmanager
 def fitting_threads(shape: tuple[int, ...]) -> Iterator[None]:
     """Inputs of a few dozen numbers leave a second thread nothing to do but to be waited for: on busy cores a training
-    takes ten times as long with it. So points and images below 16 x 16 take one thread of the CPU."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1 if len(shape) < 3 or shape[-1] < 16 else before)
+    takes ten times as long with it. So points and images below 16 x 16 take one thread of the CPU.
+
+    Of several trainings that take turns in one thread, the last to end puts back what the first one found.
+    """
+    born = threading.get_ident()
+    if not getattr(_own, "inside", 0):
+        _own.inside, _own.before = 0, torch.get_num_threads()
+    _own.inside += 1
+    if len(shape) < 3 or shape[-1] < 16:
+        threads_here(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        if threading.get_ident() == born:  # a generator may be collected in another thread, which has its own number
+            _own.inside -= 1
+            if not _own.inside:
+                threads_here(_own.before)
 
 
 @contextmanager
