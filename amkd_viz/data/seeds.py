@@ -5,10 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import operator
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 
-__all__ = ["generator", "mix"]
+__all__ = ["defaults_seeded", "generator", "mix"]
+
+_one_by_one = threading.RLock()
 
 
 def mix(*parts: int | str) -> int:
@@ -29,3 +34,20 @@ def mix(*parts: int | str) -> int:
 def generator(device: torch.device | str, *parts: int | str) -> torch.Generator:
     """A fresh generator on ``device``, seeded by ``mix(*parts)``."""
     return torch.Generator(device).manual_seed(mix(*parts))
+
+
+@contextmanager
+def defaults_seeded(seed: int, generators: Sequence[torch.Generator] = (torch.default_generator,)) -> Iterator[None]:
+    """Within, PyTorch's default generators are seeded: layers draw from nothing else. Afterwards they are as they were.
+
+    They belong to the whole process, so one thread at a time is within.
+    """
+    with _one_by_one:
+        kept = [own.get_state() for own in generators]
+        try:
+            for own in generators:
+                own.manual_seed(seed)
+            yield
+        finally:
+            for own, state in zip(generators, kept, strict=True):
+                own.set_state(state)

@@ -159,11 +159,9 @@ class StepGraph:
         kept = [(buffer, buffer.clone()) for buffer in training.student.buffers()]
         recorded, told = None, None
         try:
-            # dropout draws from the default generator: the step that is computed as usual shall draw the same again
-            with torch.random.fork_rng([x.device] if x.is_cuda else []):
-                recorded = self._record(training, x, y, weights)
-                training.seed_chance()
-                told = _fingerprint(self._replay(training, recorded, x, y, weights))
+            recorded = self._record(training, x, y, weights)
+            training.seed_chance()
+            told = _fingerprint(self._replay(training, recorded, x, y, weights))
         except RuntimeError as error:
             cause = str(error.__context__ or error).splitlines() or [type(error).__name__]
             self.given_up = f"it cannot be recorded: {cause[0]}"

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from amkd_viz.data import Dataset, Loader, augment_for, load
-from amkd_viz.data.seeds import mix
+from amkd_viz.data.seeds import defaults_seeded, mix
 from amkd_viz.errors import InputError, unknown
 from amkd_viz.models import Classifier, build, inference_copy
 from amkd_viz.objectives import Step
+from amkd_viz.training.chance import Chance
 from amkd_viz.training.device import pick_device
 from amkd_viz.training.evaluation import logits_on, scores
 from amkd_viz.training.events import Event
@@ -71,8 +72,7 @@ class Training:
             # folded and frozen: about a third less time in the attack, the same logits
             self.teacher = inference_copy(teacher).to(self.device).to(memory_format=self.layout)
         self.objective, self.attack = recipe.objective, recipe.attack
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(mix(recipe.seed, "modules"))
+        with defaults_seeded(mix(recipe.seed, "modules")):
             self.modules = self.objective.modules(self.teacher or self.student, self.student).to(self.device)
         self.parameters = [*self.student.parameters(), *self.modules.parameters()]
         self.optimiser = torch.optim.SGD(
@@ -90,9 +90,10 @@ class Training:
             device=self.device,
         )
         self.autocast = torch.bfloat16 if recipe.precision == "bf16" else None
-        self.chance = torch.Generator(self.device)
+        few = self.dataset.train.floats(slice(0, 2)).contiguous(memory_format=self.layout)
+        self.chance = Chance(recipe.seed, self.student, few)
         on_gpu = self.device.type == "cuda"
-        self.graph = StepGraph(CudaRecorder(self.device, self.chance)) if on_gpu else None  # None: as usual
+        self.graph = StepGraph(CudaRecorder(self.device, self.chance.generator)) if on_gpu else None  # None: as usual
         self.epoch, self.batch = 0, 0  # the next batch to train on
         self.seconds = 0.0  # spent training, over all sessions
         self.log = Log()  # of the epoch that is going on
@@ -140,9 +141,9 @@ class Training:
         # published recipe: momentum starts anew at each drop
         drops = recipe.schedule == "step" and rate < self.optimiser.param_groups[0]["lr"]
         self.student.train()
-        self.seed_chance()
         x = x.contiguous(memory_format=self.layout)
-        step = self.graph(self, x, y) if self.graph else self.compute(self.new_step(x, y))
+        with self.chance.at(self.epoch, self.batch):
+            step = self.graph(self, x, y) if self.graph else self.compute(self.new_step(x, y))
         if drops:
             self.optimiser.state.clear()
         self.optimiser.param_groups[0]["lr"] = rate
@@ -153,8 +154,8 @@ class Training:
         return step
 
     def seed_chance(self) -> None:
-        """All chance of a step comes from its place."""
-        self.chance.manual_seed(mix(self.recipe.seed, "step", self.epoch, self.batch))
+        """Let the step that is computed draw its numbers again."""
+        self.chance.seed(self.epoch, self.batch)
 
     def new_step(self, x: Tensor, y: Tensor) -> Step:
         """Nothing of it is computed yet."""
@@ -164,7 +165,7 @@ class Training:
             x=x,
             y=y,
             progress=self.progress,
-            generator=self.chance,
+            generator=self.chance.generator,
             attack=self.attack,
             modules=self.modules,
         )
