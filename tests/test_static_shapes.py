@@ -82,6 +82,22 @@ def test_nobody_right(method):
     assert all(p.grad.isfinite().all() for p in student.parameters())
 
 
+@pytest.mark.parametrize("right", [0, 1, 2, 12])
+def test_what_is_there_for_its_shape_alone_leaves_no_trace_in_the_batch_norms(right):
+    told = {}
+    for static in (False, True):
+        teacher, student, x, y = nets()
+        both = ((teacher(x).argmax(1) == y) & (student.train()(x).argmax(1) == y)).nonzero().flatten()
+        y[both[right:]] += 1  # all but so many are wrong
+        student.load_state_dict(nets()[1].state_dict())
+        step = Step(
+            teacher, student, x, y % 4, 0.1, torch.Generator(), Attack(limit=right or 5, steps=2), static=static
+        )
+        methods["bss"]()(step)
+        told[static] = torch.cat([b.flatten() for n, b in student.named_buffers() if "running" in n])
+    torch.testing.assert_close(told[True], told[False], rtol=1e-5, atol=1e-6)
+
+
 def test_always_as_many_rows_and_the_same_first_ones():
     chance = torch.Generator().manual_seed(0)
     for _ in range(20):

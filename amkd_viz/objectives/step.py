@@ -87,7 +87,8 @@ class BoundaryBatch:
     """Boundary samples of the base images ``index`` (M,) of the batch.
 
     Where shapes may not depend on data, M is always the limit: too few base images are repeated, for the student's
-    batch statistics, and ``first`` (M,) bool says which are there for the first time. None stands for all.
+    batch statistics, and ``first`` (M,) bool says which are there for the first time. None stands for all. A single one
+    has no statistics and is left out.
     """
 
     index: Tensor
@@ -110,7 +111,7 @@ class Step:
         x: (B, ...) in [0, 1]; y: (B,) labels.
         progress: e / E in (0, 1].
         reads_boundary: a live term reads the boundary samples (the objective says so; only the joint pass asks).
-        generator: the only source of chance in the step.
+        generator: of all chance in the step but what layers draw for themselves.
         static: no shape depends on data, so that the host never waits for a GPU; by default on all but a CPU.
         modules: learned parts of the terms, by term name.
         weights: scalars on the device that stand for the objective's own weights, by term name; a step that is recorded
@@ -171,7 +172,7 @@ class Step:
         if self.static if self.static is not None else self.x.device.type != "cpu":
             best, count = select_always(*told)
             row = torch.arange(len(best), device=best.device)
-            again, first = row % count.clamp_min(1), row < count
+            again, first = row % count.clamp_min(1), (row < count) & (count > 1)
             target = sample_targets(self.teacher_clean.logits[best], self.generator)[again]
             index = best[again]
         else:
@@ -204,7 +205,8 @@ class Step:
             with _frozen_norms(self.student):
                 embedding = _wide(self.student.embed(samples.x))
         else:
-            embedding = _wide(self.student.embed(samples.x))
+            with _counting(self.student, self.boundary.first):
+                embedding = _wide(self.student.embed(samples.x))
         log_teacher, log_student = samples.logits.log_softmax(1), embedding.logits.detach().log_softmax(1)
         mean = self.boundary.mean
         self.metrics["boundary.kl"] = mean((log_teacher.exp() * (log_teacher - log_student)).sum(1))
@@ -226,6 +228,22 @@ def _wide(embedding: Embedding) -> Embedding:
         return t if t.dtype == torch.float64 else t.float()
 
     return Embedding(wide(embedding.logits), wide(embedding.features), embedding.taps)
+
+
+@contextmanager
+def _counting(model: nn.Module, rows: Tensor | None) -> Iterator[None]:
+    """What a pass leaves in the batch norms counts only if one of its ``rows`` (M,) bool does; None stands for all."""
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+    # .data: autograd has kept them, and does not read them in training mode
+    own = [part.data for m in norms for part in (m.running_mean, m.running_var) if part is not None]
+    if rows is None or not own:
+        yield
+        return
+    before = torch._foreach_add(own, 0.0)  # one kernel for all, as below: a GPU's step has many small ones already
+    yield
+    torch._foreach_sub_(own, before)
+    torch._foreach_mul_(own, rows.any().to(own[0].dtype))
+    torch._foreach_add_(own, before)
 
 
 @contextmanager
