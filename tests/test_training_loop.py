@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
+from PIL import Image
 
 import amkd_viz.objectives.step as step_module
 import amkd_viz.training.setup as setup
+from amkd_viz.data import load
 from amkd_viz.errors import InputError
 from amkd_viz.models import build, save_classifier
 from amkd_viz.training import (
@@ -487,6 +490,30 @@ def test_a_teacher_is_trained_once(tmp_path, monkeypatch):
     teacher_for(POINTS.replace(teacher_epochs=1))
     assert len(list((tmp_path / "teachers").iterdir())) == 2
     assert not same(weights(one), weights(teacher_for(POINTS.replace(teacher_epochs=1))))
+
+
+def test_a_folder_with_other_images_has_another_teacher(tmp_path, monkeypatch):
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "cache"))
+    images = tmp_path / "pets"
+    recipe = replace(POINTS, dataset=f"folder:{images}", teacher="cnn-tiny", student="cnn-tiny", teacher_epochs=1)
+    _paint(images, ("cats", "dogs"))
+    one = teacher_for(recipe)
+    assert teacher_for(recipe, None, load(recipe.dataset)).num_classes == 2
+    assert len(list((tmp_path / "cache" / "teachers").iterdir())) == 1
+    _paint(images, ("birds",))
+    assert teacher_for(recipe).num_classes == 3
+    moved = images.rename(tmp_path / "moved")
+    shutil.rmtree(moved / "birds")
+    assert same(weights(teacher_for(recipe.replace(dataset=f"folder:{moved}"))), weights(one))
+    assert len(list((tmp_path / "cache" / "teachers").iterdir())) == 3  # the same net, under its folder's other name
+
+
+def _paint(folder, classes):
+    for k, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for n in range(20):
+            colour = tuple((37 * (n + 7 * len(name)) + 90 * k + 50 * c) % 256 for c in range(3))
+            Image.new("RGB", (16, 16), colour).save(folder / name / f"{n}.png")
 
 
 def test_a_teacher_learns_from_the_whole_training_split():

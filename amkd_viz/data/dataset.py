@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -101,6 +102,13 @@ class Dataset:
     def shape(self) -> tuple[int, ...]:
         """(C, H, W) of an image, (2,) of a point."""
         return tuple(self.train.x.shape[1:])
+
+    @property
+    def fingerprint(self) -> str:
+        """Ten hex digits that other classes, labels or training images change."""
+        labels = self.train.y.cpu().numpy().tobytes()
+        told = repr((self.classes, self.shape, self.mean, self.std)).encode()
+        return hashlib.sha256(told + labels).hexdigest()[:10]
 
     def limit(self, n: int, seed: int = 0) -> Dataset:
         """Keep ``n`` training samples, classes as equal as possible, chosen by ``seed``; all else stays as it is.

@@ -67,7 +67,7 @@ class Training:
         if like is not None and like.teacher is not None:
             self.teacher, self._teacher_logits = like.teacher, like._teacher_logits
         elif not alone:
-            teacher = teacher_for(recipe, listen)
+            teacher = teacher_for(recipe, listen, self.full)
             check_pair(teacher, self.dataset, recipe.teacher)
             # folded and frozen: about a third less time in the attack, the same logits
             self.teacher = inference_copy(teacher).to(self.device).to(memory_format=self.layout)

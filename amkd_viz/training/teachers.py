@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amkd_viz.data import short_name
+from amkd_viz.data import Dataset, load, short_name
 from amkd_viz.models import Classifier, load_teacher, save_classifier
 from amkd_viz.training.recipe import Recipe
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from amkd_viz.training.events import Event
 
 __all__ = ["cache_folder", "teacher_for", "teacher_recipe"]
+
+MAY_DIFFER = ("folder:", "tiny-imagenet")  # the same name, other images: a class that was added, or left out
 
 
 def cache_folder() -> Path:
@@ -46,16 +48,20 @@ def teacher_recipe(recipe: Recipe) -> Recipe:
     )
 
 
-def teacher_for(recipe: Recipe, listen: Callable[[Event], None] | None = None) -> Classifier:
-    """The teacher of a recipe, in eval mode without gradients; ``listen`` hears its training if it is not cached."""
+def teacher_for(
+    recipe: Recipe, listen: Callable[[Event], None] | None = None, data: Dataset | None = None
+) -> Classifier:
+    """The teacher of a recipe, in eval mode without gradients.
+
+    Args:
+        listen: hears its training, if it is not cached.
+        data: the recipe's data set without its limit, where it has been loaded already.
+    """
     if recipe.teacher.endswith(".safetensors"):
         return load_teacher(recipe.teacher)
     own = teacher_recipe(recipe)
-    path = (
-        cache_folder()
-        / "teachers"
-        / f"{short_name(own.dataset)}-{own.teacher.replace(':', '-')}-{_key(own)}.safetensors"
-    )
+    name = f"{short_name(own.dataset)}-{own.teacher.replace(':', '-')}-{_key(own, data)}.safetensors"
+    path = cache_folder() / "teachers" / name
     if not path.is_file():
         from amkd_viz.training.events import EpochEnded
         from amkd_viz.training.loop import events
@@ -72,10 +78,13 @@ def teacher_for(recipe: Recipe, listen: Callable[[Event], None] | None = None) -
     return load_teacher(path)
 
 
-def _key(own: Recipe) -> str:
+def _key(own: Recipe, data: Dataset | None) -> str:
     """Ten hex digits of what a teacher's weights depend on, and of nothing else: not of where data or device are, and
     not of fields at their default, so that a new field of Recipe leaves cached teachers valid."""
     default = Recipe().to_json()
     without = ("root", "device", "teacher", "teacher_epochs", "evaluate_every", "similarity_images")
     matters = {n: v for n, v in own.to_json().items() if n not in without and (v != default[n] or n == "dataset")}
+    if own.dataset.startswith(MAY_DIFFER):
+        data = data or load(own.dataset, root=own.root, seed=own.data_seed)
+        matters["dataset"] = data.fingerprint
     return hashlib.sha256(json.dumps(matters, sort_keys=True).encode()).hexdigest()[:10]
