@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["pausable", "pause_point", "without_pauses"]
+__all__ = ["held_seconds", "pausable", "pause_point", "without_pauses"]
 
 _gate: ContextVar[Callable[[], None] | None] = ContextVar("gate", default=None)
+_held = threading.local()
 
 
 def pause_point() -> None:
     """Ask the gate of this thread, if there is one: it may wait, or raise to end what is going on."""
     gate = _gate.get()
     if gate is not None:
-        gate()
+        begun = time.perf_counter()
+        try:
+            gate()
+        finally:
+            _held.seconds = held_seconds() + time.perf_counter() - begun
+
+
+def held_seconds() -> float:
+    """For so long this thread has been held at pause points, ever."""
+    return getattr(_held, "seconds", 0.0)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -37,7 +37,7 @@ def events(recipe: Recipe, training: Training | None = None, planned: Iterable[C
     with fitting_threads(training.dataset.shape), kept_memory():
         yield Started(training)
         for epoch in range(training.epoch, training.recipe.epochs):
-            begun, seen = time.perf_counter(), 0
+            before, seen = training.clock.seconds, 0
             for x, y, _ in training.loader.epoch(epoch, training.batch):
                 pause_point()
                 for changes in [*changes_at.pop((epoch, training.batch), []), *training.wishes()]:
@@ -49,9 +49,10 @@ def events(recipe: Recipe, training: Training | None = None, planned: Iterable[C
                     epoch, training.batch - 1, len(training.loader), step.terms, step.__dict__.get("boundary")
                 )
             terms = training.log.read()  # CPU-GPU sync point, so that the clock is read after the work
-            speed = seen / (time.perf_counter() - begun)
+            took = training.clock.seconds - before
+            speed = seen / took if took else math.nan  # a session that began after the last batch
             yield EpochEnded(epoch + 1, {"images_per_s": speed, **terms, **training.end_epoch()})
-        yield Finished({**final_scores(training), "train_seconds": training.seconds})
+        yield Finished({**final_scores(training), "train_seconds": training.clock.seconds})
 
 
 def final_scores(training: Training) -> dict[str, Any]:

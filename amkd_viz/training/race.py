@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from amkd_viz.errors import InputError
 from amkd_viz.training.comparison import entrants
 from amkd_viz.training.device import fitting_threads
-from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Stepped
+from amkd_viz.training.events import Changed, EpochEnded, Event, Finished
 from amkd_viz.training.loop import events
 from amkd_viz.training.race_plan import RacePlan
 from amkd_viz.training.recipe import Recipe
@@ -66,8 +65,6 @@ class Race:
         self.made: dict[tuple[int, int], dict[str, Any]] = {}
         self.planned = tuple(planned)
         self._wishes: deque[dict[str, dict[str, Any]]] = deque()
-        self._took: dict[str, deque[float]] = {name: deque(maxlen=256) for name in self.trainings}
-        self._told = {name: training.seconds for name, training in self.trainings.items()}
 
     @property
     def first(self) -> Training:
@@ -101,11 +98,7 @@ class Race:
                         del running[name]
 
     def _note(self, name: str, event: Event) -> None:
-        if isinstance(event, Stepped):
-            now = self.trainings[name].seconds
-            self._took[name].append(now - self._told[name])
-            self._told[name] = now
-        elif isinstance(event, Changed):
+        if isinstance(event, Changed):
             self.made.setdefault((event.epoch, event.batch), {}).update(event.changes)
         elif isinstance(event, EpochEnded):
             self.metrics[name].append(event.metrics)
@@ -149,4 +142,4 @@ class Race:
 
     def step_seconds(self) -> dict[str, float]:
         """What a step of each method costs, in seconds: the median of the last ones; NaN before the first."""
-        return {name: statistics.median(took) if took else float("nan") for name, took in self._took.items()}
+        return {name: training.clock.median for name, training in self.trainings.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +15,7 @@ from amkd_viz.errors import InputError, unknown
 from amkd_viz.models import Classifier, build, inference_copy
 from amkd_viz.objectives import Step
 from amkd_viz.training.chance import Chance
+from amkd_viz.training.clock import Clock
 from amkd_viz.training.device import pick_device
 from amkd_viz.training.evaluation import logits_on, scores
 from amkd_viz.training.events import Event
@@ -95,7 +95,7 @@ class Training:
         on_gpu = self.device.type == "cuda"
         self.graph = StepGraph(CudaRecorder(self.device, self.chance.generator)) if on_gpu else None  # None: as usual
         self.epoch, self.batch = 0, 0  # the next batch to train on
-        self.seconds = 0.0  # spent training, over all sessions
+        self.clock = Clock(self.device)  # of the steps, over all sessions
         self.log = Log()  # of the epoch that is going on
         self.changes: dict[str, Any] = {}  # made while training
         self.notes = list(notes_on(recipe, self.dataset))
@@ -134,7 +134,6 @@ class Training:
 
         If a pause point inside ends it, nothing has happened: batch statistics are put back.
         """
-        begun = time.perf_counter()
         recipe, batches = self.recipe, len(self.loader)
         done = (self.epoch * batches + self.batch) / (recipe.epochs * batches)
         rate = learning_rate(recipe.schedule, recipe.learning_rate, done)
@@ -142,15 +141,15 @@ class Training:
         drops = recipe.schedule == "step" and rate < self.optimiser.param_groups[0]["lr"]
         self.student.train()
         x = x.contiguous(memory_format=self.layout)
-        with self.chance.at(self.epoch, self.batch):
-            step = self.graph(self, x, y) if self.graph else self.compute(self.new_step(x, y))
-        if drops:
-            self.optimiser.state.clear()
-        self.optimiser.param_groups[0]["lr"] = rate
-        self.optimiser.step()
+        with self.clock.step():
+            with self.chance.at(self.epoch, self.batch):
+                step = self.graph(self, x, y) if self.graph else self.compute(self.new_step(x, y))
+            if drops:
+                self.optimiser.state.clear()
+            self.optimiser.param_groups[0]["lr"] = rate
+            self.optimiser.step()
         self.log.add(step)
         self.batch += 1
-        self.seconds += time.perf_counter() - begun
         return step
 
     def seed_chance(self) -> None:
@@ -225,7 +224,7 @@ class Training:
         return {
             "epoch": self.epoch,
             "batch": self.batch,
-            "seconds": self.seconds,
+            "seconds": self.clock.seconds,
             "changes": dict(self.changes),
             "log": self.log.state(),
             "student": self.student.state_dict(),
@@ -238,7 +237,8 @@ class Training:
 
         A state without optimiser and modules (a fork starts so) takes fresh ones.
         """
-        self.epoch, self.batch, self.seconds = state["epoch"], state.get("batch", 0), state.get("seconds", 0.0)
+        self.epoch, self.batch = state["epoch"], state.get("batch", 0)
+        self.clock = Clock(self.device, state.get("seconds", 0.0))
         self.student.load_state_dict(state["student"])
         if "optimiser" in state:
             self.modules.load_state_dict(state["modules"])

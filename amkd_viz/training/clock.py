@@ -1,0 +1,64 @@
+"""How long training steps take: a GPU is still at work when a call returns, and a step that is held is not at work."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from amkd_viz.pauses import held_seconds
+
+__all__ = ["Clock"]
+
+
+class Clock:
+    """Adds up the seconds of steps: on a CUDA device those between two of its events, elsewhere those until the call
+    returns; less those for which a pause point held the step.
+
+    Args:
+        seconds: of earlier sessions.
+    """
+
+    def __init__(self, device: torch.device, seconds: float = 0.0) -> None:
+        self._seconds, self._on_gpu = seconds, device.type == "cuda"
+        self._last: deque[float] = deque(maxlen=256)
+        self._running: deque[tuple[Any, Any, float]] = deque()  # on a GPU: start, end, seconds held
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Within, a step is computed, or given up."""
+        held, begun = held_seconds(), time.perf_counter()
+        start, end = (torch.cuda.Event(enable_timing=True) if self._on_gpu else None for _ in range(2))
+        if start is not None:
+            start.record()
+        try:
+            yield
+        finally:
+            held = held_seconds() - held
+            if end is not None:
+                end.record()
+                self._running.append((start, end, held))
+            else:
+                self._add(time.perf_counter() - begun - held)
+
+    @property
+    def seconds(self) -> float:
+        """Of all steps that the device has done by now; never waits for it."""
+        while self._running and self._running[0][1].query():
+            start, end, held = self._running.popleft()
+            self._add(start.elapsed_time(end) / 1000 - held)
+        return self._seconds
+
+    @property
+    def median(self) -> float:
+        """Of the last steps, in seconds; NaN before the first."""
+        return statistics.median(self._last) if self.seconds and self._last else float("nan")
+
+    def _add(self, seconds: float) -> None:
+        self._seconds += seconds
+        self._last.append(seconds)
