@@ -192,8 +192,8 @@ def test_changed_keeps_fractions_where_the_sum_was_written_with_a_whole_number()
         ),
         ({"kd": 1}, "Unknown field of kd ''"),
         ({"kd.temperature": "hot"}, "kd.temperature takes a float, not 'hot'"),
-        ({"kd.temperature": 0}, "kd.temperature must be > 0"),
-        ({"kd.temperature": "nan"}, "kd.temperature must be > 0, not nan"),
+        ({"kd.temperature": 0}, "kd.temperature must lie between 0.5 and 20, not 0"),
+        ({"kd.temperature": "nan"}, "kd.temperature must lie between 0.5 and 20, not nan"),
         ({"kd.t2": "maybe"}, "kd.t2 is true or false, not 'maybe'"),
         ({"kd.weight": "heavy"}, "kd.weight takes a float, not 'heavy'"),
         ({"kd.scale": None}, "kd.scale takes a float, not None"),
@@ -202,8 +202,8 @@ def test_changed_keeps_fractions_where_the_sum_was_written_with_a_whole_number()
         ({"boundary_triplet.reading": "D"}, "boundary_triplet.reading 'D'.* Allowed: A, B, C"),
         ({"boundary_triplet.embedding": "logits"}, "did you mean 'logit'"),
         ({"boundary_triplet.negatives": "other"}, "did you mean 'others'"),
-        ({"boundary_triplet.margin": 4.1}, r"margin must be in \[0, 4\], the range of d, not 4.1"),
-        ({"boundary_triplet.margin": "nan"}, r"margin must be in \[0, 4\]"),
+        ({"boundary_triplet.margin": 4.1}, "boundary_triplet.margin must lie between 0 and 4, not 4.1"),
+        ({"boundary_triplet.margin": "nan"}, "boundary_triplet.margin must lie between 0 and 4, not nan"),
     ],
 )
 def test_changed_with_bad_names_and_values(changes, sentence):
@@ -229,7 +229,7 @@ def test_bad_attacks(options, sentence):
 
 
 def test_bad_margin_of_oki():
-    with pytest.raises(InputError, match=r"triplet\.margin must be >= 0, not -1"):
+    with pytest.raises(InputError, match=r"triplet\.margin must lie between 0 and 50, not -1"):
         triplet(margin=-1)
 
 
@@ -250,3 +250,20 @@ def test_methods_by_name():
     assert boundary_triplet().reading == "A"
     with pytest.raises(InputError, match="Unknown method 'akmd'; did you mean 'amkd'"):
         methods["akmd"]
+
+
+@pytest.mark.parametrize("value", [1e-9, 1e9, math.inf, "hot"])
+def test_a_term_keeps_within_its_bounds_however_it_is_made(value):
+    with pytest.raises(InputError, match=r"kd\.temperature (must lie between 0.5 and 20|takes a float), not"):
+        kd(temperature=value)
+
+
+def test_a_term_takes_numbers_of_other_kinds_as_its_own():
+    assert kd(temperature="3") == kd(temperature=3) == kd(temperature=3.0)
+    assert isinstance(kd(temperature=3).temperature, float)
+
+
+def test_a_list_of_terms_adds_up():
+    assert sum([ce(), kd() * 2]) == ce() + kd() * 2
+    with pytest.raises(TypeError):
+        3 + ce()

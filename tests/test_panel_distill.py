@@ -115,6 +115,9 @@ def test_the_batch_that_is_held_is_drawn(lab: Callable[..., DistillLab]) -> None
     until(lambda: panel._live.epoch > 3)
     panel.pause()
     until(lambda: panel.state == "paused")
+    panel.step()  # a pause may hold within a step, whose batch statistics are not the last picture's
+    assert panel.job is not None
+    assert panel.job.settle(30) == "paused"
     here = f"epoch {panel._live.epoch + 1}, batch {panel._live.batch}"
     until(lambda: [m["note"] for m in panel.pictures.maps.frame.get("maps", [])][1:] == [here])
     panel.wait()

@@ -560,3 +560,32 @@ def test_where_teachers_are_kept(monkeypatch):
     assert str(cache_folder()) == "/nobody/elsewhere"
     monkeypatch.delenv("AMKD_VIZ_CACHE")
     assert str(cache_folder()) == "/nobody/.cache/amkd_viz"
+
+
+def test_wishes_that_only_together_make_no_sense_are_refused_at_once():
+    training = Training(POINTS.replace(method="kd", epochs=2))
+    running = events(training.recipe, training)
+    next(running)
+    training.wish(**{"ce.weight": 0})
+    with pytest.raises(InputError, match="a term with a weight in every epoch"):
+        training.wish(**{"kd.weight": 0})
+    training.wish(**{"ce.weight": 1})
+    training.wish(**{"kd.weight": 0})
+    list(running)
+    assert training.recipe.changes == {"ce.weight": 1.0, "kd.weight": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"epochs": 1}, "With epochs=1 the terms on boundary samples of amkd never have a weight"),
+        ({"rule": "paper"}, "about 2.8 % of it is left after 10 and few samples cross"),
+        ({"rule": "paper", "step_size": 1.05}, None),
+        ({"rule": "paper", "method": "kd"}, None),
+        ({}, None),
+    ],
+)
+def test_settings_that_attack_nothing_are_noted(changes, words):
+    (notes,) = [list(setup.notes_on(recipe, load("blobs"))) for recipe in [Recipe(dataset="blobs", **changes)]]
+    assert len(notes) == (words is not None)
+    assert all(words in note for note in notes)

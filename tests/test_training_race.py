@@ -85,6 +85,20 @@ def test_what_no_racer_understands_is_refused() -> None:
         Race(POINTS, [])
 
 
+def test_wishes_are_refused_together_as_they_are_alone() -> None:
+    race = Race(POINTS, ["ce", "kd"])
+    running = race.events()
+    next(running)
+    with pytest.raises(InputError, match="a term with a weight"):
+        race.wish(**{"ce.weight": 0})  # of ce's own method nothing would be left
+    race = Race(POINTS, ["kd"])
+    race.wish(**{"ce.weight": 0})
+    with pytest.raises(InputError, match="a term with a weight"):
+        race.wish(**{"kd.weight": 0})
+    list(race.events())
+    assert race.over
+
+
 def test_cost_of_a_step_is_measured() -> None:
     race = Race(POINTS, ["ce", "bss"])
     assert all(cost != cost for cost in race.step_seconds().values())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, ClassVar
 
 import torch
@@ -26,6 +28,10 @@ class Summand(ABC):
     def __add__(self, other: Summand) -> Objective:
         return Objective(self.parts() + other.parts())
 
+    def __radd__(self, other: int) -> Objective:
+        """For ``sum``, which starts from 0."""
+        return Objective(self.parts()) if other == 0 else NotImplemented
+
     def __mul__(self, weight: float | Schedule) -> Objective:
         if isinstance(weight, Schedule):
             if any(own.start != own.end for _, own in self.parts()):
@@ -44,6 +50,19 @@ class Term(Summand):
 
     name: ClassVar[str]
     on_boundary: ClassVar[bool] = False  # reads step.boundary
+
+    def __post_init__(self) -> None:
+        """Fields in the type of their defaults, and within "low" and "high" or among "choices" of their metadata."""
+        for f in fields(self):
+            key, value, about = f"{self.name}.{f.name}", getattr(self, f.name), f.metadata
+            if f.default is not MISSING:
+                value = _like(f.default, value, key)
+                object.__setattr__(self, f.name, value)
+            if value not in about.get("choices", [value]):
+                raise unknown(key, value, about["choices"])
+            low, high = about.get("low", -math.inf), about.get("high", math.inf)
+            if isinstance(value, int | float) and not low <= value <= high:
+                raise InputError(f"{key} must lie between {low:g} and {high:g}, not {value:g}.")
 
     @abstractmethod
     def __call__(self, step: Step) -> Tensor: ...
@@ -126,20 +145,34 @@ class Objective(Summand):
         ``TERM.FIELD`` sets a field, ``TERM.weight`` a constant weight, and ``TERM.scale`` multiplies the schedule.
         """
         parts = dict(zip(self.names, self.summands, strict=True))
-        for key, value in changes.items():
+        for key, value in self.plain(changes).items():
             name, _, field = key.partition(".")
-            if name not in parts:
-                raise unknown("term", name, parts)
             term, schedule = parts[name]
             if field == "weight":
-                parts[name] = (term, constant(_like(1.0, value, key)))
+                parts[name] = (term, constant(value))
             elif field == "scale":
-                parts[name] = (term, schedule * _like(1.0, value, key))
-            elif field in (defaults := {f.name: f.default for f in fields(term)}):
-                parts[name] = (replace(term, **{field: _like(defaults[field], value, key)}), schedule)
+                parts[name] = (term, schedule * value)
             else:
-                raise unknown(f"field of {name}", field, ["weight", "scale", *defaults])
+                parts[name] = (replace(term, **{field: value}), schedule)
         return Objective(tuple(parts.values()))
+
+    def plain(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """The same changes as Python's own numbers and texts, in the types of the fields: for JSON, and for a hash.
+
+        Raises:
+            InputError: no such term or field, or a value of another kind.
+        """
+        terms = {term.name: term for term, _ in self.summands}
+        found = {}
+        for key, value in changes.items():
+            name, _, field = key.partition(".")
+            if name not in terms:
+                raise unknown("term", name, terms)
+            defaults = {"weight": 1.0, "scale": 1.0} | {f.name: f.default for f in fields(terms[name])}
+            if field not in defaults:
+                raise unknown(f"field of {name}", field, defaults)
+            found[key] = _like(defaults[field], value, key)
+        return found
 
 
 def _like(old: Any, value: Any, key: str) -> Any:
@@ -149,6 +182,8 @@ def _like(old: Any, value: Any, key: str) -> Any:
             raise InputError(f"{key} is true or false, not {value!r}.")
         return str(value).lower() in ("true", "1")
     try:
+        if isinstance(value, bool):
+            raise TypeError
         return type(old)(value)
     except (TypeError, ValueError) as error:
         raise InputError(f"{key} takes a {type(old).__name__}, not {value!r}.") from error

@@ -8,7 +8,6 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from amkd_viz.errors import InputError
 from amkd_viz.objectives.algebra import Term
 from amkd_viz.objectives.step import Step
 
@@ -50,10 +49,6 @@ class _Softened(Term):
 
     temperature: float = field(default=3.0, metadata=TEMPERATURE)
     t2: bool = field(default=False, metadata={"help": "multiply by the squared temperature (Hinton et al., 2015)"})
-
-    def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise InputError(f"{self.name}.temperature must be > 0, not {self.temperature}.")
 
     @property
     def factor(self) -> float:

@@ -8,7 +8,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from amkd_viz.errors import InputError, unknown
 from amkd_viz.models import Classifier
 from amkd_viz.objectives.algebra import Term
 from amkd_viz.objectives.metric import EMBEDDINGS, MININGS, embed, squared_distances, triplet_hinge
@@ -53,18 +52,6 @@ class boundary_triplet(Term):
     mining: str = field(default="all", metadata={"choices": MININGS, "help": "which negatives count"})
     embedding: str = field(default="logit", metadata={"choices": EMBEDDINGS, "help": "where distances are taken"})
     negatives: str = field(default="others", metadata={"choices": NEGATIVES, "help": "classes of the negatives"})
-
-    def __post_init__(self) -> None:
-        for name, allowed in {
-            "reading": READINGS,
-            "mining": MININGS,
-            "embedding": EMBEDDINGS,
-            "negatives": NEGATIVES,
-        }.items():
-            if getattr(self, name) not in allowed:
-                raise unknown(f"{self.name}.{name}", getattr(self, name), allowed)
-        if not 0 <= self.margin <= 4:
-            raise InputError(f"{self.name}.margin must be in [0, 4], the range of d, not {self.margin}.")
 
     def module(self, teacher: Classifier, student: Classifier) -> nn.Module | None:
         """Reading A compares features of two nets: where their widths differ, a learned linear map of the student's."""
@@ -120,10 +107,6 @@ class triplet(Term):
     name: ClassVar[str] = "triplet"
 
     margin: float = field(default=5.0, metadata={"low": 0.0, "high": 50.0, "help": "in units of logits (L2)"})
-
-    def __post_init__(self) -> None:
-        if not self.margin >= 0:
-            raise InputError(f"{self.name}.margin must be >= 0, not {self.margin}.")
 
     def __call__(self, step: Step) -> Tensor:
         a, s = step.teacher_clean.logits, step.student_clean.logits

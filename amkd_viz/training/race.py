@@ -65,6 +65,7 @@ class Race:
         self.made: dict[tuple[int, int], dict[str, Any]] = {}
         self.planned = tuple(planned)
         self._wishes: deque[dict[str, dict[str, Any]]] = deque()
+        self._wished = {name: training.recipe for name, training in self.trainings.items()}  # with all that wait
 
     @property
     def first(self) -> Training:
@@ -119,8 +120,8 @@ class Race:
         idle = [key for key in changes if not any(key in wish for wish in wishes.values())]
         if idle:
             raise InputError(f"None of {', '.join(self.trainings)} has the term of {idle[0]}.")
-        for name, wish in wishes.items():
-            changed(self.trainings[name].recipe, wish)
+        wished = {name: changed(self._wished[name], wish) for name, wish in wishes.items()}
+        self._wished |= wished
         self._wishes.append(wishes)
         return list(wishes)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, get_args, get_type_hints
@@ -99,13 +100,13 @@ class Recipe:
                 raise InputError(f"{f.name} must be at most {about['high']}, not {value}.")
         if not isinstance(self.changes, Mapping) or not all(isinstance(key, str) for key in self.changes):
             raise InputError(f"changes must map TERM.FIELD to numbers, e.g. {{'kd.scale': 2}}, not {self.changes!r}.")
-        object.__setattr__(self, "changes", dict(self.changes))
         parse_name(self.dataset)  # refuses unknown names and options
         if not is_architecture(self.student):
             raise unknown("student", self.student, [*architectures(), "torchvision:NAME"])
         if not self.teacher.endswith(".safetensors") and not is_architecture(self.teacher):
             raise unknown("teacher", self.teacher, [*architectures(), "torchvision:NAME", "FILE.safetensors"])
-        objective = self.objective  # refuses unknown methods, terms and numbers
+        object.__setattr__(self, "changes", methods[self.method]().plain(self.changes))  # refuses unknown ones
+        objective = self.objective
         if not all(any(objective.weights(progress).values()) for progress in (1 / self.epochs, 1.0)):
             raise InputError(f"changes must leave a term with a weight in every epoch, not {self.changes!r}.")
 
@@ -142,6 +143,9 @@ class Recipe:
         shared = {f"teacher_{name}": values[name] for name in ("batch_size", "learning_rate") if name in values}
         return cls(**(shared | dict(values)))
 
+    def __hash__(self) -> int:
+        return hash(self.hash)
+
     @property
     def hash(self) -> str:
         """Ten hex digits that name this recipe."""
@@ -149,8 +153,8 @@ class Recipe:
 
 
 def _typed(name: str, value: Any, kind: type) -> Any:
-    if kind is str and isinstance(value, str):
-        return value
+    if kind is str and isinstance(value, str | os.PathLike):
+        return os.fspath(value)
     if kind in (int, float) and not isinstance(value, bool | str):
         try:
             if kind(value) == value:

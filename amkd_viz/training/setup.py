@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -99,7 +100,9 @@ class Training:
         self.log = Log()  # of the epoch that is going on
         self.changes: dict[str, Any] = {}  # made while training
         self.notes = list(notes_on(recipe, self.dataset))
+        self._asking = threading.Lock()
         self._wishes: deque[dict[str, Any]] = deque()
+        self._wished = recipe  # with all wishes that wait
 
     def wish(self, **changes: Any) -> None:
         """Ask for other settings from the next batch on; may be called from any thread.
@@ -110,8 +113,9 @@ class Training:
         Raises:
             InputError: at once, if a name or a value is not allowed; nothing changes then.
         """
-        changed(self.recipe, changes)
-        self._wishes.append(changes)
+        with self._asking:
+            self._wished = changed(self._wished, changes)
+            self._wishes.append(changes)
 
     def wishes(self) -> Iterator[dict[str, Any]]:
         """Take what has been asked for."""
@@ -121,6 +125,9 @@ class Training:
     def change(self, changes: dict[str, Any]) -> None:
         """Go on with other settings."""
         self.recipe = changed(self.recipe, changes)
+        with self._asking:
+            if not self._wishes:
+                self._wished = self.recipe
         self.objective, self.attack = self.recipe.objective, self.recipe.attack
         self.changes |= changes
 
@@ -270,6 +277,19 @@ def notes_on(recipe: Recipe, dataset: Dataset) -> Iterator[str]:
             f"{dataset.name} has {dataset.num_classes} classes, so no negative lies outside a pair of them: "
             f"the triplets of {recipe.method} are empty and it equals bss."
         )
+    if any(term.on_boundary for term, _ in recipe.objective.summands):
+        if not any(recipe.objective.reads_boundary((e + 1) / recipe.epochs) for e in range(recipe.epochs)):
+            yield (
+                f"With epochs={recipe.epochs} the terms on boundary samples of {recipe.method} never have a weight, so "
+                "nothing is attacked: take more epochs."
+            )
+        elif recipe.sampler == "bss" and recipe.rule == "paper" and recipe.step_size < 1:
+            left = (1 - recipe.step_size) ** recipe.attack_steps
+            yield (
+                f"With rule=paper each step goes {recipe.step_size:g} of the way to the boundary, so that about "
+                f"{100 * left:.1f} % of it is left after {recipe.attack_steps} and few samples cross: take a step_size "
+                "just above 1, such as 1.05."
+            )
 
 
 def check_pair(teacher: Classifier, dataset: Dataset, name: str) -> None:
