@@ -20,7 +20,7 @@ from typing import Any
 from amkd_viz.files import write_atomic
 from amkd_viz.training.recipe import Recipe
 
-KEPT = ("test_accuracy", "test_agreement", "val_accuracy", "magsim", "angsim", "kept", "train_seconds")
+KEPT = ("test_accuracy", "test_agreement", "val_accuracy", "magsim", "angsim", "kept", "train_seconds", "whole_seconds")
 _last: list[Any] = []  # the worker's previous Training: data, teacher and its logits are used again
 
 
