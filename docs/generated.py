@@ -75,7 +75,7 @@ def tutorial(path: Path) -> str:
         if cell.cell_type == "markdown":
             parts.append(cell.source)
             continue
-        parts.append(f"```python\n{cell.source}\n```")
+        parts.append(_fenced(cell.source, "python"))
         parts += [_output(o, f"@@{path.stem}-{number}-{i}@@") for i, o in enumerate(cell.outputs)]
     source = f"*Made from `notebooks/{path.name}`; `make lab` opens it.*"
     return "\n\n".join([parts[0], source, *parts[1:]])
@@ -90,7 +90,7 @@ def _execute(notebook: nbformat.NotebookNode) -> None:
 
 def _output(output: Any, token: str) -> str:
     if output.output_type == "stream":
-        return f"```text\n{output.text.rstrip()}\n```"
+        return _fenced(output.text.rstrip())
     data = output.get("data", {})
     if "application/vnd.plotly.v1+json" in data:
         spec = data["application/vnd.plotly.v1+json"]
@@ -105,7 +105,13 @@ def _output(output: Any, token: str) -> str:
         return LIVE
     if "text/html" in data:
         return "".join(data["text/html"].splitlines())
-    return f"```text\n{data.get('text/plain', '')}\n```"
+    return _fenced(data.get("text/plain", ""))
+
+
+def _fenced(text: str, language: str = "text") -> str:
+    """A code block whose fence is longer than any inside ``text``, which would close it."""
+    fence = "`" * max([3, *(1 + len(run) for run in re.findall("`{3,}", text))])
+    return f"{fence}{language}\n{text}\n{fence}"
 
 
 def _links(text: str, page: str) -> str:

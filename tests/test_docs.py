@@ -113,6 +113,12 @@ def test_outputs_of_a_notebook(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert made.figures["@@09_x-1-1@@"].startswith('<div class="amkd-plot" style="height:300px">')
 
 
+def test_a_fence_inside_an_output_does_not_close_its_own() -> None:
+    fenced = module("generated")._fenced
+    assert fenced("3") == "```text\n3\n```"
+    assert fenced("# Card\n```python\nload()\n```") == "````text\n# Card\n```python\nload()\n```\n````"
+
+
 def test_links_of_notebooks_become_links_of_pages() -> None:
     links = module("generated")._links
     assert links("[01](01_x.ipynb)", "p") == "[01](01_x.md)"
