@@ -16,6 +16,7 @@ import nbformat
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from plotly.offline import get_plotlyjs
+from traitlets.config import Config
 
 ROOT = Path(__file__).parent.parent
 QUICK = os.environ.get("AMKD_DOCS") == "quick"
@@ -36,6 +37,8 @@ DRAW = """<script src="{root}/assets/plotly.min.js"></script>
   Plotly.newPlot(at, spec.data, spec.layout, {responsive: true})
     .then(() => spec.frames && Plotly.addFrames(at, spec.frames));
 }</script>"""
+SOCKETS = Config({"KernelManager": {"transport": "ipc"}})  # over TCP a kernel warns that it is not encrypted
+OWN = '!!! note ""\n    What this prints is about your machine.\n'
 LIVE = '!!! note ""\n    This panel is live in JupyterLab (`make lab`).\n'
 figures: dict[str, str] = {}
 
@@ -76,6 +79,9 @@ def tutorial(path: Path) -> str:
             parts.append(cell.source)
             continue
         parts.append(_fenced(cell.source, "python"))
+        if "remove_output" in cell.metadata.get("tags", ()):  # the word that nbconvert has for it
+            parts.append(OWN)
+            continue
         parts += [_output(o, f"@@{path.stem}-{number}-{i}@@") for i, o in enumerate(cell.outputs)]
     source = f"*Made from `notebooks/{path.name}`; `make lab` opens it.*"
     return "\n\n".join([parts[0], source, *parts[1:]])
@@ -85,7 +91,22 @@ def _execute(notebook: nbformat.NotebookNode) -> None:
     from nbclient import NotebookClient
 
     with TemporaryDirectory() as folder:
-        NotebookClient(notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
+        where = {"metadata": {"path": folder}}
+        NotebookClient(notebook, timeout=900, kernel_name="python3", resources=where, config=SOCKETS).execute()
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = _joined(cell.outputs)
+
+
+def _joined(outputs: list[Any]) -> list[Any]:
+    """Pieces of one stream that came one after the other are one output again."""
+    found: list[Any] = []
+    for output in outputs:
+        if found and output.output_type == found[-1].output_type == "stream" and output.name == found[-1].name:
+            found[-1].text += output.text
+        else:
+            found.append(output)
+    return found
 
 
 def _output(output: Any, token: str) -> str:

@@ -96,8 +96,10 @@ def test_outputs_of_a_notebook(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         v4.new_output("execute_result", data={"text/plain": "3", "text/html": "<div>\nRight</div>"}),
         v4.new_output("execute_result", data={"text/plain": "42"}),
     ]
+    own = v4.new_code_cell("diagnosis()", metadata={"tags": ["remove_output"]})
+    own.outputs = [v4.new_output("stream", text="/home/somebody\n")]
     path = tmp_path / "09_x.ipynb"
-    nbformat.write(v4.new_notebook(cells=[v4.new_markdown_cell("# Why?\n"), cell]), path)
+    nbformat.write(v4.new_notebook(cells=[v4.new_markdown_cell("# Why?\n"), cell, own]), path)
     monkeypatch.setattr(made, "QUICK", True)
     text = made.tutorial(path)
     assert text.startswith("# Why?")
@@ -110,7 +112,16 @@ def test_outputs_of_a_notebook(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     ):
         assert needed in text, needed
     assert "```text\n42\n```" in text
+    assert "diagnosis()" in text
+    assert "somebody" not in text
     assert made.figures["@@09_x-1-1@@"].startswith('<div class="amkd-plot" style="height:300px">')
+
+
+def test_pieces_of_one_stream_are_one_output() -> None:
+    made, v4 = module("generated"), nbformat.v4
+    pieces = [v4.new_output("stream", text="a\n"), v4.new_output("stream", text="b\n")]
+    other = v4.new_output("stream", name="stderr", text="c")
+    assert [o.text for o in made._joined([*pieces, other])] == ["a\nb\n", "c"]
 
 
 def test_a_fence_inside_an_output_does_not_close_its_own() -> None:
