@@ -121,7 +121,10 @@ def test_boundaries() -> None:
     assert said("01.b", "larger")
 
     recipe = SPIRALS.replace(method="kd")
-    assert check("01.c", recipe.replace(limit_train=400))
+    assert "more data" in check("01.c", recipe.replace(limit_train=400)).text
+    longer = check("01.c", recipe.replace(epochs=200))
+    assert longer
+    assert "limit_train=400" in longer.text
     assert "100 points" in said("01.c", recipe.replace(seed=1))
     assert "exactly one" in said("01.c", recipe.replace(student="mlp", limit_train=400))
     assert "exactly one" in said("01.c", recipe)

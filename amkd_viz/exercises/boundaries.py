@@ -67,7 +67,7 @@ def margins(answer: Any) -> str:
 def closer(answer: Any) -> str:
     base = SPIRALS.replace(method="kd")
     if not isinstance(answer, Recipe):
-        raise LookAgain("give a Recipe, such as recipe.replace(batch_size=25).")
+        raise LookAgain("give a Recipe, such as recipe.replace(seed=1).")
     differ = [name for name, value in answer.to_json().items() if value != base.to_json()[name]]
     if len(differ) != 1 or differ[0] in ("dataset", "teacher", "student", "method", "device"):
         raise LookAgain(f"change exactly one field, and none of teacher, student and method; yours differ in {differ}.")
@@ -80,4 +80,6 @@ def closer(answer: Any) -> str:
     told = f"{differ[0]}={getattr(answer, differ[0])} gives {agree:.1%} agreement"
     if agree < WANTED:
         raise LookAgain(f"{told}. What does a student lack that has seen 100 points of three long arms?")
-    return f"{told}, from 84.8 %. Boundary samples are one way to say more about a boundary; more data is another."
+    if differ[0] == "limit_train":
+        return f"{told}, from 84.8 %. Boundary samples are one way to say more about a boundary; more data is another."
+    return f"{told}, from 84.8 %, on the same {base.limit_train} points. Now see what limit_train=400 gives."
