@@ -1,14 +1,16 @@
-"""Docstrings as the site's Markdown reads them: their mathematics between dollars, and roles as code."""
+"""Docstrings as the site's tables and Markdown read them: a row a name, mathematics between dollars, roles as code."""
 
 from __future__ import annotations
 
 import re
-from textwrap import dedent
+from textwrap import dedent, indent
 from typing import Any
 
 import griffe
 
 DOCTEST = re.compile(r"^([ ]*)>>> .*(?:\n\1[^\s].*|\n\1[ ]+\S.*)*", re.MULTILINE)
+SECTION = re.compile(r"^([ ]*)(?:Args|Attributes):\n((?:\1[ ]+.*\n?|[ ]*\n)+)", re.MULTILINE)
+NAMES = r"\*{0,2}[a-z_]\w*(?:, \*{0,2}[a-z_]\w*)*"
 DIRECTIVE = re.compile(r"^([ ]*)\.\. math::[ ]*(.*(?:\n(?:\1[ ]+.*|[ ]*))*)", re.MULTILINE)
 
 
@@ -17,10 +19,30 @@ def plain(text: str) -> str:
 
     >>> plain("with :math:`a > 0`, see :func:`refine`")
     'with $a > 0$, see `refine`'
+    >>> print(plain("Args:\\n    a, b: both. c: another."))
+    Args:
+        a: both.
+        b: both.
+        c: another.
     """
+    text = SECTION.sub(_rows, text)
     text = DOCTEST.sub(lambda m: f"{m[1]}```python\n{m[0]}\n{m[1]}```", DIRECTIVE.sub(_display, text))
     text = re.sub(r":math:`([^`]+)`", r"$\1$", text)
     return re.sub(r":[a-z]+:`([^`]+)`", r"`\1`", text)
+
+
+def _rows(section: re.Match[str]) -> str:
+    """Names that share a line, or a description, get a row each: griffe takes what follows the first for its type."""
+    body = section[2].rstrip()
+    entries = re.split(rf"(?:^|(?<=\.) )({NAMES}): ", dedent(body), flags=re.MULTILINE)
+    if entries[0].strip():
+        return section[0]
+    rows = [
+        f"{name}: {words.rstrip()}"
+        for names, words in zip(entries[1::2], entries[2::2], strict=True)
+        for name in names.split(", ")
+    ]
+    return section[0].replace(body, indent("\n".join(rows), section[1] + "    "))
 
 
 def _display(match: re.Match[str]) -> str:
