@@ -55,6 +55,29 @@ def test_every_page_is_there_and_loads_nothing_from_elsewhere(site: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.browser
+def test_pages_opened_from_a_folder_can_be_searched(site: Path) -> None:
+    pytest.importorskip("playwright")
+    from playwright.sync_api import sync_playwright
+
+    from tests.lab import chromium
+
+    if chromium() is None:
+        pytest.skip("needs Chromium")
+    with sync_playwright() as playwright:
+        own = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
+        page = own.new_page(viewport={"width": 1400, "height": 900})
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((site / "tutorials/instructor/answers.html").as_uri())
+        page.click(".md-search__input")
+        page.keyboard.type("bisection", delay=30)
+        page.wait_for_selector(".md-search-result__link[href*='reference/boundary']", state="attached")
+        own.close()
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+@pytest.mark.slow
 def test_formulas_are_drawn_by_the_browser(site: Path) -> None:
     for name in ("explanation/methods.html", "tutorials/02_boundary_samples.html", "reference/boundary.html"):
         text = (site / name).read_text(encoding="utf-8")
