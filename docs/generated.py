@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +18,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from plotly.offline import get_plotlyjs
 from traitlets.config import Config
+
+from amkd_viz.views.theme import DARK, LIGHT
 
 ROOT = Path(__file__).parent.parent
 QUICK = os.environ.get("AMKD_DOCS") == "quick"
@@ -31,13 +34,7 @@ PLACES = {  # link in a notebook or a copied file -> link on the site
     "instructor/lecture_plan.md": "instructor/lecture_plan.md",
     "answers.md": "answers.md",
 }
-DRAW = """<script src="{root}/assets/plotly.min.js"></script>
-<script>for (const at of document.querySelectorAll(".amkd-plot")) {
-  const spec = JSON.parse(at.nextElementSibling.textContent);
-  Plotly.newPlot(at, spec.data, spec.layout, {responsive: true})
-    .then(() => spec.frames && Plotly.addFrames(at, spec.frames));
-}</script>"""
-SOCKETS = Config({"KernelManager": {"transport": "ipc"}})  # over TCP a kernel warns that it is not encrypted
+DRAW = '<script src="{root}/assets/plotly.min.js"></script><script src="{root}/assets/figures.js"></script>'
 OWN = '!!! note ""\n    What this prints is about your machine.\n'
 LIVE = '!!! note ""\n    This panel is live in JupyterLab (`make lab`).\n'
 figures: dict[str, str] = {}
@@ -55,6 +52,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for picture in sorted(p for p in (ROOT / folder).iterdir() if p.suffix in (".png", ".gif", ".svg")):
             files.append(File.generated(config, f"{page}/{picture.name}", abs_src_path=str(picture)))
     files.append(File.generated(config, "assets/plotly.min.js", content=get_plotlyjs()))
+    themes = json.dumps([asdict(LIGHT), asdict(DARK)])
+    script = f"const THEMES = {themes};\n{(ROOT / 'docs/figures.js').read_text(encoding='utf-8')}"
+    files.append(File.generated(config, "assets/figures.js", content=script))
     files.append(File.generated(config, "assets/gallery.html", content=_gallery()))
     return files
 
@@ -91,8 +91,10 @@ def _execute(notebook: nbformat.NotebookNode) -> None:
     from nbclient import NotebookClient
 
     with TemporaryDirectory() as folder:
+        # Sockets in the folder: over TCP a kernel warns that it is not encrypted.
+        sockets = Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
         where = {"metadata": {"path": folder}}
-        NotebookClient(notebook, timeout=900, kernel_name="python3", resources=where, config=SOCKETS).execute()
+        NotebookClient(notebook, timeout=900, kernel_name="python3", resources=where, config=sockets).execute()
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = _joined(cell.outputs)

@@ -14,9 +14,9 @@ from amkd_viz.views.labels import safe
 
 __all__ = ["bundle", "words"]
 
-# Colours follow JupyterLab's theme; the second ones are for exported pages, which have no such variables.
-CAPTION = "max-width:60em;margin:0 0 .8em;line-height:1.45;color:var(--jp-ui-font-color1,#3b4252)"
-SMALL = "font-size:.88em;margin-top:.25em;font-variant-numeric:tabular-nums;color:var(--jp-ui-font-color2,#5d6573)"
+# Colours follow JupyterLab's theme; pages that have no such variables, light or dark, give their own.
+CAPTION = "max-width:60em;margin:0 0 .8em;line-height:1.45;color:var(--jp-ui-font-color1,inherit)"
+SMALL = "font-size:.88em;margin-top:.25em;font-variant-numeric:tabular-nums;color:var(--jp-ui-font-color2,inherit)"
 MOST = 16  # numbers in a line of words
 SOURCE = f"https://cdn.plot.ly/plotly-{get_plotlyjs_version()}.min.js"
 _ids = count(1)
