@@ -78,6 +78,8 @@ def test_numbers() -> None:
     assert "squares" in said("05.a", 0.59)
     assert check("05.b", 39)
     assert "few" in said("05.b", 12)
+    assert "few" in said("05.b", 38)
+    assert "many" in said("05.b", 40)
     assert check("05.c", "Too high")
     assert "images" in said("05.c", "fair")
 

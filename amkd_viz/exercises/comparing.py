@@ -29,14 +29,13 @@ def error_of_difference(answer: Any) -> str:
 
 @exercise(
     "05.b",
-    "With the same two standard deviations: how many seeds of each method would it take until a true "
-    "difference of 0.15 "
-    "points equals two standard errors?",
+    "With the same two standard deviations: how many seeds of each method would it take, at least, until a true "
+    "difference of 0.15 points is two standard errors or more?",
 )
 def seeds_needed(answer: Any) -> str:
     value, exact = number(answer, "a number of seeds"), (2 / 0.15) ** 2 * (0.15**2 + 0.44**2)
     right = math.ceil(exact)
-    if value not in (right, right - 1):
+    if value != right:
         few = "few: the error falls only with the square root of the number" if value < right else "many"
         raise LookAgain(f"{value:g} is too {few}. Solve 2 sqrt((0.15^2 + 0.44^2) / n) = 0.15 for n.")
     return f"n = {exact:.1f}, so {right} of each. A table with one seed a method could not have told them apart at all."
