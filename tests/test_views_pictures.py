@@ -18,7 +18,9 @@ from amkd_viz.models import Classifier, build
 from amkd_viz.objectives.metric import embed
 from amkd_viz.views import View, boundary_map, boundary_path, distances, embedding, epochs, gallery, triplets
 from amkd_viz.views.boundary_map import window
+from amkd_viz.views.ground import telling_triple
 from amkd_viz.views.layout import blank
+from amkd_viz.views.neighbour import nearest_image
 from amkd_viz.views.output import words
 
 
@@ -229,6 +231,51 @@ def test_triplets_and_distances_against_loops(classes: int) -> None:
     own = [float((a[2] - n[j]).square().sum()) for j in one.arrays["index"]]
     assert np.allclose(one.arrays["d_an"], own, atol=1e-5)
     assert (np.diff(own) >= -1e-6).all()
+
+
+def by_class(classes: int = 6, each: int = 50) -> Dataset:
+    """A test split in the order of its classes, as one folder per class gives it; published indices run backwards."""
+    dataset = pictures((1, 8, 8), classes, classes * each)
+    order = dataset.test.y.argsort(stable=True)
+    index = torch.arange(len(order)).flip(0)
+    return dataclasses.replace(dataset, test=Split(dataset.test.x[order], dataset.test.y[order], index))
+
+
+def test_some_samples_of_a_split_in_the_order_of_its_classes_are_of_all_classes() -> None:
+    dataset = by_class()
+    nets = pair(dataset)
+    found = attacked(nets["teacher"], dataset.test.floats(slice(4)))
+    view = distances(nets, dataset, found, most=30)
+    assert np.isfinite(view.arrays["teacher.classes"]).all()
+    assert "each of 4 boundary samples" in view.caption
+    assert "30 of 300 test samples, evenly spread" in view.caption
+    one = triplets(nets["teacher"], nets["student"], dataset, found, 0, most=30, negatives=99)
+    label = dataset.test.y[299 - one.arrays["index"]]  # found by what was published
+    assert set(label.tolist()) == set(range(6)) - {int(found.base[0]), int(found.target[0])}
+    assert "30 of 300 test samples, evenly spread" in one.caption
+    with torch.no_grad():
+        a = embed("logit", *nets["teacher"].embed(found.x[:1])[:2]).double()
+        n = embed("logit", *nets["student"].embed(dataset.test.floats((299 - one.arrays["index"]).tolist()))[:2])
+    assert np.allclose(one.arrays["d_an"], (a - n.double()).square().sum(1), atol=1e-5)
+
+
+@pytest.mark.parametrize("tries", [1, 32])
+def test_a_telling_triple_has_three_classes(tries: int) -> None:
+    dataset = by_class()
+    net = pair(dataset)["teacher"]
+    images, labels = telling_triple(net, dataset, tries=tries, step_size=1.0, steps=20)
+    assert len(set(labels)) == 3
+    assert any(torch.equal(images[2], x) for x in dataset.test.floats(dataset.test.y == labels[2]))
+    two = by_class(2)
+    assert len(telling_triple(pair(two)["teacher"], two)[0]) == 3
+
+
+def test_a_nearest_image_is_looked_for_in_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = by_class()
+    monkeypatch.setattr("amkd_viz.views.neighbour.MOST", 30)
+    split = dataset.test
+    x = split.floats([299])[0]  # of the last class, and among the candidates
+    assert nearest_image(split, x, set(range(6))) == 299
 
 
 def test_class_distances_leave_absent_classes_out() -> None:

@@ -6,7 +6,7 @@ import html
 import math
 from collections.abc import Sequence
 
-__all__ = ["class_label", "mean_sd", "number", "percent", "plural", "safe", "shorten"]
+__all__ = ["class_label", "mean_sd", "number", "percent", "plural", "safe", "shorten", "used_of"]
 
 DASH = "\N{EM DASH}"
 
@@ -56,6 +56,14 @@ def plural(count: int, word: str) -> str:
     ('1 step', '1,200 steps')
     """
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
+def used_of(used: int, there: int, word: str) -> str:
+    """
+    >>> used_of(60, 60, "test point"), used_of(400, 1000, "test point")
+    ('60 test points', '400 of 1,000 test points, evenly spread')
+    """
+    return plural(used, word) if used == there else f"{used:,} of {plural(there, word)}, evenly spread"
 
 
 def mean_sd(mean: float | None, sd: float | None, digits: int = 2, factor: float = 1.0) -> str:

@@ -137,4 +137,4 @@ def keep(count: int, most: int) -> list[int]:
     """
     if count <= most:
         return list(range(count))
-    return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
+    return sorted({round(i * (count - 1) / max(1, most - 1)) for i in range(most)})
