@@ -173,7 +173,14 @@ def test_a_block_for_each_data_set():
 def test_a_row_with_other_seeds_says_so():
     rows = [row("ce", 0.5, 0.1, (0, 1, 2)), row("kd", 0.5, 0.1, (0, 2)), row("bss", 0.5, 0.1, (0, 1, 2))]
     _, _, *lines = format_table(rows).splitlines()
-    assert [line.split("  ")[0] for line in lines] == ["ce", "kd (0, 2)", "bss"]
+    assert [line.split("  ")[0] for line in lines] == ["ce", "kd, seeds 0, 2", "bss"]
+
+
+def test_several_settings_of_a_method_are_told_apart_in_the_text():
+    runs = [run("kd", seed) for seed in (0, 1)]
+    runs += [types.SimpleNamespace(recipe=Recipe(method="kd", epochs=7, seed=1), summary={"test_accuracy": 0.7})]
+    _, _, *lines = format_table(table(runs)).splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["kd (epochs=30)", "kd (epochs=7), seed 1"]
 
 
 # sentences
