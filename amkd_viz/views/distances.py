@@ -168,10 +168,11 @@ def _caption(names: list[str], notes: Mapping[str, float], rings: int, used: int
     active = ", ".join(f"{name} {percent(notes[f'{name}.active'], 0)}" for name in names)
     told = (
         f"Anchor: {names[0]} on each of {plural(rings, 'boundary sample')}; positive: the net on the same sample; "
-        f"negatives: the net on test samples of classes other than base and target. Active triplets at margin "
-        f"{notes['margin']:g}: {active}. Below, mean squared distance between the test samples of two classes, white 0"
+        f"negatives: the net on those of {used_of(used, there, 'test sample')} that are of neither base nor target "
+        f"class. Active triplets at margin {notes['margin']:g}: {active}. Below, mean squared distance between two "
+        "classes of these samples, white 0"
     )
     if len(names) == 2:
         told += f"; right, {names[1]} minus {names[0]} (orange farther apart, blue closer), mean difference "
         told += number(notes[f"{names[1]}.class_gap"])
-    return f"{told}. All of {used_of(used, there, 'test sample')}."
+    return told + "."

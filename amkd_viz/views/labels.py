@@ -46,8 +46,14 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """A number with ``digits`` decimals and a true minus sign, a dash where there is none."""
-    return DASH if value is None or not math.isfinite(value) else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    """A number with ``digits`` decimals and a true minus sign, a dash where there is none.
+
+    >>> number(-0.001), number(-0.01) == number(0.01)
+    ('0.00', False)
+    """
+    if value is None or not math.isfinite(value):
+        return DASH
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")  # + 0.0: -0.0 is 0
 
 
 def plural(count: int, word: str) -> str:
