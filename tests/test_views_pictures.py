@@ -29,7 +29,7 @@ from amkd_viz.views import (
 )
 from amkd_viz.views.boundary_map import window
 from amkd_viz.views.ground import telling_triple
-from amkd_viz.views.labels import number, percent
+from amkd_viz.views.labels import class_label, number, percent
 from amkd_viz.views.layout import blank
 from amkd_viz.views.neighbour import nearest_image
 
@@ -258,11 +258,11 @@ def test_some_samples_of_a_split_in_the_order_of_its_classes_are_of_all_classes(
     view = distances(nets, dataset, found, most=30)
     assert np.isfinite(view.arrays["teacher.classes"]).all()
     assert "each of 4 boundary samples" in view.caption
-    assert "those of 30 of 300 test samples, evenly spread" in view.caption
+    assert "those of 30 of 300 test samples, taken evenly from the split" in view.caption
     one = triplets(nets["teacher"], nets["student"], dataset, found, 0, most=30, negatives=99)
     label = dataset.test.y[299 - one.arrays["index"]]  # found by what was published
     assert set(label.tolist()) == set(range(6)) - {int(found.base[0]), int(found.target[0])}
-    assert "30 of 300 test samples, evenly spread" in one.caption
+    assert "30 of 300 test samples, taken evenly from the split" in one.caption
     with torch.no_grad():
         a = embed("logit", *nets["teacher"].embed(found.x[:1])[:2]).double()
         n = embed("logit", *nets["student"].embed(dataset.test.floats((299 - one.arrays["index"]).tolist()))[:2])
@@ -286,6 +286,33 @@ def test_a_nearest_image_is_looked_for_in_all_classes(monkeypatch: pytest.Monkey
     split = dataset.test
     x = split.floats([299])[0]  # of the last class, and among the candidates
     assert nearest_image(split, x, set(range(6))) == 299
+
+
+@pytest.mark.parametrize("classes", [12, 200])
+def test_captions_say_where_colours_are_alike(classes: int) -> None:
+    dataset, points = pictures((1, 8, 8), classes, 200), load("blobs", n=400, classes=classes)
+    nets = pair(dataset)
+    said = "nearly the same colour"
+    for view in (
+        embedding(nets, dataset, how="pca"),
+        boundary_map(pair(points), points, resolution=20),
+        epochs({1: pair(points)["student"]}, points, resolution=20),
+    ):
+        assert (said in view.caption) == (classes > 12)
+        assert ("hover" in view.caption) == (classes > 12)
+        dots = next(t for t in view.figure.data if t.type == "scatter" and len(t.x) > 1)
+        assert dots.text is not None  # there is a class to read
+        assert "%{text}" in dots.hovertemplate
+    for bias in (0.0, 100.0):  # of each net many classes, or one
+        for net in nets.values():
+            nn.init.constant_(net.head.bias[:1], bias)
+        view = plane_map(nets, dataset.test.floats(slice(3)), dataset.classes, resolution=50)
+        assert (said in view.caption) == (classes > 12)
+        named = [trace.name for trace in view.figure.data if trace.showlegend]
+        here = np.concatenate([view.arrays[f"{name}.winner"].ravel() for name in nets])
+        counts = np.bincount(here, minlength=classes)
+        most = sorted(range(classes), key=lambda k: -counts[k])[: min(12, int((counts > 0).sum()))]
+        assert named == [class_label(dataset.classes, k, 24) for k in (most if classes > 12 else range(classes))]
 
 
 def test_class_distances_leave_absent_classes_out() -> None:

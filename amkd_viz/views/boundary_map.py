@@ -16,7 +16,7 @@ from amkd_viz.data import Dataset
 from amkd_viz.errors import InputError
 from amkd_viz.views.decisions import Decisions, agreement, decide
 from amkd_viz.views.labels import class_label, percent, plural, safe, used_of
-from amkd_viz.views.layout import RING, axes, class_legend, keep, named, squares
+from amkd_viz.views.layout import RING, alike, axes, class_legend, keep, named, squares
 from amkd_viz.views.raster import class_pixels, place, png
 from amkd_viz.views.theme import LIGHT, class_colour
 from amkd_viz.views.view import View
@@ -133,7 +133,7 @@ def boundary_map(
         figure,
         {"x": x, "y": y} | {f"{k}.{part}": getattr(m[2], part) for k, m in maps.items() for part in Decisions._fields},
         notes,
-        _caption(dataset, maps, notes, samples, margin, resolution, len(chosen)),
+        _caption(dataset, maps, notes, samples, margin, resolution, len(chosen)) + alike(dataset.classes, "a dot"),
         f"Decision maps of {dataset.name}",
     )
 

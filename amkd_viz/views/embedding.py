@@ -14,7 +14,7 @@ from amkd_viz.data import Dataset
 from amkd_viz.views.chosen import choose, class_triplets
 from amkd_viz.views.joint import NEIGHBOURS, fidelity, spaces
 from amkd_viz.views.labels import class_label, number, percent, safe, used_of
-from amkd_viz.views.layout import RING, SYMBOLS, axes, class_legend, named, squares
+from amkd_viz.views.layout import RING, SYMBOLS, alike, axes, class_legend, named, squares
 from amkd_viz.views.layouts import joint_layout
 from amkd_viz.views.theme import LIGHT, class_colour
 from amkd_viz.views.view import View
@@ -96,8 +96,7 @@ def embedding(
         figure.add_traces([trace.update(where) for trace in _contradicted(low, misleading[list(given)[n]], words)])
         for k, (u, v) in _centres(low[~ring], label[~ring]).items():
             figure.add_annotation(_name(class_label(dataset.classes, k), u, v, axes(n)))
-    if len(dataset.classes) <= 12:
-        class_legend(figure, dataset.classes)
+    class_legend(figure, dataset.classes)
     return View(
         figure,
         {"index": chosen.index, "label": label, "boundary": ring, "triplets": triplets}
@@ -105,7 +104,8 @@ def embedding(
         | {f"{name}.low": low for name, (low, _) in zip(high, laid, strict=True)}
         | {f"{name}.misleading": worst for name, worst in misleading.items()},
         notes,
-        _caption(list(given), notes, how, kind, int((~ring).sum()), len(dataset.test), int(ring.sum())),
+        _caption(list(given), notes, how, kind, int((~ring).sum()), len(dataset.test), int(ring.sum()))
+        + alike(dataset.classes, "a mark"),
         f"Embeddings of {dataset.name}",
     )
 

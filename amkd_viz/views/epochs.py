@@ -17,7 +17,7 @@ from amkd_viz.errors import InputError
 from amkd_viz.views.boundary_map import Window, exact_map, window
 from amkd_viz.views.decisions import agreement
 from amkd_viz.views.labels import class_label, percent, safe, used_of
-from amkd_viz.views.layout import class_legend, keep, squares
+from amkd_viz.views.layout import alike, class_legend, keep, squares
 from amkd_viz.views.raster import class_pixels, place, png
 from amkd_viz.views.theme import THEMES, class_colour
 from amkd_viz.views.view import View
@@ -123,7 +123,8 @@ def epochs(
             f"Agreement with the teacher: {percent(agreements[0])} first, {percent(agreements[-1])} last."
             if reference
             else ""
-        ),
+        ).strip()
+        + alike(dataset.classes, "a dot"),
         f"{safe(dataset.name)} over epochs",
     )
 

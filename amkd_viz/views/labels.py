@@ -67,9 +67,9 @@ def plural(count: int, word: str) -> str:
 def used_of(used: int, there: int, word: str) -> str:
     """
     >>> used_of(60, 60, "test point"), used_of(400, 1000, "test point")
-    ('60 test points', '400 of 1,000 test points, evenly spread')
+    ('60 test points', '400 of 1,000 test points, taken evenly from the split')
     """
-    return plural(used, word) if used == there else f"{used:,} of {plural(there, word)}, evenly spread"
+    return plural(used, word) if used == there else f"{used:,} of {plural(there, word)}, taken evenly from the split"
 
 
 def mean_sd(mean: float | None, sd: float | None, digits: int = 2, factor: float = 1.0) -> str:

@@ -128,7 +128,7 @@ def _image_pictures(runs: Sequence[Run], dataset: Dataset) -> list[str]:
         return ["<p>No test sample is right in both nets, so there is no boundary sample to show.</p>"]
     names = [f"test {int(i)}" for i in index]
     of = used_of(min(CANDIDATES, len(dataset.test)), len(dataset.test), "test sample")
-    seen = f"Teacher {Path(recipe.teacher).name} and the {label} student of seed {recipe.seed}. Bases are chosen from "
+    seen = f"Teacher {Path(recipe.teacher).name} and the {label} student of seed {recipe.seed}. Bases are chosen among "
     seen += f"{of}, and moved by the attack of its recipe: {attack_words(recipe)}."
     return [
         "<h3>From a base image over the teacher's boundary</h3>",
