@@ -170,7 +170,7 @@ def _caption(names: list[str], notes: Mapping[str, float], rings: int, used: int
         f"Anchor: {names[0]} on each of {plural(rings, 'boundary sample')}; positive: the net on the same sample; "
         f"negatives: the net on those of {used_of(used, there, 'test sample')} that are of neither base nor target "
         f"class. Active triplets at margin {notes['margin']:g}: {active}. Below, mean squared distance between two "
-        "classes of these samples, white 0"
+        "classes of these samples, 0 in the colour of the paper"
     )
     if len(names) == 2:
         told += f"; right, {names[1]} minus {names[0]} (orange farther apart, blue closer), mean difference "
