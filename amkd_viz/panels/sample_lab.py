@@ -31,6 +31,7 @@ from amkd_viz.training.examples import EXAMPLES
 from amkd_viz.views import View, boundary_path, plane_map
 from amkd_viz.views.decisions import logits_at
 from amkd_viz.views.labels import class_label
+from amkd_viz.views.layout import keep
 from amkd_viz.views.neighbour import nearest_image
 from amkd_viz.views.walk import Walk, walk
 
@@ -251,14 +252,16 @@ class SampleLab(Panel):
         """The published index of a test image that both nets know and whose way across is long enough to be seen."""
         assert self._data is not None
         test = self._data.test
-        x, y = test.floats(slice(0, 2 * TRIES)), test.y[: 2 * TRIES]
+        tried = torch.tensor(keep(len(test), 2 * TRIES))  # spread: a folder's images are in the order of their classes
+        x, y = test.floats(tried), test.y[tried]
         known = torch.stack([logits_at(net, x).argmax(1) == y for net in self._nets.values()]).all(0)
-        places = known.nonzero()[:TRIES, 0]
-        if not len(places):
+        rows = known.nonzero()[:, 0]
+        rows = rows[keep(len(rows), TRIES)]
+        if not len(rows):
             return int(test.index[0])
-        found = attack_image(self._nets[self["net"]], x[places], self.values)
+        found = attack_image(self._nets[self["net"]], x[rows], self.values)
         best = (found.steps * (found.status == Ending.TARGET)).argmax()
-        return int(test.index[places[best]])
+        return int(test.index[tried[rows[best]]])
 
     def _show_page(self) -> None:
         if self._data is None:
