@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amkd_viz.data import Dataset, load, short_name
+from amkd_viz.files import explained
 from amkd_viz.models import Classifier, load_teacher, save_classifier
 from amkd_viz.training.recipe import Recipe
 
@@ -67,6 +69,9 @@ def teacher_for(
         from amkd_viz.training.loop import events
         from amkd_viz.training.setup import Training
 
+        with explained(path):  # before hours of training, not after
+            path.parent.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=path.parent).close()
         training = Training(own, alone=True)
         val_accuracy = None
         for event in events(own, training):
