@@ -496,7 +496,7 @@ def test_a_cache_that_cannot_be_written_is_said_before_a_teacher_is_trained(tmp_
     (tmp_path / "cache").write_text("a file, no folder")
     monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "cache"))
     heard: list[object] = []
-    with pytest.raises(InputError, match="Cannot write .*cache"):
+    with pytest.raises(InputError, match=r"Cannot write .*cache"):
         teacher_for(POINTS, heard.append)
     assert heard == []
 
