@@ -245,6 +245,17 @@ def test_fork_goes_on_from_a_snapshot_with_other_settings(tmp_path: Path) -> Non
         fork(parent, 9, tmp_path / "none", epochs=20)
 
 
+def test_a_fork_from_the_very_start_is_replayed_from_its_parents_student(tmp_path: Path) -> None:
+    parent = distill(SMALL.replace(epochs=1), tmp_path / "parent")
+    child = resume(fork(parent, 0, tmp_path / "child", seed=7))
+    again = replay(child, tmp_path / "again")
+    assert same_student(again, child)
+    assert all(
+        torch.equal(x, y)
+        for x, y in zip(again.student(0).state_dict().values(), parent.student(0).state_dict().values(), strict=True)
+    )
+
+
 def test_a_damaged_last_checkpoint_falls_back_and_says_so(tmp_path: Path) -> None:
     straight = distill(SMALL, tmp_path / "straight")
     job = Job(SMALL, tmp_path / "run")

@@ -95,12 +95,10 @@ def fork(run: Run, epoch: int, out: str | Path | None = None, **changes: Any) ->
 def replay(run: Run, out: str | Path | None = None, *, listen: Listener | None = None) -> Run:
     """Train again with the same changes at the same batches: the same student, bit for bit on the CPU."""
     training = Training(run.recipe, listen=listen)
-    start = run.config.get("parent", {}).get("epoch", 0)
-    if start:
-        training.restore({"epoch": start, "student": run.student(start).state_dict()})
-    again = Run.create(
-        out if out is not None else fresh_folder(run.recipe), run.recipe, parent=run.config.get("parent")
-    )
+    parent = run.config.get("parent")
+    if parent:  # also from epoch 0: the parent's first student may be of another seed
+        training.restore(_inherited(run))
+    again = Run.create(out if out is not None else fresh_folder(run.recipe), run.recipe, parent=parent)
     return _hear(again, recorded(again, training, _planned(run.interventions())), listen)
 
 
@@ -142,6 +140,12 @@ def fresh_folder(recipe: Recipe, parent: str | Path = "runs") -> Path:
     while path.exists():
         path, number = Path(parent) / f"{stem}-{number}", number + 1
     return path
+
+
+def _inherited(run: Run) -> dict[str, Any]:
+    """What a fork starts from: the student of its parent, of which it keeps a snapshot of its own."""
+    epoch = run.config["parent"]["epoch"]
+    return {"epoch": epoch, "student": run.student(epoch).state_dict()}
 
 
 def _planned(lines: Iterable[dict[str, Any]]) -> list[Changed]:
