@@ -235,6 +235,15 @@ def test_the_last_two_checkpoints_are_kept(stopped):
     assert names == ["epoch-0004.pt", "epoch-0004.sha256", "epoch-10001.pt", "epoch-10001.sha256"]
 
 
+def test_the_ten_thousandth_checkpoint_is_the_newest(stopped):
+    state = stopped.load_checkpoint()
+    for epoch in (9_999, 10_000):
+        stopped.save_checkpoint({**state, "epoch": epoch})
+    assert stopped.load_checkpoint()["epoch"] == 10_000
+    stopped.save_checkpoint({**state, "epoch": 9_999, "batch": 3})
+    assert stopped.load_checkpoint()["epoch"] == 10_000
+
+
 @pytest.mark.parametrize("harm", ["truncated", "altered", "empty", "no checksum", "other checksum", "gone"])
 def test_a_damaged_checkpoint_falls_back(stopped, harm):
     path = stopped.path / "checkpoints" / "epoch-0002.pt"

@@ -206,6 +206,15 @@ def test_two_writers_are_refused_with_the_others_process(tmp_path: Path) -> None
     assert resume(Run.open(job.run.path)).finished
 
 
+def test_a_second_writer_trains_no_teacher_before_it_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
+    run = Run.create(tmp_path / "run", SMALL.replace(teacher_epochs=3))
+    heard: list[Event] = []
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "empty"))
+    with run.writing(), pytest.raises(InputError, match="is being written"):
+        resume(Run.open(run.path), listen=heard.append)
+    assert heard == []
+
+
 def test_stop_inside_the_attack_leaves_no_trace(tmp_path: Path) -> None:
     """Digits: the student's batch statistics are updated before the attack runs, and must be put back."""
     recipe = SMALL.replace(dataset="digits", teacher="cnn-tiny", student="cnn-tiny", rule="code", epochs=2)
@@ -272,6 +281,38 @@ def test_a_damaged_last_checkpoint_falls_back_and_says_so(tmp_path: Path) -> Non
     assert any(line["kind"] == "note" and last.name in line["text"] for line in job.run.lines())
     assert same_student(job.run, straight)
     assert numbers(job.run) == numbers(straight)
+
+
+def test_a_fork_without_a_whole_checkpoint_starts_again_from_its_parents_student(tmp_path: Path) -> None:
+    parent = distill(SMALL, tmp_path / "parent")
+    straight = resume(fork(parent, 2, tmp_path / "straight", seed=7))
+    child = fork(parent, 2, tmp_path / "child", seed=7)
+    inherited = (child.path / "snapshots" / "epoch-0002.safetensors").read_bytes()
+    for path in child._checkpoints():
+        path.write_bytes(b"junk")
+    assert same_student(resume(child), straight)
+    assert numbers(child) == numbers(straight)
+    assert child.snapshots() == [2, 3, 4]
+    assert (child.path / "snapshots" / "epoch-0002.safetensors").read_bytes() == inherited
+    notes = [line["text"] for line in child.lines() if line["kind"] == "note"]
+    assert notes[0] == (
+        "epoch-0002.pt is damaged; no checkpoint is whole, so training starts again from its parent's student "
+        "after epoch 2."
+    )
+
+
+def test_a_note_says_from_where_training_goes_on(tmp_path: Path) -> None:
+    run = distill(SMALL.replace(epochs=2), tmp_path / "run")
+    one, two = run._checkpoints()
+    two.write_bytes(b"junk")
+    run.load_checkpoint()
+    one.write_bytes(b"junk")
+    assert run.load_checkpoint() is None
+    assert [line["text"] for line in run.lines() if line["kind"] == "note"][1:] == [  # after one on moons
+        "epoch-0002.pt is damaged; going back to epoch-0001.pt.",
+        "epoch-0002.pt and epoch-0001.pt are damaged; no checkpoint is whole, so training starts again from the first "
+        "batch.",
+    ]
 
 
 def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

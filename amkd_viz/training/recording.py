@@ -51,7 +51,8 @@ def distill(
 def resume(run: Run, *, listen: Listener | None = None) -> Run:
     """Go on from the newest whole checkpoint: the student comes out as if training had never stopped.
 
-    A finished run is returned as it is; one without any whole checkpoint starts again.
+    A finished run is returned as it is; one without any whole checkpoint starts again, a fork from the student that it
+    had of its parent.
 
     Raises:
         InputError: somebody else is writing the run; or data or teacher of the recipe are gone.
@@ -60,10 +61,12 @@ def resume(run: Run, *, listen: Listener | None = None) -> Run:
 
 
 def continued(run: Run, listen: Listener | None = None) -> Iterator[Event]:
-    """The events of a run from its newest checkpoint on, recorded."""
-    training = Training(run.recipe, listen=listen)
-    with run.writing():
+    """The events of a run from its newest whole checkpoint on, recorded."""
+    with run.writing():  # first: who is refused has trained no teacher
+        training = Training(run.recipe, listen=listen)
         state = run.load_checkpoint()
+        if state is None and "parent" in run.config:
+            state = _inherited(run)
         if state is not None:
             training.restore(state)
         undone = run.rewind(training.epoch, training.batch)

@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import platform
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -203,9 +204,12 @@ class Run:
     def load_checkpoint(self) -> dict[str, Any] | None:
         """The newest checkpoint that is whole, or None. Loaded with ``weights_only=True``: tensors, no code.
 
+        A note in metrics.jsonl says which ones were damaged, and from where training goes on instead.
+
         Raises:
             InputError: a file with a right checksum holds something else than tensors and numbers.
         """
+        damaged: list[str] = []
         for path in reversed(self._checkpoints()):
             content, checksum = path.read_bytes(), path.with_suffix(".sha256")
             if checksum.exists() and checksum.read_text().strip() == hashlib.sha256(content).hexdigest():
@@ -216,12 +220,23 @@ class Run:
                         f"{path} is no checkpoint that was written here: it holds more than tensors and numbers and "
                         "was not loaded; delete it to go back to the one before."
                     ) from error
+                self._note_damaged(damaged, f"going back to {path.name}")
                 return state
-            self.log({"kind": "note", "text": f"{path.name} is damaged; going back to the checkpoint before it."})
+            damaged.append(path.name)
+        parent = self.config.get("parent")
+        start = f"its parent's student after epoch {parent['epoch']}" if parent else "the first batch"
+        self._note_damaged(damaged, f"no checkpoint is whole, so training starts again from {start}")
         return None
 
+    def _note_damaged(self, names: list[str], then: str) -> None:
+        if names:
+            verb = "is" if len(names) == 1 else "are"
+            self.log({"kind": "note", "text": f"{' and '.join(names)} {verb} damaged; {then}."})
+
     def _checkpoints(self) -> list[Path]:
-        return sorted((self.path / "checkpoints").glob("epoch-*.pt"), key=lambda path: path.stem)
+        """By epoch and batch, as numbers: epoch 10000 is after 9999."""
+        files = (self.path / "checkpoints").glob("epoch-*.pt")
+        return sorted(files, key=lambda path: [int(part) for part in re.findall(r"\d+", path.stem)])
 
     def rewind(self, epoch: int, batch: int) -> list[dict[str, Any]]:
         """Take back the lines of metrics.jsonl that were written after batch ``batch`` of ``epoch`` (both from 0).
