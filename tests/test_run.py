@@ -17,8 +17,22 @@ import torch
 
 import amkd_viz.files as files
 from amkd_viz.errors import InputError
+from amkd_viz.exercises import example_folder
 from amkd_viz.files import append_line, write_atomic
-from amkd_viz.training import EpochEnded, Recipe, Run, Training, accuracy, distill, events, logits_on
+from amkd_viz.models import load_teacher, save_classifier
+from amkd_viz.training import (
+    EpochEnded,
+    Recipe,
+    Run,
+    Training,
+    accuracy,
+    distill,
+    events,
+    fork,
+    logits_on,
+    replay,
+    resume,
+)
 from amkd_viz.training.recording import fresh_folder
 
 POINTS = Recipe(
@@ -171,6 +185,30 @@ def test_a_fresh_folder_is_fresh(tmp_path, monkeypatch):
     assert names[0] == f"blobs-amkd-seed0-{POINTS.hash}"
     assert names[1:] == [f"{names[0]}-2", f"{names[0]}-3"]
     assert {p.name for p in (tmp_path / "runs").iterdir()} == set(names)
+
+
+def test_a_run_is_whole_from_any_folder(tmp_path, monkeypatch):
+    """Relative paths of its recipe are those of the folder in which it was made."""
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir()
+    (elsewhere / "cnn-tiny").mkdir(parents=True)  # not what the recipe calls so
+    monkeypatch.chdir(home)
+    example_folder(home / "pictures", classes=(0, 7), most=6)
+    recipe = POINTS.replace(dataset="folder:pictures", teacher="cnn-tiny", student="cnn-tiny", method="kd", epochs=2)
+    recipe = recipe.replace(limit_train=None, batch_size=4, teacher_batch_size=4, teacher_epochs=1)
+    run = distill(recipe, home / "run")
+    save_classifier(run.teacher(), home / "teacher.safetensors")
+    named = distill(recipe.replace(teacher="teacher.safetensors"), home / "named")
+    monkeypatch.chdir(elsewhere)
+    for kept in (run, named):
+        assert len(kept.dataset().train) > 0
+        assert same(kept.teacher(), load_teacher(home / "teacher.safetensors"))
+        assert same(replay(kept, elsewhere / f"{kept.path.name}-again").student(), kept.student())
+        child = fork(kept, 1, elsewhere / f"{kept.path.name}-child", learning_rate=0.01)
+        monkeypatch.chdir(tmp_path)
+        assert resume(child).finished
+        assert child.teacher().shape == kept.teacher().shape
+        monkeypatch.chdir(elsewhere)
 
 
 # going on

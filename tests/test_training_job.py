@@ -254,6 +254,27 @@ def test_fork_goes_on_from_a_snapshot_with_other_settings(tmp_path: Path) -> Non
         fork(parent, 9, tmp_path / "none", epochs=20)
 
 
+def test_a_fork_has_what_was_changed_by_hand_before_it(tmp_path: Path) -> None:
+    job = Job(SMALL, tmp_path / "run")
+    for settings in ({"kd.temperature": 9.0, "learning_rate": 0.01}, {"step_size": 0.8}, {"learning_rate": 0.02}):
+        job.step_epoch()
+        assert job.settle(60) == "paused"
+        job.set(**settings)
+    job.resume()
+    assert job.wait(60) == "done"
+    assert job.run is not None
+    run = job.run
+    assert [line["epoch"] for line in run.interventions()] == [1, 2, 3]
+
+    child = fork(run, 3, tmp_path / "child")
+    assert child.recipe == SMALL.replace(changes={"kd.temperature": 9.0}, learning_rate=0.01, step_size=0.8)
+    assert fork(run, 1, tmp_path / "before").recipe == SMALL
+    own = fork(run, 3, tmp_path / "own", learning_rate=0.05, changes={})
+    assert own.recipe == SMALL.replace(learning_rate=0.05, step_size=0.8)
+    other = fork(run, 3, tmp_path / "other", method="ce")  # has no kd
+    assert other.recipe == SMALL.replace(method="ce", learning_rate=0.01, step_size=0.8)
+
+
 def test_a_fork_from_the_very_start_is_replayed_from_its_parents_student(tmp_path: Path) -> None:
     parent = distill(SMALL.replace(epochs=1), tmp_path / "parent")
     child = resume(fork(parent, 0, tmp_path / "child", seed=7))

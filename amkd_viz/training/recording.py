@@ -9,6 +9,7 @@ from typing import Any
 
 from amkd_viz.data import short_name
 from amkd_viz.errors import InputError
+from amkd_viz.objectives import methods
 from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped
 from amkd_viz.training.loop import events
 from amkd_viz.training.recipe import Recipe
@@ -63,7 +64,7 @@ def resume(run: Run, *, listen: Listener | None = None) -> Run:
 def continued(run: Run, listen: Listener | None = None) -> Iterator[Event]:
     """The events of a run from its newest whole checkpoint on, recorded."""
     with run.writing():  # first: who is refused has trained no teacher
-        training = Training(run.recipe, listen=listen)
+        training = Training(run.located(), listen=listen)
         state = run.load_checkpoint()
         if state is None and "parent" in run.config:
             state = _inherited(run)
@@ -76,13 +77,15 @@ def continued(run: Run, listen: Listener | None = None) -> Iterator[Event]:
 def fork(run: Run, epoch: int, out: str | Path | None = None, **changes: Any) -> Run:
     """A new run that starts from the snapshot of ``run`` after ``epoch``, with other settings; train it by ``resume``.
 
+    Its settings are those that ``run`` had by then: its recipe, what was changed by hand before, and ``changes``.
+
     Args:
         changes: fields of the recipe; the student's architecture stays.
 
     Raises:
         InputError: no such snapshot, an unknown setting, another student, or no epoch left to train.
     """
-    recipe = run.recipe.replace(**changes)
+    recipe = run.located(_changed(run.recipe_after(epoch), changes))
     if recipe.student != run.recipe.student:
         raise InputError(f"A fork keeps its student {run.recipe.student!r}; start a new run for {recipe.student!r}.")
     if recipe.epochs <= epoch:
@@ -95,13 +98,20 @@ def fork(run: Run, epoch: int, out: str | Path | None = None, **changes: Any) ->
     return made
 
 
+def _changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
+    """Another method leaves behind the numbers of terms that it does not have."""
+    terms = methods[changes.get("method", recipe.method)]().names
+    numbers = {name: value for name, value in recipe.changes.items() if name.partition(".")[0] in terms}
+    return recipe.replace(**{"changes": numbers, **changes})
+
+
 def replay(run: Run, out: str | Path | None = None, *, listen: Listener | None = None) -> Run:
     """Train again with the same changes at the same batches: the same student, bit for bit on the CPU."""
-    training = Training(run.recipe, listen=listen)
-    parent = run.config.get("parent")
+    recipe, parent = run.located(), run.config.get("parent")
+    training = Training(recipe, listen=listen)
     if parent:  # also from epoch 0: the parent's first student may be of another seed
         training.restore(_inherited(run))
-    again = Run.create(out if out is not None else fresh_folder(run.recipe), run.recipe, parent=parent)
+    again = Run.create(out if out is not None else fresh_folder(recipe), recipe, parent=parent)
     return _hear(again, recorded(again, training, _planned(run.interventions())), listen)
 
 

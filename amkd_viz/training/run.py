@@ -30,6 +30,7 @@ from amkd_viz.models import Classifier, load_teacher, save_classifier
 from amkd_viz.training.attach import Follower, locked
 from amkd_viz.training.device import pick_device
 from amkd_viz.training.recipe import Recipe
+from amkd_viz.training.setup import changed
 from amkd_viz.training.teachers import teacher_for
 
 __all__ = ["Run"]
@@ -124,6 +125,14 @@ class Run:
         """What was changed by hand while training: epoch and batch (both from 0) and the changes."""
         return [line for line in self.lines() if line.get("kind") == "intervention"]
 
+    def recipe_after(self, epoch: int) -> Recipe:
+        """The recipe with what had been changed by hand until ``epoch`` epochs were done."""
+        recipe = self.recipe
+        for line in self.interventions():
+            if line["epoch"] < epoch:
+                recipe = changed(recipe, line["changes"])
+        return recipe
+
     def follow(self) -> Follower:
         """For attaching to a run that is being written, here or elsewhere."""
         return Follower(self.path / "metrics.jsonl")
@@ -147,22 +156,28 @@ class Run:
 
     def teacher(self) -> Classifier:
         """The recipe's teacher, read from its file or the cache (where it has gone from there: trained again)."""
-        path = self._located(self.recipe.teacher)
-        return load_teacher(path) if path.endswith(".safetensors") else teacher_for(self.recipe)
+        return teacher_for(self.located())
 
     def dataset(self) -> Dataset:
         """The data as the student saw it, ``limit_train`` applied."""
-        recipe, kind = self.recipe, "folder:"
-        name = (
-            kind + self._located(recipe.dataset.removeprefix(kind))
-            if recipe.dataset.startswith(kind)
-            else recipe.dataset
-        )
-        full = load(name, root=recipe.root and self._located(recipe.root), seed=recipe.data_seed)
+        recipe = self.located()
+        full = load(recipe.dataset, root=recipe.root, seed=recipe.data_seed)
         return full.limit(recipe.limit_train, recipe.data_seed) if recipe.limit_train else full
 
-    def _located(self, path: str) -> str:
-        """A relative path of the recipe; if it is not here, then where it was when the run was made."""
+    def located(self, recipe: Recipe | None = None) -> Recipe:
+        """``recipe``, by default the run's own, with relative paths that are found from here.
+
+        What is not here is looked for where the run was made.
+        """
+        recipe, kind = recipe or self.recipe, "folder:"
+        folder = recipe.dataset.removeprefix(kind)
+        return recipe.replace(
+            dataset=recipe.dataset if folder == recipe.dataset else kind + self._found(folder),
+            root=recipe.root and self._found(recipe.root),
+            teacher=self._found(recipe.teacher) if recipe.teacher.endswith(".safetensors") else recipe.teacher,
+        )
+
+    def _found(self, path: str) -> str:
         there = Path(self.config.get("folder", "."), path)
         return str(there) if not Path(path).exists() and there.exists() else path
 
