@@ -286,6 +286,21 @@ def test_a_fork_from_the_very_start_is_replayed_from_its_parents_student(tmp_pat
     )
 
 
+@pytest.mark.parametrize(
+    ("dataset", "said"),
+    [
+        ("digits", r"digits has \(1, 8, 8\) and 10; start a new run for digits"),
+        ("blobs:classes=3", r"takes inputs of shape \(2,\) and knows 2 classes, but blobs.* has \(2,\) and 3"),
+    ],
+)
+def test_a_fork_keeps_to_data_that_its_student_fits(tmp_path: Path, dataset: str, said: str) -> None:
+    parent = distill(SMALL, tmp_path / "parent")
+    with pytest.raises(InputError, match=said):
+        fork(parent, 1, tmp_path / "child", dataset=dataset)
+    assert not (tmp_path / "child").exists()
+    assert resume(fork(parent, 3, tmp_path / "child", dataset="moons:noise=0.3")).finished
+
+
 def test_a_damaged_last_checkpoint_falls_back_and_says_so(tmp_path: Path) -> None:
     straight = distill(SMALL, tmp_path / "straight")
     job = Job(SMALL, tmp_path / "run")

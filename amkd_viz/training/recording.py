@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from amkd_viz.data import short_name
+from amkd_viz.data import Dataset, load, short_name
 from amkd_viz.errors import InputError
+from amkd_viz.models import Classifier, build
 from amkd_viz.objectives import methods
 from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped
 from amkd_viz.training.loop import events
@@ -83,7 +84,8 @@ def fork(run: Run, epoch: int, out: str | Path | None = None, **changes: Any) ->
         changes: fields of the recipe; the student's architecture stays.
 
     Raises:
-        InputError: no such snapshot, an unknown setting, another student, or no epoch left to train.
+        InputError: no such snapshot, an unknown setting, another student, data that it does not fit, or no epoch left
+            to train; nothing is written then.
     """
     recipe = run.located(_changed(run.recipe_after(epoch), changes))
     if recipe.student != run.recipe.student:
@@ -91,6 +93,9 @@ def fork(run: Run, epoch: int, out: str | Path | None = None, **changes: Any) ->
     if recipe.epochs <= epoch:
         raise InputError(f"A fork from epoch {epoch} needs epochs > {epoch}, not {recipe.epochs}.")
     student = run.student(epoch)
+    before = run.located()
+    if (recipe.dataset, recipe.root) != (before.dataset, before.root):
+        _check_fits(student, load(recipe.dataset, root=recipe.root, seed=recipe.data_seed))
     parent = {"path": str(run.path.resolve()), "epoch": epoch, "recipe": run.recipe.hash}
     made = Run.create(out if out is not None else fresh_folder(recipe), recipe, parent=parent)
     made.save_snapshot(student, epoch)
@@ -103,6 +108,20 @@ def _changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
     terms = methods[changes.get("method", recipe.method)]().names
     numbers = {name: value for name, value in recipe.changes.items() if name.partition(".")[0] in terms}
     return recipe.replace(**{"changes": numbers, **changes})
+
+
+def _check_fits(student: Classifier, data: Dataset) -> None:
+    """Some nets take any height and width, so what is compared are the weights of one made for the data."""
+    try:
+        fitting = build(student.architecture, data).state_dict()
+    except InputError:  # no such net for data of this kind
+        fitting = {}
+    own = student.state_dict()
+    if {name: t.shape for name, t in own.items()} != {name: t.shape for name, t in fitting.items()}:
+        raise InputError(
+            f"A fork keeps its student, which takes inputs of shape {student.shape} and knows {student.num_classes} "
+            f"classes, but {data.name} has {data.shape} and {data.num_classes}; start a new run for {data.name}."
+        )
 
 
 def replay(run: Run, out: str | Path | None = None, *, listen: Listener | None = None) -> Run:
