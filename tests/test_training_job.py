@@ -194,6 +194,85 @@ def test_starting_again_leaves_no_second_trainer(tmp_path: Path) -> None:
     assert job.wait(60) == "done"
 
 
+def test_a_job_that_is_stopping_can_be_started_again(tmp_path: Path) -> None:
+    straight = distill(SMALL, tmp_path / "straight")
+    job, orders = Job(SMALL, tmp_path / "run"), itertools.count()
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Stepped) and next(orders) == 4:
+            job.stop()
+            assert job.state == "stopping"
+            job.start()
+
+    job._listen = hear
+    job.start()
+    assert job.wait(60) == "done", job.error
+    assert job.run is not None
+    assert same_student(job.run, straight)
+    assert numbers(job.run) == numbers(straight)
+
+
+@pytest.mark.parametrize(
+    ("order", "trained", "state"), [("step", 2, "paused"), ("pause", 1, "paused"), ("stop", 1, "idle")]
+)
+def test_the_last_order_to_a_job_that_is_stopping_counts(tmp_path: Path, order: str, trained: int, state: str) -> None:
+    teacher_for(SMALL)  # its training would be heard too
+    job, seen = Job(SMALL, tmp_path / "run"), itertools.count(1)
+    steps: list[int] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Stepped):
+            steps.append(next(seen))
+            if len(steps) == 1:
+                job.stop()
+                job.start()
+                getattr(job, order)()
+
+    job._listen = hear
+    job.start()
+    assert job.settle(60) == state, job.error
+    assert len(steps) == trained
+    job.stop()
+    assert job.wait(60) == "idle"
+
+
+def test_resume_forgets_where_a_step_was_to_hold(tmp_path: Path) -> None:
+    teacher_for(SMALL)
+    job = Job(SMALL, tmp_path / "run")
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Stepped) and (event.epoch, event.batch) == (0, 0):
+            job.stop()
+
+    job._listen = hear
+    job.step_epoch()
+    assert job.wait(60) == "idle"
+    job.resume()
+    assert job.settle(60) == "done"
+
+
+def test_start_right_after_the_end_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread of a stopped job may live a moment longer than its state says."""
+    job = Job(SMALL, tmp_path / "run")
+    job.step()
+    assert job.settle(60) == "paused"
+    end = job._end
+    lingering = threading.Event()
+
+    def slow_end(*how: Any, **more: Any) -> Any:
+        found = end(*how, **more)
+        lingering.wait(60)
+        return found
+
+    monkeypatch.setattr(job, "_end", slow_end)
+    job.stop()
+    assert job.settle(60) == "idle"
+    monkeypatch.setattr(job, "_end", end)
+    job.start()
+    assert job.wait(60) == "done"
+    lingering.set()
+
+
 def test_two_writers_are_refused_with_the_others_process(tmp_path: Path) -> None:
     job = Job(SMALL, tmp_path / "run")
     job.step()
@@ -201,6 +280,11 @@ def test_two_writers_are_refused_with_the_others_process(tmp_path: Path) -> None
     assert job.run is not None
     with pytest.raises(InputError, match=f"process {os.getpid()}"):
         resume(Run.open(job.run.path))
+    second = Job(Run.open(job.run.path))
+    second.start()
+    assert second.wait(60) == "failed"
+    assert f"process {os.getpid()}" in str(second.error)
+    assert not [line for line in job.run.lines() if line["kind"] == "failure"]  # it is not the first one's
     job.stop()
     job.wait(60)
     assert resume(Run.open(job.run.path)).finished
@@ -370,6 +454,23 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(run_module, "write_atomic", real)
     assert job.run is not None
     assert same_student(resume(Run.open(job.run.path)), straight)
+
+
+@pytest.mark.parametrize("error", [InputError("Cannot write it."), RuntimeError("the device is gone")])
+def test_a_last_checkpoint_that_cannot_be_written_fails_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    job = Job(SMALL, tmp_path / "run")
+    job.step()
+    assert job.settle(60) == "paused"
+
+    def broken(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(run_module.Run, "save_checkpoint", broken)
+    job.stop()
+    assert job.wait(60) == "failed"
+    assert str(error) in str(job.error)
 
 
 def test_snapshots_are_thinned_at_an_even_spread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
