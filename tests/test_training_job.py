@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -21,6 +22,7 @@ from amkd_viz.errors import InputError
 from amkd_viz.training import EpochEnded, Event, Job, Recipe, Run, Stepped, distill, fork, replay, resume, teacher_for
 from amkd_viz.training import recording as recording_module
 from amkd_viz.training import run as run_module
+from amkd_viz.training.attach import Follower, locked
 
 SMALL = Recipe(
     dataset="moons",
@@ -501,6 +503,60 @@ def test_attached_readers_see_whole_lines_once(tmp_path: Path) -> None:
     run.rewind(1, 0)
     assert [line["epoch"] for line in follower.poll() if line["kind"] == "epoch"] == [1]
     assert follower.rewound
+
+
+@pytest.mark.parametrize("how", ["shorter", "same length", "longer", "gone and back"])
+def test_a_rewind_is_seen_though_the_file_has_the_old_inode(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "metrics.jsonl"
+    old, new = [{"epoch": n, "loss": 1} for n in range(6)], [{"epoch": n, "loss": 2} for n in range(6)]
+
+    def write(lines: list[dict[str, int]]) -> None:
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))  # in place: the inode stays
+
+    follower = Follower(path)
+    assert follower.poll() == []
+    write(old[:4])
+    assert follower.poll() == old[:4]
+    assert not follower.rewound
+    if how == "gone and back":
+        path.unlink()
+        assert follower.poll() == []
+    lines = old[:1] + new[1 : {"shorter": 3, "same length": 4, "longer": 6, "gone and back": 4}[how]]
+    write(lines)
+    assert follower.poll() == lines
+    assert follower.rewound
+    assert follower.poll() == []
+    assert not follower.rewound
+    write([*lines, old[5]])
+    assert follower.poll() == [old[5]]
+    assert not follower.rewound
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_drive_that_knows_no_locks_can_be_trained_on(tmp_path: Path, monkeypatch: Any, code: int) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def none_here(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", none_here)
+    assert distill(SMALL.replace(epochs=1), tmp_path / "run").finished
+
+
+def test_a_lock_that_cannot_be_taken_says_why(tmp_path: Path, monkeypatch: Any) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", broken)
+    with pytest.raises(InputError, match=r"Cannot write .*lock: Input/output error"), locked(tmp_path / "lock", "It"):
+        pass
+
+
+def test_an_error_of_the_training_is_not_taken_for_one_of_the_lock(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionError, match="the listener's own"), locked(tmp_path / "lock", "It"):
+        raise ConnectionError("the listener's own")
 
 
 def test_ten_thousand_lines_are_read_quickly(tmp_path: Path) -> None:
