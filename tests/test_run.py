@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import threading
 from pathlib import Path
@@ -350,6 +351,44 @@ def test_a_line_that_is_being_written_is_left_out(tmp_path):
     with (run.path / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 2, "lo')
     assert run.metrics() == [{"epoch": 1, "loss": None, "more": [1.5, None]}]
+
+
+@pytest.mark.parametrize("line", [b'{"kind": "epo', b"3", b"\xff\xfe", b"\0\0\0", b"not at all"])
+def test_a_damaged_line_is_left_out_with_a_note(tmp_path, line):
+    run = Run.create(tmp_path / "run", POINTS)
+    run.log({"kind": "epoch", "epoch": 1})
+    with (run.path / "metrics.jsonl").open("ab") as file:
+        file.write(line + b"\n\n")
+    run.log({"kind": "epoch", "epoch": 2})
+    follower, text = run.follow(), f"Line 2 of {run.path / 'metrics.jsonl'} is damaged and left out."
+    assert follower.poll() == run.lines()
+    assert follower.poll() == []
+    assert [line["epoch"] for line in run.metrics()] == [1, 2]
+    assert run.lines()[1] == {"kind": "note", "text": text, "damaged": 2}
+    assert run.interventions() == []
+    run.rewind(1, 0)  # a run that goes on keeps the note
+    assert run.lines() == [{"kind": "epoch", "epoch": 1}, {"kind": "note", "text": text, "damaged": 2}]
+
+
+def test_what_was_changed_by_hand_is_not_guessed(tmp_path):
+    run = distill(POINTS.replace(epochs=2), tmp_path / "run")
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "interv\n')
+    for attempt in (lambda out: replay(run, out), lambda out: fork(run, 1, out)):
+        with pytest.raises(InputError, match=r"Line 3 of .* is damaged .* may have held a change made by hand"):
+            attempt(tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("text", [b"", b'{"test_acc', b"[1]", b"\xff"])
+def test_a_damaged_summary_is_named_and_can_be_written_again(finished, tmp_path, text):
+    run = Run.open(shutil.copytree(finished.path, tmp_path / "run"))
+    (run.path / "summary.json").write_bytes(text)
+    with pytest.raises(InputError, match=r"summary.json is damaged .*; delete it and resume the run") as caught:
+        _ = run.summary
+    assert "\n" not in str(caught.value)
+    (run.path / "summary.json").unlink()
+    assert resume(run).summary["test_accuracy"] == finished.summary["test_accuracy"]
 
 
 @pytest.mark.parametrize(

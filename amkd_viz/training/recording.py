@@ -84,8 +84,8 @@ def fork(run: Run, epoch: int, out: str | Path | None = None, **changes: Any) ->
         changes: fields of the recipe; the student's architecture stays.
 
     Raises:
-        InputError: no such snapshot, an unknown setting, another student, data that it does not fit, or no epoch left
-            to train; nothing is written then.
+        InputError: no such snapshot, an unknown setting, another student, data that it does not fit, no epoch left to
+            train, or a damaged line in the log; nothing is written then.
     """
     recipe = run.located(_changed(run.recipe_after(epoch), changes))
     if recipe.student != run.recipe.student:
@@ -125,13 +125,18 @@ def _check_fits(student: Classifier, data: Dataset) -> None:
 
 
 def replay(run: Run, out: str | Path | None = None, *, listen: Listener | None = None) -> Run:
-    """Train again with the same changes at the same batches: the same student, bit for bit on the CPU."""
+    """Train again with the same changes at the same batches: the same student, bit for bit on the CPU.
+
+    Raises:
+        InputError: see ``distill``; or a line of the run's log is damaged, and may have held such a change.
+    """
+    planned = _planned(run.interventions(all_of_them=True))
     recipe, parent = run.located(), run.config.get("parent")
     training = Training(recipe, listen=listen)
     if parent:  # also from epoch 0: the parent's first student may be of another seed
         training.restore(_inherited(run))
     again = Run.create(out if out is not None else fresh_folder(recipe), recipe, parent=parent)
-    return _hear(again, recorded(again, training, _planned(run.interventions())), listen)
+    return _hear(again, recorded(again, training, planned), listen)
 
 
 def recorded(run: Run, training: Training, planned: Iterable[Changed] = (), snapshots: bool = True) -> Iterator[Event]:

@@ -106,29 +106,49 @@ class Run:
         """Last-epoch test accuracy first.
 
         Raises:
-            InputError: the run is not finished.
+            InputError: the run is not finished, or the file is damaged.
         """
         if not self.finished:
             raise InputError(f"The run {self.path} is not finished: it has no summary yet.")
-        found: dict[str, Any] = json.loads((self.path / "summary.json").read_text())
+        path = self.path / "summary.json"
+        try:
+            found = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"{path} is damaged ({error}); delete it and resume the run, which writes it again."
+            ) from error
         return found
 
     def lines(self) -> list[dict[str, Any]]:
-        """Every whole line of metrics.jsonl: epochs, interventions, notes, failures."""
+        """Every whole line of metrics.jsonl: epochs, interventions, notes, failures; a note for each damaged one."""
         return self.follow().poll()
 
     def metrics(self) -> list[dict[str, Any]]:
         """The epochs so far, one dict each."""
         return [line for line in self.lines() if line.get("kind", "epoch") == "epoch"]
 
-    def interventions(self) -> list[dict[str, Any]]:
-        """What was changed by hand while training: epoch and batch (both from 0) and the changes."""
-        return [line for line in self.lines() if line.get("kind") == "intervention"]
+    def interventions(self, all_of_them: bool = False) -> list[dict[str, Any]]:
+        """What was changed by hand while training: epoch and batch (both from 0) and the changes.
+
+        Raises:
+            InputError: ``all_of_them`` are asked for, but a line of the log is damaged, and may have been one.
+        """
+        lines = self.lines()
+        damaged = [line["text"] for line in lines if "damaged" in line] if all_of_them else []
+        if damaged:
+            raise InputError(
+                f"{damaged[0]} It may have held a change made by hand; mend it, or take it out of the file."
+            )
+        return [line for line in lines if line.get("kind") == "intervention"]
 
     def recipe_after(self, epoch: int) -> Recipe:
-        """The recipe with what had been changed by hand until ``epoch`` epochs were done."""
+        """The recipe with what had been changed by hand until ``epoch`` epochs were done.
+
+        Raises:
+            InputError: see ``interventions``.
+        """
         recipe = self.recipe
-        for line in self.interventions():
+        for line in self.interventions(all_of_them=True):
             if line["epoch"] < epoch:
                 recipe = changed(recipe, line["changes"])
         return recipe
