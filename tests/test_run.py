@@ -103,6 +103,7 @@ def test_metrics(finished):
     lines = [json.loads(line) for line in (finished.path / "metrics.jsonl").read_text().splitlines()]
     assert lines == finished.metrics()
     assert [(line["kind"], line["epoch"]) for line in lines] == [("epoch", e) for e in (1, 2, 3, 4)]
+    assert [line["step"] for line in lines] == [3, 6, 9, 12]  # of 48 samples in batches of 16
     for line in lines:
         live = {name for name, weight in line["weights"].items() if weight}
         assert set(line["terms"]) == live

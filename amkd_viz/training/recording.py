@@ -160,7 +160,8 @@ def _record(run: Run, training: Training, planned: Iterable[Changed], snapshots:
                 run.save_checkpoint(training.state())
                 saved = time.monotonic()
             case EpochEnded(epoch, metrics):
-                run.log({"kind": "epoch", "epoch": epoch, **metrics})
+                step = epoch * len(training.loader)  # a fork's parent counts as if it had had the same batches
+                run.log({"kind": "epoch", "epoch": epoch, "step": step, **metrics})
                 run.save_checkpoint(training.state())
                 saved = time.monotonic()
                 if snapshots:
