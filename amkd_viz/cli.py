@@ -80,7 +80,7 @@ def distill(parser: Parser, words: Sequence[str]) -> None:
             heard.append(stack.enter_context(TensorBoard(args.tensorboard)))
         run = Run.open(args.resume) if args.resume else None
         recipe = run.recipe if run else _recipe(args)
-        progress = stack.enter_context(Progress(recipe.epochs - (len(run.metrics()) if run else 0)))
+        progress = stack.enter_context(Progress(recipe.epochs - (run.epochs_done if run else 0)))
         heard.append(progress)
 
         def listen(event: Any) -> None:

@@ -6,6 +6,7 @@ import errno
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -421,6 +422,46 @@ def test_a_fork_without_a_whole_checkpoint_starts_again_from_its_parents_student
         "epoch-0002.pt is damaged; no checkpoint is whole, so training starts again from its parent's student "
         "after epoch 2."
     )
+
+
+def test_a_run_that_was_killed_in_a_line_goes_on_after_the_line_before(tmp_path: Path) -> None:
+    run = distill(SMALL, tmp_path / "run")
+    before = run.lines()
+    (run.path / "summary.json").unlink()
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "epoch", "ep')
+    run._checkpoints()[-1].write_bytes(b"junk")  # says a note before anything is taken back
+    resume(run)
+    assert not [line for line in run.lines() if "damaged" in line]
+    assert [line["text"] for line in run.lines() if line not in before and line["kind"] == "note"] == [
+        "epoch-0004.pt is damaged; going back to epoch-0003.pt."
+    ]
+    assert [line["epoch"] for line in run.metrics()] == [1, 2, 3, 4]
+
+
+def test_a_checkpoint_of_other_data_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    run = distill(SMALL, tmp_path / "run")
+    other = distill(SMALL.replace(dataset="blobs"), tmp_path / "other")
+    (run.path / "summary.json").unlink()
+    shutil.rmtree(run.path / "checkpoints")
+    shutil.copytree(other.path / "checkpoints", run.path / "checkpoints")
+    with pytest.raises(InputError, match=r"does not fit its recipe \(.*size mismatch.*the data have changed") as caught:
+        resume(run)
+    assert "\n" not in str(caught.value)
+    run.save_checkpoint({"epoch": 4, "student": {}})
+    with pytest.raises(InputError, match="does not fit its recipe"):
+        resume(run)
+
+
+def test_epochs_before_a_fork_count(tmp_path: Path) -> None:
+    parent = distill(SMALL, tmp_path / "parent")
+    (parent.path / "snapshots" / "epoch-best.safetensors").write_bytes(b"mine")
+    assert parent.snapshots() == [0, 1, 2, 3, 4]
+    child = fork(parent, 2, tmp_path / "child")
+    assert "2 of 4 epochs" in repr(child)
+    child.log({"kind": "epoch", "epoch": 3})
+    assert child.epochs_done == 3
+    assert Run.create(tmp_path / "new", SMALL).epochs_done == 0
 
 
 def test_a_note_says_from_where_training_goes_on(tmp_path: Path) -> None:

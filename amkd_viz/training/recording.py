@@ -57,7 +57,7 @@ def resume(run: Run, *, listen: Listener | None = None) -> Run:
     had of its parent.
 
     Raises:
-        InputError: somebody else is writing the run; or data or teacher of the recipe are gone.
+        InputError: somebody else is writing the run; or data or teacher of the recipe are gone, or the data are others.
     """
     return run if run.finished else _hear(run, continued(run, listen), listen)
 
@@ -70,7 +70,14 @@ def continued(run: Run, listen: Listener | None = None) -> Iterator[Event]:
         if state is None and "parent" in run.config:
             state = _inherited(run)
         if state is not None:
-            training.restore(state)
+            try:
+                training.restore(state)
+            except (KeyError, RuntimeError, TypeError, ValueError) as error:
+                why = " ".join(str(error).split())[:200]
+                raise InputError(
+                    f"The newest checkpoint of {run.path} does not fit its recipe ({why}); the data have changed, or "
+                    "it is another run's: start a new run."
+                ) from error
         undone = run.rewind(training.epoch, training.batch)
         yield from _record(run, training, _planned(undone))
 
@@ -150,7 +157,8 @@ def _record(run: Run, training: Training, planned: Iterable[Changed], snapshots:
     for event in events(training.recipe, training, planned):
         match event:
             case Started():
-                for note in training.notes:
+                told = [line.get("text") for line in run.lines()]
+                for note in (note for note in training.notes if note not in told):  # a run that goes on has them
                     run.log({"kind": "note", "text": note})
                 if snapshots and training.batch == 0 and training.epoch not in run.snapshots():
                     run.save_snapshot(training.student, training.epoch)

@@ -49,7 +49,7 @@ class Run:
         self.recipe = Recipe.from_json(config["recipe"])
 
     def __repr__(self) -> str:
-        state = "finished" if self.finished else f"{len(self.metrics())} of {self.recipe.epochs} epochs"
+        state = "finished" if self.finished else f"{self.epochs_done} of {self.recipe.epochs} epochs"
         return f"Run({self.label}: {state}, {self.path})"
 
     @classmethod
@@ -119,6 +119,11 @@ class Run:
             ) from error
         return found
 
+    @property
+    def epochs_done(self) -> int:
+        """Those before a fork count."""
+        return max((line["epoch"] for line in self.metrics()), default=self.config.get("parent", {}).get("epoch", 0))
+
     def lines(self) -> list[dict[str, Any]]:
         """Every whole line of metrics.jsonl: epochs, interventions, notes, failures; a note for each damaged one."""
         return self.follow().poll()
@@ -157,10 +162,6 @@ class Run:
         """For attaching to a run that is being written, here or elsewhere."""
         return Follower(self.path / "metrics.jsonl")
 
-    def _unfinished_line(self) -> bool:
-        path = self.path / "metrics.jsonl"
-        return path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
-
     def student(self, epoch: int | None = None) -> Classifier:
         """The student of the last epoch, or its snapshot after ``epoch`` (from 1)."""
         if epoch is None:
@@ -172,7 +173,8 @@ class Run:
 
     def snapshots(self) -> list[int]:
         """Epochs of which ``student(epoch)`` has a snapshot."""
-        return sorted(int(p.stem.split("-")[1]) for p in (self.path / "snapshots").glob("epoch-*.safetensors"))
+        names = (path.stem.removeprefix("epoch-") for path in (self.path / "snapshots").glob("epoch-*.safetensors"))
+        return sorted(int(name) for name in names if name.isdecimal())  # a person may keep others beside them
 
     def teacher(self) -> Classifier:
         """The recipe's teacher, read from its file or the cache (where it has gone from there: trained again)."""
@@ -286,7 +288,7 @@ class Run:
             late = kind == "epoch" and line["epoch"] > epoch
             late |= kind == "intervention" and (line["epoch"], line["batch"]) >= (epoch, batch)
             (undone if late else kept).append(line)
-        if undone or self._unfinished_line():
+        if undone:
             write_atomic(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
         return [line for line in undone if line.get("kind") == "intervention"]
 
@@ -298,6 +300,10 @@ class Run:
             InputError: another writer has the run; its process id is in the sentence.
         """
         with locked(self.path / "lock", f"The run {self.path}"):
+            log = self.path / "metrics.jsonl"
+            content = log.read_bytes() if log.exists() else b""
+            if not content.endswith(b"\n") and content:  # of a writer that was killed: the next line would join it
+                write_atomic(log, content[: content.rfind(b"\n") + 1])
             yield
 
     def finish(self, student: Classifier, summary: dict[str, Any]) -> None:
