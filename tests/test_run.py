@@ -34,6 +34,7 @@ from amkd_viz.training import (
     replay,
     resume,
 )
+from amkd_viz.training import run as run_module
 from amkd_viz.training.recording import fresh_folder
 
 POINTS = Recipe(
@@ -51,6 +52,10 @@ POINTS = Recipe(
     device="cpu",
 )
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def no_links(*_):
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
 
 @pytest.fixture(autouse=True)
@@ -443,6 +448,25 @@ def test_what_is_there_is_never_overwritten(tmp_path, what):
     assert heard == []
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_two_processes_that_choose_one_folder_at_once(tmp_path, monkeypatch, links):
+    """The second one has looked before the first one wrote."""
+    monkeypatch.setattr(run_module, "refuse_used", lambda path: None)
+    if not links:  # the drive knows none: then the last one has it
+        monkeypatch.setattr(files.os, "link", no_links)
+    first = Run.create(tmp_path / "out", POINTS)
+    before = contents(tmp_path)
+    assert sorted(before) == ["out/config.json"]
+    if links:
+        with pytest.raises(InputError, match=r"Cannot write .*config.json: File exists; .* choose another folder"):
+            Run.create(tmp_path / "out", POINTS.replace(seed=1))
+        assert contents(tmp_path) == before
+        assert Run.open(first.path).recipe == POINTS
+    else:
+        assert Run.create(tmp_path / "out", POINTS.replace(seed=1)).recipe.seed == 1
+        assert sorted(contents(tmp_path)) == ["out/config.json"]
+
+
 def test_an_empty_folder_will_do(tmp_path):
     (tmp_path / "out").mkdir()
     assert distill(POINTS.replace(method="ce", epochs=1), tmp_path / "out").finished
@@ -490,6 +514,7 @@ def test_a_disk_that_is_full_at_the_nth_write(tmp_path, monkeypatch, call, nth):
         return real(*args)
 
     monkeypatch.setattr(files.os, call, full)
+    monkeypatch.setattr(files.os, "link", no_links)  # counted as the renaming that stands in for it
     with pytest.raises(InputError, match=r"Cannot write .*No space left on device; free some space") as caught:
         distill(recipe, tmp_path / "run", training=training)
     assert "\n" not in str(caught.value)

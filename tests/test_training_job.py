@@ -483,10 +483,10 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     writes = itertools.count()
     real = run_module.write_atomic
 
-    def no_space(path: Path, content: bytes | str) -> Path:
+    def no_space(path: Path, content: bytes | str, **how: bool) -> Path:
         if next(writes) > 8:
             raise InputError(f"Cannot write {path}: No space left on device; free some space or choose another folder.")
-        return real(path, content)
+        return real(path, content, **how)
 
     monkeypatch.setattr(run_module, "write_atomic", no_space)
     job = Job(SMALL, tmp_path / "run")

@@ -57,7 +57,8 @@ class Run:
         """Start a run in a new or empty folder; ``parent`` is recorded where the run is a fork.
 
         Raises:
-            InputError: the folder holds something already (it is left as it is), or cannot be written.
+            InputError: the folder holds something already (it is left as it is), another process has taken it this
+                moment, or it cannot be written.
         """
         path = Path(path)
         refuse_used(path)
@@ -70,7 +71,7 @@ class Run:
             "versions": versions(recipe.device),
             **({"parent": parent} if parent else {}),
         }
-        write_atomic(path / "config.json", json.dumps(config, indent=2) + "\n")
+        write_atomic(path / "config.json", json.dumps(config, indent=2) + "\n", new=True)
         return cls(path, config)
 
     @classmethod
