@@ -595,6 +595,17 @@ def test_a_lock_that_cannot_be_taken_says_why(tmp_path: Path, monkeypatch: Any) 
         pass
 
 
+def test_a_lock_on_a_full_disk_says_so(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # no file may grow
+    try:
+        with pytest.raises(InputError, match=r"Cannot write .*lock: File too large"), locked(tmp_path / "lock", "It"):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 def test_an_error_of_the_training_is_not_taken_for_one_of_the_lock(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError, match="the listener's own"), locked(tmp_path / "lock", "It"):
         raise ConnectionError("the listener's own")

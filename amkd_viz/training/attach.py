@@ -83,14 +83,14 @@ def locked(path: Path, what: str) -> Iterator[None]:
         yield
         return
     with explained(path):
-        file = path.open("a+")
+        file = path.open("ab+", buffering=0)  # what cannot be written is not tried again when it is closed
     with file:
         with explained(path):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 file.seek(0)
-                holder = file.read().strip() or "unknown"
+                holder = file.read().decode(errors="replace").strip() or "unknown"
                 raise InputError(
                     f"{what} is being written by process {holder}; stop that one, or attach to the run by reading it."
                 ) from error
@@ -98,6 +98,5 @@ def locked(path: Path, what: str) -> Iterator[None]:
                 if error.errno not in NO_LOCKS:
                     raise
             file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            file.write(str(os.getpid()).encode())
         yield
