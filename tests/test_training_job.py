@@ -155,6 +155,22 @@ def test_changes_while_training_are_written_and_replayed(tmp_path: Path) -> None
     assert not same_student(distill(SMALL, tmp_path / "untouched"), finished)
 
 
+def test_a_change_that_no_batch_came_after_is_made_when_the_job_goes_on(tmp_path: Path) -> None:
+    job = Job(SMALL, tmp_path / "run")
+    job.step()
+    assert job.settle(60) == "paused"
+    job.set(learning_rate=0.02)
+    job.set(**{"kd.temperature": 5.0})
+    job.stop()
+    assert job.wait(60) == "idle"
+    assert job.run is not None
+    assert job.run.interventions() == []
+    job.resume()
+    assert job.wait(60) == "done"
+    made = [(line["epoch"], line["batch"], line["changes"]) for line in job.run.interventions()]
+    assert made == [(0, 1, {"learning_rate": 0.02, "kd.temperature": 5.0})]
+
+
 @pytest.mark.parametrize("changes", [{"epochs": 3}, {"lr": 0.1}, {"kd.temperature": -1}, {"learning_rate": 1e9}])
 def test_a_change_that_is_not_allowed_is_refused_at_once(tmp_path: Path, changes: dict[str, Any]) -> None:
     job = Job(SMALL, tmp_path / "run")

@@ -197,6 +197,8 @@ class Job:
             with suppress(InputError), self.run.writing():  # the log of whoever else is writing is not ours
                 self.run.log({"kind": "failure", "text": self.error})
         with self._orders:
+            for wish in self._training.wishes() if self._training is not None and state != "done" else ():
+                self._early_wishes |= wish  # no batch came after it
             again, self._again = self._again and state == "idle", False
             self._training, self._state = None, "running" if again else state
             self._orders.notify_all()
