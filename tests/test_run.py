@@ -240,6 +240,8 @@ def test_a_run_that_was_stopped_goes_on_bit_by_bit(recipe, tmp_path):
     assert repr(half).startswith("Run(blobs amkd seed 0: 3 of 4 epochs")
     with pytest.raises(InputError, match="not finished"):
         _ = half.summary
+    with pytest.raises(InputError, match="is not finished, so it has no student; its snapshots: 0, 1, 2, 3"):
+        half.student()
 
     def going_on() -> Training:
         training = Training(recipe)
@@ -404,6 +406,9 @@ def test_a_damaged_summary_is_named_and_can_be_written_again(finished, tmp_path,
         (b"[1]", "is damaged"),
         (b"{}", "is damaged .'format'"),
         (b'{"format": 1, "recipe": 3}', "is damaged"),
+        (b'{"format": 1, "recipe": {}, "parent": {"path": "x"}}', "is damaged .'epoch'"),
+        (b'{"format": 1, "recipe": {}, "parent": {"epoch": "2"}}', "is damaged .its parent's epoch is no number"),
+        (b'{"format": 1, "recipe": {}, "parent": 2}', "is damaged"),
         (b"\xff\xfe\x00", "is damaged"),
         (b'{"format": 99}', "run format 99, but this version reads 1"),
         (b'{"format": 1, "recipe": {"epochs": 0}}', "epochs must be at least 1"),
@@ -413,6 +418,12 @@ def test_a_damaged_summary_is_named_and_can_be_written_again(finished, tmp_path,
 def test_a_config_that_cannot_be_read(tmp_path, text, said):
     (tmp_path / "config.json").write_bytes(text)
     with pytest.raises(InputError, match=said):
+        Run.open(tmp_path)
+
+
+def test_a_config_that_is_a_folder(tmp_path):
+    (tmp_path / "config.json").mkdir()
+    with pytest.raises(InputError, match=r"config.json cannot be read: Is a directory"):
         Run.open(tmp_path)
 
 

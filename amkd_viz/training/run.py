@@ -86,9 +86,13 @@ class Run:
             config = json.loads((path / "config.json").read_text(encoding="utf-8"))
             if config["format"] != FORMAT:
                 raise InputError(f"{path} has run format {config['format']}, but this version reads {FORMAT}.")
+            if not isinstance(config.get("parent", {"epoch": 0})["epoch"], int):
+                raise TypeError("its parent's epoch is no number")
             return cls(path, config)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise InputError(f"There is no run in {path}: it has no config.json.") from error
+        except OSError as error:
+            raise InputError(f"{path / 'config.json'} cannot be read: {error.strerror}; look at its rights.") from error
         except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise InputError(f"{path / 'config.json'} is damaged ({error}); the run cannot be opened.") from error
 
@@ -164,11 +168,17 @@ class Run:
         return Follower(self.path / "metrics.jsonl")
 
     def student(self, epoch: int | None = None) -> Classifier:
-        """The student of the last epoch, or its snapshot after ``epoch`` (from 1)."""
+        """The student of the last epoch, or its snapshot after ``epoch`` (from 0, before training).
+
+        Raises:
+            InputError: the run is not finished, there is no such snapshot, or the file is damaged.
+        """
+        kept = ", ".join(map(str, self.snapshots())) or "none"
         if epoch is None:
+            if not self.finished:
+                raise InputError(f"The run {self.path} is not finished, so it has no student; its snapshots: {kept}.")
             return load_teacher(self.path / "student.safetensors")
         if epoch not in self.snapshots():
-            kept = ", ".join(map(str, self.snapshots())) or "none"
             raise InputError(f"The run {self.path} has no snapshot of epoch {epoch}; it has: {kept}.")
         return load_teacher(self._snapshot(epoch))
 
