@@ -272,9 +272,7 @@ class DistillLab(Panel):
         if self.run is None:
             raise InputError("There is no run to fork from; press Start.")
         epoch = self._nearest(self["epoch"])
-        recipe = self.recipe
-        changes = {n: v for n, v in recipe.to_json().items() if v != self.run.recipe.to_json()[n]}
-        made = fork(self.run, epoch, **changes)
+        made = fork(self.run, epoch, **self.recipe.to_json())
         self._attach(made)
         self._go(Job(made, listen=self._hear))
         self.say(f"Forked from epoch {epoch}.", "busy")
@@ -287,7 +285,8 @@ class DistillLab(Panel):
         self.job = None
         self._forget()
         self._attach(run)
-        self.paint.ask("fit", lambda: self.form.fit(run.recipe, self.put))
+        recipe = run.recipe_after(max(run.snapshots(), default=0))  # with what was changed on the way
+        self.paint.ask("fit", lambda: self.form.fit(recipe, self.put))
         self.pictures.prepare(run.teacher(), run.dataset(), run.recipe)
         self._poll()
         newest = max(run.snapshots(), default=0)
