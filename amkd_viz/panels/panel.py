@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -426,7 +427,8 @@ class Panel:
 def _close_all() -> None:
     """A kernel that ends leaves checkpoints, not half a batch."""
     for panel in list(_shown):
-        panel.close()
+        with suppress(AttributeError):  # one that failed while it was made
+            panel.close()
 
 
 def _echo(old: Any, new: Any, near: float) -> bool:

@@ -46,6 +46,11 @@ def distill(
         refuse_used(Path(out))  # before a teacher is trained for nothing
     # then the training: a recipe that does not fit its data leaves no folder behind
     training = training or Training(recipe, listen=listen)
+    if training.recipe != recipe or not training.is_its_recipes:
+        raise InputError(
+            "What is recorded must be what the recipe says: give a sum of your own a name by methods.register, and a "
+            "net of your own one by models.register, then name them in the recipe."
+        )
     run = Run.create(out if out is not None else fresh_folder(recipe), recipe)
     return _hear(run, recorded(run, training, snapshots=snapshots), listen)
 
@@ -64,6 +69,7 @@ def resume(run: Run, *, listen: Listener | None = None) -> Run:
 
 def continued(run: Run, listen: Listener | None = None) -> Iterator[Event]:
     """The events of a run from its newest whole checkpoint on, recorded."""
+    _same_objective(run)
     with run.writing():  # first: who is refused has trained no teacher
         training = Training(run.located(), listen=listen)
         state = run.load_checkpoint()
@@ -137,6 +143,7 @@ def replay(run: Run, out: str | Path | None = None, *, listen: Listener | None =
     Raises:
         InputError: see ``distill``; or a line of the run's log is damaged, and may have held such a change.
     """
+    _same_objective(run)
     planned = _planned(run.interventions(all_of_them=True))
     recipe, parent = run.located(), run.config.get("parent")
     training = Training(recipe, listen=listen)
@@ -203,3 +210,13 @@ def _hear(run: Run, happening: Iterable[Event], listen: Listener | None) -> Run:
         if listen is not None:
             listen(event)
     return run
+
+
+def _same_objective(run: Run) -> None:
+    """A method of somebody's own may stand for another sum by now."""
+    now, then = str(run.recipe.objective), run.config.get("objective")
+    if then is not None and now != then:
+        raise InputError(
+            f"The run {run.path} was trained with {then}, but its method {run.recipe.method!r} now is {now}; register "
+            "the sum that it was, or start a new run."
+        )

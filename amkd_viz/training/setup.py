@@ -72,6 +72,7 @@ class Training:
             check_pair(teacher, self.dataset, recipe.teacher)
             # folded and frozen: about a third less time in the attack, the same logits
             self.teacher = inference_copy(teacher).to(self.device).to(memory_format=self.layout)
+        self._given = self.teacher
         self.objective, self.attack = recipe.objective, recipe.attack
         with defaults_seeded(mix(recipe.seed, "modules")):
             self.modules = self.objective.modules(self.teacher or self.student, self.student).to(self.device)
@@ -103,6 +104,11 @@ class Training:
         self._asking = threading.Lock()
         self._wishes: deque[dict[str, Any]] = deque()
         self._wished = recipe  # with all wishes that wait
+
+    @property
+    def is_its_recipes(self) -> bool:
+        """Whether teacher and objective are still those that the recipe names."""
+        return self.teacher is self._given and self.objective == self.recipe.objective
 
     def wish(self, **changes: Any) -> None:
         """Ask for other settings from the next batch on; may be called from any thread.
