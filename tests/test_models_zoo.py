@@ -175,15 +175,24 @@ def test_dataset_gives_classes_shape_and_normalisation():
     assert build("cnn-tiny", data, num_classes=4).num_classes == 4
 
 
-def test_shortcut_pads_zero_channels_after_subsampling():
+@pytest.mark.parametrize(("shortcut", "first"), [("pad-end", 0), ("pad-both", 8)])
+def test_shortcut_pads_zero_channels_after_subsampling(shortcut, first):
     """With its convolutions at zero a block is ReLU of the shortcut alone."""
-    body = ResNetBody([1, 1, 1]).eval()
+    body = ResNetBody([1, 1, 1], shortcut=shortcut).eval()
     block = body.layer2[0]
     nn.init.zeros_(block.conv2.weight)
     x = torch.randn(2, 16, 6, 6)
     out = block(x)
-    assert torch.equal(out[:, :16], x[:, :, ::2, ::2].relu())
-    assert torch.equal(out[:, 16:], torch.zeros(2, 16, 3, 3))
+    assert torch.equal(out[:, first : first + 16], x[:, :, ::2, ::2].relu())
+    assert not out[:, :first].any()
+    assert not out[:, first + 16 :].any()
+
+
+def test_a_shortcut_by_name():
+    assert build("resnet8", shortcut="pad-both").body.shortcut == "pad-both"
+    assert build("resnet8", shortcut="conv").body.layer2[0].downsample is not None
+    with pytest.raises(InputError, match="Only CIFAR ResNets have a shortcut to choose, not 'cnn'"):
+        build("cnn", shortcut="conv")
 
 
 def test_normalise_and_back():

@@ -30,22 +30,22 @@ MLPS = {"mlp-tiny": (8, 1), "mlp-small": (16, 2), "mlp": (128, 3)}
 CNNS = {"cnn-tiny": (4, 8), "cnn-small": (8, 16), "cnn": (32, 64, 128)}
 
 
-def resnet(shape: Shape, depth: int, widen: int = 1) -> nn.Module:
+def resnet(shape: Shape, depth: int, widen: int = 1, shortcut: str = "pad-end") -> nn.Module:
     widths = (16, 16, 32, 64) if widen == 1 else (32, 16 * widen, 32 * widen, 64 * widen)
-    return ResNetBody([(depth - 2) // 6] * 3, widths, shape[0])
+    return ResNetBody([(depth - 2) // 6] * 3, widths, shape[0], shortcut)
 
 
-BODIES: dict[str, Callable[[Shape], nn.Module]] = {
+BODIES: dict[str, Callable[..., nn.Module]] = {
     **{name: partial(MLPBody, width=width, depth=depth) for name, (width, depth) in MLPS.items()},
-    **{name: lambda shape, widths=widths: CNNBody(widths, shape[0]) for name, widths in CNNS.items()},  # type: ignore[misc]
+    **{name: lambda shape, widths=widths: CNNBody(widths, shape[0]) for name, widths in CNNS.items()},
     **{f"resnet{depth}": partial(resnet, depth=depth) for depth in (8, 14, 20, 26, 32, 44, 56, 110)},
     **{f"resnet{depth}x4": partial(resnet, depth=depth, widen=4) for depth in (8, 32)},
     **{
-        f"wrn{depth}-{widen}": lambda shape, depth=depth, widen=widen: WideResNetBody(depth, widen, shape[0])  # type: ignore[misc]
+        f"wrn{depth}-{widen}": lambda shape, depth=depth, widen=widen: WideResNetBody(depth, widen, shape[0])
         for depth in (16, 28, 40)
         for widen in (1, 2, 4, 10)
     },
-    **{name: lambda shape, name=name: VGGBody(name, shape[0], min(shape[1:])) for name in VGG_STAGES},  # type: ignore[misc]
+    **{name: lambda shape, name=name: VGGBody(name, shape[0], min(shape[1:])) for name in VGG_STAGES},
     "mobilenetv2": lambda shape: MobileNetV2Body(shape[0], min(shape[1:])),
     "mobilenetv2-half": lambda shape: MobileNetV2Body(shape[0], min(shape[1:]), 0.5),
 }
@@ -78,6 +78,7 @@ def build(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     seed: int = 0,
+    shortcut: str | None = None,
 ) -> Classifier:
     """A fresh net, its weights a function of ``seed`` alone (the global random state is left as it was).
 
@@ -85,6 +86,7 @@ def build(
         name: one of ``architectures()``, or torchvision:NAME for an untrained net of torchvision.
         dataset: gives classes, shape, mean and std; each can be overridden. Without it: 10 classes of (3, 32, 32)
             images, normalised to mean 0.5 and standard deviation 0.25.
+        shortcut: of a CIFAR ResNet, "pad-end" (default), "pad-both" or "conv".
 
     Raises:
         InputError: for an unknown name (nearest names offered) or a net that does not take inputs of this shape.
@@ -99,6 +101,8 @@ def build(
     num_classes = num_classes or (dataset.num_classes if dataset else 10)
     mean = mean or (dataset.mean if dataset else (0.5,) * shape[0])
     std = std or (dataset.std if dataset else (0.25,) * shape[0])
+    if shortcut is not None and not name.startswith("resnet"):
+        raise InputError(f"Only CIFAR ResNets have a shortcut to choose, not {name!r}; leave shortcut out.")
     if is_borrowed(name):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
@@ -108,7 +112,7 @@ def build(
         raise InputError(f"Model {name!r} takes images, not points of shape {shape}; choose one of {allowed}.")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would also reset every GPU's
-        body = BODIES[name](shape)
+        body = BODIES[name](shape, **({"shortcut": shortcut} if shortcut else {}))
         for module in body.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
