@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from amkd_viz.boundary import Status, boundary_similarity, bss, deepfool, fgsm, noise, refine
 from amkd_viz.errors import InputError
-from amkd_viz.models import Classifier, build
+from amkd_viz.models import Classifier, build, inference_copy, wrap
 
 few = settings(max_examples=12)
 
@@ -331,3 +332,25 @@ def test_similarity_of_nets_in_train_mode_neither_uses_nor_changes_batch_statist
 def test_labels_must_be_as_many_as_images():
     with pytest.raises(InputError, match="as many samples, not 4 and 3"):
         boundary_similarity(curved(), curved(), points(4), torch.zeros(3, dtype=torch.long))
+
+
+@pytest.mark.parametrize("taken", ["as the net", "float32"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("attack", [bss, fgsm, noise, deepfool])
+def test_nets_in_another_precision(attack, dtype, taken):
+    """Samples come back in the type of the inputs, near those of the same net in float32."""
+    x = torch.rand(5, 3, 6, 6, generator=gen())
+    net = build("resnet8", num_classes=3, shape=(3, 6, 6), seed=1).eval()
+    target = (net(x).argmax(1) + 1) % 3
+    chance = {"generator": gen()} if attack is noise else {}
+    for other in (net, inference_copy(net), wrap(nn.Sequential(net.body, net.head), shape=(3, 6, 6))):
+        other = copy.deepcopy(other).to(dtype)
+        inputs = x.to(dtype) if taken == "as the net" else x
+        found = attack(other, inputs, target, keep_path=True, **chance)
+        assert {t.dtype for t in (found.x, found.inside, found.origin, found.path)} == {inputs.dtype}
+        assert found.logits.dtype == torch.float32
+        assert found.x.isfinite().all()
+        assert refine(other, found).x.dtype == inputs.dtype
+        boundary_similarity(other, other, inputs, target - 1 + 3 * (target == 0))
+    if attack is bss and dtype == torch.float64:
+        torch.testing.assert_close(found.x.float(), bss(other.float(), x, target).x, rtol=0, atol=1e-3)

@@ -139,6 +139,21 @@ def test_outputs_that_are_no_logits(module):
         wrap(module, shape=shape)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_module_in_another_precision_stays_so_and_takes_images_of_any(dtype):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    x = torch.rand(2, 3, 8, 8)
+    expected = wrap(module, shape=(3, 8, 8))(x)
+    net = wrap(module.to(dtype), shape=(3, 8, 8))
+    assert net.feature_width == 4
+    assert {t.dtype for t in net.state_dict().values()} == {dtype}
+    for images in (x, x.to(dtype), x.double()):
+        logits = net(images)
+        assert logits.dtype == dtype
+        torch.testing.assert_close(logits.float(), expected, rtol=0, atol=3e-2)
+
+
 def test_default_normalisation_is_none_without_three_channels():
     net = wrap(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), shape=(1, 2, 2))
     x = torch.rand(2, 1, 2, 2)

@@ -125,9 +125,11 @@ def bss(
             current, gap = current.detach(), gap.detach()
             if compact:
                 live, current, gap, g, alive = live[alive], current[alive], gap[alive], g[alive], alive[alive]  # type: ignore[index]
+            g = g.to(torch.promote_types(g.dtype, gap.dtype))  # a norm in half precision can overflow or vanish
             length = alive * step_size * (gap + eps) / g.flatten(1).norm(dim=1).clamp_min(1e-12) ** power
             inside[live] = torch.where(alive.view(shape), current, inside[live])
-            z[live] = torch.where(alive.view(shape), here.clamp(current + length.view(shape) * g), current)
+            moved = here.clamp(current + length.view(shape) * g).to(z.dtype)
+            z[live] = torch.where(alive.view(shape), moved, current)
             applied[live] += alive
             if keep_path:
                 path.append(z.clone())

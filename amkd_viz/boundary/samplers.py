@@ -123,6 +123,7 @@ def deepfool(
             for k in wanted:
                 rows.append(torch.autograd.grad(gaps[:, k].sum(), current, retain_graph=True)[0])
             w = torch.stack(rows, 1)  # (live, wanted, ...)
+            w = w.to(torch.promote_types(w.dtype, gaps.dtype))  # a norm in half precision can overflow or vanish
             forward, backward = forward + len(live), backward + len(live) * len(rows)
             length = w.flatten(2).norm(dim=2).clamp_min(1e-12)
             columns = torch.tensor(list(wanted), device=x.device)

@@ -139,7 +139,10 @@ def space_of(model: nn.Module, x: Tensor, space: str, clamp: float | tuple[float
     boxed = image and clamp is None  # rounding on the way back must not leave the box
     if own is None:
         return Space(torch.clone, torch.clone, lambda z: model(z), low, high)
-    leave = own.normalise.inverse
+
+    def leave(z: Tensor) -> Tensor:
+        return own.normalise.inverse(z).to(x.dtype)
+
     return Space(own.normalise, lambda z: leave(z).clamp(0, 1) if boxed else leave(z), own.normalised, low, high)
 
 

@@ -27,7 +27,7 @@ class Embedding(NamedTuple):
 
 
 class Normalise(nn.Module):
-    """(x - mean) / std per channel (images) or per coordinate (points), and back."""
+    """(x - mean) / std per channel (images) or per coordinate (points) in the type of the net, and back."""
 
     mean: Tensor
     std: Tensor
@@ -42,7 +42,8 @@ class Normalise(nn.Module):
         if x.ndim != self.mean.ndim or x.shape[1] != self.mean.shape[1]:  # one channel would broadcast to three
             wanted = f"(N, {self.mean.shape[1]}, H, W)" if self.mean.ndim == 4 else f"(N, {self.mean.shape[1]})"
             raise InputError(f"The net takes inputs of shape {wanted}, not {tuple(x.shape)}.")
-        return (x - self.mean) / self.std
+        z = (x - self.mean) / self.std
+        return z if z.dtype == self.mean.dtype else z.to(self.mean.dtype)
 
     def inverse(self, z: Tensor) -> Tensor:
         return z * self.std + self.mean
@@ -113,9 +114,9 @@ class Classifier(nn.Module):
     @property
     def feature_width(self) -> int:
         """D, the width of the penultimate features (one forward pass of one blank input)."""
-        device = self.normalise.mean.device
+        blank = self.normalise.mean.new_zeros(1, *self.shape)
         with freeze(self), torch.no_grad():
-            return int(self.body(torch.zeros(1, *self.shape, device=device)).shape[1])
+            return int(self.body(blank).shape[1])
 
 
 @contextmanager

@@ -30,7 +30,8 @@ def wrap(
     something after that layer, the whole module is the body and features equal logits.
 
     Args:
-        module: normalised inputs (N, *shape) -> logits (N, K).
+        module: normalised inputs (N, *shape) -> logits (N, K). In half or double precision it stays so, and takes
+            inputs of any floating type.
         shape: (C, H, W), or (2,) for points.
         mean, std: what the module's inputs are normalised with, in [0, 1] units. Default: ImageNet's for three
             channels, otherwise 0 and 1 (no normalisation).
@@ -44,8 +45,8 @@ def wrap(
     if mean is None or std is None:
         mean, std = IMAGENET if len(shape) == 3 and shape[0] == 3 else ((0.0,) * shape[0], (1.0,) * shape[0])
     body: nn.Module = copy.deepcopy(module)
-    device = next((p.device for p in body.parameters()), torch.device("cpu"))
-    probe = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).to(device)
+    like = next((p for p in body.parameters() if p.is_floating_point()), torch.zeros((), dtype=torch.float32))
+    probe = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(like)
     with freeze(body), torch.no_grad():
         try:
             expected = body(probe)
@@ -73,6 +74,6 @@ def wrap(
                 head = last
             else:
                 setattr(holder, leaf, last)
-    return Classifier(body, head, mean=mean, std=std, num_classes=expected.shape[1], shape=shape, architecture=name).to(
-        device
-    )
+    net = Classifier(body, head, mean=mean, std=std, num_classes=expected.shape[1], shape=shape, architecture=name)
+    net.normalise.to(like)  # inputs come out of it in the type that the module takes
+    return net.to(like.device)
