@@ -82,6 +82,17 @@ def test_load_weights_fills_a_custom_net_and_refuses_another(tmp_path):
     assert torch.equal(other.head.weight, before)
 
 
+def test_a_compiled_net_is_saved_and_filled_as_the_net_it_was(tmp_path):
+    net = build("cnn-tiny", num_classes=4, shape=(1, 8, 8), seed=1)
+    path = save_classifier(torch.compile(net, backend="eager"), tmp_path / "net.safetensors")
+    assert torch.equal(load_teacher(path).head.weight, net.head.weight)
+    other = build("cnn-tiny", num_classes=4, shape=(1, 8, 8), seed=2)
+    load_weights(nn.DataParallel(other), path)
+    assert torch.equal(other.head.weight, net.head.weight)
+    with pytest.raises(InputError, match=r"A Linear does not say what rebuilds it; wrap\("):
+        save_classifier(nn.Linear(2, 2), tmp_path / "linear.safetensors")
+
+
 @pytest.mark.skipif(not TEACHER.is_file(), reason="needs the shared ResNet-26")
 def test_shared_teacher():
     net = load_teacher(TEACHER, shortcut="pad-end")

@@ -10,7 +10,8 @@ import torchvision
 from torch import nn
 
 from amkd_viz.errors import InputError
-from amkd_viz.models import inference_copy, wrap
+from amkd_viz.models import FrozenResNet, build, inference_copy, wrap
+from amkd_viz.models.resnet import ResNetBody
 from amkd_viz.models.wrapped import IMAGENET
 
 
@@ -137,6 +138,39 @@ def test_outputs_that_are_no_logits(module):
     shape = (3, 4, 4) if isinstance(module, nn.Conv2d) else (2,)
     with pytest.raises(InputError, match="must return logits"):
         wrap(module, shape=shape)
+
+
+def around(net: nn.Module) -> dict[str, nn.Module]:
+    return {
+        "torch.compile": torch.compile(net, backend="eager"),
+        "DataParallel": nn.DataParallel(net),
+        "both": torch.compile(nn.DataParallel(net), backend="eager"),
+    }
+
+
+@pytest.mark.parametrize("what", [None, "torch.compile", "DataParallel", "both"])
+def test_a_classifier_is_copied_as_it_is(what):
+    net = build("resnet8", shape=(3, 8, 8), seed=1).eval()
+    given = around(net)[what] if what else net
+    found = wrap(given, shape=(3, 8, 8))
+    x = torch.rand(2, 3, 8, 8)
+    assert isinstance(found.body, ResNetBody)
+    assert torch.equal(found(x), net(x))
+    assert found.head.weight.data_ptr() != net.head.weight.data_ptr()
+    assert (found.architecture, wrap(given, shape=(3, 8, 8), name="mine").architecture) == ("resnet8", "mine")
+    with pytest.raises(InputError, match=r"a Classifier already, of inputs \(3, 8, 8\)"):
+        wrap(given, shape=(3, 9, 9))
+    with pytest.raises(InputError, match="a Classifier already"):
+        wrap(given, shape=(3, 8, 8), mean=[0.5] * 3)
+    assert isinstance(inference_copy(given).body, FrozenResNet)
+
+
+@pytest.mark.parametrize("what", ["torch.compile", "DataParallel", "both"])
+def test_what_is_put_around_a_module_stays_behind(what):
+    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).eval()
+    net, x = wrap(around(module)[what], shape=(1, 2, 2)), torch.rand(2, 1, 2, 2)
+    assert net.state_dict().keys() == wrap(module, shape=(1, 2, 2)).state_dict().keys()
+    assert torch.equal(net(x), module(x))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

@@ -60,7 +60,8 @@ def bss(
     a = 0.3 belongs to the normalised space.
 
     Args:
-        model: the net to attack; evaluated in eval mode, and left as it was (flags, gradients, statistics).
+        model: the net to attack; evaluated in eval mode, and left as it was (flags, gradients, statistics). In the
+            normalised space a compiled classifier is asked as it was before torch.compile.
         x: (M, C, H, W) images in [0, 1], or (M, 2) points. M may be 0.
         target: (M,) class to move to; a sample whose target is its own class is returned where it is.
         step_size: a > 0.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from amkd_viz.errors import InputError
 from amkd_viz.models import Classifier
+from amkd_viz.models.classifier import unwrapped
 
 __all__ = ["BoundarySamples", "Passes", "Status", "logits_in", "space_of"]
 
@@ -120,7 +121,8 @@ def space_of(model: nn.Module, x: Tensor, space: str, clamp: float | tuple[float
     if space not in ("normalised", "pixel"):
         raise InputError(f"space must be 'normalised' or 'pixel', not {space!r}.")
     image = x.ndim == 4
-    own = model if isinstance(model, Classifier) and space == "normalised" else None
+    inner = unwrapped(model)
+    own = inner if isinstance(inner, Classifier) and space == "normalised" else None
     if own is None and space == "normalised" and image:
         raise InputError(
             "The attack runs in the normalised space, but this module does not say how it normalises images; "

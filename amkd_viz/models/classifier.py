@@ -119,6 +119,17 @@ class Classifier(nn.Module):
             return int(self.body(blank).shape[1])
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The net within what torch.compile, DataParallel or DistributedDataParallel has put around it, or ``model``."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if inner is None and isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            inner = model.module
+        if inner is None:
+            return model
+        model = inner
+
+
 @contextmanager
 def freeze(*models: nn.Module) -> Iterator[None]:
     """Eval mode and no parameter gradients inside; each module's and parameter's own flags back afterwards.

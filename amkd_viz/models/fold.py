@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 from itertools import pairwise
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from amkd_viz.models.classifier import unwrapped
 from amkd_viz.models.frozen import FrozenResNet
 from amkd_viz.models.resnet import ResNetBody
 
@@ -20,11 +21,13 @@ M = TypeVar("M", bound=nn.Module)
 def inference_copy(model: M) -> M:
     """A copy in eval mode without parameter gradients, each batch norm folded into the convolution before it.
 
+    Of a compiled net it is a copy of the net that was compiled.
+
     Logits agree with the original to float32 rounding. The body of a CIFAR ResNet becomes a ``FrozenResNet``, whose
     backward pass knows the input's gradient only. Only neighbours in an ``nn.Sequential``, or in a module that says
     ``folds = True`` (its children run in the order in which they are listed), are folded.
     """
-    model = copy.deepcopy(model).eval().requires_grad_(False)
+    model = copy.deepcopy(cast(M, unwrapped(model))).eval().requires_grad_(False)
     for module in list(model.modules()):
         in_order = isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
         if not (in_order or getattr(module, "folds", False)):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from amkd_viz.errors import InputError, unknown
 from amkd_viz.files import write_atomic
-from amkd_viz.models.classifier import Classifier
+from amkd_viz.models.classifier import Classifier, unwrapped
 from amkd_viz.models.resnet import SHORTCUTS, ResNetBody
 from amkd_viz.models.zoo import BODIES, build, is_architecture
 
@@ -25,7 +25,14 @@ PAD_END = SHORTCUTS[0]
 
 
 def save_classifier(model: Classifier, path: str | Path, **facts: object) -> Path:
-    """Write weights and what rebuilds the net to one safetensors file, atomically. ``facts`` travel as metadata."""
+    """Write weights and what rebuilds the net to one safetensors file, atomically. ``facts`` travel as metadata.
+
+    Raises:
+        InputError: ``model`` is not a Classifier (which may be compiled, or in DataParallel).
+    """
+    model = unwrapped(model)  # type: ignore[assignment]
+    if not isinstance(model, Classifier):
+        raise InputError(f"A {type(model).__name__} does not say what rebuilds it; wrap(module, shape=...) it first.")
     about = {"architecture": model.architecture, "num_classes": model.num_classes, "shape": model.shape, **facts}
     if isinstance(model.body, ResNetBody) and model.body.shortcut != PAD_END:
         about["shortcut"] = model.body.shortcut
@@ -85,7 +92,7 @@ UNSAID = (
 
 def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     """Fill ``model`` with the tensors of a safetensors file; every name and shape must agree."""
-    fill(model, read_tensors(Path(path))[0], str(path))
+    fill(unwrapped(model), read_tensors(Path(path))[0], str(path))
     return model
 
 

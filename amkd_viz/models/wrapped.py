@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from amkd_viz.errors import InputError
-from amkd_viz.models.classifier import Classifier, freeze
+from amkd_viz.models.classifier import Classifier, freeze, unwrapped
 
 __all__ = ["wrap"]
 
@@ -26,6 +26,9 @@ def wrap(
 ) -> Classifier:
     """A copy of ``module`` behind the Classifier interface; the original is left alone.
 
+    Of a Classifier, which normalises by itself, it is a plain copy. What torch.compile or DataParallel have put around
+    a net stays behind.
+
     The last linear layer becomes the head, so that ``embed`` gives what feeds it as features; where the module does
     something after that layer, the whole module is the body and features equal logits.
 
@@ -39,9 +42,19 @@ def wrap(
             ``load_teacher`` and a recipe can read.
 
     Raises:
-        InputError: where the module does not turn (1, *shape) into (1, K).
+        InputError: where the module does not turn (2, *shape) into (2, K), or is a Classifier and another shape or
+            normalisation is asked of it.
     """
-    shape = tuple(shape)
+    shape, module = tuple(shape), unwrapped(module)
+    if isinstance(module, Classifier):
+        if shape != module.shape or mean is not None or std is not None:
+            raise InputError(
+                f"The module is a Classifier already, of inputs {module.shape} that it normalises itself; "
+                "wrap it without mean= and std= and with its own shape, or wrap the module that it was made of."
+            )
+        found = copy.deepcopy(module)
+        found.architecture = found.architecture if name == "custom" else name
+        return found
     if mean is None or std is None:
         mean, std = IMAGENET if len(shape) == 3 and shape[0] == 3 else ((0.0,) * shape[0], (1.0,) * shape[0])
     body: nn.Module = copy.deepcopy(module)
