@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torchvision
 from torch import nn
 
+from amkd_viz.boundary import boundary_similarity, bss, deepfool, fgsm, noise, refine
 from amkd_viz.errors import InputError
 from amkd_viz.models import FrozenResNet, build, inference_copy, wrap
 from amkd_viz.models.resnet import ResNetBody
@@ -136,8 +138,58 @@ def test_inputs_that_do_not_fit(make):
 @pytest.mark.parametrize("module", [nn.Conv2d(3, 4, 1), nn.LSTM(2, 3)])
 def test_outputs_that_are_no_logits(module):
     shape = (3, 4, 4) if isinstance(module, nn.Conv2d) else (2,)
-    with pytest.raises(InputError, match="must return logits"):
+    with pytest.raises(InputError, match=r"must return logits.*whose forward returns its logits alone"):
         wrap(module, shape=shape)
+
+
+class Says(nn.Module):
+    """As Hugging Face's nets do."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.trunk, self.classifier = kind, nn.Linear(4, 3), nn.Linear(3, 5)
+
+    def forward(self, x: torch.Tensor) -> object:
+        hidden = self.trunk(x.flatten(1)).relu()
+        logits = self.classifier(hidden)
+        if self.kind == "tuple":
+            return logits, hidden
+        about = {"logits": logits, "hidden_states": hidden} if self.kind != "other" else {"scores": logits}
+        return about if self.kind != "object" else SimpleNamespace(**about)
+
+
+@pytest.mark.parametrize("kind", ["dict", "object"])
+def test_logits_are_taken_out_of_what_a_net_says(kind):
+    torch.manual_seed(0)
+    module, x = Says(kind).eval(), torch.rand(4, 1, 2, 2)
+    net = wrap(module, shape=(1, 2, 2))
+    said = module(x)
+    assert torch.allclose(net(x), said["logits"] if kind == "dict" else said.logits)
+    assert net.feature_width == 3
+    assert isinstance(net.head, nn.Linear)
+
+
+@pytest.mark.parametrize("kind", ["tuple", "other"])
+def test_other_answers_are_refused_with_what_to_do(kind):
+    with pytest.raises(
+        InputError, match=rf"gave a {'dict' if kind == 'other' else kind} for inputs \(2, 1, 2, 2\); put"
+    ):
+        wrap(Says(kind), shape=(1, 2, 2))
+
+
+@pytest.mark.parametrize("kind", ["dict", "object", "tuple", "other"])
+def test_attacks_say_what_to_do_with_a_net_that_says_more(kind):
+    x, target = torch.rand(3, 1, 2, 2), torch.zeros(3, dtype=torch.long)
+    attacks = [
+        lambda net: bss(net, x, target, space="pixel"),
+        lambda net: fgsm(net, x, target),
+        lambda net: deepfool(net, x),
+        lambda net: refine(net, noise(build("mlp", shape=(1, 2, 2)), x, target)),
+        lambda net: boundary_similarity(net, net, x, target),
+    ]
+    for attack in attacks:
+        with pytest.raises(InputError, match=r"The net returns a \w+, not logits \(N, K\); wrap\("):
+            attack(Says(kind))
 
 
 def around(net: nn.Module) -> dict[str, nn.Module]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -152,5 +152,17 @@ def logits_in(space: Space, z: Tensor, grad: bool = False) -> Tensor:
     """float32 logits (M, K) at ``z``, also under autocast and for M = 0."""
     with torch.set_grad_enabled(grad):
         if len(z) == 0:  # not every net takes an empty batch; the cat keeps z in the graph
-            return space.logits(torch.cat([z, z.new_zeros(1, *z.shape[1:])])).float()[:0]
-        return space.logits(z).float()
+            return as_logits(space.logits(torch.cat([z, z.new_zeros(1, *z.shape[1:])])))[:0]
+        return as_logits(space.logits(z))
+
+
+def as_logits(said: Any) -> Tensor:
+    """float32 logits of what a net has said.
+
+    Raises:
+        InputError: it is no tensor (N, K).
+    """
+    if isinstance(said, Tensor) and said.ndim == 2:
+        return said.float()
+    what = f"a tensor of shape {tuple(said.shape)}" if isinstance(said, Tensor) else f"a {type(said).__name__}"
+    raise InputError(f"The net returns {what}, not logits (N, K); wrap(module, shape=, mean=, std=) it first.")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from amkd_viz.boundary.bss import bss
 from amkd_viz.boundary.refinement import refine
+from amkd_viz.boundary.samples import as_logits
 from amkd_viz.errors import InputError
 from amkd_viz.models import freeze
 
@@ -54,7 +55,8 @@ def boundary_similarity(
     if x.shape[:1] != y.shape:
         raise InputError(f"x and y must hold as many samples, not {len(x)} and {len(y)}.")
     with freeze(teacher, student), torch.no_grad():
-        logits = [(teacher(xb).argmax(1), student(xb)) for xb in x.split(batch_size)] if len(x) else []
+        batches = x.split(batch_size) if len(x) else ()
+        logits = [(as_logits(teacher(xb)).argmax(1), as_logits(student(xb))) for xb in batches]
     if not logits:
         return BoundarySimilarity(float("nan"), float("nan"), 0, 0)
     right = torch.cat([(t == yb) & (s.argmax(1) == yb) for (t, s), yb in zip(logits, y.split(batch_size), strict=True)])

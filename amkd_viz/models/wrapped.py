@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from amkd_viz.errors import InputError
 from amkd_viz.models.classifier import Classifier, freeze, unwrapped
@@ -34,7 +35,8 @@ def wrap(
 
     Args:
         module: normalised inputs (N, *shape) -> logits (N, K). In half or double precision it stays so, and takes
-            inputs of any floating type.
+            inputs of any floating type. Of an answer that has ``logits`` (an attribute or a key, as in Hugging Face's
+            transformers) these are taken.
         shape: (C, H, W), or (2,) for points.
         mean, std: what the module's inputs are normalised with, in [0, 1] units. Default: ImageNet's for three
             channels, otherwise 0 and 1 (no normalisation).
@@ -62,15 +64,20 @@ def wrap(
     probe = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(like)
     with freeze(body), torch.no_grad():
         try:
-            expected = body(probe)
+            said = body(probe)
         except Exception as error:  # whatever the module raises, the inputs are not for it
             raise InputError(
                 f"The module does not take inputs of shape {shape}: {str(error).splitlines()[0]}"
             ) from error
-        if not isinstance(expected, torch.Tensor) or expected.ndim != 2:
+        expected = logits_of(said)
+        if not isinstance(expected, Tensor) or expected.ndim != 2 or len(expected) != 2:
+            kind = f"a tensor {tuple(expected.shape)}" if isinstance(expected, Tensor) else f"a {type(said).__name__}"
             raise InputError(
-                f"The module must return logits (N, K), but gave {type(expected).__name__} for (2, {shape})."
+                f"The module must return logits (N, K), but gave {kind} for inputs {(2, *shape)}; "
+                "put it into a module whose forward returns its logits alone, and wrap that."
             )
+        if expected is not said:
+            body = Logits(body)
         head: nn.Module = nn.Identity()
         linears = [name for name, part in body.named_modules() if isinstance(part, nn.Linear) and name]
         if linears:
@@ -90,3 +97,19 @@ def wrap(
     net = Classifier(body, head, mean=mean, std=std, num_classes=expected.shape[1], shape=shape, architecture=name)
     net.normalise.to(like)  # inputs come out of it in the type that the module takes
     return net.to(like.device)
+
+
+class Logits(nn.Module):
+    """The logits alone of a module that returns more."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, z: Tensor) -> Tensor:
+        return logits_of(self.module(z))
+
+
+def logits_of(said: Any) -> Any:
+    """Its ``logits``, where what a module has said has them."""
+    return said.get("logits", said) if isinstance(said, Mapping) else getattr(said, "logits", said)
