@@ -80,9 +80,8 @@ class Around(nn.Module):
         self.kind = kind
         self.first = nn.Linear(12, 12)
         self.conv = nn.Conv2d(3, 4, 1)
-        self.last = nn.Linear(
-            12, {"softmax": 4, "scaled": 4, "before a conv": 27, "unused": 9, "no way back": 12}[kind]
-        )
+        self.last = nn.Linear(12, {"before a conv": 27, "unused": 9, "no way back": 12}.get(kind, 4))
+        self.factor = nn.Parameter(torch.ones(1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.first(x.flatten(1)).relu()
@@ -90,6 +89,12 @@ class Around(nn.Module):
             return self.last(x).softmax(1)
         if self.kind == "scaled":
             return 3 * self.last(x)
+        if self.kind == "scaled by 1 yet":
+            return self.factor * self.last(x)
+        if self.kind == "clamped":
+            return self.last(x).clamp(-9, 9)
+        if self.kind == "clamped in place":
+            return self.last(x).clamp_(-9, 9)
         if self.kind == "before a conv":
             return self.conv(self.last(x).view(-1, 3, 3, 3)).mean((2, 3))
         if self.kind == "no way back":
@@ -97,7 +102,10 @@ class Around(nn.Module):
         return x
 
 
-@pytest.mark.parametrize("kind", ["softmax", "scaled", "before a conv", "unused", "no way back"])
+AFTER = ["softmax", "scaled", "scaled by 1 yet", "clamped", "clamped in place"]
+
+
+@pytest.mark.parametrize("kind", [*AFTER, "before a conv", "unused", "no way back"])
 def test_where_the_last_linear_is_not_the_last_operation_features_are_logits(kind):
     torch.manual_seed(0)
     module = Around(kind)
@@ -116,6 +124,46 @@ def test_a_bare_linear_layer_and_a_net_without_one():
     assert torch.equal(wrap(linear, shape=(2,))(torch.ones(1, 2)), linear(torch.ones(1, 2)))
     conv = nn.Sequential(nn.Conv2d(1, 3, 2), nn.Flatten())
     assert wrap(conv, shape=(1, 2, 2)).num_classes == 3
+
+
+class Then(nn.Sequential):
+    """Layers, and a function of what they give."""
+
+    def __init__(self, function, *layers: nn.Module) -> None:
+        super().__init__(*layers)
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(super().forward(x))
+
+
+def test_a_view_of_the_last_layers_output_is_that_output():
+    module = Then(lambda y: y.view(len(y), -1), nn.Flatten(), nn.Linear(4, 3))
+    assert wrap(module, shape=(1, 2, 2)).feature_width == 4
+
+
+def test_a_module_that_loses_the_batch_of_one():
+    with pytest.raises(InputError, match=r"gave a tensor \(3,\) for inputs \(1, 1, 2, 2\)"):
+        wrap(Then(torch.squeeze, nn.Flatten(), nn.Linear(4, 3)), shape=(1, 2, 2))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:FutureWarning", "ignore:.*torch.jit.script:DeprecationWarning")
+def test_a_scripted_module():
+    module = torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)))
+    net, x = wrap(module, shape=(1, 2, 2)), torch.rand(2, 1, 2, 2)
+    assert torch.equal(net(x), module(x))
+    assert net.feature_width == 3
+
+
+def test_an_error_without_words_and_half_a_normalisation():
+    class Mute(nn.Module):
+        def forward(self, x):
+            raise NotImplementedError
+
+    with pytest.raises(InputError, match="NotImplementedError"):
+        wrap(Mute(), shape=(2,))
+    with pytest.raises(InputError, match="both mean= and std=, or neither"):
+        wrap(nn.Linear(2, 2), shape=(2,), mean=(0.5, 0.5))
 
 
 def test_a_shared_last_layer_is_not_split_off():
@@ -172,7 +220,7 @@ def test_logits_are_taken_out_of_what_a_net_says(kind):
 @pytest.mark.parametrize("kind", ["tuple", "other"])
 def test_other_answers_are_refused_with_what_to_do(kind):
     with pytest.raises(
-        InputError, match=rf"gave a {'dict' if kind == 'other' else kind} for inputs \(2, 1, 2, 2\); put"
+        InputError, match=rf"gave a {'dict' if kind == 'other' else kind} for inputs \(1, 1, 2, 2\); put"
     ):
         wrap(Says(kind), shape=(1, 2, 2))
 

@@ -44,7 +44,7 @@ def wrap(
             ``load_teacher`` and a recipe can read.
 
     Raises:
-        InputError: where the module does not turn (2, *shape) into (2, K), or is a Classifier and another shape or
+        InputError: where the module does not turn (N, *shape) into (N, K), or is a Classifier and another shape or
             normalisation is asked of it.
     """
     shape, module = tuple(shape), unwrapped(module)
@@ -57,46 +57,62 @@ def wrap(
         found = copy.deepcopy(module)
         found.architecture = found.architecture if name == "custom" else name
         return found
+    if (mean is None) != (std is None):
+        raise InputError(
+            "wrap needs both mean= and std=, or neither; what one of them is does not follow from the other."
+        )
     if mean is None or std is None:
         mean, std = IMAGENET if len(shape) == 3 and shape[0] == 3 else ((0.0,) * shape[0], (1.0,) * shape[0])
-    body: nn.Module = copy.deepcopy(module)
+    with torch.no_grad():  # or a scripted module's copy would remember where it comes from
+        body = copy.deepcopy(module)
     like = next((p for p in body.parameters() if p.is_floating_point()), torch.zeros((), dtype=torch.float32))
     probe = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(like)
     with freeze(body), torch.no_grad():
-        try:
-            said = body(probe)
-        except Exception as error:  # whatever the module raises, the inputs are not for it
-            raise InputError(
-                f"The module does not take inputs of shape {shape}: {str(error).splitlines()[0]}"
-            ) from error
-        expected = logits_of(said)
-        if not isinstance(expected, Tensor) or expected.ndim != 2 or len(expected) != 2:
-            kind = f"a tensor {tuple(expected.shape)}" if isinstance(expected, Tensor) else f"a {type(said).__name__}"
-            raise InputError(
-                f"The module must return logits (N, K), but gave {kind} for inputs {(2, *shape)}; "
-                "put it into a module whose forward returns its logits alone, and wrap that."
-            )
+        for some in (probe[:1], probe):
+            try:
+                said = body(some)
+            except Exception as error:  # whatever the module raises, the inputs are not for it
+                why = (str(error).splitlines() or [type(error).__name__])[0]
+                raise InputError(f"The module does not take inputs of shape {shape}: {why}") from error
+            expected = logits_of(said)
+            if not isinstance(expected, Tensor) or expected.ndim != 2 or len(expected) != len(some):
+                tensor = isinstance(expected, Tensor)
+                kind = f"a tensor {tuple(expected.shape)}" if tensor else f"a {type(said).__name__}"
+                raise InputError(
+                    f"The module must return logits (N, K), but gave {kind} for inputs {tuple(some.shape)}; "
+                    "put it into a module whose forward returns its logits alone, and wrap that."
+                )
         if expected is not said:
             body = Logits(body)
-        head: nn.Module = nn.Identity()
-        linears = [name for name, part in body.named_modules() if isinstance(part, nn.Linear) and name]
-        if linears:
-            parent, _, leaf = linears[-1].rpartition(".")
-            holder = body.get_submodule(parent)
-            last = getattr(holder, leaf)
-            setattr(holder, leaf, nn.Identity())
-            try:
-                features = body(probe)
-                ends_there = features.shape == (2, last.in_features) and torch.allclose(last(features), expected)
-            except Exception:  # the module cannot run without it: not its last operation
-                ends_there = False
-            if ends_there:
-                head = last
-            else:
-                setattr(holder, leaf, last)
+        head = split_head(body, probe, expected)
     net = Classifier(body, head, mean=mean, std=std, num_classes=expected.shape[1], shape=shape, architecture=name)
     net.normalise.to(like)  # inputs come out of it in the type that the module takes
     return net.to(like.device)
+
+
+def split_head(body: nn.Module, probe: Tensor, expected: Tensor) -> nn.Module:
+    """The last linear layer of ``body`` if it gives the logits, an identity left in its place; else an identity."""
+    linears = [name for name, part in body.named_modules() if isinstance(part, nn.Linear) and name]
+    if not linears:
+        return nn.Identity()
+    parent, _, leaf = linears[-1].rpartition(".")
+    holder = body.get_submodule(parent)
+    last = getattr(holder, leaf)
+    given: list[tuple[Tensor, int]] = []
+    with last.register_forward_hook(lambda _module, _inputs, output: given.append((output, output._version))):
+        logits = body(probe)
+    # numbers would not do: a clamp or a factor after the layer may change nothing yet
+    if len(given) != 1 or logits.data_ptr() != given[0][0].data_ptr() or logits._version != given[0][1]:
+        return nn.Identity()
+    setattr(holder, leaf, nn.Identity())
+    try:
+        features = body(probe)
+        if features.shape == (2, last.in_features) and torch.allclose(last(features), expected):
+            return last
+    except Exception:  # the module cannot run without it
+        pass
+    setattr(holder, leaf, last)
+    return nn.Identity()
 
 
 class Logits(nn.Module):
