@@ -70,7 +70,8 @@ def test_round_trip_is_bit_equal(tmp_path, name):
 
 def test_load_weights_fills_a_custom_net_and_refuses_another(tmp_path):
     net = resnet(widths=(8, 8, 12, 20))
-    path = save_classifier(net, tmp_path / "net.safetensors")
+    with pytest.warns(UserWarning, match="Only load_weights"):
+        path = save_classifier(net, tmp_path / "net.safetensors")
     with pytest.raises(InputError, match=r"architecture 'custom'.*load_weights"):
         load_teacher(path)
     again = load_weights(resnet(widths=(8, 8, 12, 20)).apply(lambda m: None), path)
@@ -301,6 +302,13 @@ def test_not_a_cifar_resnet(tmp_path, what):
 def test_damaged_metadata_of_our_own(tmp_path, about):
     save_file({"x": torch.rand(1)}, tmp_path / "t.safetensors", {"amkd_viz": about})
     with pytest.raises(InputError, match="its metadata are damaged"):
+        load_teacher(tmp_path / "t.safetensors")
+
+
+def test_a_name_in_the_metadata_that_is_none(tmp_path):
+    about = json.dumps({"architecture": ["resnet8"], "num_classes": 3, "shape": [2]})
+    save_file({"x": torch.rand(1)}, tmp_path / "t.safetensors", {"amkd_viz": about})
+    with pytest.raises(InputError, match="no name here stands for"):
         load_teacher(tmp_path / "t.safetensors")
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from amkd_viz.models.classifier import unwrapped
+from amkd_viz.models.classifier import Classifier, unwrapped
 from amkd_viz.models.frozen import FrozenResNet
 from amkd_viz.models.resnet import ResNetBody
 
@@ -28,6 +28,7 @@ def inference_copy(model: M) -> M:
     ``folds = True`` (its children run in the order in which they are listed), are folded.
     """
     model = copy.deepcopy(cast(M, unwrapped(model))).eval().requires_grad_(False)
+    folded = False
     for module in list(model.modules()):
         in_order = isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
         if not (in_order or getattr(module, "folds", False)):
@@ -36,6 +37,9 @@ def inference_copy(model: M) -> M:
             if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d and norm.running_mean is not None:
                 setattr(module, before, fuse_conv_bn_eval(conv, norm).requires_grad_(False))
                 setattr(module, after, nn.Identity().eval())
+                folded = True
+    if folded and isinstance(model, Classifier):
+        model.architecture = "custom"  # no name rebuilds it
     body = getattr(model, "body", None)
     if isinstance(body, ResNetBody) and FrozenResNet.takes(body):
         model.body = FrozenResNet(body).eval()

@@ -27,6 +27,9 @@ PAD_END = SHORTCUTS[0]
 def save_classifier(model: Classifier, path: str | Path, **facts: object) -> Path:
     """Write weights and what rebuilds the net to one safetensors file, atomically. ``facts`` travel as metadata.
 
+    ``load_teacher`` and a recipe read files of nets with a name: the library's, torchvision's, and those that were
+    registered. Of any other net only ``load_weights`` can read the file, and a warning says so.
+
     Raises:
         InputError: ``model`` is not a Classifier (which may be compiled, or in DataParallel).
     """
@@ -36,7 +39,12 @@ def save_classifier(model: Classifier, path: str | Path, **facts: object) -> Pat
     about = {"architecture": model.architecture, "num_classes": model.num_classes, "shape": model.shape, **facts}
     if isinstance(model.body, ResNetBody) and model.body.shortcut != PAD_END:
         about["shortcut"] = model.body.shortcut
-    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    if not is_architecture(model.architecture):
+        warnings.warn(UNNAMED.format(name=model.architecture, where=path), stacklevel=2)
+    tensors = {  # copies: tied weights share their storage, which a safetensors file cannot say
+        name: torch.clone(t.detach().cpu(), memory_format=torch.contiguous_format)
+        for name, t in model.state_dict().items()
+    }
     return write_atomic(Path(path), save(tensors, metadata={OURS: json.dumps(about)}))
 
 
@@ -65,14 +73,14 @@ def load_teacher(path: str | Path, device: str | torch.device = "cpu", *, shortc
     if OURS in metadata:
         try:
             about = json.loads(metadata[OURS])
-            name, num_classes, shape = about["architecture"], int(about["num_classes"]), tuple(map(int, about["shape"]))
-            own = about.get("shortcut")
+            name, own = str(about["architecture"]), about.get("shortcut")
+            num_classes, shape = int(about["num_classes"]), tuple(map(int, about["shape"]))
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} does not say which net it holds: its metadata are damaged ({error}).") from error
         if not is_architecture(name):
             raise InputError(
-                f"{path} holds a net of architecture {name!r}, which has no name here; "
-                "build it yourself and use load_weights(model, path)."
+                f"{path} holds a net of architecture {name!r}, which no name here stands for; register it first "
+                "with amkd_viz.models.register(name, builder), or build it and use load_weights(model, path)."
             )
         if shortcut not in (None, own or PAD_END):
             raise InputError(f"{path} says itself which shortcut its net has; load it without shortcut={shortcut!r}.")
@@ -83,6 +91,10 @@ def load_teacher(path: str | Path, device: str | torch.device = "cpu", *, shortc
     return model.eval().requires_grad_(False).to(device)
 
 
+UNNAMED = (
+    "Only load_weights(model, path) can read {where}: no name here stands for its architecture {name!r}. For "
+    "load_teacher and recipes give the net one with amkd_viz.models.register(name, builder) and wrap it with that name."
+)
 UNSAID = (
     "{where} does not say how its shortcuts are padded; zeros are put after the channels (pad-end), as in "
     "BSS_distillation. Where they belong on both sides, as in akamaster/pytorch_resnet_cifar10, this is another net: "

@@ -13,6 +13,7 @@ from amkd_viz.errors import InputError, unknown
 from amkd_viz.models.borrowed import borrowed, is_borrowed
 from amkd_viz.models.classifier import Classifier
 from amkd_viz.models.mobilenet import MobileNetV2Body
+from amkd_viz.models.registered import REGISTERED, registered
 from amkd_viz.models.resnet import ResNetBody
 from amkd_viz.models.small import CNNBody, MLPBody
 from amkd_viz.models.vgg import VGG_STAGES, VGGBody
@@ -52,12 +53,12 @@ BODIES: dict[str, Callable[..., nn.Module]] = {
 
 
 def architectures(shape: Sequence[int] | None = None) -> list[str]:
-    """The names ``build`` takes; with ``shape`` (2,) only those that take points.
+    """The names ``build`` takes; with ``shape`` (2,) only those that take points, and all that were registered.
 
-    >>> architectures((2,))
+    >>> architectures((2,))[:3]
     ['mlp-tiny', 'mlp-small', 'mlp']
     """
-    return list(MLPS) if shape is not None and len(shape) == 1 else list(BODIES)
+    return [*(MLPS if shape is not None and len(shape) == 1 else BODIES), *REGISTERED]
 
 
 def is_architecture(name: str) -> bool:
@@ -66,7 +67,7 @@ def is_architecture(name: str) -> bool:
     Raises:
         InputError: torchvision has no such classifier.
     """
-    return name in BODIES or is_borrowed(name)
+    return name in BODIES or name in REGISTERED or is_borrowed(name)
 
 
 def build(
@@ -83,7 +84,8 @@ def build(
     """A fresh net, its weights a function of ``seed`` alone (the global random state is left as it was).
 
     Args:
-        name: one of ``architectures()``, or torchvision:NAME for an untrained net of torchvision.
+        name: one of ``architectures()``, which are the library's and those given to ``register``, or torchvision:NAME
+            for an untrained net of torchvision.
         dataset: gives classes, shape, mean and std; each can be overridden. Without it: 10 classes of (3, 32, 32)
             images, normalised to mean 0.5 and standard deviation 0.25.
         shortcut: of a CIFAR ResNet, "pad-end" (default), "pad-both" or "conv".
@@ -96,17 +98,18 @@ def build(
     75290
     """
     if not is_architecture(name):
-        raise unknown("model", name, [*BODIES, "torchvision:NAME"])
+        raise unknown("model", name, [*architectures(), "torchvision:NAME"])
     shape = tuple(shape or (dataset.shape if dataset else (3, 32, 32)))
     num_classes = num_classes or (dataset.num_classes if dataset else 10)
     mean = mean or (dataset.mean if dataset else (0.5,) * shape[0])
     std = std or (dataset.std if dataset else (0.25,) * shape[0])
-    if shortcut is not None and not name.startswith("resnet"):
+    if shortcut is not None and not (name in BODIES and name.startswith("resnet")):
         raise InputError(f"Only CIFAR ResNets have a shortcut to choose, not {name!r}; leave shortcut out.")
-    if is_borrowed(name):
+    if name not in BODIES:
+        make = registered if name in REGISTERED else borrowed
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            return borrowed(name, num_classes=num_classes, shape=shape, mean=mean, std=std).train()
+            return make(name, num_classes=num_classes, shape=shape, mean=mean, std=std).train()
     if name not in architectures(shape):
         allowed = ", ".join(architectures(shape))
         raise InputError(f"Model {name!r} takes images, not points of shape {shape}; choose one of {allowed}.")
