@@ -354,3 +354,21 @@ def test_nets_in_another_precision(attack, dtype, taken):
         boundary_similarity(other, other, inputs, target - 1 + 3 * (target == 0))
     if attack is bss and dtype == torch.float64:
         torch.testing.assert_close(found.x.float(), bss(other.float(), x, target).x, rtol=0, atol=1e-3)
+
+
+def test_similarity_asks_no_device_for_float64(monkeypatch):
+    """Apple's GPUs do not have it."""
+    moved, cpu, double = [], Tensor.cpu, Tensor.double
+
+    def to_cpu(t):
+        moved.append(cpu(t).clone())
+        return moved[-1]
+
+    def to_double(t):
+        assert any(t is m for m in moved)
+        return double(t)
+
+    monkeypatch.setattr(Tensor, "cpu", to_cpu)
+    monkeypatch.setattr(Tensor, "double", to_double)
+    net, x = linear(torch.eye(2)), torch.rand(6, 2, generator=gen())
+    assert boundary_similarity(net, net, x, net(x).argmax(1), step_size=2).kept

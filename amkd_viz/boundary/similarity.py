@@ -78,8 +78,8 @@ def boundary_similarity(
                     check=False,
                 )
                 found = refine(net, found) if refined else found
-                moves.append((found.x - xb).flatten(1).double())
-                crossed.append(found.crossed)
+                moves.append((found.x - xb).flatten(1).cpu().double())  # Apple's GPUs have no float64
+                crossed.append(found.crossed.cpu())
             tried += len(xb)
             both = crossed[0] & crossed[1]
             lengths = torch.stack([move[both].norm(dim=1) for move in moves])
