@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -372,3 +373,37 @@ def test_similarity_asks_no_device_for_float64(monkeypatch):
     monkeypatch.setattr(Tensor, "double", to_double)
     net, x = linear(torch.eye(2)), torch.rand(6, 2, generator=gen())
     assert boundary_similarity(net, net, x, net(x).argmax(1), step_size=2).kept
+
+
+@pytest.mark.parametrize("compact", [True, False])
+@pytest.mark.parametrize("name", ["resnet8", "cnn-tiny"])
+def test_attacks_inside_inference_mode(name, compact):
+    """Nets, copies and tensors of inside, and of outside, give what they give elsewhere."""
+    net = build(name, num_classes=3, shape=(3, 6, 6), seed=1).eval()
+    pixels = torch.rand(5, 3, 6, 6, generator=gen())
+    attacks = [partial(bss, compact=compact), fgsm, deepfool]
+    with torch.inference_mode():
+        x, own = pixels.clone(), build(name, num_classes=3, shape=(3, 6, 6), seed=1).eval()
+        copies = inference_copy(net), inference_copy(own)
+        target = (net(x).argmax(1) + 1) % 3
+        for made in copies:
+            made(x)
+        inside = [[attack(n, x, target) for n in (net, own, *copies)] for attack in attacks]
+        assert refine(net, inside[0][0]).x.isfinite().all()
+        assert boundary_similarity(net, own, x, net(x).argmax(1)).tried
+    for attack, found in zip(attacks, inside, strict=True):
+        expected = attack(net, pixels, target.clone())
+        assert attack(net, x, target).status.equal(expected.status)
+        for some in found:
+            torch.testing.assert_close(some.x, expected.x, rtol=0, atol=1e-4)
+    assert all(p.requires_grad for p in net.parameters())
+
+
+def test_a_net_made_inside_inference_mode_is_refused():
+    with torch.inference_mode():
+        net = nn.Linear(2, 3)
+    x, target = torch.rand(4, 2), torch.zeros(4, dtype=torch.long)
+    for attack in (bss, fgsm, deepfool):
+        with pytest.raises(InputError, match=r"made or loaded inside torch\.inference_mode\(\)"):
+            attack(net, x, target)
+    assert bss(copy.deepcopy(net), x, target).x.shape == x.shape

@@ -10,7 +10,7 @@ from torch import nn
 
 from amkd_viz.data import load
 from amkd_viz.errors import InputError
-from amkd_viz.models import Classifier, Normalise, architectures, build, freeze, inference_copy
+from amkd_viz.models import Classifier, Normalise, architectures, build, freeze, inference_copy, wrap
 from amkd_viz.models.resnet import ResNetBody
 
 QUICK = {
@@ -317,3 +317,33 @@ def test_a_conv_with_bias_and_a_norm_without_affine_fold():
     copy = inference_copy(net)
     assert not any(isinstance(m, nn.BatchNorm2d) for m in copy.modules())
     torch.testing.assert_close(copy(x), net(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture
+def default_float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("name", ["resnet8", "mlp-tiny", "torchvision:squeezenet1_1"])
+def test_nets_are_float32_whatever_the_default_type(name, default_float64):
+    net = build(name, num_classes=3, shape=(3, 64, 64), seed=1)
+    assert torch.get_default_dtype() == torch.float64
+    x = torch.rand(2, 3, 64, 64, dtype=torch.float32)
+    for made in (
+        net,
+        inference_copy(net.eval()),
+        wrap(nn.Sequential(net.normalise, net.body, net.head), shape=net.shape),
+    ):
+        assert {p.dtype for p in made.parameters()} == {torch.float32}
+        assert made(x).dtype == torch.float32
+        assert made.feature_width
+    torch.set_default_dtype(torch.float32)
+    assert torch.equal(build(name, num_classes=3, shape=(3, 64, 64), seed=1).eval()(x), net(x))
+
+
+def test_a_refused_net_leaves_the_default_type_as_it_was(default_float64):
+    with pytest.raises(InputError):
+        build("torchvision:vit_b_16", shape=(3, 9, 9))
+    assert torch.get_default_dtype() == torch.float64

@@ -8,7 +8,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from amkd_viz.boundary.samples import BoundarySamples, Passes, check_target, logits_in, space_of, status_of
+from amkd_viz.boundary.samples import (
+    BoundarySamples,
+    Passes,
+    check_target,
+    differentiable,
+    logits_in,
+    space_of,
+    status_of,
+)
 from amkd_viz.data.checks import check_inputs
 from amkd_viz.errors import InputError
 from amkd_viz.models import freeze
@@ -91,8 +99,8 @@ def bss(
     power = 1 if rule == "code" else 2
     shape = (-1,) + (1,) * (x.ndim - 1)
 
-    with freeze(model), torch.enable_grad():
-        z = here.enter(x.detach())
+    with freeze(model), torch.inference_mode(False), torch.enable_grad():
+        z, target = here.enter(differentiable(x.detach())), differentiable(target)
         inside, applied = z.clone(), torch.zeros_like(target)
         path = [z.clone()] if keep_path else []
         live: Tensor | slice = torch.arange(len(x), device=x.device) if compact else slice(None)

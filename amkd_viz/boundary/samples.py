@@ -95,6 +95,11 @@ def check_target(target: Tensor, logits: Tensor, values: bool = True) -> None:
         )
 
 
+def differentiable(t: Tensor) -> Tensor:
+    """``t``, or a copy that autograd may keep where ``t`` was made inside torch.inference_mode()."""
+    return t.clone() if t.is_inference() else t
+
+
 def status_of(winner: Tensor, base: Tensor, target: Tensor) -> Tensor:
     """(M,) Status of samples whose arg-max is now ``winner``."""
     return (winner != base) * (int(Status.OTHER) - (winner == target).long())  # TARGET is one less than OTHER
@@ -117,7 +122,15 @@ def space_of(model: nn.Module, x: Tensor, space: str, clamp: float | tuple[float
     """The ``space`` ("normalised" or "pixel") of a net for inputs like ``x``.
 
     ``clamp`` None is the exact pixel box for images and no box for points; a number c is [-c, c] in that space.
+
+    Raises:
+        InputError: there is no such space or box, or no gradient goes through the net.
     """
+    if any(p.is_inference() for p in model.parameters()):
+        raise InputError(
+            "The net was made or loaded inside torch.inference_mode(), so no gradient goes through it; make it "
+            "outside, or attack a copy.deepcopy(net) that you make outside."
+        )
     if space not in ("normalised", "pixel"):
         raise InputError(f"space must be 'normalised' or 'pixel', not {space!r}.")
     image = x.ndim == 4

@@ -119,6 +119,22 @@ class Classifier(nn.Module):
             return int(self.body(blank).shape[1])
 
 
+@contextmanager
+def ordinary() -> Iterator[None]:
+    """Nets are made in here: of float32 and open to gradients, whatever default type or inference mode is set outside.
+
+    Torch has one default type for all threads; it is set only where it is another one, and set back.
+    """
+    before = torch.get_default_dtype()
+    with ExitStack() as stack:
+        if before != torch.float32:
+            stack.callback(torch.set_default_dtype, before)
+            torch.set_default_dtype(torch.float32)
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        yield
+
+
 def unwrapped(model: nn.Module) -> nn.Module:
     """The net within what torch.compile, DataParallel or DistributedDataParallel has put around it, or ``model``."""
     while True:

@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from amkd_viz.models.classifier import Classifier, unwrapped
+from amkd_viz.models.classifier import Classifier, ordinary, unwrapped
 from amkd_viz.models.frozen import FrozenResNet
 from amkd_viz.models.resnet import ResNetBody
 
@@ -27,7 +27,11 @@ def inference_copy(model: M) -> M:
     backward pass knows the input's gradient only. Only neighbours in an ``nn.Sequential``, or in a module that says
     ``folds = True`` (its children run in the order in which they are listed), are folded.
     """
-    model = copy.deepcopy(cast(M, unwrapped(model))).eval().requires_grad_(False)
+    with ordinary():
+        return _folded(copy.deepcopy(cast(M, unwrapped(model))).eval().requires_grad_(False))
+
+
+def _folded(model: M) -> M:
     folded = False
     for module in list(model.modules()):
         in_order = isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from amkd_viz.errors import InputError, unknown
 from amkd_viz.files import write_atomic
-from amkd_viz.models.classifier import Classifier, unwrapped
+from amkd_viz.models.classifier import Classifier, ordinary, unwrapped
 from amkd_viz.models.resnet import SHORTCUTS, ResNetBody
 from amkd_viz.models.zoo import BODIES, build, is_architecture
 
@@ -64,7 +64,7 @@ def load_teacher(path: str | Path, device: str | torch.device = "cpu", *, shortc
         shortcut: of a foreign file, "pad-end", "pad-both" or "conv", whatever its metadata say.
 
     Returns:
-        The classifier in eval mode, its parameters without gradients.
+        The classifier in float32 and eval mode, its parameters without gradients.
 
     Raises:
         InputError: the file is missing, truncated, a pickle, or not such a net.
@@ -88,7 +88,8 @@ def load_teacher(path: str | Path, device: str | torch.device = "cpu", *, shortc
     else:
         model, tensors = cifar_resnet(tensors, metadata, str(path), shortcut)
     fill(model, tensors, str(path))
-    return model.eval().requires_grad_(False).to(device)
+    with ordinary():
+        return model.eval().requires_grad_(False).to(device)
 
 
 UNNAMED = (
@@ -176,15 +177,16 @@ def cifar_resnet(
     widths_of: dict[tuple[int, ...], str] = {(16, 16, 32, 64): "", (32, 64, 128, 256): "x4"}
     known = regular and tuple(widths) in widths_of
     name = f"resnet{6 * stages[0] + 2}{widths_of[tuple(widths)]}" if known else "custom"
-    model = Classifier(
-        ResNetBody(stages, widths, channels, shortcut),
-        nn.Linear(width, num_classes),
-        mean=mean,
-        std=std,
-        num_classes=num_classes,
-        shape=(channels, 32, 32),
-        architecture=name if name in BODIES else "custom",
-    )
+    with ordinary():
+        model = Classifier(
+            ResNetBody(stages, widths, channels, shortcut),
+            nn.Linear(width, num_classes),
+            mean=mean,
+            std=std,
+            num_classes=num_classes,
+            shape=(channels, 32, 32),
+            architecture=name if name in BODIES else "custom",
+        )
     return model, tensors | {"normalise.mean": model.normalise.mean, "normalise.std": model.normalise.std}
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from amkd_viz.errors import InputError
-from amkd_viz.models.classifier import Classifier, freeze, unwrapped
+from amkd_viz.models.classifier import Classifier, freeze, ordinary, unwrapped
 
 __all__ = ["wrap"]
 
@@ -54,7 +54,8 @@ def wrap(
                 f"The module is a Classifier already, of inputs {module.shape} that it normalises itself; "
                 "wrap it without mean= and std= and with its own shape, or wrap the module that it was made of."
             )
-        found = copy.deepcopy(module)
+        with ordinary():
+            found = copy.deepcopy(module)
         found.architecture = found.architecture if name == "custom" else name
         return found
     if (mean is None) != (std is None):
@@ -63,7 +64,7 @@ def wrap(
         )
     if mean is None or std is None:
         mean, std = IMAGENET if len(shape) == 3 and shape[0] == 3 else ((0.0,) * shape[0], (1.0,) * shape[0])
-    with torch.no_grad():  # or a scripted module's copy would remember where it comes from
+    with ordinary(), torch.no_grad():  # or a scripted module's copy would remember where it comes from
         body = copy.deepcopy(module)
     like = next((p for p in body.parameters() if p.is_floating_point()), torch.zeros((), dtype=torch.float32))
     probe = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(like)
@@ -85,9 +86,10 @@ def wrap(
         if expected is not said:
             body = Logits(body)
         head = split_head(body, probe, expected)
-    net = Classifier(body, head, mean=mean, std=std, num_classes=expected.shape[1], shape=shape, architecture=name)
-    net.normalise.to(like)  # inputs come out of it in the type that the module takes
-    return net.to(like.device)
+    with ordinary():
+        net = Classifier(body, head, mean=mean, std=std, num_classes=expected.shape[1], shape=shape, architecture=name)
+        net.normalise.to(like)  # inputs come out of it in the type that the module takes
+        return net.to(like.device)
 
 
 def split_head(body: nn.Module, probe: Tensor, expected: Tensor) -> nn.Module:

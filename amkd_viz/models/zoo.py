@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from torch import nn
 
 from amkd_viz.errors import InputError, unknown
 from amkd_viz.models.borrowed import borrowed, is_borrowed
-from amkd_viz.models.classifier import Classifier
+from amkd_viz.models.classifier import Classifier, ordinary
 from amkd_viz.models.mobilenet import MobileNetV2Body
 from amkd_viz.models.registered import REGISTERED, registered
 from amkd_viz.models.resnet import ResNetBody
@@ -81,7 +82,7 @@ def build(
     seed: int = 0,
     shortcut: str | None = None,
 ) -> Classifier:
-    """A fresh net, its weights a function of ``seed`` alone (the global random state is left as it was).
+    """A fresh net in float32, its weights a function of ``seed`` alone (the global random state is left as it was).
 
     Args:
         name: one of ``architectures()``, which are the library's and those given to ``register``, or torchvision:NAME
@@ -107,14 +108,12 @@ def build(
         raise InputError(f"Only CIFAR ResNets have a shortcut to choose, not {name!r}; leave shortcut out.")
     if name not in BODIES:
         make = registered if name in REGISTERED else borrowed
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with seeded(seed):
             return make(name, num_classes=num_classes, shape=shape, mean=mean, std=std).train()
     if name not in architectures(shape):
         allowed = ", ".join(architectures(shape))
         raise InputError(f"Model {name!r} takes images, not points of shape {shape}; choose one of {allowed}.")
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also reset every GPU's
+    with seeded(seed):
         body = BODIES[name](shape, **({"shortcut": shortcut} if shortcut else {}))
         for module in body.modules():
             if isinstance(module, nn.Conv2d):
@@ -122,13 +121,20 @@ def build(
         body.eval()
         with torch.no_grad():
             width = body(torch.zeros(1, *shape)).shape[1]
-        head = nn.Linear(width, num_classes)
-    return Classifier(
-        body.train(),
-        head,
-        mean=mean,
-        std=std,
-        num_classes=num_classes,
-        shape=shape,
-        architecture=name,
-    )
+        return Classifier(
+            body.train(),
+            nn.Linear(width, num_classes),
+            mean=mean,
+            std=std,
+            num_classes=num_classes,
+            shape=shape,
+            architecture=name,
+        )
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Nets made in here are those of ``seed``; the global random state is left as it was."""
+    with ordinary(), torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also reset every GPU's
+        yield
