@@ -407,3 +407,37 @@ def test_a_net_made_inside_inference_mode_is_refused():
         with pytest.raises(InputError, match=r"made or loaded inside torch\.inference_mode\(\)"):
             attack(net, x, target)
     assert bss(copy.deepcopy(net), x, target).x.shape == x.shape
+
+
+@pytest.mark.parametrize("shape", [(1, 12, 20), (2, 1, 1), (1, 1, 9), (4, 9, 5)])
+@pytest.mark.parametrize("name", ["mlp-tiny", "cnn-tiny", "resnet8", "vgg8", "mobilenetv2-half"])
+def test_images_of_any_form_and_batches_of_none_and_one(name, shape):
+    net = build(name, num_classes=3, shape=shape, seed=1).eval()
+    for one in (net, inference_copy(net)):
+        for count in (0, 1, 2):
+            x, target = torch.rand(count, *shape, generator=gen()), torch.zeros(count, dtype=torch.long)
+            for attack in (bss, partial(bss, compact=False), fgsm, noise, partial(deepfool, steps=2)):
+                found = refine(one, attack(one, x, target), steps=2)
+                assert found.x.shape == x.shape
+                assert found.logits.shape == (count, 3)
+                assert len(found[:0]) == 0
+            assert boundary_similarity(net, one, x, net(x).argmax(1), refined=True, max_targets=1).tried == count
+
+
+def test_what_similarity_cannot_count():
+    net, x = linear(torch.eye(2)), torch.rand(4, 2, generator=gen())
+    y = net(x).argmax(1)
+    for wrong in ({"batch_size": 0}, {"max_targets": 0}, {"max_targets": -1}):
+        with pytest.raises(InputError, match="batch_size and max_targets must be >= 1"):
+            boundary_similarity(net, net, x, y, **wrong)
+    with pytest.raises(InputError, match="know 2 and 3 classes"):
+        boundary_similarity(net, linear(torch.ones(3, 2)), x, y)
+
+
+def test_a_target_that_is_a_list_and_a_box_that_is_one():
+    net, x = linear(torch.eye(2)), torch.rand(2, 2, generator=gen())
+    for attack in (bss, fgsm):
+        with pytest.raises(InputError, match="int64 target classes, not a list"):
+            attack(net, x, [0, 1])
+    target = torch.tensor([0, 1])
+    assert torch.equal(bss(net, x, target, clamp=[-1, 1]).x, bss(net, x, target, clamp=(-1, 1)).x)

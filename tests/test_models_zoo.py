@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -347,3 +348,52 @@ def test_a_refused_net_leaves_the_default_type_as_it_was(default_float64):
     with pytest.raises(InputError):
         build("torchvision:vit_b_16", shape=(3, 9, 9))
     assert torch.get_default_dtype() == torch.float64
+
+
+@pytest.mark.parametrize("shape", [(), (8, 8), (0, 8, 8), (3, 8, -8), (2.0,), (1, 3, 8, 8), 12])
+def test_a_shape_that_is_none(shape):
+    for make in (build, lambda name, shape: wrap(nn.Flatten(), shape=shape)):
+        with pytest.raises(InputError, match=r"An input's shape is \(C, H, W\) for images or \(2,\) for points, not"):
+            make("mlp", shape=shape)
+
+
+@pytest.mark.parametrize("count", [0, -1, "10", 2.0])
+def test_a_number_of_classes_that_is_none(count):
+    with pytest.raises(InputError, match=f"num_classes >= 1, not {count!r}"):
+        build("mlp", num_classes=count)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"mean": [0.5], "std": [0.2]},
+        {"std": [0.2]},
+        {"std": [0.2, 0, 0.2]},
+        {"mean": [0.1, float("nan"), 0]},
+        {"mean": 0.5},
+        {"std": ["a"] * 3},
+    ],
+)
+def test_a_normalisation_that_cannot_be(numbers):
+    with pytest.raises(InputError, match="mean and std"):
+        build("resnet8", **numbers)
+    with pytest.raises(InputError, match="mean and std"):
+        wrap(nn.Flatten(), shape=(3, 2, 2), **{"mean": [0.5] * 3, "std": [0.2] * 3} | numbers)
+
+
+def test_numbers_of_numpy_and_torch():
+    sizes = np.array([3, 4, 5])
+    net = build("mlp", num_classes=sizes[0], shape=list(sizes), mean=np.ones(3), std=torch.ones(3))
+    assert (net.num_classes, net.shape) == (3, (3, 4, 5))
+    assert net.normalise.mean.dtype == torch.float32
+
+
+def test_bytes_are_refused():
+    net = build("mlp", shape=(1, 2, 2))
+    with pytest.raises(InputError, match=r"takes floats, images in \[0, 1\], not torch\.uint8; convert and divide"):
+        net(torch.zeros(1, 1, 2, 2, dtype=torch.uint8))
+
+
+def test_what_is_no_module_is_not_wrapped():
+    with pytest.raises(InputError, match=r"wrap takes a torch\.nn\.Module, not a function"):
+        wrap(lambda x: x, shape=(2,))

@@ -96,7 +96,13 @@ def check_target(target: Tensor, logits: Tensor, values: bool = True) -> None:
 
 
 def differentiable(t: Tensor) -> Tensor:
-    """``t``, or a copy that autograd may keep where ``t`` was made inside torch.inference_mode()."""
+    """``t``, or a copy that autograd may keep where ``t`` was made inside torch.inference_mode().
+
+    Raises:
+        InputError: it is no tensor.
+    """
+    if not isinstance(t, Tensor):
+        raise InputError(f"An attack takes tensors of samples and of int64 target classes, not a {type(t).__name__}.")
     return t.clone() if t.is_inference() else t
 
 
@@ -144,7 +150,7 @@ def space_of(model: nn.Module, x: Tensor, space: str, clamp: float | tuple[float
     low: Tensor | float | None = None
     high: Tensor | float | None = None
     if clamp is not None:
-        low, high = clamp if isinstance(clamp, tuple) else (-clamp, clamp)
+        low, high = clamp if isinstance(clamp, tuple | list) else (-clamp, clamp)
         if not low < high:
             raise InputError(f"clamp must be a positive number or (low, high) with low < high, not {clamp!r}.")
     elif image:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from amkd_viz.errors import InputError
-from amkd_viz.models.classifier import Classifier, freeze, ordinary, unwrapped
+from amkd_viz.models.classifier import Classifier, checked_shape, freeze, ordinary, unwrapped
 
 __all__ = ["wrap"]
 
@@ -47,7 +47,9 @@ def wrap(
         InputError: where the module does not turn (N, *shape) into (N, K), or is a Classifier and another shape or
             normalisation is asked of it.
     """
-    shape, module = tuple(shape), unwrapped(module)
+    if not isinstance(module, nn.Module):
+        raise InputError(f"wrap takes a torch.nn.Module, not a {type(module).__name__}.")
+    shape, module = checked_shape(shape), unwrapped(module)
     if isinstance(module, Classifier):
         if shape != module.shape or mean is not None or std is not None:
             raise InputError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 
 from amkd_viz.errors import InputError, unknown
 from amkd_viz.models.borrowed import borrowed, is_borrowed
-from amkd_viz.models.classifier import Classifier, ordinary
+from amkd_viz.models.classifier import Classifier, checked_numbers, checked_shape, ordinary
 from amkd_viz.models.mobilenet import MobileNetV2Body
 from amkd_viz.models.registered import REGISTERED, registered
 from amkd_viz.models.resnet import ResNetBody
@@ -100,10 +101,14 @@ def build(
     """
     if not is_architecture(name):
         raise unknown("model", name, [*architectures(), "torchvision:NAME"])
-    shape = tuple(shape or (dataset.shape if dataset else (3, 32, 32)))
-    num_classes = num_classes or (dataset.num_classes if dataset else 10)
-    mean = mean or (dataset.mean if dataset else (0.5,) * shape[0])
-    std = std or (dataset.std if dataset else (0.25,) * shape[0])
+    shape = checked_shape(shape if shape is not None else dataset.shape if dataset else (3, 32, 32))
+    if num_classes is None:
+        num_classes = dataset.num_classes if dataset else 10
+    if not isinstance(num_classes, Integral) or num_classes < 1:
+        raise InputError(f"A net has num_classes >= 1, not {num_classes!r}.")
+    mean = mean if mean is not None else dataset.mean if dataset else (0.5,) * shape[0]
+    std = std if std is not None else dataset.std if dataset else (0.25,) * shape[0]
+    mean, std = checked_numbers(mean, std, shape[0])
     if shortcut is not None and not (name in BODIES and name.startswith("resnet")):
         raise InputError(f"Only CIFAR ResNets have a shortcut to choose, not {name!r}; leave shortcut out.")
     if name not in BODIES:
