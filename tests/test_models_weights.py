@@ -136,7 +136,7 @@ def test_foreign_names_depths_widths_and_shortcuts(tmp_path, made, named, archit
     assert (again.architecture, again.num_classes) == (architecture, 5)
 
 
-class OptionA(nn.Module):
+class PaddedBothSides(nn.Module):
     """akamaster/pytorch_resnet_cifar10, option A, written anew: a block a stage, zeros on both sides of a shortcut."""
 
     def __init__(self) -> None:
@@ -161,9 +161,9 @@ class OptionA(nn.Module):
         return self.linear(F.avg_pool2d(x, x.size()[3]).flatten(1))
 
 
-def option_a(folder: Path, **metadata: str) -> tuple[nn.Module, Path]:
+def padded_both_sides(folder: Path, **metadata: str) -> tuple[nn.Module, Path]:
     torch.manual_seed(0)
-    net = OptionA()
+    net = PaddedBothSides()
     net(torch.rand(6, 3, 32, 32))
     save_file(net.state_dict(), folder / "a.safetensors", NORMALISATION | metadata)
     return net.eval(), folder / "a.safetensors"
@@ -177,7 +177,7 @@ def same_logits(found: nn.Module, net: nn.Module) -> bool:
 
 
 def test_padding_on_both_sides(tmp_path, recwarn):
-    net, path = option_a(tmp_path, shortcut="pad-both")
+    net, path = padded_both_sides(tmp_path, shortcut="pad-both")
     teacher = load_teacher(path)
     assert not recwarn
     assert (teacher.architecture, teacher.body.shortcut) == ("resnet8", "pad-both")
@@ -190,7 +190,7 @@ def test_padding_on_both_sides(tmp_path, recwarn):
 
 
 def test_a_file_that_does_not_say_how_it_pads_is_warned_of(tmp_path):
-    net, path = option_a(tmp_path)
+    net, path = padded_both_sides(tmp_path)
     with pytest.warns(UserWarning, match=r"a\.safetensors does not say how .*pass shortcut='pad-both'") as seen:
         assert not same_logits(load_teacher(path), net)
     assert [w.filename for w in seen] == [__file__]
@@ -200,7 +200,7 @@ def test_a_file_that_does_not_say_how_it_pads_is_warned_of(tmp_path):
 
 
 def test_a_shortcut_of_no_kind(tmp_path):
-    _, path = option_a(tmp_path, shortcut="pad")
+    _, path = padded_both_sides(tmp_path, shortcut="pad")
     with pytest.raises(InputError, match=r"Unknown shortcut 'pad'.*pad-end, pad-both, conv"):
         load_teacher(path)
     with pytest.raises(InputError, match="Unknown shortcut 'B'"):

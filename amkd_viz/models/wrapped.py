@@ -40,8 +40,8 @@ def wrap(
         shape: (C, H, W), or (2,) for points.
         mean, std: what the module's inputs are normalised with, in [0, 1] units. Default: ImageNet's for three
             channels, otherwise 0 and 1 (no normalisation).
-        name: "torchvision:resnet18", say, where the module is that net: ``save_classifier`` then writes a file that
-            ``load_teacher`` and a recipe can read.
+        name: "torchvision:resnet18", say, or one that you have given to ``register``, where the module is that net:
+            ``save_classifier`` then writes a file that ``load_teacher`` and a recipe can read.
 
     Raises:
         InputError: where the module does not turn (N, *shape) into (N, K), or is a Classifier and another shape or
