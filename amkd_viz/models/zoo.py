@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from amkd_viz.data.seeds import defaults_seeded
 from amkd_viz.errors import InputError, unknown
 from amkd_viz.models.borrowed import borrowed, is_borrowed
 from amkd_viz.models.classifier import Classifier, checked_numbers, checked_shape, ordinary
@@ -140,6 +141,5 @@ def build(
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Nets made in here are those of ``seed``; the global random state is left as it was."""
-    with ordinary(), torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also reset every GPU's
+    with ordinary(), defaults_seeded(seed):
         yield
