@@ -40,6 +40,7 @@ from amkd_viz.training import (
 )
 from amkd_viz.training import run as run_module
 from amkd_viz.training.recording import fresh_folder
+from amkd_viz.training.teachers import weights_of
 
 POINTS = Recipe(
     dataset="blobs",
@@ -708,3 +709,24 @@ def test_what_is_not_its_recipes_is_not_recorded(part, tmp_path):
     with pytest.raises(InputError, match="What is recorded must be what the recipe says"):
         distill(recipe, tmp_path / "run", training=training)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_knows_its_teacher_from_another_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "cache"))
+    run = distill(POINTS, tmp_path / "run")
+    known = Run.open(run.path).config["teacher_weights"]
+    assert known == weights_of(run.teacher())
+    assert not [line for line in run.lines() if line["kind"] == "note"]
+
+    (file,) = (tmp_path / "cache" / "teachers").iterdir()
+    save_classifier(build(POINTS.teacher, run.dataset(), seed=7), file)
+    with pytest.warns(UserWarning, match=rf"is not the one that it was trained with \(weights \w+, then {known}\)"):
+        run.teacher()
+    again = replay(run, tmp_path / "again")
+    assert again.config["teacher_weights"] == weights_of(load_teacher(file)) != known
+
+    (run.path / "summary.json").unlink()
+    resume(Run.open(run.path))
+    (note,) = [line["text"] for line in run.lines() if line["kind"] == "note"]
+    assert "the cached one was trained again" in note
+    assert Run.open(run.path).config["teacher_weights"] == known

@@ -51,7 +51,7 @@ def distill(
             "What is recorded must be what the recipe says: give a sum of your own a name by methods.register, and a "
             "net of your own one by models.register, then name them in the recipe."
         )
-    run = Run.create(out if out is not None else fresh_folder(recipe), recipe)
+    run = Run.create(out if out is not None else fresh_folder(recipe), recipe, teacher=training.teacher_weights)
     return _hear(run, recorded(run, training, snapshots=snapshots), listen)
 
 
@@ -149,7 +149,8 @@ def replay(run: Run, out: str | Path | None = None, *, listen: Listener | None =
     training = Training(recipe, listen=listen)
     if parent:  # also from epoch 0: the parent's first student may be of another seed
         training.restore(_inherited(run))
-    again = Run.create(out if out is not None else fresh_folder(recipe), recipe, parent=parent)
+    out = out if out is not None else fresh_folder(recipe)
+    again = Run.create(out, recipe, parent=parent, teacher=training.teacher_weights)
     return _hear(again, recorded(again, training, planned), listen)
 
 
@@ -164,6 +165,7 @@ def _record(run: Run, training: Training, planned: Iterable[Changed], snapshots:
     for event in events(training.recipe, training, planned):
         match event:
             case Started():
+                run.know_teacher(training.teacher_weights)
                 told = [line.get("text") for line in run.lines()]
                 for note in (note for note in training.notes if note not in told):  # a run that goes on has them
                     run.log({"kind": "note", "text": note})
