@@ -259,6 +259,43 @@ def test_a_burst_is_one_intervention_or_few(lab: Callable[..., DistillLab]) -> N
     assert made[-1]["changes"] == {"kd.scale": pytest.approx(1.48)}
 
 
+def test_nobody_waits_for_umap(lab: Callable[..., DistillLab], monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = lab(distill(TINY))
+    until(lambda: panel.pictures.maps.frame.get("side") == 160)
+    panel.wait()
+    asked, go_on = threading.Event(), threading.Event()
+    usual = panel.pictures.joint.places
+
+    def slow(student: object, how: str = "pca") -> object:
+        if how == "umap":
+            asked.set()
+            go_on.wait(30)
+        return usual(student, "pca")  # type: ignore[arg-type]
+
+    monkeypatch.setattr(panel.pictures.joint, "places", slow)
+    shown: list[object] = []
+    monkeypatch.setattr(panel.pictures, "show_joint", lambda found: shown.append(found))
+    panel.set(layout="umap")
+    assert asked.wait(10)
+    panel.set(epoch=2)  # while UMAP is still at it
+    until(lambda: panel.pictures.maps.frame["maps"][1]["note"] == "epoch 2" and len(shown) == 2)
+    until(lambda: panel.status.text == "UMAP of epoch 2 ...")
+    go_on.set()
+    panel.wait()
+    assert len(shown) == 3  # of the first one nothing is shown any more
+    assert panel.status.text.endswith("the student after epoch 2.")
+
+    asked.clear()
+    go_on.clear()
+    panel.set(epoch=1)
+    assert asked.wait(10)
+    panel.status.cancelled += 1  # as the button does
+    until(lambda: panel["layout"] == "pca" and panel.status.text.endswith("the student after epoch 1."))
+    go_on.set()
+    panel.wait()
+    assert len(shown) == 5  # PCA, and PCA again
+
+
 def test_a_sum_of_ones_own_has_its_controls(lab: Callable[..., DistillLab]) -> None:
     methods.register("quiet")(lambda: ce() + quiet())
     try:
