@@ -80,7 +80,7 @@ def distill(parser: Parser, words: Sequence[str]) -> None:
             heard.append(stack.enter_context(TensorBoard(args.tensorboard)))
         run = Run.open(args.resume) if args.resume else None
         recipe = run.recipe if run else _recipe(args)
-        progress = stack.enter_context(Progress(recipe.epochs - (len(run.metrics()) if run else 0)))
+        progress = stack.enter_context(Progress(recipe.epochs - (run.epochs_done if run else 0)))
         heard.append(progress)
 
         def listen(event: Any) -> None:
@@ -88,7 +88,7 @@ def distill(parser: Parser, words: Sequence[str]) -> None:
                 listener(event)
 
         run = resume(run, listen=listen) if run else distill(recipe, args.out, listen=listen)
-    for note in (line["text"] for line in run.lines() if line["kind"] == "note"):
+    for note in (line["text"] for line in run.lines() if line.get("kind") == "note"):
         print(f"Note: {note}")
     print(f"{format_table(table([run]))}\n\nThe run is in {run.path}.")
 
@@ -124,6 +124,8 @@ def report(parser: Parser, words: Sequence[str]) -> None:
     unfinished = [run for run in runs if not run.finished]
     if unfinished:
         print(f"Left out, not finished: {', '.join(str(run.path) for run in unfinished)}.")
+    for note in (line["text"] for run in runs for line in run.lines() if "damaged" in line):
+        print(f"Note: {note}")
     known = list(methods)  # from the plainest to the fullest, not by the alphabet
     runs = sorted((run for run in runs if run.finished), key=lambda run: known.index(run.recipe.method))
     if not runs:

@@ -22,11 +22,15 @@ def explained(path: Path) -> Iterator[None]:
         raise InputError(f"Cannot write {path}: {why}; free some space or choose another folder.") from error
 
 
-def write_atomic(path: Path, content: bytes | str) -> Path:
+def write_atomic(path: Path, content: bytes | str, *, new: bool = False) -> Path:
     """Write to a temporary name in the same folder, flush to disk, rename: a reader never sees half a file.
 
+    Args:
+        new: take no other file's place, also not that of one which another process writes at this moment.
+
     Raises:
-        InputError: the disk is full or the folder cannot be written; what stood at ``path`` is untouched.
+        InputError: the disk is full, the folder cannot be written, or a ``new`` file is there already; what stood at
+            ``path`` is untouched.
     """
     content = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
@@ -37,12 +41,26 @@ def write_atomic(path: Path, content: bytes | str) -> Path:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+            if not (new and _linked(temporary, path)):
+                os.replace(temporary, path)
         except BaseException:
             with suppress(OSError):
                 temporary.unlink()
             raise
     return path
+
+
+def _linked(temporary: Path, path: Path) -> bool:
+    """Give the file its name only if nobody has it; False on a drive without hard links."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    with suppress(OSError):
+        temporary.unlink()
+    return True
 
 
 def append_line(path: Path, line: str) -> None:

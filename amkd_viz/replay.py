@@ -7,7 +7,6 @@ import html
 import io
 import json
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -103,23 +102,41 @@ def _read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
         about = json.loads(str(arrays["about"]))
         if about["format"] != FORMAT:
             raise InputError(f"{path} has recording format {about['format']}, but this version reads {FORMAT}.")
-        kind = ("points", "label") if about["kind"] == "points" else ("pictures", "anchors", "box", "inside")
-        sizes = {name: arrays[name].shape for name in (*NEEDED, *kind)}
-        frames = (*sizes["epoch"], *sizes["teacher.winner"])
-        whole = len(frames) == 3 and min(frames) > 0 and sizes["area"] == (4,)
-        whole &= sizes["student.winner"] == sizes["student.confidence"] == frames
-        whole &= sizes["teacher.confidence"] == frames[1:]
-        colours = [*about["colours"], *(about["theme"][name] for name in ("ink", "line", "paper"))]
-        whole &= all(re.fullmatch("#[0-9a-f]{6}", colour) is not None for colour in colours)
-        whole &= all(isinstance(word, str) for word in (about["title"], *about["classes"], *about["names"]))
-        whole &= max(arrays[f"{net}.winner"].max() for net in ("teacher", "student")) < len(about["colours"])
-        if not whole:
+        if not _whole(arrays, about):
             raise ValueError("its parts do not fit together")
     except InputError:
         raise
-    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # whatever a damaged archive makes zipfile, zlib, json and NumPy raise
         raise InputError(f"{path} is no recording of a session, or damaged ({error}).") from error
     return arrays, about
+
+
+def _whole(arrays: dict[str, Array], about: dict[str, Any]) -> bool:
+    """Whether all parts are there and fit together, so that they can be drawn."""
+    sizes = {name: arrays[name].shape for name in NEEDED}
+    frames, area = (*sizes["epoch"], *sizes["teacher.winner"]), arrays["area"].tolist()
+    whole = len(frames) == 3 and min(frames) > 0
+    whole &= sizes["student.winner"] == sizes["student.confidence"] == frames
+    whole &= sizes["teacher.confidence"] == frames[1:]
+    whole &= all(arrays[f"{net}.confidence"].dtype == np.uint8 for net in ("teacher", "student"))
+    whole &= sizes["area"] == (4,) and bool(np.isfinite(area).all()) and area[0] < area[1] and area[2] < area[3]
+    classes = len(about["colours"])
+    whole &= all(_among(arrays[f"{net}.winner"], -1, classes) for net in ("teacher", "student"))
+    whole &= arrays["epoch"].dtype.kind in "iu"
+    colours = [*about["colours"], *(about["theme"][name] for name in ("ink", "line", "paper"))]
+    whole &= all(re.fullmatch("#[0-9a-f]{6}", colour) is not None for colour in colours)
+    whole &= all(isinstance(word, str) for word in (about["title"], *about["classes"], *about["names"]))
+    if about["kind"] == "points":
+        return whole and arrays["points"].shape == (*arrays["label"].shape, 2) and _among(arrays["label"], 0, classes)
+    pictures, box = arrays["pictures"], arrays["box"].shape
+    whole &= len(pictures.shape) == 4 and pictures.shape[3] in (1, 3) and pictures.size > 0
+    whole &= pictures.dtype == np.uint8 and arrays["inside"].shape == frames[1:]
+    return whole and arrays["anchors"].shape == (len(pictures), 2) == (len(about["names"]), 2) and box[1:] == (2,)
+
+
+def _among(numbers: Array, low: int, high: int) -> bool:
+    """Whole numbers from ``low`` to below ``high``."""
+    return numbers.dtype.kind in "iu" and bool(((numbers >= low) & (numbers < high)).all())
 
 
 def _pixels(winner: Array, confidence: Array, colours: list[str]) -> NDArray[np.uint8]:

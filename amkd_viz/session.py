@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -36,6 +35,7 @@ __all__ = ["Session", "ViewState"]
 
 FORMAT = 1
 MOST_FRAMES = 60
+MOST = 2**53  # as large as a number of a JSON file can be and stay what it is
 HEX = re.compile(r"#[0-9a-f]{6}")
 
 
@@ -82,10 +82,10 @@ class ViewState:
         _check("area", self.area, "x0 < x1 and y0 < y1", self.area is None or _is_area(self.area))
         _check("resolution", self.resolution, "2 to 2000", _index(self.resolution) and 2 <= self.resolution <= 2000)
         _check("epoch", self.epoch, "a whole number from 0", self.epoch is None or _index(self.epoch))
-        _check("camera", self.camera, "a JSON object", isinstance(self.camera, Mapping))
+        _check("camera", self.camera, "a JSON object", isinstance(self.camera, Mapping) and _is_json(dict(self.camera)))
         colours = isinstance(self.palette, tuple) and all(isinstance(c, str) and HEX.fullmatch(c) for c in self.palette)
         _check("palette", self.palette, "colours like #3f90da", colours)
-        if self.theme not in THEMES:
+        if not isinstance(self.theme, str) or self.theme not in THEMES:
             raise unknown("theme", self.theme, THEMES)
 
 
@@ -104,7 +104,7 @@ class Session:
     @classmethod
     def of(cls, run: Run, **view: Any) -> Session:
         """A session on a run; ``view`` are fields of :class:`ViewState`."""
-        return cls(run.recipe, run.path, ViewState(**view))
+        return cls(run.recipe, run.path, _view(view))
 
     @classmethod
     def open(cls, path: str | Path) -> Session:
@@ -118,14 +118,13 @@ class Session:
             found = json.loads(path.read_text(encoding="utf-8"))
             if found["format"] != FORMAT:
                 raise InputError(f"{path} has session format {found['format']}, but this version reads {FORMAT}.")
-            for name in found["view"]:
-                if name not in {f.name for f in fields(ViewState)}:
-                    raise unknown("view field", name, [f.name for f in fields(ViewState)])
             run = (path.parent / found["run"]).resolve()
-            return cls(Recipe.from_json(found["recipe"]), run, ViewState(**found["view"]))
+            return cls(Recipe.from_json(found["recipe"]), run, _view(found["view"]))
+        except InputError:
+            raise
         except (FileNotFoundError, NotADirectoryError) as error:
             raise InputError(f"There is no session {path}; give the path of a session.json.") from error
-        except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise InputError(f"{path} is no session, or damaged ({error}).") from error
 
     @classmethod
@@ -242,6 +241,14 @@ class Session:
         return write_atomic(path, file.getvalue())
 
 
+def _view(values: Mapping[str, Any]) -> ViewState:
+    known = [f.name for f in fields(ViewState)]
+    for name in values:
+        if name not in known:
+            raise unknown("view field", name, known)
+    return ViewState(**values)
+
+
 def _ground(data: Dataset, view: ViewState, nets: Mapping[str, nn.Module]) -> Ground:
     area = None if view.area is None else _four(view.area)
     if data.kind == "points":
@@ -272,7 +279,7 @@ def _across(data: Dataset, view: ViewState, net: nn.Module, area: tuple[float, f
 
 
 def _check_attack(attack: Mapping[str, Any]) -> None:
-    """The values of options are checked by the samplers themselves."""
+    """Which values of options are allowed is checked by the samplers themselves."""
     _check("attack", attack, "a JSON object", isinstance(attack, Mapping))
     known = ["net", "sampler", "target", *dict.fromkeys(name for names in OPTIONS.values() for name in names)]
     for name in attack:
@@ -282,6 +289,13 @@ def _check_attack(attack: Mapping[str, Any]) -> None:
         if attack.get(name) not in allowed:
             raise unknown(f"{name} of the attack", str(attack.get(name)), allowed)
     _check("attack's target", attack.get("target"), "a class", _index(attack.get("target")))
+    for names, kind, right in (
+        (("step_size", "epsilon"), "a number", _number),
+        (("steps",), "a whole number", _index),
+        (("rule", "space"), "a text", lambda value: isinstance(value, str)),
+    ):
+        for name in names:
+            _check(f"attack's {name}", attack.get(name), kind, name not in attack or right(attack[name]))
 
 
 def _place(data: Dataset, index: int) -> int:
@@ -307,7 +321,18 @@ def _check(name: str, value: object, allowed: str, right: bool) -> None:
 
 
 def _index(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _is_json(value: object) -> bool:
+    try:
+        return bool(json.dumps(value))
+    except (TypeError, ValueError, RecursionError):
+        return False
 
 
 def _indices(values: object, count: int | None = None) -> bool:
@@ -317,8 +342,7 @@ def _indices(values: object, count: int | None = None) -> bool:
 def _is_area(area: object) -> bool:
     if not isinstance(area, tuple) or len(area) != 4:
         return False
-    numbers = all(isinstance(v, int | float) and math.isfinite(v) for v in area)
-    return numbers and area[0] < area[1] and area[2] < area[3]
+    return all(map(_number, area)) and area[0] < area[1] and area[2] < area[3]
 
 
 def _four(area: tuple[float, ...]) -> tuple[float, float, float, float]:

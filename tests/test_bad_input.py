@@ -268,6 +268,22 @@ def test_a_teacher_file_that_is_missing_or_truncated(refused, tmp_path):
     assert "There is no file" in refused("distill", *FLAGS, "--teacher", "nowhere.safetensors")
 
 
+# runs
+
+
+def test_a_report_of_damaged_files(capsys, tmp_path, monkeypatch):
+    run = distill(Recipe(**TINY), tmp_path / "run")
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "ep\n')
+    assert main(["report", str(run.path)]) == 0
+    assert f"Note: Line 2 of {run.path / 'metrics.jsonl'} is damaged and left out." in capsys.readouterr().out
+    (run.path / "summary.json").write_text('{"test_acc')
+    assert main(["report", str(run.path)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"amkd-viz report: {run.path / 'summary.json'} is damaged")
+    assert err.count("\n") == 1
+
+
 # numbers
 
 

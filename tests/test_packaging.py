@@ -66,6 +66,13 @@ def test_each_dependency_is_a_range_and_its_pin_lies_inside(requirement: Require
     assert pins()[name] in requirement.specifier
 
 
+def test_numpy_is_one_whose_archives_can_refuse_pickles() -> None:
+    """savez_compressed(allow_pickle=) is of NumPy 2.2; earlier ones would store an array of that name."""
+    numpy = next(requirement for requirement in RUNTIME if requirement.name == "numpy")
+    assert "2.1.3" not in numpy.specifier
+    assert "2.2.0" in numpy.specifier
+
+
 def test_constraints_cover_what_the_dependencies_bring_along() -> None:
     pinned, missing = pins(), []
     queue = [(requirement, "") for requirement in RUNTIME + DEV]

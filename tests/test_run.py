@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import threading
 from pathlib import Path
@@ -17,9 +18,29 @@ import torch
 
 import amkd_viz.files as files
 from amkd_viz.errors import InputError
+from amkd_viz.exercises import example_folder
 from amkd_viz.files import append_line, write_atomic
-from amkd_viz.training import EpochEnded, Recipe, Run, Training, accuracy, distill, events, logits_on
+from amkd_viz.models import build, load_teacher, save_classifier
+from amkd_viz.objectives import ce, kd, methods
+from amkd_viz.training import (
+    EpochEnded,
+    Recipe,
+    Run,
+    Started,
+    Training,
+    accuracy,
+    compare,
+    distill,
+    events,
+    fork,
+    logits_on,
+    replay,
+    resume,
+    table,
+)
+from amkd_viz.training import run as run_module
 from amkd_viz.training.recording import fresh_folder
+from amkd_viz.training.teachers import weights_of
 
 POINTS = Recipe(
     dataset="blobs",
@@ -36,6 +57,10 @@ POINTS = Recipe(
     device="cpu",
 )
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def no_links(*_):
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +113,7 @@ def test_metrics(finished):
     lines = [json.loads(line) for line in (finished.path / "metrics.jsonl").read_text().splitlines()]
     assert lines == finished.metrics()
     assert [(line["kind"], line["epoch"]) for line in lines] == [("epoch", e) for e in (1, 2, 3, 4)]
+    assert [line["step"] for line in lines] == [3, 6, 9, 12]  # of 48 samples in batches of 16
     for line in lines:
         live = {name for name, weight in line["weights"].items() if weight}
         assert set(line["terms"]) == live
@@ -173,6 +199,30 @@ def test_a_fresh_folder_is_fresh(tmp_path, monkeypatch):
     assert {p.name for p in (tmp_path / "runs").iterdir()} == set(names)
 
 
+def test_a_run_is_whole_from_any_folder(tmp_path, monkeypatch):
+    """Relative paths of its recipe are those of the folder in which it was made."""
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir()
+    (elsewhere / "cnn-tiny").mkdir(parents=True)  # not what the recipe calls so
+    monkeypatch.chdir(home)
+    example_folder(home / "pictures", classes=(0, 7), most=6)
+    recipe = POINTS.replace(dataset="folder:pictures", teacher="cnn-tiny", student="cnn-tiny", method="kd", epochs=2)
+    recipe = recipe.replace(limit_train=None, batch_size=4, teacher_batch_size=4, teacher_epochs=1)
+    run = distill(recipe, home / "run")
+    save_classifier(run.teacher(), home / "teacher.safetensors")
+    named = distill(recipe.replace(teacher="teacher.safetensors"), home / "named")
+    monkeypatch.chdir(elsewhere)
+    for kept in (run, named):
+        assert len(kept.dataset().train) > 0
+        assert same(kept.teacher(), load_teacher(home / "teacher.safetensors"))
+        assert same(replay(kept, elsewhere / f"{kept.path.name}-again").student(), kept.student())
+        child = fork(kept, 1, elsewhere / f"{kept.path.name}-child", learning_rate=0.01)
+        monkeypatch.chdir(tmp_path)
+        assert resume(child).finished
+        assert child.teacher().shape == kept.teacher().shape
+        monkeypatch.chdir(elsewhere)
+
+
 # going on
 
 
@@ -195,6 +245,8 @@ def test_a_run_that_was_stopped_goes_on_bit_by_bit(recipe, tmp_path):
     assert repr(half).startswith("Run(blobs amkd seed 0: 3 of 4 epochs")
     with pytest.raises(InputError, match="not finished"):
         _ = half.summary
+    with pytest.raises(InputError, match="is not finished, so it has no student; its snapshots: 0, 1, 2, 3"):
+        half.student()
 
     def going_on() -> Training:
         training = Training(recipe)
@@ -233,6 +285,15 @@ def test_the_last_two_checkpoints_are_kept(stopped):
         stopped.save_checkpoint({**state, "epoch": epoch})
     names = sorted(p.name for p in (stopped.path / "checkpoints").iterdir())
     assert names == ["epoch-0004.pt", "epoch-0004.sha256", "epoch-10001.pt", "epoch-10001.sha256"]
+
+
+def test_the_ten_thousandth_checkpoint_is_the_newest(stopped):
+    state = stopped.load_checkpoint()
+    for epoch in (9_999, 10_000):
+        stopped.save_checkpoint({**state, "epoch": epoch})
+    assert stopped.load_checkpoint()["epoch"] == 10_000
+    stopped.save_checkpoint({**state, "epoch": 9_999, "batch": 3})
+    assert stopped.load_checkpoint()["epoch"] == 10_000
 
 
 @pytest.mark.parametrize("harm", ["truncated", "altered", "empty", "no checksum", "other checksum", "gone"])
@@ -305,6 +366,44 @@ def test_a_line_that_is_being_written_is_left_out(tmp_path):
     assert run.metrics() == [{"epoch": 1, "loss": None, "more": [1.5, None]}]
 
 
+@pytest.mark.parametrize("line", [b'{"kind": "epo', b"3", b"\xff\xfe", b"\0\0\0", b"not at all"])
+def test_a_damaged_line_is_left_out_with_a_note(tmp_path, line):
+    run = Run.create(tmp_path / "run", POINTS)
+    run.log({"kind": "epoch", "epoch": 1})
+    with (run.path / "metrics.jsonl").open("ab") as file:
+        file.write(line + b"\n\n")
+    run.log({"kind": "epoch", "epoch": 2})
+    follower, text = run.follow(), f"Line 2 of {run.path / 'metrics.jsonl'} is damaged and left out."
+    assert follower.poll() == run.lines()
+    assert follower.poll() == []
+    assert [line["epoch"] for line in run.metrics()] == [1, 2]
+    assert run.lines()[1] == {"kind": "note", "text": text, "damaged": 2}
+    assert run.interventions() == []
+    run.rewind(1, 0)  # a run that goes on keeps the note
+    assert run.lines() == [{"kind": "epoch", "epoch": 1}, {"kind": "note", "text": text, "damaged": 2}]
+
+
+def test_what_was_changed_by_hand_is_not_guessed(tmp_path):
+    run = distill(POINTS.replace(epochs=2), tmp_path / "run")
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "interv\n')
+    for attempt in (lambda out: replay(run, out), lambda out: fork(run, 1, out)):
+        with pytest.raises(InputError, match=r"Line 3 of .* is damaged .* may have held a change made by hand"):
+            attempt(tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("text", [b"", b'{"test_acc', b"[1]", b"\xff"])
+def test_a_damaged_summary_is_named_and_can_be_written_again(finished, tmp_path, text):
+    run = Run.open(shutil.copytree(finished.path, tmp_path / "run"))
+    (run.path / "summary.json").write_bytes(text)
+    with pytest.raises(InputError, match=r"summary.json is damaged .*; delete it and resume the run") as caught:
+        _ = run.summary
+    assert "\n" not in str(caught.value)
+    (run.path / "summary.json").unlink()
+    assert resume(run).summary["test_accuracy"] == finished.summary["test_accuracy"]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -312,6 +411,9 @@ def test_a_line_that_is_being_written_is_left_out(tmp_path):
         (b"[1]", "is damaged"),
         (b"{}", "is damaged .'format'"),
         (b'{"format": 1, "recipe": 3}', "is damaged"),
+        (b'{"format": 1, "recipe": {}, "parent": {"path": "x"}}', "is damaged .'epoch'"),
+        (b'{"format": 1, "recipe": {}, "parent": {"epoch": "2"}}', "is damaged .its parent's epoch is no number"),
+        (b'{"format": 1, "recipe": {}, "parent": 2}', "is damaged"),
         (b"\xff\xfe\x00", "is damaged"),
         (b'{"format": 99}', "run format 99, but this version reads 1"),
         (b'{"format": 1, "recipe": {"epochs": 0}}', "epochs must be at least 1"),
@@ -321,6 +423,12 @@ def test_a_line_that_is_being_written_is_left_out(tmp_path):
 def test_a_config_that_cannot_be_read(tmp_path, text, said):
     (tmp_path / "config.json").write_bytes(text)
     with pytest.raises(InputError, match=said):
+        Run.open(tmp_path)
+
+
+def test_a_config_that_is_a_folder(tmp_path):
+    (tmp_path / "config.json").mkdir()
+    with pytest.raises(InputError, match=r"config.json cannot be read: Is a directory"):
         Run.open(tmp_path)
 
 
@@ -356,6 +464,25 @@ def test_what_is_there_is_never_overwritten(tmp_path, what):
     assert heard == []
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_two_processes_that_choose_one_folder_at_once(tmp_path, monkeypatch, links):
+    """The second one has looked before the first one wrote."""
+    monkeypatch.setattr(run_module, "refuse_used", lambda path: None)
+    if not links:  # the drive knows none: then the last one has it
+        monkeypatch.setattr(files.os, "link", no_links)
+    first = Run.create(tmp_path / "out", POINTS)
+    before = contents(tmp_path)
+    assert sorted(before) == ["out/config.json"]
+    if links:
+        with pytest.raises(InputError, match=r"Cannot write .*config.json: File exists; .* choose another folder"):
+            Run.create(tmp_path / "out", POINTS.replace(seed=1))
+        assert contents(tmp_path) == before
+        assert Run.open(first.path).recipe == POINTS
+    else:
+        assert Run.create(tmp_path / "out", POINTS.replace(seed=1)).recipe.seed == 1
+        assert sorted(contents(tmp_path)) == ["out/config.json"]
+
+
 def test_an_empty_folder_will_do(tmp_path):
     (tmp_path / "out").mkdir()
     assert distill(POINTS.replace(method="ce", epochs=1), tmp_path / "out").finished
@@ -374,9 +501,10 @@ def test_a_loss_that_runs_away_keeps_what_is_written(tmp_path):
     recipe = POINTS.replace(method="triplet-kd", changes={"triplet.weight": 1e30})
     training = Training(recipe)
     going = training.objective
-    training.objective = POINTS.replace(method="ce").objective
 
     def worse(event):
+        if isinstance(event, Started):
+            training.objective = POINTS.replace(method="ce").objective
         if isinstance(event, EpochEnded):
             training.objective = going
 
@@ -403,6 +531,7 @@ def test_a_disk_that_is_full_at_the_nth_write(tmp_path, monkeypatch, call, nth):
         return real(*args)
 
     monkeypatch.setattr(files.os, call, full)
+    monkeypatch.setattr(files.os, "link", no_links)  # counted as the renaming that stands in for it
     with pytest.raises(InputError, match=r"Cannot write .*No space left on device; free some space") as caught:
         distill(recipe, tmp_path / "run", training=training)
     assert "\n" not in str(caught.value)
@@ -523,3 +652,81 @@ def test_a_run_on_a_real_full_disk(small_disk):
     assert run.load_checkpoint()["epoch"] in (epochs - 1, epochs)
     assert not [name for name in contents(run.path) if Path(name).name.startswith(".")]
     assert all(run.student(epoch) for epoch in run.snapshots())
+
+
+# sums and teachers of one's own
+
+
+@pytest.fixture
+def hot():
+    @methods.register("hot-kd")
+    def hot_kd():
+        """KD at a high temperature."""
+        return ce() + kd(temperature=9)
+
+    yield hot_kd
+    methods.forget("hot-kd")
+
+
+def test_a_sum_of_ones_own_has_a_name(hot, tmp_path):
+    recipe = POINTS.replace(method="hot-kd", epochs=2)
+    run = distill(recipe, tmp_path / "run")
+    assert run.config["objective"] == "ce() + kd(temperature=9, t2=False)"
+    assert list(run.metrics()[0]["terms"]) == ["ce", "kd"]
+    assert [row.label for row in table(compare(recipe, ["kd", "hot-kd"], 1, tmp_path / "both"))] == ["kd", "hot-kd"]
+    assert replay(run, tmp_path / "again").summary["test_accuracy"] == run.summary["test_accuracy"]
+
+    methods.register("hot-kd")(lambda: ce() + kd(temperature=3))  # a cell that is run again with another sum
+    with pytest.raises(InputError, match=r"was trained with ce\(\) \+ kd\(temperature=9, t2=False\), but its method"):
+        replay(run, tmp_path / "other")
+    methods.forget("hot-kd")
+    with pytest.raises(InputError, match=r"Unknown method 'hot-kd'.*methods.register"):
+        Run.open(run.path)
+
+
+@pytest.mark.parametrize("name", ["kd", "Hot", "hot kd", ""])
+def test_names_that_a_sum_may_not_have(name):
+    with pytest.raises(InputError, match=r"another name|made of lower-case"):
+        methods.register(name)
+
+
+def test_a_method_returns_a_sum():
+    with pytest.raises(InputError, match="must return a sum of terms"):
+        methods.register("odd")(lambda: 3)
+    assert "odd" not in methods
+
+
+@pytest.mark.parametrize("part", ["objective", "teacher", "recipe"])
+def test_what_is_not_its_recipes_is_not_recorded(part, tmp_path):
+    training = Training(POINTS)
+    recipe = POINTS
+    if part == "objective":
+        training.objective = ce() + kd(temperature=9)
+    elif part == "teacher":
+        training.teacher = build("mlp", num_classes=4, shape=(2,), seed=0)
+    else:
+        recipe = POINTS.replace(seed=9)
+    with pytest.raises(InputError, match="What is recorded must be what the recipe says"):
+        distill(recipe, tmp_path / "run", training=training)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_knows_its_teacher_from_another_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "cache"))
+    run = distill(POINTS, tmp_path / "run")
+    known = Run.open(run.path).config["teacher_weights"]
+    assert known == weights_of(run.teacher())
+    assert not [line for line in run.lines() if line["kind"] == "note"]
+
+    (file,) = (tmp_path / "cache" / "teachers").iterdir()
+    save_classifier(build(POINTS.teacher, run.dataset(), seed=7), file)
+    with pytest.warns(UserWarning, match=rf"is not the one that it was trained with \(weights \w+, then {known}\)"):
+        run.teacher()
+    again = replay(run, tmp_path / "again")
+    assert again.config["teacher_weights"] == weights_of(load_teacher(file)) != known
+
+    (run.path / "summary.json").unlink()
+    resume(Run.open(run.path))
+    (note,) = [line["text"] for line in run.lines() if line["kind"] == "note"]
+    assert "the cached one was trained again" in note
+    assert Run.open(run.path).config["teacher_weights"] == known

@@ -137,6 +137,18 @@ def test_opened_elsewhere_in_another_process_the_maps_are_the_same_bytes(moons, 
         ({"resolution": 1}, "resolution must be 2 to 2000, not 1."),
         ({"resolution": True}, "resolution must be"),
         ({"epoch": 1.5}, "epoch must be a whole number from 0, not 1.5."),
+        ({"samples": (10**30,)}, "samples must be indices from 0"),
+        ({"area": (0, True, 0, 1)}, "area must be"),
+        ({"area": (0, 10**400, 0, 1)}, "area must be"),
+        ({"theme": ["light"]}, "Unknown theme \"['light']\"; did you mean 'light'?"),
+        ({"camera": {"eye": object()}}, "camera must be a JSON object"),
+        ({"attack": BSS | {"step_size": "0.3"}}, "attack's step_size must be a number, not '0.3'."),
+        ({"attack": BSS | {"step_size": float("nan")}}, "attack's step_size must be a number, not nan."),
+        ({"attack": BSS | {"steps": 2.5}}, "attack's steps must be a whole number, not 2.5."),
+        ({"attack": BSS | {"steps": -1}}, "attack's steps must be a whole number, not -1."),
+        ({"attack": BSS | {"rule": ["code"]}}, "attack's rule must be a text, not ['code']."),
+        ({"attack": BSS | {"space": None}}, "attack's space must be a text, not None."),
+        ({"attack": BSS | {"sampler": "fgsm", "epsilon": None}}, "attack's epsilon must be a number, not None."),
         ({"theme": "drak"}, "Unknown theme 'drak'; did you mean 'dark'"),
         ({"palette": ("red",)}, "palette must be colours like #3f90da"),
         ({"camera": [1]}, "camera must be a JSON object"),
@@ -162,10 +174,13 @@ def test_files_that_are_refused(moons, home, tmp_path):
         ({"format": 2}, "has session format 2, but this version reads 1"),
         ({"view": {"zoom": 1}}, "Unknown view field 'zoom'"),
         ({"run": None}, "is no session, or damaged"),
+        ({"run": "\0"}, "is no session, or damaged"),
     ):
         path.write_text(json.dumps(good | change))
         with pytest.raises(InputError, match=said):
             Session.open(path)
+    with pytest.raises(InputError, match="Unknown view field 'zoom'"):
+        Session.of(moons, zoom=1)
     path.write_text("my own notes")
     with pytest.raises(InputError, match="is not replaced"):
         Session.of(moons).save(path)
@@ -270,6 +285,27 @@ print(len(figure.frames), len(figure.to_html(include_plotlyjs=False)) > 10_000)
     assert done.stdout.split() == ["3", "True"], done.stderr
 
 
+def test_recordings_of_images_that_are_refused(digits, tmp_path):
+    path = Session.of(digits, samples=digits.dataset().test.index[:3].tolist(), resolution=8).record(tmp_path / "a.npz")
+    with np.load(path) as found:
+        good = dict(found)
+    about = json.loads(str(good["about"]))
+    wrong: list[dict[str, Any]] = [
+        {"pictures": good["pictures"][..., :0]},
+        {"pictures": good["pictures"] / 255},
+        {"pictures": good["pictures"][:2]},
+        {"box": good["box"][:, :1]},
+        {"inside": good["inside"][1:]},
+        {"about": np.array(json.dumps(about | {"names": about["names"][:1]}))},
+    ]
+    for number, change in enumerate(wrong):
+        np.savez(bad := tmp_path / f"{number}.npz", **(good | change))
+        with pytest.raises(InputError, match="its parts do not fit together"):
+            replay_view(bad)
+    np.savez(bad, **(good | {"box": good["box"][:0]}))  # a map that lies outside of it
+    assert replay_view(bad).frames
+
+
 def test_recordings_that_are_refused(moons, tmp_path):
     with pytest.raises(InputError, match="There is no file"):
         replay_view(tmp_path / "none.npz")
@@ -282,6 +318,15 @@ def test_recordings_that_are_refused(moons, tmp_path):
         {"epoch": np.array([object()])},  # a pickle
         {"about": np.array(json.dumps(about | {"colours": ["javascript:", "#ffffff"]}))},
         {"teacher.winner": good["teacher.winner"] + np.int16(50)},
+        {"teacher.winner": good["teacher.winner"] - np.int16(500)},
+        {"student.winner": good["student.winner"] - np.int16(5)},  # would be drawn in another class's colour
+        {"student.winner": good["student.winner"] + 0.5},
+        {"teacher.confidence": good["teacher.confidence"] / 255},
+        {"label": good["label"] + 9},
+        {"label": good["label"][1:]},
+        {"points": good["points"][:, :1]},
+        {"area": good["area"][::-1]},
+        {"area": good["area"] * np.nan},
         {"about": np.array("{")},
     ]
     for number, change in enumerate(wrong):
@@ -295,6 +340,16 @@ def test_recordings_that_are_refused(moons, tmp_path):
     bad.write_bytes(path.read_bytes()[:400])
     with pytest.raises(InputError, match="damaged"):
         replay_view(bad)
+    damaged = 0
+    for place in range(30, path.stat().st_size, 97):  # one byte after another
+        content = bytearray(path.read_bytes())
+        content[place] ^= 0x55
+        bad.write_bytes(content)
+        try:
+            replay_view(bad)
+        except InputError:
+            damaged += 1
+    assert damaged > 10
     shown = tmp_path / "markup.npz"
     np.savez(shown, **(good | {"about": np.array(json.dumps(about | {"title": "<b>x"}))}))
     assert "&lt;b&gt;x" in replay_view(shown).layout.title.text

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from amkd_viz.errors import InputError
 from amkd_viz.training import EpochEnded, Event, Job, Recipe, Run, Stepped, distill, fork, replay, resume, teacher_for
 from amkd_viz.training import recording as recording_module
 from amkd_viz.training import run as run_module
+from amkd_viz.training.attach import Follower, locked
 
 SMALL = Recipe(
     dataset="moons",
@@ -152,6 +155,22 @@ def test_changes_while_training_are_written_and_replayed(tmp_path: Path) -> None
     assert not same_student(distill(SMALL, tmp_path / "untouched"), finished)
 
 
+def test_a_change_that_no_batch_came_after_is_made_when_the_job_goes_on(tmp_path: Path) -> None:
+    job = Job(SMALL, tmp_path / "run")
+    job.step()
+    assert job.settle(60) == "paused"
+    job.set(learning_rate=0.02)
+    job.set(**{"kd.temperature": 5.0})
+    job.stop()
+    assert job.wait(60) == "idle"
+    assert job.run is not None
+    assert job.run.interventions() == []
+    job.resume()
+    assert job.wait(60) == "done"
+    made = [(line["epoch"], line["batch"], line["changes"]) for line in job.run.interventions()]
+    assert made == [(0, 1, {"learning_rate": 0.02, "kd.temperature": 5.0})]
+
+
 @pytest.mark.parametrize("changes", [{"epochs": 3}, {"lr": 0.1}, {"kd.temperature": -1}, {"learning_rate": 1e9}])
 def test_a_change_that_is_not_allowed_is_refused_at_once(tmp_path: Path, changes: dict[str, Any]) -> None:
     job = Job(SMALL, tmp_path / "run")
@@ -194,6 +213,85 @@ def test_starting_again_leaves_no_second_trainer(tmp_path: Path) -> None:
     assert job.wait(60) == "done"
 
 
+def test_a_job_that_is_stopping_can_be_started_again(tmp_path: Path) -> None:
+    straight = distill(SMALL, tmp_path / "straight")
+    job, orders = Job(SMALL, tmp_path / "run"), itertools.count()
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Stepped) and next(orders) == 4:
+            job.stop()
+            assert job.state == "stopping"
+            job.start()
+
+    job._listen = hear
+    job.start()
+    assert job.wait(60) == "done", job.error
+    assert job.run is not None
+    assert same_student(job.run, straight)
+    assert numbers(job.run) == numbers(straight)
+
+
+@pytest.mark.parametrize(
+    ("order", "trained", "state"), [("step", 2, "paused"), ("pause", 1, "paused"), ("stop", 1, "idle")]
+)
+def test_the_last_order_to_a_job_that_is_stopping_counts(tmp_path: Path, order: str, trained: int, state: str) -> None:
+    teacher_for(SMALL)  # its training would be heard too
+    job, seen = Job(SMALL, tmp_path / "run"), itertools.count(1)
+    steps: list[int] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Stepped):
+            steps.append(next(seen))
+            if len(steps) == 1:
+                job.stop()
+                job.start()
+                getattr(job, order)()
+
+    job._listen = hear
+    job.start()
+    assert job.settle(60) == state, job.error
+    assert len(steps) == trained
+    job.stop()
+    assert job.wait(60) == "idle"
+
+
+def test_resume_forgets_where_a_step_was_to_hold(tmp_path: Path) -> None:
+    teacher_for(SMALL)
+    job = Job(SMALL, tmp_path / "run")
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Stepped) and (event.epoch, event.batch) == (0, 0):
+            job.stop()
+
+    job._listen = hear
+    job.step_epoch()
+    assert job.wait(60) == "idle"
+    job.resume()
+    assert job.settle(60) == "done"
+
+
+def test_start_right_after_the_end_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread of a stopped job may live a moment longer than its state says."""
+    job = Job(SMALL, tmp_path / "run")
+    job.step()
+    assert job.settle(60) == "paused"
+    end = job._end
+    lingering = threading.Event()
+
+    def slow_end(*how: Any, **more: Any) -> Any:
+        found = end(*how, **more)
+        lingering.wait(60)
+        return found
+
+    monkeypatch.setattr(job, "_end", slow_end)
+    job.stop()
+    assert job.settle(60) == "idle"
+    monkeypatch.setattr(job, "_end", end)
+    job.start()
+    assert job.wait(60) == "done"
+    lingering.set()
+
+
 def test_two_writers_are_refused_with_the_others_process(tmp_path: Path) -> None:
     job = Job(SMALL, tmp_path / "run")
     job.step()
@@ -201,9 +299,23 @@ def test_two_writers_are_refused_with_the_others_process(tmp_path: Path) -> None
     assert job.run is not None
     with pytest.raises(InputError, match=f"process {os.getpid()}"):
         resume(Run.open(job.run.path))
+    second = Job(Run.open(job.run.path))
+    second.start()
+    assert second.wait(60) == "failed"
+    assert f"process {os.getpid()}" in str(second.error)
+    assert not [line for line in job.run.lines() if line["kind"] == "failure"]  # it is not the first one's
     job.stop()
     job.wait(60)
     assert resume(Run.open(job.run.path)).finished
+
+
+def test_a_second_writer_trains_no_teacher_before_it_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
+    run = Run.create(tmp_path / "run", SMALL.replace(teacher_epochs=3))
+    heard: list[Event] = []
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "empty"))
+    with run.writing(), pytest.raises(InputError, match="is being written"):
+        resume(Run.open(run.path), listen=heard.append)
+    assert heard == []
 
 
 def test_stop_inside_the_attack_leaves_no_trace(tmp_path: Path) -> None:
@@ -245,6 +357,53 @@ def test_fork_goes_on_from_a_snapshot_with_other_settings(tmp_path: Path) -> Non
         fork(parent, 9, tmp_path / "none", epochs=20)
 
 
+def test_a_fork_has_what_was_changed_by_hand_before_it(tmp_path: Path) -> None:
+    job = Job(SMALL, tmp_path / "run")
+    for settings in ({"kd.temperature": 9.0, "learning_rate": 0.01}, {"step_size": 0.8}, {"learning_rate": 0.02}):
+        job.step_epoch()
+        assert job.settle(60) == "paused"
+        job.set(**settings)
+    job.resume()
+    assert job.wait(60) == "done"
+    assert job.run is not None
+    run = job.run
+    assert [line["epoch"] for line in run.interventions()] == [1, 2, 3]
+
+    child = fork(run, 3, tmp_path / "child")
+    assert child.recipe == SMALL.replace(changes={"kd.temperature": 9.0}, learning_rate=0.01, step_size=0.8)
+    assert fork(run, 1, tmp_path / "before").recipe == SMALL
+    own = fork(run, 3, tmp_path / "own", learning_rate=0.05, changes={})
+    assert own.recipe == SMALL.replace(learning_rate=0.05, step_size=0.8)
+    other = fork(run, 3, tmp_path / "other", method="ce")  # has no kd
+    assert other.recipe == SMALL.replace(method="ce", learning_rate=0.01, step_size=0.8)
+
+
+def test_a_fork_from_the_very_start_is_replayed_from_its_parents_student(tmp_path: Path) -> None:
+    parent = distill(SMALL.replace(epochs=1), tmp_path / "parent")
+    child = resume(fork(parent, 0, tmp_path / "child", seed=7))
+    again = replay(child, tmp_path / "again")
+    assert same_student(again, child)
+    assert all(
+        torch.equal(x, y)
+        for x, y in zip(again.student(0).state_dict().values(), parent.student(0).state_dict().values(), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("dataset", "said"),
+    [
+        ("digits", r"digits has \(1, 8, 8\) and 10; start a new run for digits"),
+        ("blobs:classes=3", r"takes inputs of shape \(2,\) and knows 2 classes, but blobs.* has \(2,\) and 3"),
+    ],
+)
+def test_a_fork_keeps_to_data_that_its_student_fits(tmp_path: Path, dataset: str, said: str) -> None:
+    parent = distill(SMALL, tmp_path / "parent")
+    with pytest.raises(InputError, match=said):
+        fork(parent, 1, tmp_path / "child", dataset=dataset)
+    assert not (tmp_path / "child").exists()
+    assert resume(fork(parent, 3, tmp_path / "child", dataset="moons:noise=0.3")).finished
+
+
 def test_a_damaged_last_checkpoint_falls_back_and_says_so(tmp_path: Path) -> None:
     straight = distill(SMALL, tmp_path / "straight")
     job = Job(SMALL, tmp_path / "run")
@@ -263,15 +422,87 @@ def test_a_damaged_last_checkpoint_falls_back_and_says_so(tmp_path: Path) -> Non
     assert numbers(job.run) == numbers(straight)
 
 
+def test_a_fork_without_a_whole_checkpoint_starts_again_from_its_parents_student(tmp_path: Path) -> None:
+    parent = distill(SMALL, tmp_path / "parent")
+    straight = resume(fork(parent, 2, tmp_path / "straight", seed=7))
+    child = fork(parent, 2, tmp_path / "child", seed=7)
+    inherited = (child.path / "snapshots" / "epoch-0002.safetensors").read_bytes()
+    for path in child._checkpoints():
+        path.write_bytes(b"junk")
+    assert same_student(resume(child), straight)
+    assert numbers(child) == numbers(straight)
+    assert child.snapshots() == [2, 3, 4]
+    assert (child.path / "snapshots" / "epoch-0002.safetensors").read_bytes() == inherited
+    notes = [line["text"] for line in child.lines() if line["kind"] == "note"]
+    assert notes[0] == (
+        "epoch-0002.pt is damaged; no checkpoint is whole, so training starts again from its parent's student "
+        "after epoch 2."
+    )
+
+
+def test_a_run_that_was_killed_in_a_line_goes_on_after_the_line_before(tmp_path: Path) -> None:
+    run = distill(SMALL, tmp_path / "run")
+    before = run.lines()
+    (run.path / "summary.json").unlink()
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "epoch", "ep')
+    run._checkpoints()[-1].write_bytes(b"junk")  # says a note before anything is taken back
+    resume(run)
+    assert not [line for line in run.lines() if "damaged" in line]
+    assert [line["text"] for line in run.lines() if line not in before and line["kind"] == "note"] == [
+        "epoch-0004.pt is damaged; going back to epoch-0003.pt."
+    ]
+    assert [line["epoch"] for line in run.metrics()] == [1, 2, 3, 4]
+
+
+def test_a_checkpoint_of_other_data_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    run = distill(SMALL, tmp_path / "run")
+    other = distill(SMALL.replace(dataset="blobs"), tmp_path / "other")
+    (run.path / "summary.json").unlink()
+    shutil.rmtree(run.path / "checkpoints")
+    shutil.copytree(other.path / "checkpoints", run.path / "checkpoints")
+    with pytest.raises(InputError, match=r"does not fit its recipe \(.*size mismatch.*the data have changed") as caught:
+        resume(run)
+    assert "\n" not in str(caught.value)
+    run.save_checkpoint({"epoch": 4, "student": {}})
+    with pytest.raises(InputError, match="does not fit its recipe"):
+        resume(run)
+
+
+def test_epochs_before_a_fork_count(tmp_path: Path) -> None:
+    parent = distill(SMALL, tmp_path / "parent")
+    (parent.path / "snapshots" / "epoch-best.safetensors").write_bytes(b"mine")
+    assert parent.snapshots() == [0, 1, 2, 3, 4]
+    child = fork(parent, 2, tmp_path / "child")
+    assert "2 of 4 epochs" in repr(child)
+    child.log({"kind": "epoch", "epoch": 3})
+    assert child.epochs_done == 3
+    assert Run.create(tmp_path / "new", SMALL).epochs_done == 0
+
+
+def test_a_note_says_from_where_training_goes_on(tmp_path: Path) -> None:
+    run = distill(SMALL.replace(epochs=2), tmp_path / "run")
+    one, two = run._checkpoints()
+    two.write_bytes(b"junk")
+    run.load_checkpoint()
+    one.write_bytes(b"junk")
+    assert run.load_checkpoint() is None
+    assert [line["text"] for line in run.lines() if line["kind"] == "note"][1:] == [  # after one on moons
+        "epoch-0002.pt is damaged; going back to epoch-0001.pt.",
+        "epoch-0002.pt and epoch-0001.pt are damaged; no checkpoint is whole, so training starts again from the first "
+        "batch.",
+    ]
+
+
 def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     straight = distill(SMALL, tmp_path / "straight")
     writes = itertools.count()
     real = run_module.write_atomic
 
-    def no_space(path: Path, content: bytes | str) -> Path:
+    def no_space(path: Path, content: bytes | str, **how: bool) -> Path:
         if next(writes) > 8:
             raise InputError(f"Cannot write {path}: No space left on device; free some space or choose another folder.")
-        return real(path, content)
+        return real(path, content, **how)
 
     monkeypatch.setattr(run_module, "write_atomic", no_space)
     job = Job(SMALL, tmp_path / "run")
@@ -282,6 +513,23 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(run_module, "write_atomic", real)
     assert job.run is not None
     assert same_student(resume(Run.open(job.run.path)), straight)
+
+
+@pytest.mark.parametrize("error", [InputError("Cannot write it."), RuntimeError("the device is gone")])
+def test_a_last_checkpoint_that_cannot_be_written_fails_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    job = Job(SMALL, tmp_path / "run")
+    job.step()
+    assert job.settle(60) == "paused"
+
+    def broken(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(run_module.Run, "save_checkpoint", broken)
+    job.stop()
+    assert job.wait(60) == "failed"
+    assert str(error) in str(job.error)
 
 
 def test_snapshots_are_thinned_at_an_even_spread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,6 +560,71 @@ def test_attached_readers_see_whole_lines_once(tmp_path: Path) -> None:
     run.rewind(1, 0)
     assert [line["epoch"] for line in follower.poll() if line["kind"] == "epoch"] == [1]
     assert follower.rewound
+
+
+@pytest.mark.parametrize("how", ["shorter", "same length", "longer", "gone and back"])
+def test_a_rewind_is_seen_though_the_file_has_the_old_inode(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "metrics.jsonl"
+    old, new = [{"epoch": n, "loss": 1} for n in range(6)], [{"epoch": n, "loss": 2} for n in range(6)]
+
+    def write(lines: list[dict[str, int]]) -> None:
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))  # in place: the inode stays
+
+    follower = Follower(path)
+    assert follower.poll() == []
+    write(old[:4])
+    assert follower.poll() == old[:4]
+    assert not follower.rewound
+    if how == "gone and back":
+        path.unlink()
+        assert follower.poll() == []
+    lines = old[:1] + new[1 : {"shorter": 3, "same length": 4, "longer": 6, "gone and back": 4}[how]]
+    write(lines)
+    assert follower.poll() == lines
+    assert follower.rewound
+    assert follower.poll() == []
+    assert not follower.rewound
+    write([*lines, old[5]])
+    assert follower.poll() == [old[5]]
+    assert not follower.rewound
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_drive_that_knows_no_locks_can_be_trained_on(tmp_path: Path, monkeypatch: Any, code: int) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def none_here(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", none_here)
+    assert distill(SMALL.replace(epochs=1), tmp_path / "run").finished
+
+
+def test_a_lock_that_cannot_be_taken_says_why(tmp_path: Path, monkeypatch: Any) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", broken)
+    with pytest.raises(InputError, match=r"Cannot write .*lock: Input/output error"), locked(tmp_path / "lock", "It"):
+        pass
+
+
+def test_a_lock_on_a_full_disk_says_so(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # no file may grow
+    try:
+        with pytest.raises(InputError, match=r"Cannot write .*lock: File too large"), locked(tmp_path / "lock", "It"):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_an_error_of_the_training_is_not_taken_for_one_of_the_lock(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionError, match="the listener's own"), locked(tmp_path / "lock", "It"):
+        raise ConnectionError("the listener's own")
 
 
 def test_ten_thousand_lines_are_read_quickly(tmp_path: Path) -> None:

@@ -492,6 +492,15 @@ def test_a_teacher_is_trained_once(tmp_path, monkeypatch):
     assert not same(weights(one), weights(teacher_for(POINTS.replace(teacher_epochs=1))))
 
 
+def test_a_cache_that_cannot_be_written_is_said_before_a_teacher_is_trained(tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("a file, no folder")
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "cache"))
+    heard: list[object] = []
+    with pytest.raises(InputError, match=r"Cannot write .*cache"):
+        teacher_for(POINTS, heard.append)
+    assert heard == []
+
+
 def test_a_folder_with_other_images_has_another_teacher(tmp_path, monkeypatch):
     monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "cache"))
     images = tmp_path / "pets"

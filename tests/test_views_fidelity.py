@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+import time
+import warnings
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -99,6 +105,35 @@ def test_umap_is_seeded_aligned_and_survives_what_is_degenerate() -> None:
     assert trustworthiness(groups, once[0].points) > 0.85
     for space in (np.ones((30, 4)), cloud(1, 4, 0), cloud(4, 4, 0), cloud(6, 4, 0)):
         assert np.isfinite(joint_layout([space, space])[1].points).all()
+
+
+def test_two_layouts_at_once_leave_the_warnings_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two panels lay out in threads of their own: without a lock the second begins within the first and outlasts it."""
+    began, told = threading.Event(), []
+
+    class Slow:
+        def __init__(self, **_: object) -> None:
+            pass
+
+        def fit_transform(self, x: np.ndarray) -> np.ndarray:
+            told.append("begins")
+            seconds = 0.6 if began.is_set() else 0.2
+            began.set()
+            time.sleep(seconds)
+            told.append("ends")
+            return x[:, :2]
+
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=Slow))
+    monkeypatch.setattr(warnings, "filters", list(warnings.filters))  # a failure here is no silence elsewhere
+    before = list(warnings.filters)
+    threads = [threading.Thread(target=joint_layout, args=([cloud(30, 4, seed)],)) for seed in (0, 1)]
+    threads[0].start()
+    assert began.wait(5)
+    threads[1].start()
+    for thread in threads:
+        thread.join(10)
+    assert list(warnings.filters) == before
+    assert told == ["begins", "ends"] * 2
 
 
 def test_trustworthiness_in_parts_is_that_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:

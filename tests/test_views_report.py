@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -10,12 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from amkd_viz.data import load
 from amkd_viz.errors import InputError
-from amkd_viz.training import Recipe, Run
+from amkd_viz.models import build
+from amkd_viz.training import Recipe, Run, distill
 from amkd_viz.training import compare as train_all
 from amkd_viz.views import View, compare, curves, write_report
-from amkd_viz.views.layout import squares
+from amkd_viz.views.layout import keep, squares
+from amkd_viz.views.report import attack_words, boundary_samples
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +97,113 @@ def test_the_report_says_what_the_numbers_say(runs: list[Run], tmp_path: Path) -
     assert "Decision maps of spirals" in page
     again = write_report(runs, tmp_path / "again.html").read_text()
     assert re.sub(r"\s", "", again) == re.sub(r"\s", "", page)  # same runs, same file
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    """Three settings of kd, one of them with another teacher, and amkd by another attack."""
+    folder = tmp_path_factory.mktemp("settings")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AMKD_VIZ_CACHE", str(folder / "cache"))
+        recipe = Recipe(
+            dataset="moons",
+            teacher="mlp-tiny",
+            student="mlp-tiny",
+            method="kd",
+            epochs=1,
+            teacher_epochs=1,
+            limit_train=60,
+            batch_size=20,
+            similarity_images=0,
+        )
+        recipes = [recipe, recipe.replace(epochs=2), recipe.replace(teacher="mlp-small", teacher_epochs=8)]
+        recipes.append(recipe.replace(method="amkd", sampler="deepfool", attack_steps=4))
+        found = [distill(own, folder / str(i)) for i, own in enumerate(recipes)]
+        [run.teacher() for run in found]
+        yield found
+
+
+def drawn(page: str) -> list[dict[str, Any]]:
+    return [json.loads(spec) for spec in re.findall(r'<script type="application/json">(.*?)</script>', page, re.S)]
+
+
+def test_a_label_has_one_colour_in_the_whole_report(settings: list[Run], tmp_path: Path) -> None:
+    page = write_report(settings, tmp_path / "report.html").read_text()
+    swatch = dict(re.findall(r"<i style='background:(#\w+)'></i>(.*?)</td>", page))
+    swatch = {label: colour for colour, label in swatch.items()}
+    assert len(swatch) == len(set(swatch.values())) == 4
+    comparison, *maps, lines = drawn(page)
+    rows = [trace["marker"]["color"] for trace in comparison["data"]]
+    labels = [re.sub("</?b>", "", text) for text in comparison["layout"]["yaxis"]["ticktext"]]
+    assert dict(zip(labels, rows, strict=True)) == swatch
+    legend = {t["name"]: t["line"]["color"] for t in lines["data"] if t.get("showlegend")}
+    assert legend == swatch
+    titles = [note["text"] for figure in maps for note in figure["layout"]["annotations"]]
+    assert all(any(label in title for title in titles) for label in swatch)  # each setting is shown
+    assert sum("<b>teacher mlp-" in title for title in titles) == len(maps) == 2  # beside its own teacher
+
+
+def test_the_report_tells_what_differs(settings: list[Run], tmp_path: Path) -> None:
+    page = write_report(settings, tmp_path / "report.html").read_text()
+    text = re.sub(r"<script.*?</script>", "", page, flags=re.S)
+    assert "moons: student mlp-tiny, 60 training samples, methods kd, amkd, seed 0." in text
+    assert "epochs 1 (kd, amkd) or 2 (kd)" in text
+    assert "teacher mlp-tiny (kd, amkd) or mlp-small (kd)" in text
+    accuracies = {f"{100 * run.summary['teacher_test_accuracy']:.2f}" for run in settings}
+    commands = text[text.index("<details>") :]
+    assert len(accuracies) == 2
+    assert all(accuracy in commands for accuracy in accuracies)
+
+
+def test_students_of_different_teachers_are_compared_with_their_own(settings: list[Run]) -> None:
+    view = compare(settings)
+    assert view.notes["teacher"] is None
+    ends = [shape for shape in view.figure.layout.shapes if shape.line.width == 1.2]
+    assert [(s.x0, (s.y0 + s.y1) / 2) for s in ends] == [
+        (100 * run.summary["teacher_test_accuracy"], row) for row, run in enumerate(settings)
+    ]
+    assert "2 teachers" in view.caption
+    assert "mlp-small" in view.caption
+    one = compare(settings[:2])
+    assert one.notes["teacher"] == settings[0].summary["teacher_test_accuracy"]
+    assert "teachers" not in one.caption
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"rule": "paper", "step_size": 1.05, "attack_steps": 20},
+            "bss (step size 1.05, at most 20 steps, rule paper)",
+        ),
+        ({"sampler": "fgsm"}, "fgsm (epsilon 0.031)"),
+        ({"sampler": "noise"}, "noise (epsilon 0.031)"),
+        ({"sampler": "deepfool", "attack_steps": 4}, "deepfool (at most 4 steps)"),
+    ],
+)
+def test_the_report_attacks_as_the_recipe_does(changes: dict[str, Any], words: str) -> None:
+    recipe = Recipe(dataset="digits", **changes)
+    digits = load("digits")
+    nets = [build("cnn-small", digits, seed=seed).eval() for seed in (1, 1)]
+    samples, index = boundary_samples(*nets, digits, recipe, 8)
+    position = [digits.test.index.tolist().index(i) for i in index.tolist()]
+    assert torch.equal(samples.origin, digits.test.floats(position))
+    assert len(samples) == 8
+    assert attack_words(recipe) == words
+    if recipe.sampler != "noise":  # the same as in training
+        own = recipe.attack(nets[0], samples.origin, samples.target, torch.Generator())
+        assert torch.allclose(samples.x, own.x, atol=1e-6)
+
+
+def test_bases_are_from_the_whole_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("amkd_viz.views.report.CANDIDATES", 40)
+    digits = load("digits")
+    net = build("cnn-small", digits, seed=1).eval()
+    with torch.no_grad():
+        named = net(digits.test.floats()).argmax(1)
+    right = dataclasses.replace(digits, test=dataclasses.replace(digits.test, y=named))  # so that any may be a base
+    _, index = boundary_samples(net, net, right, Recipe(dataset="digits"), 40)
+    assert set(index.tolist()) == set(digits.test.index[keep(len(digits.test), 40)].tolist())
 
 
 def test_a_report_of_nothing_is_a_sentence(tmp_path: Path) -> None:

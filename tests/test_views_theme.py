@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import colorsys
 import io
+import itertools
 import json
 import re
 from html.parser import HTMLParser
@@ -15,7 +17,8 @@ import pytest
 from PIL import Image
 
 from amkd_viz.errors import InputError
-from amkd_viz.views import View, class_colour, method_colour
+from amkd_viz.objectives import methods
+from amkd_viz.views import View, class_colour, method_colour, method_colours
 from amkd_viz.views.labels import class_label, mean_sd, number, percent, safe
 from amkd_viz.views.page import document, figure_block
 from amkd_viz.views.raster import class_pixels, image_pixels, png, signed_pixels
@@ -85,6 +88,34 @@ def test_words() -> None:
     assert number(-1.5) == "−1.50"
     assert method_colour("kd") != method_colour("amkd")
     assert method_colour("my own") == method_colour("my own")
+
+
+def far(one: str, other: str) -> float:
+    """Distance in CIELAB, D65."""
+    found = []
+    for colour in (one, other):
+        v = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+        v = np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
+        to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+        x, y, z = np.cbrt(to_xyz @ v / [0.9505, 1, 1.089])
+        found.append(np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)]))
+    return float(np.linalg.norm(found[0] - found[1]))
+
+
+def test_methods_have_colours_apart() -> None:
+    for one, other in itertools.combinations(methods, 2):
+        assert far(method_colour(one), method_colour(other)) > 25, (one, other)
+
+
+def test_settings_of_a_method_are_steps_of_its_own_hue() -> None:
+    margins = [f"amkd (boundary_triplet.margin={m})" for m in (0.1, 0.2, 0.5, 1.0, 1.5, 2.0)]
+    found = method_colours(dict.fromkeys(margins, "amkd") | {"kd (a)": "kd", "kd (b)": "kd", "ce": "ce"})
+    assert found["ce"] == method_colour("ce")
+    hues = [colorsys.rgb_to_hls(*(int(found[m][i : i + 2], 16) / 255 for i in (1, 3, 5)))[0] for m in margins]
+    own = colorsys.rgb_to_hls(*(int(method_colour("amkd")[i : i + 2], 16) / 255 for i in (1, 3, 5)))[0]
+    assert max(abs(hue - own) for hue in hues) < 0.01
+    assert min(far(one, other) for one, other in itertools.combinations(found.values(), 2)) > 5
+    assert len(set(method_colours({str(i): "kd" for i in range(40)}).values())) == 40
 
 
 class Tags(HTMLParser):

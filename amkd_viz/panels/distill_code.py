@@ -25,7 +25,8 @@ def code_of(run: Run | None, lines: Sequence[Mapping[str, Any]], controls: Recip
     parent = run.config.get("parent")
     if parent:
         forked = run.recipe.to_json()
-        before = Run.open(parent["path"]).recipe.to_json() if Path(parent["path"], "config.json").exists() else {}
+        there = Path(parent["path"], "config.json").exists()
+        before = Run.open(parent["path"]).recipe_after(parent["epoch"]).to_json() if there else {}
         changes = "".join(f", {n}={v!r}" for n, v in forked.items() if v != before.get(n, v))
         made = f"run = resume(fork(amkd_viz.Run.open({parent['path']!r}), epoch={parent['epoch']}{changes}))\n"
         text = f"import amkd_viz\nfrom amkd_viz.training import fork, resume\n\n{made}"

@@ -30,7 +30,7 @@ __all__ = ["MethodRace"]
 
 DOUBT = (
     'One seed is one draw: race again with another seed, or let "Show code" run five of them and see whether the '
-    "difference exceeds its standard error."
+    "95 % interval of the difference leaves out 0."
 )
 
 

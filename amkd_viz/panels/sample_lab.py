@@ -16,6 +16,7 @@ from amkd_viz.data import Dataset, parse_name
 from amkd_viz.data.points import PROBLEMS
 from amkd_viz.errors import InputError, unknown
 from amkd_viz.models import Classifier, inference_copy
+from amkd_viz.models.classifier import unwrapped
 from amkd_viz.panels.attack_controls import OPTIONS, attack_code, attack_controls, attack_image, attack_options
 from amkd_viz.panels.controls import choice, slider, toggle
 from amkd_viz.panels.panel import Panel
@@ -31,6 +32,7 @@ from amkd_viz.training.examples import EXAMPLES
 from amkd_viz.views import View, boundary_path, plane_map
 from amkd_viz.views.decisions import logits_at
 from amkd_viz.views.labels import class_label
+from amkd_viz.views.layout import keep
 from amkd_viz.views.neighbour import nearest_image
 from amkd_viz.views.walk import Walk, walk
 
@@ -251,14 +253,16 @@ class SampleLab(Panel):
         """The published index of a test image that both nets know and whose way across is long enough to be seen."""
         assert self._data is not None
         test = self._data.test
-        x, y = test.floats(slice(0, 2 * TRIES)), test.y[: 2 * TRIES]
+        tried = torch.tensor(keep(len(test), 2 * TRIES))  # spread: a folder's images are in the order of their classes
+        x, y = test.floats(tried), test.y[tried]
         known = torch.stack([logits_at(net, x).argmax(1) == y for net in self._nets.values()]).all(0)
-        places = known.nonzero()[:TRIES, 0]
-        if not len(places):
+        rows = known.nonzero()[:, 0]
+        rows = rows[keep(len(rows), TRIES)]
+        if not len(rows):
             return int(test.index[0])
-        found = attack_image(self._nets[self["net"]], x[places], self.values)
+        found = attack_image(self._nets[self["net"]], x[rows], self.values)
         best = (found.steps * (found.status == Ending.TARGET)).argmax()
-        return int(test.index[places[best]])
+        return int(test.index[tried[rows[best]]])
 
     def _show_page(self) -> None:
         if self._data is None:
@@ -481,7 +485,7 @@ def _given(
     if run is not None or teacher is None or dataset is None:
         raise InputError("Give SampleLab a run, or teacher= and dataset= (and student=), but not both.")
     nets = {"teacher": teacher} | ({} if student is None else {"student": student})
-    for name, net in nets.items():
+    for name, net in ((name, unwrapped(net)) for name, net in nets.items()):
         if isinstance(net, Classifier) and (net.shape != dataset.shape or net.num_classes != dataset.num_classes):
             raise InputError(
                 f"The {name} takes {net.shape} images of {net.num_classes} classes, but {dataset.name} has "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -14,61 +15,88 @@ from amkd_viz.files import explained
 
 __all__ = ["Follower", "locked"]
 
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}  # some network drives
+
 
 class Follower:
     """Reads the lines of a growing JSON-lines file, each once, and only whole ones.
 
+    In the place of a line that is no JSON object stands a note that says so, with the line's number as ``damaged``.
+
     Attributes:
-        rewound: whether the last ``poll`` found the file shortened (a run that was resumed takes back what came after
-            its checkpoint) and so began again at the first line.
+        rewound: whether the last ``poll`` found the file changed before where it had read to (a run that was resumed
+            takes back what came after its checkpoint) and so began again at the first line.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._offset = 0
+        self._offset = self._count = 0  # bytes and lines that have been read
+        self._last = b""  # the last line of them: other bytes there are another file's, even if it has the old inode
         self._file: tuple[int, int] | None = None  # device and inode: a rewound file is another file
         self.rewound = False
 
     def poll(self) -> list[dict[str, Any]]:
         """The lines since the last call; a last line that is still being written waits for the next."""
+        self.rewound = False
         try:
             with self._path.open("rb") as file:
                 about = os.fstat(file.fileno())
-                self.rewound = self._file is not None and (about.st_dev, about.st_ino) != self._file
+                file.seek(self._offset - len(self._last))
+                same_end = file.read(len(self._last)) == self._last
+                self.rewound = self._file is not None and (self._file != (about.st_dev, about.st_ino) or not same_end)
                 self._file = (about.st_dev, about.st_ino)
                 if self.rewound:
-                    self._offset = 0
-                file.seek(self._offset)
+                    self._offset, self._count, self._last = 0, 0, b""
+                    file.seek(0)
                 content = file.read()
         except FileNotFoundError:
             return []
-        whole = content[: content.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        return [json.loads(line) for line in whole.splitlines()]
+        lines = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
+        found = [self._read(line, self._count + number) for number, line in enumerate(lines, 1) if line.strip()]
+        self._offset += sum(map(len, lines))
+        self._count += len(lines)
+        self._last = lines[-1] if lines else self._last
+        return found
+
+    def _read(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            found = json.loads(line)
+        except ValueError:  # also what is no text
+            found = None
+        if isinstance(found, dict):
+            return found
+        return {"kind": "note", "text": f"Line {number} of {self._path} is damaged and left out.", "damaged": number}
 
 
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
     """Hold the lock file ``path``; the system lets go of it when the process ends, killed or not.
 
+    Where there are no such locks, on Windows and on some network drives, the last writer wins.
+
     Raises:
-        InputError: somebody else holds it.
+        InputError: somebody else holds it, or the file cannot be written.
     """
     try:
         import fcntl
-    except ImportError:  # Windows: no advisory locks of this kind; the last writer wins
+    except ImportError:
         yield
         return
-    with explained(path), path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise InputError(
-                f"{what} is being written by process {holder}; stop that one, or attach to the run by reading it."
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    with explained(path):
+        file = path.open("ab+", buffering=0)  # what cannot be written is not tried again when it is closed
+    with file:
+        with explained(path):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                holder = file.read().decode(errors="replace").strip() or "unknown"
+                raise InputError(
+                    f"{what} is being written by process {holder}; stop that one, or attach to the run by reading it."
+                ) from error
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
+            file.truncate(0)
+            file.write(str(os.getpid()).encode())
         yield

@@ -179,8 +179,9 @@ def format_table(rows: Sequence[Row]) -> str:
 
 
 def _name(row: Row, first: Row) -> str:
-    """The method, with its seeds where they are not those of the heading."""
-    return row.method if row.seeds == first.seeds else f"{row.method} ({', '.join(map(str, row.seeds))})"
+    """The row's label, with its seeds where they are not those of the heading."""
+    seeds = f"seed{'s' if len(row.seeds) > 1 else ''} {', '.join(map(str, row.seeds))}"
+    return row.label if row.seeds == first.seeds else f"{row.label}, {seeds}"
 
 
 def _cell(number: tuple[float, float | None] | None, scale: float, digits: int) -> str:

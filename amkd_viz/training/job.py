@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ class Job:
         self._orders = threading.Condition()
         self._state = "idle"
         self._hold = False
+        self._again = False  # start was called while stopping
         self._until: type[Event] | None = None  # pause after the next event of this kind
         self._early_wishes: dict[str, Any] = {}
 
@@ -61,19 +63,22 @@ class Job:
             return self._state
 
     def start(self) -> None:
-        """Begin, or go on where the run stopped. A job that is running goes on running.
+        """Begin, or go on where the run stopped. A running job goes on running; one that is stopping stops first.
 
         Raises:
             InputError: the output folder holds something.
         """
         with self._orders:
-            if self._thread is not None and self._thread.is_alive():
-                self._hold, self._until = False, None
-                self._orders.notify_all()
-                return
-            if self.run is None and self._out is not None:
+            if self._state in ("idle", "done", "failed") and self.run is None and self._out is not None:
                 refuse_used(self._out)
-            self._state, self.error, self._hold = "running", None, False
+            self._hold, self._until = False, None
+            self._orders.notify_all()
+            if self._state in ("running", "paused"):
+                return
+            if self._state == "stopping":
+                self._again = True
+                return
+            self._state, self.error = "running", None
             self._thread = threading.Thread(target=self._work, name=f"amkd_viz {self.recipe.method}", daemon=True)
             self._thread.start()
 
@@ -95,6 +100,7 @@ class Job:
     def stop(self) -> None:
         """End at the next pause point, with a checkpoint of the batch that was reached. Nothing happens if idle."""
         with self._orders:
+            self._again = False
             if self._state in ("running", "paused"):
                 self._state = "stopping"
                 self._orders.notify_all()
@@ -125,10 +131,9 @@ class Job:
                 self._early_wishes |= changes
 
     def _go_until(self, kind: type[Event]) -> None:
-        self.start()
-        with self._orders:
-            self._hold, self._until = False, kind
-            self._orders.notify_all()
+        with self._orders:  # over both lines: the thread must not go before it knows how far
+            self.start()
+            self._until = kind
 
     def _gate(self) -> None:
         with self._orders:
@@ -141,26 +146,32 @@ class Job:
             self._state = "running"
 
     def _work(self) -> None:
+        while self._train():
+            pass
+
+    def _train(self) -> bool:
+        """To the end, or until it is stopped; returns whether to go on."""
         try:
-            with pausable(self._gate):
-                for event in self._events():
+            with pausable(self._gate), closing(self._events()) as happening:
+                for event in happening:
                     self._note(event)
                     if self._listen is not None:
                         self._listen(event)
-            self._end("done")
+            return self._end("done")
         except Stopped:
-            self._end("idle", keep=True)
+            return self._end("idle", keep=True)
         except BaseException as error:
-            self.error = str(error) if isinstance(error, InputError) else traceback.format_exc()
-            self._end("failed")
+            self.error = _said(error)
+            return self._end("failed")
 
-    def _events(self) -> Iterator[Event]:
+    def _events(self) -> Generator[Event]:
         if self.run is not None:
             if not self.run.finished:
                 yield from continued(self.run, self._listen)
             return
         training = Training(self.recipe, listen=self._listen)
-        self.run = Run.create(self._out if self._out is not None else fresh_folder(self.recipe), self.recipe)
+        out = self._out if self._out is not None else fresh_folder(self.recipe)
+        self.run = Run.create(out, self.recipe, teacher=training.teacher_weights)
         yield from recorded(self.run, training)
 
     def _note(self, event: Event) -> None:
@@ -170,18 +181,31 @@ class Job:
                 if self._early_wishes:
                     event.training.wish(**self._early_wishes)
                     self._early_wishes = {}
+            if self._state == "stopping":
+                return  # what is to come after belongs to the next start
             if self._until is not None and isinstance(event, self._until | Finished):
                 self._hold, self._until = not isinstance(event, Finished), None
 
-    def _end(self, state: str, keep: bool = False) -> None:
+    def _end(self, state: str, keep: bool = False) -> bool:
+        """Keep what there is to keep; returns whether ``start`` was called while stopping."""
         try:
             if keep and self._training is not None and self.run is not None:
-                self.run.save_checkpoint(self._training.state())
-            if self.error and self.run is not None:
+                with self.run.writing():  # let go of when the training ended: somebody else may have it
+                    self.run.save_checkpoint(self._training.state())
+        except BaseException as error:  # a full disk: the checkpoint before this one stays
+            self.error, state = _said(error), "failed"
+        if self.error and self.run is not None:
+            with suppress(InputError), self.run.writing():  # the log of whoever else is writing is not ours
                 self.run.log({"kind": "failure", "text": self.error})
-        except InputError as error:  # a full disk: the checkpoint before this one stays
-            self.error = self.error or str(error)
-            state = "failed"
         with self._orders:
-            self._training, self._state = None, state
+            for wish in self._training.wishes() if self._training is not None and state != "done" else ():
+                self._early_wishes |= wish  # no batch came after it
+            again, self._again = self._again and state == "idle", False
+            self._training, self._state = None, "running" if again else state
             self._orders.notify_all()
+            return again
+
+
+def _said(error: BaseException) -> str:
+    """A sentence as it is; what nobody expected with its traceback."""
+    return str(error) if isinstance(error, InputError) else "".join(traceback.format_exception(error))

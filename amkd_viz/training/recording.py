@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from amkd_viz.data import short_name
+from amkd_viz.data import Dataset, load, short_name
 from amkd_viz.errors import InputError
+from amkd_viz.models import Classifier, build
+from amkd_viz.objectives import methods
 from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped
 from amkd_viz.training.loop import events
 from amkd_viz.training.recipe import Recipe
@@ -44,28 +46,44 @@ def distill(
         refuse_used(Path(out))  # before a teacher is trained for nothing
     # then the training: a recipe that does not fit its data leaves no folder behind
     training = training or Training(recipe, listen=listen)
-    run = Run.create(out if out is not None else fresh_folder(recipe), recipe)
+    if training.recipe != recipe or not training.is_its_recipes:
+        raise InputError(
+            "What is recorded must be what the recipe says: give a sum of your own a name by methods.register, and a "
+            "net of your own one by models.register, then name them in the recipe."
+        )
+    run = Run.create(out if out is not None else fresh_folder(recipe), recipe, teacher=training.teacher_weights)
     return _hear(run, recorded(run, training, snapshots=snapshots), listen)
 
 
 def resume(run: Run, *, listen: Listener | None = None) -> Run:
     """Go on from the newest whole checkpoint: the student comes out as if training had never stopped.
 
-    A finished run is returned as it is; one without any whole checkpoint starts again.
+    A finished run is returned as it is; one without any whole checkpoint starts again, a fork from the student that it
+    had of its parent.
 
     Raises:
-        InputError: somebody else is writing the run; or data or teacher of the recipe are gone.
+        InputError: somebody else is writing the run; or data or teacher of the recipe are gone, or the data are others.
     """
     return run if run.finished else _hear(run, continued(run, listen), listen)
 
 
 def continued(run: Run, listen: Listener | None = None) -> Iterator[Event]:
-    """The events of a run from its newest checkpoint on, recorded."""
-    training = Training(run.recipe, listen=listen)
-    with run.writing():
+    """The events of a run from its newest whole checkpoint on, recorded."""
+    _same_objective(run)
+    with run.writing():  # first: who is refused has trained no teacher
+        training = Training(run.located(), listen=listen)
         state = run.load_checkpoint()
+        if state is None and "parent" in run.config:
+            state = _inherited(run)
         if state is not None:
-            training.restore(state)
+            try:
+                training.restore(state)
+            except (KeyError, RuntimeError, TypeError, ValueError) as error:
+                why = " ".join(str(error).split())[:200]
+                raise InputError(
+                    f"The newest checkpoint of {run.path} does not fit its recipe ({why}); the data have changed, or "
+                    "it is another run's: start a new run."
+                ) from error
         undone = run.rewind(training.epoch, training.batch)
         yield from _record(run, training, _planned(undone))
 
@@ -73,18 +91,24 @@ def continued(run: Run, listen: Listener | None = None) -> Iterator[Event]:
 def fork(run: Run, epoch: int, out: str | Path | None = None, **changes: Any) -> Run:
     """A new run that starts from the snapshot of ``run`` after ``epoch``, with other settings; train it by ``resume``.
 
+    Its settings are those that ``run`` had by then: its recipe, what was changed by hand before, and ``changes``.
+
     Args:
         changes: fields of the recipe; the student's architecture stays.
 
     Raises:
-        InputError: no such snapshot, an unknown setting, another student, or no epoch left to train.
+        InputError: no such snapshot, an unknown setting, another student, data that it does not fit, no epoch left to
+            train, or a damaged line in the log; nothing is written then.
     """
-    recipe = run.recipe.replace(**changes)
+    recipe = run.located(_changed(run.recipe_after(epoch), changes))
     if recipe.student != run.recipe.student:
         raise InputError(f"A fork keeps its student {run.recipe.student!r}; start a new run for {recipe.student!r}.")
     if recipe.epochs <= epoch:
         raise InputError(f"A fork from epoch {epoch} needs epochs > {epoch}, not {recipe.epochs}.")
     student = run.student(epoch)
+    before = run.located()
+    if (recipe.dataset, recipe.root) != (before.dataset, before.root):
+        _check_fits(student, load(recipe.dataset, root=recipe.root, seed=recipe.data_seed))
     parent = {"path": str(run.path.resolve()), "epoch": epoch, "recipe": run.recipe.hash}
     made = Run.create(out if out is not None else fresh_folder(recipe), recipe, parent=parent)
     made.save_snapshot(student, epoch)
@@ -92,16 +116,42 @@ def fork(run: Run, epoch: int, out: str | Path | None = None, **changes: Any) ->
     return made
 
 
+def _changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
+    """Another method leaves behind the numbers of terms that it does not have."""
+    terms = methods[changes.get("method", recipe.method)]().names
+    numbers = {name: value for name, value in recipe.changes.items() if name.partition(".")[0] in terms}
+    return recipe.replace(**{"changes": numbers, **changes})
+
+
+def _check_fits(student: Classifier, data: Dataset) -> None:
+    """Some nets take any height and width, so what is compared are the weights of one made for the data."""
+    try:
+        fitting = build(student.architecture, data).state_dict()
+    except InputError:  # no such net for data of this kind
+        fitting = {}
+    own = student.state_dict()
+    if {name: t.shape for name, t in own.items()} != {name: t.shape for name, t in fitting.items()}:
+        raise InputError(
+            f"A fork keeps its student, which takes inputs of shape {student.shape} and knows {student.num_classes} "
+            f"classes, but {data.name} has {data.shape} and {data.num_classes}; start a new run for {data.name}."
+        )
+
+
 def replay(run: Run, out: str | Path | None = None, *, listen: Listener | None = None) -> Run:
-    """Train again with the same changes at the same batches: the same student, bit for bit on the CPU."""
-    training = Training(run.recipe, listen=listen)
-    start = run.config.get("parent", {}).get("epoch", 0)
-    if start:
-        training.restore({"epoch": start, "student": run.student(start).state_dict()})
-    again = Run.create(
-        out if out is not None else fresh_folder(run.recipe), run.recipe, parent=run.config.get("parent")
-    )
-    return _hear(again, recorded(again, training, _planned(run.interventions())), listen)
+    """Train again with the same changes at the same batches: the same student, bit for bit on the CPU.
+
+    Raises:
+        InputError: see ``distill``; or a line of the run's log is damaged, and may have held such a change.
+    """
+    _same_objective(run)
+    planned = _planned(run.interventions(all_of_them=True))
+    recipe, parent = run.located(), run.config.get("parent")
+    training = Training(recipe, listen=listen)
+    if parent:  # also from epoch 0: the parent's first student may be of another seed
+        training.restore(_inherited(run))
+    out = out if out is not None else fresh_folder(recipe)
+    again = Run.create(out, recipe, parent=parent, teacher=training.teacher_weights)
+    return _hear(again, recorded(again, training, planned), listen)
 
 
 def recorded(run: Run, training: Training, planned: Iterable[Changed] = (), snapshots: bool = True) -> Iterator[Event]:
@@ -115,7 +165,9 @@ def _record(run: Run, training: Training, planned: Iterable[Changed], snapshots:
     for event in events(training.recipe, training, planned):
         match event:
             case Started():
-                for note in training.notes:
+                run.know_teacher(training.teacher_weights)
+                told = [line.get("text") for line in run.lines()]
+                for note in (note for note in training.notes if note not in told):  # a run that goes on has them
                     run.log({"kind": "note", "text": note})
                 if snapshots and training.batch == 0 and training.epoch not in run.snapshots():
                     run.save_snapshot(training.student, training.epoch)
@@ -125,7 +177,8 @@ def _record(run: Run, training: Training, planned: Iterable[Changed], snapshots:
                 run.save_checkpoint(training.state())
                 saved = time.monotonic()
             case EpochEnded(epoch, metrics):
-                run.log({"kind": "epoch", "epoch": epoch, **metrics})
+                step = epoch * len(training.loader)  # a fork's parent counts as if it had had the same batches
+                run.log({"kind": "epoch", "epoch": epoch, "step": step, **metrics})
                 run.save_checkpoint(training.state())
                 saved = time.monotonic()
                 if snapshots:
@@ -144,6 +197,12 @@ def fresh_folder(recipe: Recipe, parent: str | Path = "runs") -> Path:
     return path
 
 
+def _inherited(run: Run) -> dict[str, Any]:
+    """What a fork starts from: the student of its parent, of which it keeps a snapshot of its own."""
+    epoch = run.config["parent"]["epoch"]
+    return {"epoch": epoch, "student": run.student(epoch).state_dict()}
+
+
 def _planned(lines: Iterable[dict[str, Any]]) -> list[Changed]:
     return [Changed(line["epoch"], line["batch"], line["changes"]) for line in lines]
 
@@ -153,3 +212,13 @@ def _hear(run: Run, happening: Iterable[Event], listen: Listener | None) -> Run:
         if listen is not None:
             listen(event)
     return run
+
+
+def _same_objective(run: Run) -> None:
+    """A method of somebody's own may stand for another sum by now."""
+    now, then = str(run.recipe.objective), run.config.get("objective")
+    if then is not None and now != then:
+        raise InputError(
+            f"The run {run.path} was trained with {then}, but its method {run.recipe.method!r} now is {now}; register "
+            "the sum that it was, or start a new run."
+        )

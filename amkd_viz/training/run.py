@@ -1,6 +1,6 @@
 """A run is a folder. Whoever writes it, and whoever reads it, sees the same files.
 
-config.json          the recipe, versions, device
+config.json          the recipe, versions, device, what tells its teacher from another
 metrics.jsonl        one object a line, appended
 student.safetensors  the student of the last epoch
 checkpoints/         the last two states of training, each with its checksum
@@ -14,7 +14,9 @@ import hashlib
 import io
 import json
 import platform
+import re
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +31,8 @@ from amkd_viz.models import Classifier, load_teacher, save_classifier
 from amkd_viz.training.attach import Follower, locked
 from amkd_viz.training.device import pick_device
 from amkd_viz.training.recipe import Recipe
-from amkd_viz.training.teachers import teacher_for
+from amkd_viz.training.setup import changed
+from amkd_viz.training.teachers import teacher_for, weights_of
 
 __all__ = ["Run"]
 
@@ -47,15 +50,19 @@ class Run:
         self.recipe = Recipe.from_json(config["recipe"])
 
     def __repr__(self) -> str:
-        state = "finished" if self.finished else f"{len(self.metrics())} of {self.recipe.epochs} epochs"
+        state = "finished" if self.finished else f"{self.epochs_done} of {self.recipe.epochs} epochs"
         return f"Run({self.label}: {state}, {self.path})"
 
     @classmethod
-    def create(cls, path: str | Path, recipe: Recipe, parent: dict[str, Any] | None = None) -> Run:
-        """Start a run in a new or empty folder; ``parent`` is recorded where the run is a fork.
+    def create(cls, path: str | Path, recipe: Recipe, parent: dict[str, Any] | None = None, teacher: str = "") -> Run:
+        """Start a run in a new or empty folder.
+
+        Args:
+            parent: recorded where the run is a fork. teacher: its ``weights_of``, where it is known by now.
 
         Raises:
-            InputError: the folder holds something already (it is left as it is), or cannot be written.
+            InputError: the folder holds something already (it is left as it is), another process has taken it this
+                moment, or it cannot be written.
         """
         path = Path(path)
         refuse_used(path)
@@ -66,9 +73,10 @@ class Run:
             "objective": str(recipe.objective),
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "versions": versions(recipe.device),
+            **({"teacher_weights": teacher} if teacher else {}),
             **({"parent": parent} if parent else {}),
         }
-        write_atomic(path / "config.json", json.dumps(config, indent=2) + "\n")
+        write_atomic(path / "config.json", json.dumps(config, indent=2) + "\n", new=True)
         return cls(path, config)
 
     @classmethod
@@ -83,9 +91,13 @@ class Run:
             config = json.loads((path / "config.json").read_text(encoding="utf-8"))
             if config["format"] != FORMAT:
                 raise InputError(f"{path} has run format {config['format']}, but this version reads {FORMAT}.")
+            if not isinstance(config.get("parent", {"epoch": 0})["epoch"], int):
+                raise TypeError("its parent's epoch is no number")
             return cls(path, config)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise InputError(f"There is no run in {path}: it has no config.json.") from error
+        except OSError as error:
+            raise InputError(f"{path / 'config.json'} cannot be read: {error.strerror}; look at its rights.") from error
         except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise InputError(f"{path / 'config.json'} is damaged ({error}); the run cannot be opened.") from error
 
@@ -104,68 +116,134 @@ class Run:
         """Last-epoch test accuracy first.
 
         Raises:
-            InputError: the run is not finished.
+            InputError: the run is not finished, or the file is damaged.
         """
         if not self.finished:
             raise InputError(f"The run {self.path} is not finished: it has no summary yet.")
-        found: dict[str, Any] = json.loads((self.path / "summary.json").read_text())
+        path = self.path / "summary.json"
+        try:
+            found = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"{path} is damaged ({error}); delete it and resume the run, which writes it again."
+            ) from error
         return found
 
+    @property
+    def epochs_done(self) -> int:
+        """Those before a fork count."""
+        return max((line["epoch"] for line in self.metrics()), default=self.config.get("parent", {}).get("epoch", 0))
+
     def lines(self) -> list[dict[str, Any]]:
-        """Every whole line of metrics.jsonl: epochs, interventions, notes, failures."""
+        """Every whole line of metrics.jsonl: epochs, interventions, notes, failures; a note for each damaged one."""
         return self.follow().poll()
 
     def metrics(self) -> list[dict[str, Any]]:
         """The epochs so far, one dict each."""
         return [line for line in self.lines() if line.get("kind", "epoch") == "epoch"]
 
-    def interventions(self) -> list[dict[str, Any]]:
-        """What was changed by hand while training: epoch and batch (both from 0) and the changes."""
-        return [line for line in self.lines() if line.get("kind") == "intervention"]
+    def interventions(self, all_of_them: bool = False) -> list[dict[str, Any]]:
+        """What was changed by hand while training: epoch and batch (both from 0) and the changes.
+
+        Raises:
+            InputError: ``all_of_them`` are asked for, but a line of the log is damaged, and may have been one.
+        """
+        lines = self.lines()
+        damaged = [line["text"] for line in lines if "damaged" in line] if all_of_them else []
+        if damaged:
+            raise InputError(
+                f"{damaged[0]} It may have held a change made by hand; mend it, or take it out of the file."
+            )
+        return [line for line in lines if line.get("kind") == "intervention"]
+
+    def recipe_after(self, epoch: int) -> Recipe:
+        """The recipe with what had been changed by hand until ``epoch`` epochs were done.
+
+        Raises:
+            InputError: see ``interventions``.
+        """
+        recipe = self.recipe
+        for line in self.interventions(all_of_them=True):
+            if line["epoch"] < epoch:
+                recipe = changed(recipe, line["changes"])
+        return recipe
 
     def follow(self) -> Follower:
         """For attaching to a run that is being written, here or elsewhere."""
         return Follower(self.path / "metrics.jsonl")
 
-    def _unfinished_line(self) -> bool:
-        path = self.path / "metrics.jsonl"
-        return path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
-
     def student(self, epoch: int | None = None) -> Classifier:
-        """The student of the last epoch, or its snapshot after ``epoch`` (from 1)."""
+        """The student of the last epoch, or its snapshot after ``epoch`` (from 0, before training).
+
+        Raises:
+            InputError: the run is not finished, there is no such snapshot, or the file is damaged.
+        """
+        kept = ", ".join(map(str, self.snapshots())) or "none"
         if epoch is None:
+            if not self.finished:
+                raise InputError(f"The run {self.path} is not finished, so it has no student; its snapshots: {kept}.")
             return load_teacher(self.path / "student.safetensors")
         if epoch not in self.snapshots():
-            kept = ", ".join(map(str, self.snapshots())) or "none"
             raise InputError(f"The run {self.path} has no snapshot of epoch {epoch}; it has: {kept}.")
         return load_teacher(self._snapshot(epoch))
 
     def snapshots(self) -> list[int]:
         """Epochs of which ``student(epoch)`` has a snapshot."""
-        return sorted(int(p.stem.split("-")[1]) for p in (self.path / "snapshots").glob("epoch-*.safetensors"))
+        names = (path.stem.removeprefix("epoch-") for path in (self.path / "snapshots").glob("epoch-*.safetensors"))
+        return sorted(int(name) for name in names if name.isdecimal())  # a person may keep others beside them
 
     def teacher(self) -> Classifier:
-        """The recipe's teacher, read from its file or the cache (where it has gone from there: trained again)."""
-        path = self._located(self.recipe.teacher)
-        return load_teacher(path) if path.endswith(".safetensors") else teacher_for(self.recipe)
+        """The recipe's teacher, read from its file or the cache (where it has gone from there: trained again).
+
+        Warns where it is not the one that this run was trained with.
+        """
+        teacher = teacher_for(self.located())
+        if (told := self.compare_teacher(weights_of(teacher))) is not None:
+            warnings.warn(told, stacklevel=2)
+        return teacher
+
+    def compare_teacher(self, weights: str) -> str | None:
+        """A sentence, if these are not the weights (see ``teachers.weights_of``) of the teacher it was trained with."""
+        known = self.config.get("teacher_weights", weights)
+        if weights == known:
+            return None
+        return (
+            f"The teacher of {self.path} is not the one that it was trained with (weights {weights}, then {known}): "
+            "its file has changed, or the cached one was trained again."
+        )
 
     def dataset(self) -> Dataset:
         """The data as the student saw it, ``limit_train`` applied."""
-        recipe, kind = self.recipe, "folder:"
-        name = (
-            kind + self._located(recipe.dataset.removeprefix(kind))
-            if recipe.dataset.startswith(kind)
-            else recipe.dataset
-        )
-        full = load(name, root=recipe.root and self._located(recipe.root), seed=recipe.data_seed)
+        recipe = self.located()
+        full = load(recipe.dataset, root=recipe.root, seed=recipe.data_seed)
         return full.limit(recipe.limit_train, recipe.data_seed) if recipe.limit_train else full
 
-    def _located(self, path: str) -> str:
-        """A relative path of the recipe; if it is not here, then where it was when the run was made."""
+    def located(self, recipe: Recipe | None = None) -> Recipe:
+        """``recipe``, by default the run's own, with relative paths that are found from here.
+
+        What is not here is looked for where the run was made.
+        """
+        recipe, kind = recipe or self.recipe, "folder:"
+        folder = recipe.dataset.removeprefix(kind)
+        return recipe.replace(
+            dataset=recipe.dataset if folder == recipe.dataset else kind + self._found(folder),
+            root=recipe.root and self._found(recipe.root),
+            teacher=self._found(recipe.teacher) if recipe.teacher.endswith(".safetensors") else recipe.teacher,
+        )
+
+    def _found(self, path: str) -> str:
         there = Path(self.config.get("folder", "."), path)
         return str(there) if not Path(path).exists() and there.exists() else path
 
     # writing
+
+    def know_teacher(self, weights: str) -> None:
+        """Keep what tells its teacher from another one; where that is known already, note a difference."""
+        if "teacher_weights" not in self.config:
+            self.config["teacher_weights"] = weights
+            write_atomic(self.path / "config.json", json.dumps(self.config, indent=2) + "\n")
+        elif (told := self.compare_teacher(weights)) is not None:
+            self.log({"kind": "note", "text": told})
 
     def log(self, line: dict[str, Any]) -> None:
         """Append one object to metrics.jsonl; numbers that are not finite become null."""
@@ -203,9 +281,12 @@ class Run:
     def load_checkpoint(self) -> dict[str, Any] | None:
         """The newest checkpoint that is whole, or None. Loaded with ``weights_only=True``: tensors, no code.
 
+        A note in metrics.jsonl says which ones were damaged, and from where training goes on instead.
+
         Raises:
             InputError: a file with a right checksum holds something else than tensors and numbers.
         """
+        damaged: list[str] = []
         for path in reversed(self._checkpoints()):
             content, checksum = path.read_bytes(), path.with_suffix(".sha256")
             if checksum.exists() and checksum.read_text().strip() == hashlib.sha256(content).hexdigest():
@@ -216,12 +297,23 @@ class Run:
                         f"{path} is no checkpoint that was written here: it holds more than tensors and numbers and "
                         "was not loaded; delete it to go back to the one before."
                     ) from error
+                self._note_damaged(damaged, f"going back to {path.name}")
                 return state
-            self.log({"kind": "note", "text": f"{path.name} is damaged; going back to the checkpoint before it."})
+            damaged.append(path.name)
+        parent = self.config.get("parent")
+        start = f"its parent's student after epoch {parent['epoch']}" if parent else "the first batch"
+        self._note_damaged(damaged, f"no checkpoint is whole, so training starts again from {start}")
         return None
 
+    def _note_damaged(self, names: list[str], then: str) -> None:
+        if names:
+            verb = "is" if len(names) == 1 else "are"
+            self.log({"kind": "note", "text": f"{' and '.join(names)} {verb} damaged; {then}."})
+
     def _checkpoints(self) -> list[Path]:
-        return sorted((self.path / "checkpoints").glob("epoch-*.pt"), key=lambda path: path.stem)
+        """By epoch and batch, as numbers: epoch 10000 is after 9999."""
+        files = (self.path / "checkpoints").glob("epoch-*.pt")
+        return sorted(files, key=lambda path: [int(part) for part in re.findall(r"\d+", path.stem)])
 
     def rewind(self, epoch: int, batch: int) -> list[dict[str, Any]]:
         """Take back the lines of metrics.jsonl that were written after batch ``batch`` of ``epoch`` (both from 0).
@@ -236,7 +328,7 @@ class Run:
             late = kind == "epoch" and line["epoch"] > epoch
             late |= kind == "intervention" and (line["epoch"], line["batch"]) >= (epoch, batch)
             (undone if late else kept).append(line)
-        if undone or self._unfinished_line():
+        if undone:
             write_atomic(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
         return [line for line in undone if line.get("kind") == "intervention"]
 
@@ -248,6 +340,10 @@ class Run:
             InputError: another writer has the run; its process id is in the sentence.
         """
         with locked(self.path / "lock", f"The run {self.path}"):
+            log = self.path / "metrics.jsonl"
+            content = log.read_bytes() if log.exists() else b""
+            if not content.endswith(b"\n") and content:  # of a writer that was killed: the next line would join it
+                write_atomic(log, content[: content.rfind(b"\n") + 1])
             yield
 
     def finish(self, student: Classifier, summary: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from amkd_viz.views.epochs import epochs
 from amkd_viz.views.gallery import gallery
 from amkd_viz.views.plane_map import plane_map
 from amkd_viz.views.report import write_report
-from amkd_viz.views.theme import class_colour, method_colour
+from amkd_viz.views.theme import class_colour, method_colour, method_colours
 from amkd_viz.views.triplets import triplets
 from amkd_viz.views.view import View
 
@@ -26,6 +26,7 @@ __all__ = [
     "epochs",
     "gallery",
     "method_colour",
+    "method_colours",
     "plane_map",
     "triplets",
     "write_report",

@@ -15,8 +15,8 @@ from amkd_viz.boundary import BoundarySamples
 from amkd_viz.data import Dataset
 from amkd_viz.errors import InputError
 from amkd_viz.views.decisions import Decisions, agreement, decide
-from amkd_viz.views.labels import class_label, percent, plural, safe
-from amkd_viz.views.layout import RING, axes, class_legend, keep, named, squares
+from amkd_viz.views.labels import class_label, percent, plural, safe, used_of
+from amkd_viz.views.layout import RING, alike, axes, class_legend, keep, named, squares
 from amkd_viz.views.raster import class_pixels, place, png
 from amkd_viz.views.theme import LIGHT, class_colour
 from amkd_viz.views.view import View
@@ -24,6 +24,7 @@ from amkd_viz.views.view import View
 __all__ = ["boundary_map", "exact_map", "grid_points", "window"]
 
 Window = tuple[float, float, float, float]
+LONG = 20  # characters of a name
 
 
 def window(dataset: Dataset, pad: float = 0.08) -> Window:
@@ -108,7 +109,8 @@ def boundary_map(
         title = f"<b>{safe(name)}</b>"
         if found is not reference:
             notes[f"{name}.agreement"] = agreement(reference, found)
-            title += f"  agrees on {percent(notes[f'{name}.agreement'])}"
+            # a long name leaves no room beside it
+            title += f"{'<br>' if len(name) > LONG else '  '}agrees on {percent(notes[f'{name}.agreement'])}"
         if notes[f"{name}.undecided"]:
             title = f"<b>{safe(name)}</b>  undecided {percent(notes[f'{name}.undecided'])}"
         titles.append(title)
@@ -131,7 +133,7 @@ def boundary_map(
         figure,
         {"x": x, "y": y} | {f"{k}.{part}": getattr(m[2], part) for k, m in maps.items() for part in Decisions._fields},
         notes,
-        _caption(dataset, maps, notes, samples, margin, resolution),
+        _caption(dataset, maps, notes, samples, margin, resolution, len(chosen)) + alike(dataset.classes, "a dot"),
         f"Decision maps of {dataset.name}",
     )
 
@@ -207,10 +209,12 @@ def _caption(
     samples: BoundarySamples | Mapping[str, BoundarySamples] | None,
     margin: float | None,
     resolution: int,
+    points: int,
 ) -> str:
     told = [
         f"Each of the {resolution} x {resolution} cells was evaluated (exact, not interpolated); colour is the class, "
-        "opacity the confidence, dots are test points; axes are the data's two coordinates."
+        f"opacity the confidence, dots are {used_of(points, len(dataset.test), 'test point')}; axes are the data's two "
+        "coordinates."
     ]
     if margin is not None:
         told.append(f"Dotted: the two largest probabilities differ by {margin:g}.")

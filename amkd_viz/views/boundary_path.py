@@ -79,6 +79,7 @@ def boundary_path(
     figure.update_yaxes(title="logit gap, base − target", row=2, col=1)
     notes = {"crossed": way.crossed, "steps": steps} | {f"{name}.gap_refined": float(g[-1]) for name, g in gaps.items()}
     ended = "It crossed" if way.crossed else "It did not cross"
+    there = ", ".join(f"{name} {number(notes[f'{name}.gap_refined'])}" for name in gaps)
     return View(
         figure,
         {"path": path.cpu().numpy(), "l2": l2}
@@ -87,7 +88,8 @@ def boundary_path(
         notes,
         f"From {_plain(classes, b)} towards {_plain(classes, k)}: the image, and what has changed since the base "
         f"(orange adds, blue takes; one scale). Above 0 a net prefers the base class, below the target. {ended} after "
-        f"{steps} steps, L2 {number(float(l2[-2]))} in pixel values; the refined point is at {number(float(l2[-1]))}.",
+        f"{steps} steps, L2 {number(float(l2[-2]))} in pixel values; the refined point is at {number(float(l2[-1]))}, "
+        f"where the gap is: {there}.",
         "Path to the boundary",
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from amkd_viz.errors import InputError
 from amkd_viz.training.comparison import groups
 from amkd_viz.views.labels import mean_sd, percent, safe
 from amkd_viz.views.layout import blank
-from amkd_viz.views.theme import LIGHT, method_colour
+from amkd_viz.views.theme import LIGHT, method_colours
 from amkd_viz.views.view import View
 
 if TYPE_CHECKING:
@@ -33,41 +34,46 @@ def compare(runs: Sequence[Run], number: str = "test_accuracy") -> View:
 
     Returns:
         arrays ``METHOD`` (seeds,), shares in [0, 1]; notes ``METHOD.mean``, ``METHOD.sd`` (None for one seed) and
-        ``teacher``.
+        ``teacher``, the accuracy of the one teacher (None where there are several).
 
     Raises:
         InputError: no run that has the number.
     """
     values: dict[str, list[tuple[int, float]]] = {}
-    teachers = []
-    for label, own in groups(runs).items():
+    teachers: dict[str, dict[float, str]] = {}  # label -> test accuracy -> name
+    found = groups(runs)
+    colours = method_colours({label: own[0].recipe.method for label, own in found.items()})
+    for label, own in found.items():
         for run in own:
             summary = run.summary
             if summary.get(number) is not None:
                 values.setdefault(label, []).append((run.recipe.seed, float(summary[number])))
-                teachers.append(summary.get("teacher_test_accuracy"))
+                share = summary.get("teacher_test_accuracy") if number == "test_accuracy" else None
+                if share is not None:
+                    teachers.setdefault(label, {})[share] = Path(run.recipe.teacher).name
     if not values:
         raise InputError(f"None of the runs has {number}; finish one first.")
-    teacher = next((t for t in teachers if t is not None), None) if number == "test_accuracy" else None
+    every = {share: name for own in teachers.values() for share, name in own.items()}
+    teacher = next(iter(every)) if len(every) == 1 else None
 
     figure = blank(height=ROW * len(values) + 84, showlegend=False, margin={"t": 30, "b": 46, "l": 10, "r": 142})
     notes: dict[str, Any] = {"teacher": teacher}
-    for row, (method, found) in enumerate(values.items()):
-        shares = 100 * np.array([share for _, share in found])
+    for row, (method, pairs) in enumerate(values.items()):
+        shares = 100 * np.array([share for _, share in pairs])
         mean, sd = shares.mean(), shares.std(ddof=1) if len(shares) > 1 else None
         notes |= {f"{method}.mean": mean / 100, f"{method}.sd": None if sd is None else sd / 100}
-        colour = method_colour(method)
+        colour = colours[method]
         if sd is not None:
             figure.add_shape(
                 type="line", x0=mean - sd, x1=mean + sd, y0=row, y1=row, line={"color": colour, "width": 2}
             )
-        figure.add_shape(type="line", x0=mean, x1=mean, y0=row - 0.3, y1=row + 0.3, line={"color": colour, "width": 4})
+        figure.add_shape(_upright(mean, row, 0.3, colour, 4))
         figure.add_scatter(
             x=shares,
             y=row + 0.09 * (np.arange(len(shares)) - (len(shares) - 1) / 2),  # equal values stay apart
             mode="markers",
             marker={"size": 9, "color": colour, "line": {"color": LIGHT.paper, "width": 1.2}},
-            text=[f"seed {seed}" for seed, _ in found],
+            text=[f"seed {seed}" for seed, _ in pairs],
             hovertemplate=f"{safe(method)}, %{{text}}: %{{x:.2f}} %<extra></extra>",
         )
         figure.add_annotation(
@@ -92,12 +98,29 @@ def compare(runs: Sequence[Run], number: str = "test_accuracy") -> View:
         figure.add_vline(100 * teacher, line={"color": LIGHT.ink, "width": 1.2})
         text = f"teacher {percent(teacher, 2)}"
         figure.add_annotation(x=100 * teacher, y=1, yref="y domain", yanchor="bottom", text=text, showarrow=False)
+    else:  # one line each, only where its students are
+        for row, method in enumerate(values):
+            for share in teachers.get(method, {}):
+                figure.add_shape(_upright(100 * share, row, 0.45, LIGHT.ink, 1.2))
     seeds = max(map(len, values.values()))
     spread = ", bars are means, lines one standard deviation to each side" if seeds > 1 else ""
     return View(
         figure,
-        {method: np.array([share for _, share in found]) for method, found in values.items()},
+        {method: np.array([share for _, share in pairs]) for method, pairs in values.items()},
         notes,
-        f"Dots are seeds{spread}. The axis does not start at 0.",
+        f"Dots are seeds{spread}. {_told(every)}The axis does not start at 0.",
         f"Methods by {NAMES.get(number, number)}",
     )
+
+
+def _upright(x: float, row: int, half: float, colour: str, width: float) -> dict[str, Any]:
+    line = {"color": colour, "width": width}
+    return {"type": "line", "x0": x, "x1": x, "y0": row - half, "y1": row + half, "line": line}
+
+
+def _told(teachers: Mapping[float, str]) -> str:
+    """What the thin lines are where there are several teachers."""
+    if len(teachers) < 2:
+        return ""
+    names = [f"{name} {percent(share, 2)}" for share, name in sorted(teachers.items())]
+    return f"The students have {len(teachers)} teachers; the thin line in each row is its own: {', '.join(names)}. "

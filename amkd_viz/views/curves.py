@@ -14,7 +14,7 @@ from amkd_viz.errors import InputError
 from amkd_viz.training.comparison import groups
 from amkd_viz.views.labels import safe
 from amkd_viz.views.layout import axes, keep
-from amkd_viz.views.theme import LIGHT, method_colour, template
+from amkd_viz.views.theme import LIGHT, method_colours, template
 from amkd_viz.views.view import View
 
 if TYPE_CHECKING:
@@ -70,10 +70,12 @@ def curves(runs: Run | Sequence[Run], *, metrics: Sequence[str] | None = None, c
     terms += sorted(name for name in seen if name.startswith("terms.") and name not in terms)
     wanted = [name for name in metrics or METRICS if name in seen]
     panels = [*terms, *wanted]
-    labels = {id(run): label for label, own in groups([run for run, _ in read]).items() for run in own}
-    methods = list(dict.fromkeys(labels.values()))
+    found = groups(runs)  # of all of them: the same labels and colours as in a comparison of these runs
+    labels = {id(run): label for label, own in found.items() for run in own}
+    colours = method_colours({label: own[0].recipe.method for label, own in found.items()})
+    methods = list(dict.fromkeys(labels[id(run)] for run, _ in read))
 
-    figure = _axes(panels, columns)
+    figure = _axes(panels, columns, methods)
     arrays: dict[str, Any] = {}
     for number, panel in enumerate(panels):
         where = {"xaxis": f"x{axes(number)}", "yaxis": f"y{axes(number)}"}
@@ -81,14 +83,16 @@ def curves(runs: Run | Sequence[Run], *, metrics: Sequence[str] | None = None, c
         for method in methods:
             own = [(run, s[panel]) for run, s in read if labels[id(run)] == method and panel in s]
             for run, points in own if len(own) > 1 else []:
-                figure.add_trace(_line(points, factor, method, f"seed {run.recipe.seed}", thin=True).update(where))
+                figure.add_trace(
+                    _line(points, factor, method, f"seed {run.recipe.seed}", colours[method], thin=True).update(where)
+                )
             if own:
                 mean = _mean([points for _, points in own])
                 arrays[f"{method}.{panel.removeprefix('terms.')}"] = np.array(mean)[keep(len(mean), MOST_POINTS)]
                 told = f"mean of {len(own)}" if len(own) > 1 else f"seed {own[0][0].recipe.seed}"
-                figure.add_trace(_line(mean, factor, method, told, thin=False).update(where))
+                figure.add_trace(_line(mean, factor, method, told, colours[method], thin=False).update(where))
     for method in methods:  # one entry a method, whatever terms it has
-        line = {"color": method_colour(method), "width": 3}
+        line = {"color": colours[method], "width": 3}
         figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=safe(method), showlegend=True)
     _interventions(figure, [run for run, _ in logs], len(panels))
     last = max(epoch for _, own in read for points in own.values() for epoch, _ in points)
@@ -128,13 +132,15 @@ def _mean(runs: Sequence[Sequence[tuple[int, float]]]) -> list[tuple[int, float]
     return [(epoch, sum(values) / len(values)) for epoch, values in sorted(by_epoch.items())]
 
 
-def _line(points: Sequence[tuple[int, float]], factor: float, method: str, told: str, thin: bool) -> go.Scatter:
+def _line(
+    points: Sequence[tuple[int, float]], factor: float, method: str, told: str, colour: str, thin: bool
+) -> go.Scatter:
     shown = [points[i] for i in keep(len(points), MOST_POINTS)]
     return go.Scatter(
         x=[epoch for epoch, _ in shown],
         y=[value * factor for _, value in shown],
         mode="lines" if len(shown) > 1 else "markers",
-        line={"color": method_colour(method), "width": 0.8 if thin else 2.2},
+        line={"color": colour, "width": 0.8 if thin else 2.2},
         opacity=0.4 if thin else 1,
         name=safe(method),
         showlegend=False,
@@ -142,15 +148,17 @@ def _line(points: Sequence[tuple[int, float]], factor: float, method: str, told:
     )
 
 
-def _axes(panels: Sequence[str], columns: int) -> go.Figure:
+def _axes(panels: Sequence[str], columns: int, methods: Sequence[str]) -> go.Figure:
     columns = min(columns, len(panels))
     rows = math.ceil(len(panels) / columns)
     headings = [_heading(panel) for panel in panels]
-    height = ROW * rows + 50
+    entry = 46 + 7 * max(map(len, methods))  # pixels: all entries of a legend are as wide as the longest
+    legend = 19 * (math.ceil(len(methods) / max(1, 900 // entry)) - 1)  # of its lines after the first
+    height = ROW * rows + 50 + legend
     figure = make_subplots(
         rows, columns, horizontal_spacing=0.055, vertical_spacing=min(78 / height, 0.9 / rows), subplot_titles=headings
     )
-    figure.update_layout(template=template(), height=height, margin={"t": 72, "l": 40, "r": 10, "b": 40})
+    figure.update_layout(template=template(), height=height, margin={"t": 72 + legend, "l": 40, "r": 10, "b": 40})
     figure.update_layout(legend={"y": 1, "yref": "container", "yanchor": "top"})
     for number, note in enumerate(figure.layout.annotations):
         note.update(x=0, xref=f"x{axes(number)} domain", xanchor="left", align="left", font={"size": 12})

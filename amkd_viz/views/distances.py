@@ -18,8 +18,8 @@ from amkd_viz.errors import InputError
 from amkd_viz.objectives.triplets import negatives_of
 from amkd_viz.views.anchors import MARGIN
 from amkd_viz.views.joint import spaces
-from amkd_viz.views.labels import class_label, number, percent, safe
-from amkd_viz.views.layout import axes, named
+from amkd_viz.views.labels import class_label, number, percent, plural, safe, used_of
+from amkd_viz.views.layout import axes, keep, named
 from amkd_viz.views.theme import LIGHT, template
 from amkd_viz.views.view import View
 
@@ -57,7 +57,7 @@ def distances(
         samples: at least one.
         margin: m of [d(a, p) - d(a, n) + m]_+, for the share of active triplets.
         kind: "logit" or "prob", where nets share the width of the space.
-        most: at most so many test samples.
+        most: at most so many test samples, evenly spread over the split.
 
     Returns:
         arrays per net ``NAME.d_ap`` (M,), ``NAME.d_an`` (valid pairs,), ``NAME.classes`` (K, K), all squared distances
@@ -70,7 +70,8 @@ def distances(
     given = named(nets)
     if not len(samples):
         raise InputError("distances needs at least one boundary sample.")
-    x, y = dataset.test.floats(slice(most)), dataset.test.y[:most]
+    taken = keep(len(dataset.test), most)
+    x, y = dataset.test.floats(taken), dataset.test.y[taken]
     clean, edge = spaces(given, x, kind), spaces(given, samples.x, kind)
     if len({space.shape[1] for space in clean.values()}) > 1:
         raise InputError(f"The nets' {kind} embeddings differ in width, so distances across them mean nothing.")
@@ -90,7 +91,8 @@ def distances(
     for name in given:
         gap = np.abs(arrays[f"{name}.classes"] - first)
         notes[f"{name}.class_gap"] = float(np.nanmean(gap)) if np.isfinite(gap).any() else float("nan")
-    return View(_figure(list(given), arrays, dataset), arrays, notes, _caption(list(given), notes), "Distances")
+    told = _caption(list(given), notes, len(samples), len(taken), len(dataset.test))
+    return View(_figure(list(given), arrays, dataset), arrays, notes, told, "Distances")
 
 
 def _figure(names: list[str], arrays: Mapping[str, NDArray[Any]], dataset: Dataset) -> go.Figure:
@@ -162,12 +164,13 @@ def _figure(names: list[str], arrays: Mapping[str, NDArray[Any]], dataset: Datas
     return figure
 
 
-def _caption(names: list[str], notes: Mapping[str, float]) -> str:
+def _caption(names: list[str], notes: Mapping[str, float], rings: int, used: int, there: int) -> str:
     active = ", ".join(f"{name} {percent(notes[f'{name}.active'], 0)}" for name in names)
     told = (
-        f"Anchor: {names[0]} on a boundary sample; positive: the net on the same sample; negatives: the net on test "
-        f"samples of classes other than base and target. Active triplets at margin {notes['margin']:g}: {active}. "
-        "Below, mean squared distance between the test samples of two classes, white 0"
+        f"Anchor: {names[0]} on each of {plural(rings, 'boundary sample')}; positive: the net on the same sample; "
+        f"negatives: the net on those of {used_of(used, there, 'test sample')} that are of neither base nor target "
+        f"class. Active triplets at margin {notes['margin']:g}: {active}. Below, mean squared distance between two "
+        "classes of these samples, 0 in the colour of the paper"
     )
     if len(names) == 2:
         told += f"; right, {names[1]} minus {names[0]} (orange farther apart, blue closer), mean difference "

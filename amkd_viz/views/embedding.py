@@ -13,8 +13,8 @@ from amkd_viz.boundary import BoundarySamples
 from amkd_viz.data import Dataset
 from amkd_viz.views.chosen import choose, class_triplets
 from amkd_viz.views.joint import NEIGHBOURS, fidelity, spaces
-from amkd_viz.views.labels import class_label, number, percent, safe
-from amkd_viz.views.layout import RING, SYMBOLS, axes, class_legend, named, squares
+from amkd_viz.views.labels import class_label, number, percent, safe, used_of
+from amkd_viz.views.layout import RING, SYMBOLS, alike, axes, class_legend, named, squares
 from amkd_viz.views.layouts import joint_layout
 from amkd_viz.views.theme import LIGHT, class_colour
 from amkd_viz.views.view import View
@@ -41,13 +41,13 @@ def embedding(
     Args:
         nets: classifiers by name, the teacher first; several epochs of a student work as well.
         samples: boundary samples to lay out among the test samples (rings).
-        most: at most so many test samples, the same for every net.
+        most: at most so many test samples, evenly spread over the split, the same for every net.
         kind: the space: "logit" (centred, unit norm), "prob" or "feature".
         how: "umap" or "pca" (at once, linear).
         seed: of UMAP and of the triplets that are checked.
 
     Returns:
-        arrays ``index`` (positions in the test split), ``label``, ``boundary`` (bool), all (N,), and per net
+        arrays ``index`` (the published index in the test split), ``label``, ``boundary`` (bool), all (N,), and per net
         ``NAME.high`` (N, D), ``NAME.low`` (N, 2) and ``NAME.misleading`` (M, 3), the triplets of positions in these
         arrays that the picture contradicts most clearly; notes per net ``NAME.trustworthiness`` (k = 15, in [0, 1]),
         ``NAME.residual`` (Procrustes, in [0, 1]) and ``NAME.triplets``: the share of triplets (anchor, same class,
@@ -96,8 +96,7 @@ def embedding(
         figure.add_traces([trace.update(where) for trace in _contradicted(low, misleading[list(given)[n]], words)])
         for k, (u, v) in _centres(low[~ring], label[~ring]).items():
             figure.add_annotation(_name(class_label(dataset.classes, k), u, v, axes(n)))
-    if len(dataset.classes) <= 12:
-        class_legend(figure, dataset.classes)
+    class_legend(figure, dataset.classes)
     return View(
         figure,
         {"index": chosen.index, "label": label, "boundary": ring, "triplets": triplets}
@@ -105,7 +104,8 @@ def embedding(
         | {f"{name}.low": low for name, (low, _) in zip(high, laid, strict=True)}
         | {f"{name}.misleading": worst for name, worst in misleading.items()},
         notes,
-        _caption(list(given), notes, how, kind, int((~ring).sum()), int(ring.sum())),
+        _caption(list(given), notes, how, kind, int((~ring).sum()), len(dataset.test), int(ring.sum()))
+        + alike(dataset.classes, "a mark"),
         f"Embeddings of {dataset.name}",
     )
 
@@ -168,11 +168,13 @@ def _name(text: str, x: float, y: float, axis: str) -> dict[str, Any]:
     return {"text": f"<b>{text}</b>", "bgcolor": LIGHT.paper, "opacity": 0.8, "borderpad": 1} | where
 
 
-def _caption(names: list[str], notes: Mapping[str, float], how: str, kind: str, points: int, rings: int) -> str:
+def _caption(
+    names: list[str], notes: Mapping[str, float], how: str, kind: str, points: int, there: int, rings: int
+) -> str:
     method = {"umap": "UMAP", "pca": "PCA"}[how]
     trust = ", ".join(f"{name} {number(notes[f'{name}.trustworthiness'])}" for name in names)
     kept = ", ".join(f"{name} {percent(notes[f'{name}.triplets'], 0)}" for name in names)
-    told = f"{method} of the {kind} embeddings of {points} test samples" + (
+    told = f"{method} of the {kind} embeddings of {used_of(points, there, 'test sample')}" + (
         f" and {rings} boundary samples (ringed, in the colour of their base class)" if rings else ""
     )
     told += f", fitted on {names[0]}" + ("; each next one starts there and is aligned to it. " if names[1:] else ". ")

@@ -16,8 +16,8 @@ from amkd_viz.data import Dataset
 from amkd_viz.errors import InputError
 from amkd_viz.views.boundary_map import Window, exact_map, window
 from amkd_viz.views.decisions import agreement
-from amkd_viz.views.labels import percent, safe
-from amkd_viz.views.layout import class_legend, keep, squares
+from amkd_viz.views.labels import class_label, percent, safe, used_of
+from amkd_viz.views.layout import alike, class_legend, keep, squares
 from amkd_viz.views.raster import class_pixels, place, png
 from amkd_viz.views.theme import THEMES, class_colour
 from amkd_viz.views.view import View
@@ -81,7 +81,17 @@ def epochs(
     at, label = dataset.test.x[chosen].cpu().numpy(), dataset.test.y[chosen].cpu().numpy()
     for name in ("", axis) if axis else ("",):
         dots = {"size": 5, "color": [class_colour(int(k)) for k in label], "line": {"width": 0.8, "color": "#fefefe"}}
-        figure.add_scatter(x=at[:, 0], y=at[:, 1], mode="markers", marker=dots, xaxis=f"x{name}", yaxis=f"y{name}")
+        figure.add_scatter(
+            x=at[:, 0],
+            y=at[:, 1],
+            mode="markers",
+            marker=dots,
+            text=[class_label(dataset.classes, int(k)) for k in label],
+            customdata=dataset.test.index[chosen].cpu().numpy(),
+            hovertemplate="test %{customdata}: %{text}<extra></extra>",
+            xaxis=f"x{name}",
+            yaxis=f"y{name}",
+        )
     class_legend(figure, dataset.classes)
     notes = [note.to_plotly_json() for note in figure.layout.annotations]
     figure.frames = [
@@ -107,12 +117,14 @@ def epochs(
         }
         | ({"teacher.winner": reference.winner, "teacher.confidence": reference.confidence} if reference else {}),
         {"agreement": agreements},
-        f"Exact map after each of {len(order)} epochs, all in one window. "
+        f"Exact map after each of {len(order)} epochs, all in one window. Dots are "
+        f"{used_of(len(chosen), len(dataset.test), 'test point')}. "
         + (
             f"Agreement with the teacher: {percent(agreements[0])} first, {percent(agreements[-1])} last."
             if reference
             else ""
-        ),
+        ).strip()
+        + alike(dataset.classes, "a dot"),
         f"{safe(dataset.name)} over epochs",
     )
 

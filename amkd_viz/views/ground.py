@@ -92,7 +92,8 @@ def telling_triple(teacher: nn.Module, data: Dataset, *, tries: int = 32, **atta
     """Three images that show what boundary samples are about: one that the teacher knows, its boundary sample, and a
     negative from a third class.
 
-    Of ``tries`` test images the one is taken whose boundary sample reached its target on the longest way.
+    Of ``tries`` test images, evenly spread, the one is taken whose boundary sample reached its target on the longest
+    way. With two classes there is no third: the negative is then another image.
 
     Args:
         attack: options of ``bss``.
@@ -100,7 +101,8 @@ def telling_triple(teacher: nn.Module, data: Dataset, *, tries: int = 32, **atta
     Returns:
         images (3, C, H, W) in [0, 1], and their classes: label, target, label.
     """
-    x, y = data.test.floats(slice(0, tries)).cpu(), data.test.y[:tries].cpu()
+    taken = keep(len(data.test), tries)
+    x, y = data.test.floats(taken).cpu(), data.test.y[taken].cpu()
     with torch.no_grad():
         logits = teacher(x).float()
     target = sample_targets(logits, generator("cpu", "telling triple"))
@@ -108,6 +110,7 @@ def telling_triple(teacher: nn.Module, data: Dataset, *, tries: int = 32, **atta
     way = (found.x - x).flatten(1).norm(dim=1) * (found.status == 1) * (found.base == y)
     best = int(way.argmax())
     base, towards = int(found.base[best]), int(found.target[best])
-    others = [i for i in range(len(y)) if int(y[i]) not in (base, towards)] or [i for i in range(len(y)) if i != best]
-    third = others[0]
-    return torch.stack([x[best], found.x[best], x[third]]), [base, towards, int(y[third])]
+    every = data.test.y.cpu()
+    others = ((every != base) & (every != towards)).nonzero()[:, 0].tolist() or [i for i in taken if i != taken[best]]
+    negative = data.test.floats([others[0]])[0].cpu()
+    return torch.stack([x[best], found.x[best], negative]), [base, towards, int(every[others[0]])]

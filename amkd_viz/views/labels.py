@@ -6,7 +6,7 @@ import html
 import math
 from collections.abc import Sequence
 
-__all__ = ["class_label", "mean_sd", "number", "percent", "plural", "safe", "shorten"]
+__all__ = ["class_label", "mean_sd", "number", "percent", "plural", "safe", "shorten", "used_of"]
 
 DASH = "\N{EM DASH}"
 
@@ -46,8 +46,14 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """A number with ``digits`` decimals and a true minus sign, a dash where there is none."""
-    return DASH if value is None or not math.isfinite(value) else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    """A number with ``digits`` decimals and a true minus sign, a dash where there is none.
+
+    >>> number(-0.001), number(-0.01) == number(0.01)
+    ('0.00', False)
+    """
+    if value is None or not math.isfinite(value):
+        return DASH
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")  # + 0.0: -0.0 is 0
 
 
 def plural(count: int, word: str) -> str:
@@ -56,6 +62,14 @@ def plural(count: int, word: str) -> str:
     ('1 step', '1,200 steps')
     """
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
+def used_of(used: int, there: int, word: str) -> str:
+    """
+    >>> used_of(60, 60, "test point"), used_of(400, 1000, "test point")
+    ('60 test points', '400 of 1,000 test points, taken evenly from the split')
+    """
+    return plural(used, word) if used == there else f"{used:,} of {plural(there, word)}, taken evenly from the split"
 
 
 def mean_sd(mean: float | None, sd: float | None, digits: int = 2, factor: float = 1.0) -> str:

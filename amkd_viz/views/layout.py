@@ -18,7 +18,9 @@ __all__ = [
     "CROSS",
     "DASHES",
     "RING",
+    "NAMED",
     "SYMBOLS",
+    "alike",
     "axes",
     "blank",
     "class_legend",
@@ -33,6 +35,8 @@ SYMBOLS = ("circle", "diamond")
 DASHES = ("solid", "dash")
 RING = {"symbol": "circle-open", "size": 9, "color": LIGHT.ink, "line": {"width": 1.6}}
 CROSS = {"symbol": "x-thin", "size": 7, "color": LIGHT.ink, "line": {"width": 1.6, "color": LIGHT.ink}}
+
+NAMED = 12  # classes that a legend names; colours of more are too near one another to be told apart by eye alone
 
 TITLE, TICKS, UNIT, LEGEND = 34, 22, 18, 30  # pixels: titles above panels, numbers and units below, a legend line
 
@@ -102,23 +106,36 @@ def squares(
     return figure
 
 
-def class_legend(figure: go.Figure, classes: Sequence[str], most: int = 12) -> None:
-    """Name the class colours below the panels; with more than ``most`` classes hovering has to tell."""
-    if len(classes) > most:
+def class_legend(figure: go.Figure, classes: Sequence[str], shown: Sequence[int] | None = None) -> None:
+    """Name the class colours below the panels: of all classes up to a dozen, else of those ``shown``, if any is."""
+    if len(classes) <= NAMED:
+        shown = range(len(classes))
+    if not shown:
         return
     figure.update_traces(showlegend=False)
-    for k in range(len(classes)):
+    for k in shown:
         mark = {"size": 10, "symbol": "square", "color": class_colour(k)}
         figure.add_scatter(
             x=[None], y=[None], mode="markers", marker=mark, name=class_label(classes, k, 24), showlegend=True
         )
-    lines = 1 + sum(len(class_label(classes, k, 24)) + 6 for k in range(len(classes))) // 130
+    lines = 1 + sum(len(class_label(classes, k, 24)) + 6 for k in shown) // 130
     figure.update_layout(
         showlegend=True,
         legend={"y": 0, "yref": "container", "yanchor": "bottom", "x": 0, "itemclick": False},
         margin={"b": (figure.layout.margin.b or 0) + LEGEND * lines},
         meta={**figure.layout.meta, "extra": figure.layout.meta["extra"] + LEGEND * lines},
     )
+
+
+def alike(classes: Sequence[str], hover: str) -> str:
+    """What a caption says of the colours of more classes than a legend names, else nothing.
+
+    >>> alike(["cat", "dog"], "a dot"), alike([""] * 200, "a dot")
+    ('', ' Some of the 200 classes have nearly the same colour: hover over a dot to read its class.')
+    """
+    if len(classes) <= NAMED:
+        return ""
+    return f" Some of the {len(classes)} classes have nearly the same colour: hover over {hover} to read its class."
 
 
 def height_of(figure: go.Figure, width: float) -> int:
@@ -137,4 +154,4 @@ def keep(count: int, most: int) -> list[int]:
     """
     if count <= most:
         return list(range(count))
-    return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
+    return sorted({round(i * (count - 1) / max(1, most - 1)) for i in range(most)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,7 @@ __all__ = ["PROJECTIONS", "joint_layout", "pca"]
 
 Array = NDArray[np.floating[Any]]
 PROJECTIONS = ("umap", "pca")
+ONE_FIT = threading.Lock()
 FEWEST = 5  # points below which UMAP has no neighbourhoods to draw
 
 
@@ -78,6 +80,8 @@ def _umap(space: Array, start: Array | None, seed: int, neighbours: int) -> Arra
         random_state=seed,
         n_jobs=1,
     )
-    with warnings.catch_warnings():
+    # One fit at a time: warnings' filters are the process's, and of two that overlap the later one would put back
+    # those of the earlier, which ignore everything.
+    with ONE_FIT, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # n_jobs, and points without neighbours where all are equal
         return np.asarray(fit.fit_transform(np.asarray(space, np.float32)), np.float64)

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from amkd_viz.data import Split
 from amkd_viz.errors import InputError
+from amkd_viz.views.layout import keep
 
 __all__ = ["nearest_image"]
 
-MOST = 4000  # candidates; of a larger split the first ones of the classes
+MOST = 4000  # candidates; of more, some evenly spread
 
 
 def nearest_image(split: Split, x: Tensor, classes: Collection[int], without: int = -1) -> int:
@@ -25,7 +26,8 @@ def nearest_image(split: Split, x: Tensor, classes: Collection[int], without: in
     wanted = torch.isin(split.y, torch.tensor(sorted(classes), device=split.y.device))
     if without >= 0:
         wanted[without] = False
-    candidates = wanted.nonzero()[:MOST, 0]
+    candidates = wanted.nonzero()[:, 0]
+    candidates = candidates[keep(len(candidates), MOST)]
     if not len(candidates):
         raise InputError("There is no image of another class to lay a plane through; choose another class.")
     here = x.to(split.x.device)

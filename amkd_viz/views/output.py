@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import count
 from typing import Any
 
@@ -14,10 +13,8 @@ from amkd_viz.views.labels import safe
 
 __all__ = ["bundle", "words"]
 
-# Colours follow JupyterLab's theme; pages that have no such variables, light or dark, give their own.
+# The colour follows JupyterLab's theme; pages that have no such variable, light or dark, give their own.
 CAPTION = "max-width:60em;margin:0 0 .8em;line-height:1.45;color:var(--jp-ui-font-color1,inherit)"
-SMALL = "font-size:.88em;margin-top:.25em;font-variant-numeric:tabular-nums;color:var(--jp-ui-font-color2,inherit)"
-MOST = 16  # numbers in a line of words
 SOURCE = f"https://cdn.plot.ly/plotly-{get_plotlyjs_version()}.min.js"
 _ids = count(1)
 
@@ -32,14 +29,9 @@ def bundle(figure: go.Figure) -> dict[str, Any]:
     return {**pio.renderers["plotly_mimetype"].to_mimebundle(figure.to_dict()), "text/html": _html(figure)}
 
 
-def words(caption: str, notes: Mapping[str, Any]) -> str:
-    """HTML of a caption and of those notes that are numbers; empty where there is nothing to say."""
-    told = {n: v for n, v in notes.items() if _is_number(v) and not (n.endswith("undecided") and v == 0)}
-    shown = [f"{safe(name)} {_short(value)}" for name, value in told.items()]
-    more = f" &nbsp; and {len(shown) - MOST} more in .notes" if len(shown) > MOST else ""
-    numbers = f'<div style="{SMALL}">{" &nbsp; ".join(shown[:MOST])}{more}</div>' if shown else ""
-    text = f"<div>{safe(caption)}</div>" if caption else ""
-    return f'<div style="{CAPTION}">{text}{numbers}</div>' if text or numbers else ""
+def words(caption: str) -> str:
+    """HTML of a caption, empty where there is none. It tells a view's notes in words: a page shows no bare numbers."""
+    return f'<div style="{CAPTION}">{safe(caption)}</div>' if caption else ""
 
 
 def _html(figure: go.Figure) -> str:
@@ -61,11 +53,3 @@ def _html(figure: go.Figure) -> str:
   }});
   window.amkdPlotly.then(draw);
 }})()</script>"""
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
-
-
-def _short(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from amkd_viz.errors import InputError
 from amkd_viz.views.adaptive import Refined, adaptive_levels
 from amkd_viz.views.decisions import agreement, decisions, logits_at
-from amkd_viz.views.labels import class_label, percent, safe
-from amkd_viz.views.layout import axes, class_legend, named, squares
+from amkd_viz.views.labels import percent, safe
+from amkd_viz.views.layout import NAMED, axes, class_legend, named, squares
 from amkd_viz.views.planes import Plane
 from amkd_viz.views.raster import class_pixels, image_pixels, place, png
 from amkd_viz.views.theme import LIGHT
@@ -152,7 +152,8 @@ def plane_map(
             figure.add_layout_image(_thumbnail(image, x, y, area))
         for each in _words(plane.anchors, names, area):
             figure.add_annotation(_word(*each, axes(n)))
-    class_legend(figure, classes)
+    largest = _largest([m.decisions.winner for m in maps.values()], len(classes))
+    class_legend(figure, classes, largest[:NAMED])
     centres = plane_grid(area, resolution).reshape(resolution, resolution, 2)
     arrays: dict[str, NDArray[Any]] = {
         "x": centres[0, :, 0],
@@ -164,7 +165,9 @@ def plane_map(
     for name, (found, evaluated, *_) in maps.items():
         arrays |= {f"{name}.winner": found.winner, f"{name}.confidence": found.confidence}
         arrays |= {f"{name}.evaluated": evaluated}
-    return View(figure, arrays, notes, _caption(list(given), notes, exact, resolution, classes, reference), "Plane map")
+    return View(
+        figure, arrays, notes, _caption(list(given), notes, exact, resolution, len(classes), len(largest)), "Plane map"
+    )
 
 
 def _warm(apart: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -237,7 +240,7 @@ def _word(word: str, x: float, y: float, side: str, axis: str) -> dict[str, Any]
 
 
 def _caption(
-    names: list[str], notes: Mapping[str, Any], exact: bool, resolution: int, classes: Sequence[str], found: Any
+    names: list[str], notes: Mapping[str, Any], exact: bool, resolution: int, classes: int, present: int
 ) -> str:
     told = "Each point of the plane is an image; colour is the class that the net gives it, opacity its confidence. "
     if exact:
@@ -254,8 +257,14 @@ def _caption(
             f"{name} agrees with {names[0]} on {percent(notes[f'{name}.agreement'])} of the map, on "
             f"{percent(notes[f'{name}.agreement_inside'])} of the box. "
         )
-    if len(classes) > 12:
-        shares = np.bincount(found.winner[found.winner >= 0].ravel(), minlength=len(classes))
-        most = [class_label(classes, int(k)) for k in shares.argsort()[::-1][:4] if shares[k]]
-        told += f"Largest regions of {names[0]}: {', '.join(most)}."
+    if classes > NAMED:
+        named = f"the {present} that are here" if present <= NAMED else f"the {NAMED} largest regions of {present}"
+        told += f"Some of the {classes} classes have nearly the same colour; the legend names {named}, largest first."
     return told.strip()
+
+
+def _largest(winners: Sequence[NDArray[Any]], classes: int) -> list[int]:
+    """The classes that occur on maps, largest region first."""
+    every = np.concatenate([winner[winner >= 0].ravel() for winner in winners])
+    shares = np.bincount(every, minlength=classes)
+    return [int(k) for k in (-shares).argsort(kind="stable") if shares[k]]

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from amkd_viz.boundary import BoundarySamples, bss, refine, sample_targets, select_bases
+from amkd_viz.boundary.by_name import OPTIONS, sample_by_name
 from amkd_viz.data import Dataset, generator
 from amkd_viz.errors import InputError
 from amkd_viz.files import write_atomic
-from amkd_viz.models import Classifier, freeze
-from amkd_viz.training.comparison import COLUMNS, Row, between, reading, table
+from amkd_viz.models import Classifier
+from amkd_viz.training import Recipe
+from amkd_viz.training.comparison import COLUMNS, Row, between, groups, reading, table
 from amkd_viz.views.boundary_map import boundary_map
 from amkd_viz.views.compare import compare
 from amkd_viz.views.curves import curves
+from amkd_viz.views.decisions import logits_at
 from amkd_viz.views.embedding import embedding
 from amkd_viz.views.gallery import gallery
-from amkd_viz.views.labels import mean_sd, percent, safe
+from amkd_viz.views.labels import mean_sd, percent, plural, safe, used_of
+from amkd_viz.views.layout import keep
 from amkd_viz.views.page import document, figure_block
-from amkd_viz.views.theme import method_colour
+from amkd_viz.views.theme import method_colours
 
 if TYPE_CHECKING:
     from amkd_viz.training import Run
 
-__all__ = ["boundary_samples", "write_report"]
+__all__ = ["attack_words", "boundary_samples", "write_report"]
 
 SHOWN = 6  # samples in the gallery
 LAID_OUT = 60  # boundary samples in the embedding
 RINGS = 30  # boundary samples on a 2-D map
+CANDIDATES = 2000  # test samples that boundary samples are made of
 
 READING_OF_AMKD = (
     "Only the abstract of “Adversarial Metric Knowledge Distillation” (ICAIP 2020) is public, so the loss called amkd "
@@ -57,35 +64,32 @@ def write_report(runs: Sequence[Run], path: str | Path) -> Path:
     """
     if not runs:
         raise InputError("There is no run to report; give at least one that is finished.")
-    groups: dict[str, list[Run]] = {}
+    problems: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault(run.recipe.dataset, []).append(run)
-    parts = [_section(name, own) for name, own in groups.items()]
+        problems.setdefault(run.recipe.dataset, []).append(run)
+    parts = [_section(name, own) for name, own in problems.items()]
     title = "How students learn a teacher's decision boundary"
     lead = f"<p class='quiet'>{safe(_what(runs))} {safe(READING_OF_AMKD)}</p>"
     return write_atomic(Path(path), document(title, lead + "".join(parts) + _commands(runs)))
 
 
 def boundary_samples(
-    teacher: Classifier, student: Classifier, dataset: Dataset, most: int, **attack: Any
-) -> BoundarySamples:
-    """Boundary samples of the teacher from test samples that both nets get right and judge most differently.
+    teacher: Classifier, student: Classifier, dataset: Dataset, recipe: Recipe, most: int
+) -> tuple[BoundarySamples, Tensor]:
+    """Boundary samples of the teacher by the recipe's own attack, from those of at most 2,000 test samples, evenly
+    spread, that both nets get right and judge most differently (arXiv 1805.05532, section 3.2).
 
     Returns:
-        at most ``most`` samples, none where no sample is right in both; their positions in the test split are
-        ``dataset.test`` order of ``select_bases`` (arXiv 1805.05532, section 3.2). The same every time.
+        at most ``most`` samples, none where no sample is right in both, and the published index of each one's base.
+        The same every time.
     """
-    index = _bases(teacher, student, dataset, most)
-    with freeze(teacher), torch.no_grad():
-        x = dataset.test.floats(index)
-        logits = teacher(x) if len(x) else x.new_zeros(0, dataset.num_classes)
-    return bss(teacher, x, sample_targets(logits, generator("cpu", "report")), keep_path=True, **attack)
-
-
-def _bases(teacher: Classifier, student: Classifier, dataset: Dataset, most: int) -> torch.Tensor:
-    x, y = dataset.test.floats(slice(2000)), dataset.test.y[:2000]
-    with freeze(teacher, student), torch.no_grad():
-        return select_bases(teacher(x), student(x), y, most)
+    taken = torch.tensor(keep(len(dataset.test), CANDIDATES))
+    x, y = dataset.test.floats(taken), dataset.test.y[taken]
+    logits = logits_at(teacher, x)
+    best = select_bases(logits, logits_at(student, x), y, most)
+    target = sample_targets(logits[best], generator("cpu", "report"))
+    samples = sample_by_name(recipe.sampler, teacher, x[best], target, keep_path=True, **_options(recipe))
+    return samples, dataset.test.index[taken[best]]
 
 
 def _section(name: str, runs: Sequence[Run]) -> str:
@@ -103,30 +107,29 @@ def _section(name: str, runs: Sequence[Run]) -> str:
     return "\n".join(parts)
 
 
-def _first_of_each(runs: Sequence[Run]) -> dict[str, Run]:
-    """The first run of each method: pictures show one seed and say so."""
-    found: dict[str, Run] = {}
-    for run in runs:
-        found.setdefault(run.recipe.method, run)
-    return found
+def attack_words(recipe: Recipe) -> str:
+    """The recipe's attack in words."""
+    words = {"step_size": "step size {:g}", "steps": "at most {} steps", "epsilon": "epsilon {:.3f}", "rule": "rule {}"}
+    return f"{recipe.sampler} ({', '.join(words[name].format(value) for name, value in _options(recipe).items())})"
 
 
-def _attack(run: Run) -> dict[str, Any]:
-    return {"step_size": run.recipe.step_size, "steps": run.recipe.attack_steps}
+def _options(recipe: Recipe) -> dict[str, Any]:
+    return {name: value for name, value in asdict(recipe.attack).items() if name in OPTIONS[recipe.sampler]}
 
 
 def _image_pictures(runs: Sequence[Run], dataset: Dataset) -> list[str]:
-    chosen = _first_of_each(runs)
-    method = "amkd" if "amkd" in chosen else list(chosen)[-1]
-    run = chosen[method]
-    teacher, student = run.teacher(), run.student()
-    nets = {"teacher": teacher, f"student ({method})": student}
-    samples = boundary_samples(teacher, student, dataset, LAID_OUT, **_attack(run))
+    found = groups(runs)
+    label = next((name for name, own in found.items() if own[0].recipe.method == "amkd"), list(found)[-1])
+    run = found[label][0]
+    recipe, teacher, student = run.recipe, run.teacher(), run.student()
+    nets = {"teacher": teacher, f"student ({recipe.method})": student}
+    samples, index = boundary_samples(teacher, student, dataset, recipe, LAID_OUT)
     if not len(samples):
         return ["<p>No test sample is right in both nets, so there is no boundary sample to show.</p>"]
-    index = dataset.test.index[_bases(teacher, student, dataset, LAID_OUT)]
     names = [f"test {int(i)}" for i in index]
-    seen = f"Teacher and the {method} student of seed {run.recipe.seed}."
+    of = used_of(min(CANDIDATES, len(dataset.test)), len(dataset.test), "test sample")
+    seen = f"Teacher {Path(recipe.teacher).name} and the {label} student of seed {recipe.seed}. Bases are chosen among "
+    seen += f"{of}, and moved by the attack of its recipe: {attack_words(recipe)}."
     return [
         "<h3>From a base image over the teacher's boundary</h3>",
         f"<p class='quiet'>{safe(seen)} The attack moves an image until the teacher changes its mind; a student that "
@@ -138,38 +141,84 @@ def _image_pictures(runs: Sequence[Run], dataset: Dataset) -> list[str]:
 
 
 def _point_pictures(runs: Sequence[Run], dataset: Dataset) -> list[str]:
-    chosen = _first_of_each(runs)
-    first = next(iter(chosen.values()))
-    teacher = first.teacher()
-    nets = {"teacher": teacher} | {method: run.student() for method, run in chosen.items()}
-    points = dataset.test.floats(slice(RINGS))
-    with freeze(teacher), torch.no_grad():
-        target = sample_targets(teacher(points), generator("cpu", "report"))
-    # Newton steps: with the published rule a step is as long as the logit gap, out of the picture at once in 2-D
-    samples = bss(teacher, points, target, rule="paper", step_size=1.05, steps=20, keep_path=True)
-    return [
+    found = {label: own[0] for label, own in groups(runs).items()}
+    seeds = sorted({run.recipe.seed for run in found.values()})
+    parts = [
         "<h3>What each net decides, everywhere</h3>",
-        f"<p class='quiet'>Students of seed {first.recipe.seed}. Rings are the teacher's boundary samples, refined by "
-        "bisection: they lie on its boundary; a student that has learned it has its own boundary there too.</p>",
-        figure_block(boundary_map(nets, dataset, samples=refine(teacher, samples))),
+        f"<p class='quiet'>Students of seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}. Rings are the "
+        "teacher's boundary samples, found by Newton steps and refined by bisection: they lie on its boundary; a "
+        "student that has learned it has its own boundary there too.</p>",
     ]
+    points = dataset.test.floats(keep(len(dataset.test), RINGS))
+    teachers = _by_teacher(found)
+    for teacher, own in teachers:
+        target = sample_targets(logits_at(teacher, points), generator("cpu", "report"))
+        # Newton steps: with the published rule a step is as long as the logit gap, out of the picture at once in 2-D
+        samples = refine(teacher, bss(teacher, points, target, rule="paper", step_size=1.05, steps=20, keep_path=True))
+        kind = Path(next(iter(own.values())).recipe.teacher).name
+        name = f"teacher {kind}" if len(teachers) > 1 else "teacher"
+        nets = {name: teacher} | {label: run.student() for label, run in own.items()}
+        parts.append(figure_block(boundary_map(nets, dataset, samples=samples)))
+    return parts
+
+
+def _by_teacher(runs: Mapping[str, Run]) -> list[tuple[Classifier, dict[str, Run]]]:
+    """Runs by label, those of one teacher together: told by its weights, since two recipes may mean the same one."""
+    found: list[tuple[Classifier, dict[str, Run]]] = []
+    for label, run in runs.items():
+        teacher = run.teacher()
+        own = next((own for other, own in found if _same(other, teacher)), None)
+        if own is None:
+            found.append((teacher, own := {}))
+        own[label] = run
+    return found
+
+
+def _same(one: Classifier, other: Classifier) -> bool:
+    a, b = one.state_dict(), other.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def _what(runs: Sequence[Run]) -> str:
     told = []
     for name in dict.fromkeys(run.recipe.dataset for run in runs):
         own = [run.recipe for run in runs if run.recipe.dataset == name]
-        one = own[0]
-        limit = f" from {one.limit_train} training samples" if one.limit_train else ""
-        teacher = Path(one.teacher).name
+        one, apart = own[0], _apart(own)
+        facts = {
+            "student": f"student {one.student}",
+            "teacher": f"teacher {Path(one.teacher).name}",
+            "epochs": plural(one.epochs, "epoch"),
+            "limit_train": plural(one.limit_train, "training sample") if one.limit_train else "all training samples",
+        }
         methods = list(dict.fromkeys(r.method for r in own))
         seeds = sorted({r.seed for r in own})
-        told.append(
-            f"{name}: student {one.student}, teacher {teacher}, {one.epochs} epochs{limit}, "
-            f"{'methods' if len(methods) > 1 else 'method'} {', '.join(methods)}, "
-            f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}."
-        )
+        said = [text for field, text in facts.items() if field not in apart]
+        said.append(f"{'methods' if len(methods) > 1 else 'method'} {', '.join(methods)}")
+        said.append(f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}")
+        told.append(f"{name}: {', '.join(said)}.")
+        if apart:
+            told.append(f"Not all were trained alike: {'; '.join(apart.values())}.")
     return " ".join(told)
+
+
+def _apart(recipes: Sequence[Recipe]) -> dict[str, str]:
+    """What differs among recipes of one data set, by field: each value, and the methods that have it."""
+    told = {}
+    for field in (f.name for f in fields(Recipe) if f.name not in ("method", "seed", "changes", "root")):
+        having: dict[Any, list[str]] = {}
+        for recipe in recipes:
+            own = having.setdefault(getattr(recipe, field), [])
+            if recipe.method not in own:
+                own.append(recipe.method)
+        if len(having) > 1:
+            values = {
+                value: "all" if value is None else Path(value).name if field == "teacher" else str(value)
+                for value in having
+            }
+            alike = len({tuple(own) for own in having.values()}) == 1
+            each = [values[value] + ("" if alike else f" ({', '.join(own)})") for value, own in having.items()]
+            told[field] = f"{field.replace('_', ' ')} {' or '.join(each)}"
+    return told
 
 
 def _lead(rows: Sequence[Row]) -> str:
@@ -195,6 +244,7 @@ def _lead(rows: Sequence[Row]) -> str:
 def _table(rows: Sequence[Row]) -> str:
     head = "".join(f"<th>{safe(name)}<small>{safe(unit)}</small></th>" for name, unit in HEADINGS.values())
     best = max((row.numbers["test_accuracy"][0] for row in rows if "test_accuracy" in row.numbers), default=None)
+    colours = method_colours({row.label: row.method for row in rows})
     body = []
     for row in rows:
         cells = []
@@ -203,7 +253,7 @@ def _table(rows: Sequence[Row]) -> str:
             _, factor, digits = COLUMNS[name]
             main = name == "test_accuracy" and mean == best
             cells.append(f"<td{' class=main' if main else ''}>{mean_sd(mean, sd, digits, factor)}</td>")
-        swatch = f"<i style='background:{method_colour(row.method)}'></i>"
+        swatch = f"<i style='background:{colours[row.label]}'></i>"
         body.append(f"<tr><td>{swatch}{safe(row.label)}</td>{''.join(cells)}<td>{len(row.seeds)}</td></tr>")
     spread = "Mean ± standard deviation (n − 1) over seeds." if any(len(row.seeds) > 1 for row in rows) else ""
     return (
@@ -214,13 +264,15 @@ def _table(rows: Sequence[Row]) -> str:
 
 
 def _commands(runs: Sequence[Run]) -> str:
-    """What takes to get the same again: objective and recipe of each method, versions."""
-    lines = []
-    for run in {(run.recipe.dataset, run.recipe.method): run for run in runs}.values():
-        lines.append(f"{run.recipe.dataset} {run.recipe.method}: {run.recipe.objective}")
-    versions = runs[0].summary.get("versions") or {}
-    lines.append(", ".join(f"{name} {version}" for name, version in versions.items()))
-    shares = [run.summary.get("teacher_test_accuracy") for run in runs]
-    teachers = dict(zip((run.recipe.dataset for run in runs), shares, strict=True))
-    lines.append("teachers: " + ", ".join(f"{name} {percent(share, 2)} of test" for name, share in teachers.items()))
+    """What takes to get the same again: objective of each row, versions, teachers."""
+    lines, teachers = [], []
+    for name in dict.fromkeys(run.recipe.dataset for run in runs):
+        for label, own in groups([run for run in runs if run.recipe.dataset == name]).items():
+            lines.append(f"{name} {label}: {own[0].recipe.objective}")
+            for run in own:
+                share = percent(run.summary.get("teacher_test_accuracy"), 2)
+                teachers.append(f"{name} {Path(run.recipe.teacher).name} {share} of test")
+    versions = [run.summary.get("versions") or {} for run in runs]
+    lines += dict.fromkeys(", ".join(f"{name} {version}" for name, version in own.items()) for own in versions)
+    lines.append(f"teachers: {', '.join(dict.fromkeys(teachers))}")
     return f"<details><summary>Objectives and versions</summary><pre>{safe(chr(10).join(lines))}</pre></details>"

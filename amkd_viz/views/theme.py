@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 
@@ -12,12 +13,28 @@ import plotly.io as pio
 
 from amkd_viz.errors import unknown
 
-__all__ = ["DARK", "LIGHT", "THEMES", "Theme", "class_colour", "in_theme", "method_colour", "template"]
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "THEMES",
+    "Theme",
+    "class_colour",
+    "in_theme",
+    "method_colour",
+    "method_colours",
+    "template",
+]
 
 # Petroff, "Accessible Color Sequences for Data Visualization", arXiv 2107.02270: ten and six colours.
 TEN = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"]
 SIX = ["#5790fc", "#f89c20", "#e42536", "#964a8b", "#9c9ca1", "#7a21dd"]
-METHODS = dict(zip(("kd", "bss", "amkd", "triplet-kd", "ce", "amkd-student"), SIX, strict=True))
+GREEN = (
+    "#1e8553"  # a seventh: of what is seen on both papers, as far from the six as they are, also to the colour-blind
+)
+METHODS = dict(
+    zip(("kd", "bss", "amkd", "triplet-kd", "ce", "amkd-student", "amkd-calibrated"), [*SIX, GREEN], strict=True)
+)
+DARKEST, LIGHTEST = 38.0, 70.0  # L* of a method's several settings: contrast over 2 on both papers
 
 
 @dataclass(frozen=True)
@@ -51,19 +68,62 @@ def class_colour(k: int) -> str:
     ('#3f90da', False)
     """
     turn, which = divmod(k, len(TEN))
-    red, green, blue = (int(TEN[which][i : i + 2], 16) / 255 for i in (1, 3, 5))
+    red, green, blue = _channels(TEN[which])
     if turn:
         hue, light, strong = colorsys.rgb_to_hls(red, green, blue)
         share = 1 - 0.8 ** ((turn + 1) // 2)
         # never near white or black: a class must be seen on both papers
         light = light + (0.92 - light) * 0.8 * share if turn % 2 else light * (1 - 0.55 * share)
         red, green, blue = colorsys.hls_to_rgb(hue, light, strong)
-    return "#" + "".join(f"{round(255 * v):02x}" for v in (red, green, blue))
+    return _hex((red, green, blue))
 
 
 def method_colour(name: str) -> str:
     """Hex colour of a method, by its name; names that are not ours get one of the ten by their letters."""
     return METHODS.get(name) or TEN[sum(map(ord, name)) % len(TEN)]
+
+
+def method_colours(methods: Mapping[str, str]) -> dict[str, str]:
+    """Hex colour of each label of a figure, label -> method: the method's own, or, where it has several labels, its hue
+    from dark to light in their order.
+
+    >>> found = method_colours({"ce": "ce", "kd (epochs=1)": "kd", "kd (epochs=2)": "kd"})
+    >>> found["ce"] == method_colour("ce"), found["kd (epochs=1)"], found["kd (epochs=2)"]
+    (True, '#044cd6', '#80abfd')
+    """
+    found = {}
+    for label, method in methods.items():
+        own = [other for other in methods if methods[other] == method]
+        share = own.index(label) / max(1, len(own) - 1)
+        light = DARKEST + (LIGHTEST - DARKEST) * share
+        found[label] = method_colour(method) if len(own) == 1 else _at_lightness(method_colour(method), light)
+    return found
+
+
+def _at_lightness(colour: str, wanted: float) -> str:
+    """The same hue and saturation at L* ``wanted`` of CIELAB, in [8, 100]."""
+    hue, _, strong = colorsys.rgb_to_hls(*_channels(colour))
+    low, high = 0.0, 1.0
+    for _ in range(20):
+        middle = (low + high) / 2
+        darker = _luminance(colorsys.hls_to_rgb(hue, middle, strong)) < ((wanted + 16) / 116) ** 3
+        low, high = (middle, high) if darker else (low, middle)
+    return _hex(colorsys.hls_to_rgb(hue, low, strong))
+
+
+def _luminance(channels: Sequence[float]) -> float:
+    """Relative luminance in [0, 1] of sRGB values."""
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in channels]
+    return sum(weight * v for weight, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def _channels(colour: str) -> tuple[float, float, float]:
+    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return red, green, blue
+
+
+def _hex(channels: Sequence[float]) -> str:
+    return "#" + "".join(f"{round(255 * v):02x}" for v in channels)
 
 
 def template(theme: Theme = LIGHT) -> go.layout.Template:

@@ -16,8 +16,8 @@ from amkd_viz.objectives.triplets import negatives_of
 from amkd_viz.views.anchors import MARGIN, anchored
 from amkd_viz.views.fidelity import trustworthiness
 from amkd_viz.views.joint import spaces
-from amkd_viz.views.labels import class_label, number, percent
-from amkd_viz.views.layout import RING
+from amkd_viz.views.labels import class_label, number, percent, used_of
+from amkd_viz.views.layout import RING, keep
 from amkd_viz.views.layouts import joint_layout
 from amkd_viz.views.theme import LIGHT, class_colour, template
 from amkd_viz.views.view import View
@@ -51,9 +51,10 @@ def triplets(
         margin: m in [0, 4].
         negatives: so many of the nearest are drawn.
         kind: "logit" or "prob"; how: "pca" or "umap", as in :func:`embedding`.
+        most: at most so many test samples, evenly spread over the split.
 
     Returns:
-        arrays ``index`` (n,) of the negatives in the test split, ``d_an`` (n,), ``misleads`` (n,) bool, ``low``
+        arrays ``index`` (n,), the published index of each negative, ``d_an`` (n,), ``misleads`` (n,) bool, ``low``
         (2 + N, 2) with anchor and positive first; notes ``d_ap``, ``active`` and ``misleading`` (shares of all valid
         negatives), ``trustworthiness``.
 
@@ -63,7 +64,8 @@ def triplets(
     if not 0 <= which < len(samples):
         raise InputError(f"There is no boundary sample {which}; give 0 to {len(samples) - 1}.")
     own = samples[which : which + 1]
-    x, y = dataset.test.floats(slice(most)), dataset.test.y[:most]
+    taken = keep(len(dataset.test), most)
+    x, y = dataset.test.floats(taken), dataset.test.y[taken]
     a = spaces({"teacher": teacher}, own.x, kind)["teacher"]
     p, clean = spaces({"s": student}, own.x, kind)["s"], spaces({"s": student}, x, kind)["s"]
     if a.shape[1] != clean.shape[1]:
@@ -79,13 +81,14 @@ def triplets(
         "misleading": float(found.misleads.mean()),
         "trustworthiness": trustworthiness(space, low),
     }
-    arrays = {"index": dataset.test.index[shown].cpu().numpy(), "d_an": d_an, "misleads": wrong, "low": low}
+    arrays = {"index": dataset.test.index[taken].cpu().numpy()[shown], "d_an": d_an, "misleads": wrong, "low": low}
     figure = _figure(low, y.cpu().numpy(), shown, wrong, found.d_ap, d_an, margin, dataset.classes)
     base, target = (dataset.classes[int(k)] for k in (own.base, own.target))
     told = (
         f"Anchor: teacher on a boundary sample from {base} to {target}; positive: student there, d(a, p) = "
-        f"{number(found.d_ap)}. Of {len(found.negative)} valid negatives {percent(notes['active'], 0)} are active at "
-        f"margin {margin:g}: nearer than the end of the band. The {len(shown)} nearest are drawn. The picture "
+        f"{number(found.d_ap)}. Negatives: student on {used_of(len(taken), len(dataset.test), 'test sample')}. Of "
+        f"{len(found.negative)} valid ones {percent(notes['active'], 0)} are active at margin {margin:g}: nearer than "
+        f"the end of the band. The {len(shown)} nearest are drawn. The picture "
         f"({how.upper()}, trustworthiness {number(notes['trustworthiness'])}) puts {percent(notes['misleading'], 0)} "
         "of all on the wrong side of the positive: a cross says that the picture misleads there."
     )

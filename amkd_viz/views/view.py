@@ -29,7 +29,8 @@ class View:
         figure: Plotly figure in the light theme; ``layout.meta``, where set, says how height follows width.
         arrays: what is drawn, as NumPy arrays by name.
         notes: fidelity numbers by name: shares in [0, 1], NaN where there is none.
-        caption: what one looks at and how faithful it is, in words and with units (plain text).
+        caption: what one looks at and how faithful it is, in words and with units (plain text); what of the notes the
+            figure does not say, it says.
         title: a few words.
     """
 
@@ -48,7 +49,7 @@ class View:
         from IPython.display import HTML, display
 
         display(self._repr_mimebundle_(), raw=True)
-        if text := words(self.caption, self.notes):
+        if text := words(self.caption):
             display(HTML(text))
 
     def _repr_mimebundle_(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
