@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from amkd_viz.objectives import methods
 from amkd_viz.views import boundary_map
 
 TEXT = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -17,6 +18,7 @@ def test_method_data_set_and_view(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(methods, "_made", dict(methods._made))  # names that it gives end with it
     blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     assert len(blocks) == 4
     names: dict[str, object] = {"__name__": "__main__"}
