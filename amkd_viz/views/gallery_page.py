@@ -11,7 +11,6 @@ import torch.nn.functional as F
 
 from amkd_viz.boundary import bss, refine, sample_targets, select_bases
 from amkd_viz.data import Dataset, generator, load
-from amkd_viz.files import write_atomic
 from amkd_viz.models import Classifier, build
 from amkd_viz.views import (
     View,
@@ -24,6 +23,7 @@ from amkd_viz.views import (
     plane_map,
     triplets,
 )
+from amkd_viz.views.mark import refuse_others, write_own
 from amkd_viz.views.page import document, figure_block
 
 __all__ = ["gallery_page", "views"]
@@ -60,9 +60,10 @@ def views() -> Iterator[View]:
 
 
 def gallery_page(path: str | Path) -> Path:
-    """Write the page; returns its path."""
+    """Write the page, over an earlier one but no other file; returns its path."""
+    refuse_others(Path(path), "gallery")
     body = "".join(f"<h2>{view.title}</h2>{figure_block(view)}" for view in views())
-    return write_atomic(Path(path), document("Every view of amkd_viz", body))
+    return write_own(Path(path), document("Every view of amkd_viz", body), "gallery")
 
 
 def _net(name: str, dataset: Dataset, count: int) -> dict[int, Classifier]:

@@ -14,7 +14,6 @@ from amkd_viz.boundary import BoundarySamples, bss, refine, sample_targets, sele
 from amkd_viz.boundary.by_name import OPTIONS, sample_by_name
 from amkd_viz.data import Dataset, generator
 from amkd_viz.errors import InputError
-from amkd_viz.files import write_atomic
 from amkd_viz.models import Classifier
 from amkd_viz.training import Recipe
 from amkd_viz.training.comparison import COLUMNS, Row, between, groups, reading, table
@@ -26,6 +25,7 @@ from amkd_viz.views.embedding import embedding
 from amkd_viz.views.gallery import gallery
 from amkd_viz.views.labels import mean_sd, percent, plural, safe, used_of
 from amkd_viz.views.layout import keep
+from amkd_viz.views.mark import refuse_others, write_own
 from amkd_viz.views.page import document, figure_block
 from amkd_viz.views.theme import method_colours
 
@@ -57,20 +57,21 @@ def write_report(runs: Sequence[Run], path: str | Path) -> Path:
 
     Args:
         runs: at least one, each with a summary.
-        path: the .html file; replaced if it is there.
+        path: the .html file; an earlier report there is replaced, any other file is kept.
 
     Raises:
-        InputError: no run, an unfinished one, or a file that cannot be written.
+        InputError: no run, an unfinished one, or a file that is no report or cannot be written.
     """
     if not runs:
         raise InputError("There is no run to report; give at least one that is finished.")
+    refuse_others(Path(path), "report")
     problems: dict[str, list[Run]] = {}
     for run in runs:
         problems.setdefault(run.recipe.dataset, []).append(run)
     parts = [_section(name, own) for name, own in problems.items()]
     title = "How students learn a teacher's decision boundary"
     lead = f"<p class='quiet'>{safe(_what(runs))} {safe(READING_OF_AMKD)}</p>"
-    return write_atomic(Path(path), document(title, lead + "".join(parts) + _commands(runs)))
+    return write_own(Path(path), document(title, lead + "".join(parts) + _commands(runs)), "report")
 
 
 def boundary_samples(
