@@ -32,6 +32,7 @@ from amkd_viz.views.ground import telling_triple
 from amkd_viz.views.labels import class_label, number, percent
 from amkd_viz.views.layout import blank
 from amkd_viz.views.neighbour import nearest_image
+from amkd_viz.views.theme import LIGHT
 
 
 def pictures(shape: tuple[int, ...], classes: int, n: int) -> Dataset:
@@ -128,7 +129,9 @@ def test_epochs_have_a_frame_each_and_a_gif(tmp_path: object) -> None:
     assert '"frames"' in page
     with Image.open(view.save(tmp_path / "x.gif")) as animation:  # type: ignore[operator]
         assert animation.n_frames == 3
-        assert animation.width > 1.9 * animation.height - 80  # the teacher beside the student
+        assert animation.width > 1.6 * animation.height  # the teacher beside the student
+        beneath = animation.convert("RGB").crop((0, animation.height - 30, animation.width, animation.height))
+        assert len(np.unique(np.asarray(beneath).reshape(-1, 3), axis=0)) > 2  # words on paper
     many = epochs(dict.fromkeys(range(130), nets[1]), dataset, resolution=4)
     assert set(np.diff(many.arrays["epoch"])) == {3}
     with pytest.raises(InputError, match="no epoch"):
@@ -188,6 +191,9 @@ def test_embedding_edges() -> None:
     view = embedding(nets["teacher"], absent, how="pca")
     for label, colour in zip(view.arrays["label"], view.figure.data[0].marker.color, strict=True):
         assert colours[int(label)] == colour
+    ringed = embedding(nets["teacher"], dataset, samples=attacked(nets["teacher"], dataset.test.floats([0])), how="pca")
+    rings = next(t for t in ringed.figure.data if "boundary sample" in (t.hovertemplate or ""))
+    assert rings.marker.line.color == LIGHT.ink  # seen in the dark
     bad = build("cnn-tiny", dataset)
     nn.init.constant_(bad.head.bias, torch.nan)
     with pytest.raises(InputError, match="NaN"):

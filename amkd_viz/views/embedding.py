@@ -129,7 +129,7 @@ def _rings(low: Any, label: Any, words: list[str], ring: Any) -> go.Scatter:
         x=low[ring, 0],
         y=low[ring, 1],
         mode="markers",
-        marker={**RING, "symbol": "circle", "color": colours, "size": 8},
+        marker={**RING, "symbol": "circle", "color": colours, "size": 8, "line": {"width": 1.6, "color": LIGHT.ink}},
         text=[word for word, take in zip(words, ring, strict=True) if take],
         hovertemplate="boundary sample of %{text}<extra></extra>",
     )

@@ -66,7 +66,8 @@ class View:
 
     def save(self, path: str | Path, *, theme: str | None = None, width: int = 1100) -> Path:
         """Write ``.html`` (self-contained, both themes), ``.png`` (at twice the pixels), ``.svg``, ``.npz`` (arrays),
-        or, of a view over epochs, ``.gif``. An earlier view there is replaced, any other file is kept.
+        or, of a view over epochs, ``.gif``; pictures have the caption beneath. An earlier view there is replaced, any
+        other file is kept.
 
         Args:
             theme: "light" or "dark"; by default a page follows its reader's system and a picture is light.
@@ -81,13 +82,15 @@ class View:
         return write_own(path, self._content(path.suffix, theme, width))
 
     def _content(self, ending: str, theme: str | None, width: int) -> bytes | str:
+        from amkd_viz.views.captioned import captioned
         from amkd_viz.views.export import picture
         from amkd_viz.views.page import document, figure_block
 
         if ending == ".html":
             return document(self.title or "View", figure_block(self), theme=theme or "auto")
         if ending in (".png", ".svg"):
-            return picture(self.in_theme(theme or "light").figure, ending[1:], width)
+            figure = captioned(self.figure, self.caption, width)
+            return picture(in_theme(figure, theme or "light"), ending[1:], width)
         if ending == ".npz":
             file = io.BytesIO()
             np.savez_compressed(file, allow_pickle=False, **self.arrays)
