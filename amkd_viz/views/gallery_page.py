@@ -25,6 +25,7 @@ from amkd_viz.views import (
 )
 from amkd_viz.views.mark import refuse_others, write_own
 from amkd_viz.views.page import document, figure_block
+from amkd_viz.views.plane_map import NAMES
 
 __all__ = ["gallery_page", "views"]
 
@@ -51,8 +52,9 @@ def views() -> Iterator[View]:
     longest = int((samples.steps * samples.crossed).argmax())
     yield boundary_path(nets, samples, longest, digits.classes)
     others = x[(y != samples.base[longest]) & (y != samples.target[longest])]
-    yield plane_map(nets, torch.stack([x[index[longest]], samples.x[longest], others[0]]), digits.classes)
-    yield plane_map(nets, torch.stack([x[index[0]], x[index[1]], others[1]]), digits.classes, names=("A", "B", "C"))
+    images = torch.stack([x[index[longest]], samples.x[longest], others[0]])
+    yield plane_map(nets, images, digits.classes, names=NAMES)
+    yield plane_map(nets, torch.stack([x[index[0]], x[index[1]], others[1]]), digits.classes)
     yield embedding(nets, digits, samples=samples, how="pca")
     yield embedding(nets, digits, samples=samples)
     yield triplets(teacher, last, digits, samples, longest)
