@@ -157,6 +157,14 @@ def test_the_gallery_shows_what_the_nets_say(shape: tuple[int, ...], classes: in
     assert "<i>x" not in text
 
 
+def test_what_a_caption_calls_dotted_is() -> None:
+    points, dataset = load("moons", n=40), pictures((1, 8, 8), 10, 60)  # of three classes PCA hides nothing
+    for view in (boundary_map(pair(points), points, resolution=9), embedding(pair(dataset), dataset, how="pca")):
+        assert "dotted" in view.caption.lower()
+        dashes = {trace.line.dash for trace in view.figure.data if trace.line.dash not in (None, "solid")}
+        assert dashes == {"1.5px,3px"}  # "dot" is 3 px of line and 3 px of none: dashes
+
+
 def test_a_sample_that_never_crossed_is_told_and_faint() -> None:
     dataset = pictures((1, 8, 8), 3, 12)
     nets = pair(dataset)

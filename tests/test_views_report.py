@@ -65,6 +65,20 @@ def test_a_long_run_is_thinned_and_a_short_one_is_a_point() -> None:
         curves(fake("kd", 0, 0.5))
 
 
+def test_headings_of_four_in_a_row_fit_into_850_pixels() -> None:
+    lines = [epoch(e, ce=1.0, boundary_triplet=1.0) | {"metrics": {"val_agreement": 0.5}} for e in (1, 2)]
+    run = fake("kd", 0, 0.5, lines)
+    run.interventions = lambda: [{"kind": "intervention", "epoch": 1, "batch": 3, "changes": {"margin": 0.5}}]
+    figure = curves(run).figure
+    headings = [note.text for note in figure.layout.annotations if note.text.startswith("<b>")]
+    assert "<b>agreement with the<br>teacher</b><br>" in "".join(headings)
+    for heading in headings:
+        assert max(map(len, re.sub("<(?!br).*?>", "", heading).split("<br>"))) <= 22
+    most = max(heading.count("<br>") for heading in headings)
+    assert figure.layout.margin.t > 72 + 14 * (most - 1)
+    assert next(note for note in figure.layout.annotations if "(you)" in note.text).yshift > 50 + 14 * (most - 1)
+
+
 def test_an_intervention_is_told() -> None:
     run = fake("amkd", 0, 0.5, [epoch(1, ce=1.0), epoch(2, ce=0.5)])
     change = {"kind": "intervention", "epoch": 1, "batch": 3, "changes": {"margin<b>": 0.5}}

@@ -16,7 +16,7 @@ from amkd_viz.data import Dataset
 from amkd_viz.errors import InputError
 from amkd_viz.views.decisions import Decisions, agreement, decide
 from amkd_viz.views.labels import class_label, percent, plural, safe, used_of
-from amkd_viz.views.layout import RING, alike, axes, class_legend, keep, named, squares
+from amkd_viz.views.layout import DOTTED, RING, alike, axes, class_legend, keep, named, squares
 from amkd_viz.views.raster import class_pixels, place, png
 from amkd_viz.views.theme import LIGHT, class_colour
 from amkd_viz.views.view import View
@@ -145,7 +145,7 @@ def _margin_line(x: Any, y: Any, found: Decisions, margin: float, name: str) -> 
         y=y[::step],
         z=found.margin[::step, ::step],
         contours={"start": margin, "end": margin, "size": 1, "coloring": "none"},
-        line={"color": LIGHT.ink, "width": 0.8, "dash": "dot"},
+        line={"color": LIGHT.ink, "width": 1.2, "dash": DOTTED},
         showscale=False,
         hoverinfo="skip",
         name=f"{name}: margin {margin:g}",
