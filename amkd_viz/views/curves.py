@@ -15,6 +15,7 @@ from amkd_viz.errors import InputError
 from amkd_viz.training.comparison import groups
 from amkd_viz.views.labels import safe
 from amkd_viz.views.layout import axes, keep
+from amkd_viz.views.short import short
 from amkd_viz.views.theme import LIGHT, method_colours, template
 from amkd_viz.views.view import View
 
@@ -77,26 +78,27 @@ def curves(runs: Run | Sequence[Run], *, metrics: Sequence[str] | None = None, c
     labels = {id(run): label for label, own in found.items() for run in own}
     colours = method_colours({label: own[0].recipe.method for label, own in found.items()})
     methods = list(dict.fromkeys(labels[id(run)] for run, _ in read))
+    names, key = short(found)
 
-    figure = _axes(panels, columns, methods)
+    figure = _axes(panels, columns, [names[method] for method in methods])
     arrays: dict[str, Any] = {}
     for number, panel in enumerate(panels):
         where = {"xaxis": f"x{axes(number)}", "yaxis": f"y{axes(number)}"}
         factor = METRICS.get(panel, ("", "", 1))[2]
         for method in methods:
             own = [(run, s[panel]) for run, s in read if labels[id(run)] == method and panel in s]
+            look = names[method], colours[method]
             for run, points in own if len(own) > 1 else []:
-                figure.add_trace(
-                    _line(points, factor, method, f"seed {run.recipe.seed}", colours[method], thin=True).update(where)
-                )
+                told = f"seed {run.recipe.seed}"
+                figure.add_trace(_line(points, factor, told, *look, thin=True).update(where))
             if own:
                 mean = _mean([points for _, points in own])
                 arrays[f"{method}.{panel.removeprefix('terms.')}"] = np.array(mean)[keep(len(mean), MOST_POINTS)]
                 told = f"mean of {len(own)}" if len(own) > 1 else f"seed {own[0][0].recipe.seed}"
-                figure.add_trace(_line(mean, factor, method, told, colours[method], thin=False).update(where))
+                figure.add_trace(_line(mean, factor, told, *look, thin=False).update(where))
     for method in methods:  # one entry a method, whatever terms it has
         line = {"color": colours[method], "width": 3}
-        figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=safe(method), showlegend=True)
+        figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=safe(names[method]), showlegend=True)
     _interventions(figure, [run for run, _ in logs], panels)
     last = max(epoch for _, own in read for points in own.values() for epoch, _ in points)
     if last > 1:  # the same epochs in every panel: a term may end before the others
@@ -108,7 +110,8 @@ def curves(runs: Run | Sequence[Run], *, metrics: Sequence[str] | None = None, c
         {"runs": len(read), "methods": len(methods)},
         "Each loss term before its weight, as a mean over the epoch's steps, then numbers on the validation split. "
         + ("Thin lines are seeds, strong ones their mean. " if seeds > 1 else "")
-        + "A term ends where its weight falls to 0: it is not computed any more.",
+        + "A term ends where its weight falls to 0: it is not computed any more."
+        + (f" {key}" if key else ""),
         "Loss terms and metrics",
     )
 
@@ -136,7 +139,7 @@ def _mean(runs: Sequence[Sequence[tuple[int, float]]]) -> list[tuple[int, float]
 
 
 def _line(
-    points: Sequence[tuple[int, float]], factor: float, method: str, told: str, colour: str, thin: bool
+    points: Sequence[tuple[int, float]], factor: float, told: str, method: str, colour: str, thin: bool
 ) -> go.Scatter:
     shown = [points[i] for i in keep(len(points), MOST_POINTS)]
     return go.Scatter(
