@@ -131,7 +131,8 @@ def test_epochs_have_a_frame_each_and_a_gif(tmp_path: object) -> None:
     with Image.open(view.save(tmp_path / "x.gif")) as animation:  # type: ignore[operator]
         assert animation.n_frames == 3
         assert animation.width > 1.6 * animation.height  # the teacher beside the student
-        beneath = animation.convert("RGB").crop((0, animation.height - 30, animation.width, animation.height))
+        assert animation.height > 480  # and the caption beneath both
+        beneath = animation.convert("RGB").crop((0, 462, animation.width, animation.height))
         assert len(np.unique(np.asarray(beneath).reshape(-1, 3), axis=0)) > 2  # words on paper
     many = epochs(dict.fromkeys(range(130), nets[1]), dataset, resolution=4)
     assert set(np.diff(many.arrays["epoch"])) == {3}
