@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from amkd_viz import __version__
 from amkd_viz.errors import InputError
+from amkd_viz.files import files_below, readable
 
 __all__ = ["main"]
 
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = parser.parse_args(words[:1]).command
     own = Parser(prog=f"amkd-viz {command}", description=COMMANDS[command].__doc__)
     try:
-        COMMANDS[command](own, words[1:])
+        _run(COMMANDS[command], own, words[1:])
     except InputError as error:
         sys.stderr.write(_line(f"amkd-viz {command}: {error}"))
         return 2
@@ -190,6 +191,15 @@ COMMANDS: dict[str, Callable[[Parser, Sequence[str]], None]] = {
 }
 
 
+def _run(command: Callable[[Parser, Sequence[str]], None], parser: Parser, words: Sequence[str]) -> None:
+    """What may not be read or written is never a traceback, also where nobody thought of it."""
+    try:
+        command(parser, words)
+    except PermissionError as error:
+        with readable(Path(error.filename or ".")):
+            raise
+
+
 def _line(message: str) -> str:
     return " ".join(message.splitlines()) + "\n"
 
@@ -249,7 +259,7 @@ def _runs_in(path: Path) -> list[Path]:
     """The run folders at or below ``path``, in order."""
     if not path.exists():
         raise InputError(f"There is no folder {path}; give run folders, as 'distill' and 'compare' write them.")
-    found = sorted(config.parent for config in path.rglob("config.json") if config.is_file())
+    found = [config.parent for config in files_below(path) if config.name == "config.json"]
     if not found:
         raise InputError(f"There is no run in {path}: no config.json there or below.")
     return found

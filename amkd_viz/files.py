@@ -10,16 +10,42 @@ from pathlib import Path
 
 from amkd_viz.errors import InputError
 
-__all__ = ["append_line", "explained", "write_atomic"]
+__all__ = ["append_line", "explained", "files_below", "readable", "write_atomic"]
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
+    """Within, a failure to write is an InputError."""
     try:
         yield
     except OSError as error:
         why = error.strerror or str(error)
         raise InputError(f"Cannot write {path}: {why}; free some space or choose another folder.") from error
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Within, a failure to read is an InputError; it names the file that the system names, else ``path``."""
+    try:
+        yield
+    except OSError as error:
+        where, why = error.filename or path, error.strerror or str(error)
+        raise InputError(f"{where} cannot be read: {why}; look at its rights and those of its folders.") from error
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Every file in a folder and in those below it, sorted; none where there is no folder.
+
+    Raises:
+        InputError: a folder cannot be read, over which ``Path.glob`` would pass as if it were empty.
+    """
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise error
+
+    with readable(folder):
+        return sorted(Path(base, name) for base, _, names in os.walk(folder, onerror=refuse) for name in names)
 
 
 def write_atomic(path: Path, content: bytes | str, *, new: bool = False) -> Path:

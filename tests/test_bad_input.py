@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
+import amkd_viz.cli as cli
 import amkd_viz.files as files
 from amkd_viz.boundary import bss
 from amkd_viz.cli import main
@@ -23,7 +24,9 @@ from amkd_viz.data import load
 from amkd_viz.errors import InputError
 from amkd_viz.models import build, load_teacher, save_classifier
 from amkd_viz.objectives import methods
-from amkd_viz.training import Recipe, Run, Training, distill
+from amkd_viz.training import Recipe, Run, Training, distill, resume
+
+pytest_plugins = ["rights"]
 
 TINY = {
     "dataset": "blobs",
@@ -282,6 +285,86 @@ def test_a_report_of_damaged_files(capsys, tmp_path, monkeypatch):
     err = capsys.readouterr().err
     assert err.startswith(f"amkd-viz report: {run.path / 'summary.json'} is damaged")
     assert err.count("\n") == 1
+
+
+# rights
+
+
+def test_a_run_without_rights(capsys, tmp_path, locked_up):
+    run = distill(Recipe(**TINY), tmp_path / "run")
+    report, export = ["report", str(run.path)], ["export", str(run.path), "--torch-export"]
+    again = ["distill", "--resume", str(run.path)]
+    before = contents(tmp_path)
+    for path, commands in (
+        (run.path / "config.json", [report, export, again]),
+        (run.path / "summary.json", [report, export, again]),
+        (run.path / "metrics.jsonl", [report, again]),
+        (run.path / "student.safetensors", [report, export]),
+        (run.path, [report, export, again]),
+    ):
+        locked_up(path)
+        for words in commands:
+            assert main(words) == 2
+            err = capsys.readouterr().err
+            assert re.search(rf"{path}\S* cannot be read: Permission denied; look at its rights", err), words
+            assert err.count("\n") == 1
+        path.chmod(0o755)
+    assert contents(tmp_path) == before
+
+
+def test_checkpoints_without_rights_are_not_taken_for_none(tmp_path, locked_up):
+    run = distill(Recipe(**TINY), tmp_path / "run")
+    (run.path / "summary.json").unlink()
+    before = contents(run.path)
+    (checkpoint,) = (run.path / "checkpoints").glob("*.pt")
+    for path in (checkpoint, run.path / "checkpoints", run.path / "snapshots"):
+        locked_up(path)
+        with pytest.raises(InputError, match=f"{path} cannot be read"):
+            resume(run)
+        path.chmod(0o755)
+    assert {name: content for name, content in contents(run.path).items() if name != "lock"} == {
+        name: content for name, content in before.items() if name != "lock"
+    }
+
+
+def test_a_teacher_without_rights(refused, tmp_path, locked_up):
+    path = save_classifier(build("mlp-tiny", num_classes=4, shape=(2,)), tmp_path / "net.safetensors")
+    locked_up(path)
+    assert f"{path} cannot be read: Permission denied" in refused("distill", *FLAGS, "--teacher", str(path))
+
+
+def test_data_without_rights(refused, capsys, tmp_path, locked_up):
+    root = tmp_path / "root"
+    (root / "cifar-10-batches-py").mkdir(parents=True)
+    (root / "tiny-imagenet-200").mkdir()
+    (root / "tiny-imagenet-200" / "wnids.txt").write_text("n01")
+    (root / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"")
+    name = images(tmp_path / "images", 4, 4)
+    cifar = ("distill", *FLAGS, "--student", "resnet8", "--root", str(root), "--dataset")
+    for path, words in (
+        (root / "cifar-10-batches-py" / "data_batch_1", (*cifar, "cifar10")),
+        (root / "tiny-imagenet-200" / "wnids.txt", (*cifar, "tiny-imagenet")),
+        (tmp_path / "images" / "class1" / "2.png", (*cifar, name)),
+        (tmp_path / "images" / "class1", (*cifar, name)),
+        (tmp_path / "images", (*cifar, name)),
+        (root, (*cifar, "cifar10")),
+        (root, (*cifar, "tiny-imagenet")),
+    ):
+        locked_up(path)
+        assert re.search(rf"{path}\S* cannot be read: Permission denied; look at its rights", refused(*words))
+        if path != root:
+            path.chmod(0o755)
+    assert main(["doctor", "--root", str(root)]) == 0
+    folder = root / "cifar-10-batches-py"
+    assert re.search(rf"cifar10 +missing +{folder} cannot be read: Permission denied", capsys.readouterr().out)
+
+
+def test_rights_that_nobody_thought_of(refused, monkeypatch):
+    def broken(parser, words):
+        raise PermissionError(errno.EACCES, "Permission denied", "somewhere")
+
+    monkeypatch.setitem(cli.COMMANDS, "doctor", broken)
+    assert "somewhere cannot be read: Permission denied" in refused("doctor")
 
 
 # numbers

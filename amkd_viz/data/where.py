@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from amkd_viz.data.points import PROBLEMS
+from amkd_viz.errors import InputError
+from amkd_viz.files import readable
 
 __all__ = ["FOLDERS", "Status", "data_root", "find", "status"]
 
@@ -38,11 +40,15 @@ def find(name: str, root: str | Path | None = None) -> Path | None:
     """The folder under ``root`` that an official archive was unpacked to, or None; its content is not checked.
 
     Data sets that need no file (2-D problems, digits) have none.
+
+    Raises:
+        InputError: ``root`` cannot be read.
     """
     if name not in FOLDERS:
         return None
     folder = data_root(root) / FOLDERS[name]
-    return folder if folder.is_dir() else None
+    with readable(folder):
+        return folder if folder.is_dir() else None
 
 
 def status(root: str | Path | None = None) -> list[Status]:
@@ -51,6 +57,10 @@ def status(root: str | Path | None = None) -> list[Status]:
     lines = [Status(name, True, "drawn when asked for") for name in PROBLEMS]
     lines.append(Status("digits", sklearn, "ships with scikit-learn" if sklearn else "scikit-learn is not installed"))
     for name in FOLDERS:
-        folder = find(name, root)
+        try:
+            folder = find(name, root)
+        except InputError as error:
+            lines.append(Status(name, False, str(error)))
+            continue
         lines.append(Status(name, folder is not None, str(folder or f"no {data_root(root) / FOLDERS[name]}")))
     return lines
