@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from argparse import SUPPRESS
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -70,9 +71,11 @@ def distill(parser: Parser, words: Sequence[str]) -> None:
 
     _recipe_flags(parser)
     parser.add_argument("--out", type=Path, help="a new folder (default: a new one under runs/)")
-    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run; only --tensorboard counts")
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run, by its own settings")
     parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="also write TensorBoard event files there")
     args = parser.parse_args(words)
+    if args.resume:
+        _refuse_settings(args)
     with ExitStack() as stack:
         heard: list[Callable[[Any], None]] = []
         if args.tensorboard:
@@ -208,22 +211,37 @@ def _recipe_flags(parser: Parser, without: Sequence[str] = ()) -> None:
     """One flag for each field of Recipe; its help and choices come from the field."""
     from amkd_viz.training import Recipe
 
-    parser.add_argument("--download", action="store_true", help="fetch CIFAR first if it is not there")
+    parser.add_argument("--download", action="store_true", default=SUPPRESS, help="fetch CIFAR first if it is absent")
     for field in fields(Recipe):
         if field.name in without:
             continue
         if field.name == "changes":
             parser.add_argument(
-                "--set", action="append", default=[], metavar="TERM.FIELD=VALUE", help=field.metadata["help"]
+                "--set", action="append", default=SUPPRESS, metavar="TERM.FIELD=VALUE", help=field.metadata["help"]
             )
             continue
-        default = field.default if field.default is not MISSING else None
         kind = {"int": int, "float": float, "int | None": int}.get(str(field.type), str)
-        said = field.metadata["help"].replace("%", "%%") + ("" if default is None else " (default: %(default)s)")
+        said = field.metadata["help"] + ("" if field.default is None else f" (default: {field.default})")
         if "choices" in field.metadata:
             said = f"one of {', '.join(field.metadata['choices'])}: {said}"
-        flag = "--" + field.name.replace("_", "-")
-        parser.add_argument(flag, type=kind, default=default, metavar=kind.__name__.upper(), help=said)
+        # without a default: what was given can be told from what was not
+        parser.add_argument(
+            _flag(field.name), type=kind, default=SUPPRESS, metavar=kind.__name__.upper(), help=said.replace("%", "%%")
+        )
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _refuse_settings(args: argparse.Namespace) -> None:
+    """A run that goes on keeps its settings; those of the command line would not count."""
+    given = [name for name, value in vars(args).items() if name not in ("resume", "tensorboard") and value is not None]
+    if given:
+        raise InputError(
+            f"--resume goes on with the settings of {args.resume}, so {_flag(given[0])} would not count; leave it out, "
+            "or train from one of its epochs with other settings by amkd_viz.training.fork."
+        )
 
 
 def _recipe(args: argparse.Namespace, changes: dict[str, Any] | None = None) -> Any:
@@ -232,14 +250,14 @@ def _recipe(args: argparse.Namespace, changes: dict[str, Any] | None = None) -> 
 
     values = {f.name: getattr(args, f.name) for f in fields(Recipe) if hasattr(args, f.name)}
     recipe = Recipe(**values, changes=_changes(args) if changes is None else changes)
-    if args.download:
+    if "download" in args:
         load(recipe.dataset, root=recipe.root, download=True)
     return recipe
 
 
 def _changes(args: argparse.Namespace) -> dict[str, Any]:
     changes = {}
-    for text in args.set:
+    for text in getattr(args, "set", []):
         name, equals, value = text.partition("=")
         if not equals or "." not in name:
             raise InputError(f"--set takes TERM.FIELD=VALUE, e.g. boundary_triplet.margin=0.2, not {text!r}.")

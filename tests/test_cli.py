@@ -571,3 +571,20 @@ def test_resume_goes_on_with_a_run_that_was_stopped(call, tmp_path):
     assert [line["epoch"] for line in Run.open(tmp_path / "stopped").metrics()] == [1, 2, 3]
     status, _, err = call("distill", "--resume", str(tmp_path / "none"))
     assert (status, err.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [("--epochs", "99"), ("--seed", "0"), ("--set", "kd.scale=2"), ("--out", "other"), ("--download", None)],
+)
+def test_resume_takes_no_other_settings(call, here, flag, value):
+    run = distill(Recipe(**{**TINY, "epochs": 1}, method="ce"), here / "run")
+    before = sorted(here.rglob("*"))
+    status, out, err = call("distill", "--resume", "run", flag, *([value] if value else []))
+    assert (status, out) == (2, "")
+    assert err == (
+        f"amkd-viz distill: --resume goes on with the settings of run, so {flag} would not count; leave it out, or "
+        "train from one of its epochs with other settings by amkd_viz.training.fork.\n"
+    )
+    assert sorted(here.rglob("*")) == before
+    assert run.recipe.epochs == 1
