@@ -48,8 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         sys.stderr.write(_line(f"amkd-viz {command}: {error}"))
         return 2
-    except KeyboardInterrupt:
-        print(f"\namkd-viz {command}: stopped; what has been written stays.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        said = ["stopped; what has been written stays.", *getattr(stop, "__notes__", [])]
+        print(f"\namkd-viz {command}: {' '.join(said)}", file=sys.stderr)
         return 130
     return 0
 

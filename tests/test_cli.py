@@ -232,6 +232,33 @@ def test_an_interrupt_gives_130(call, monkeypatch, here):
     assert (here / "run" / "config.json").is_file()
 
 
+def test_an_interrupt_says_how_to_go_on(call, monkeypatch, here):
+    import amkd_viz.progress as progress
+
+    class Interrupted(Progress):
+        def __call__(self, event):
+            if isinstance(event, EpochEnded):
+                raise KeyboardInterrupt
+
+    real = progress.Progress
+    monkeypatch.setattr(progress, "Progress", Interrupted)
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(here / "cache"))
+    status, _, err = call("distill", *FLAGS, "--method", "kd")
+    assert status == 130
+    assert err.strip().splitlines()[-1] == "amkd-viz distill: stopped; what has been written stays."
+    assert not (here / "runs").exists()  # it was the teacher's training
+    distill(Recipe(**TINY, method="kd"), here / "first")
+    status, _, err = call("distill", *FLAGS, "--method", "kd")
+    (folder,) = (here / "runs").iterdir()
+    assert err.strip().splitlines()[-1] == (
+        "amkd-viz distill: stopped; what has been written stays. "
+        f"'amkd-viz distill --resume runs/{folder.name}' goes on with the run it left."
+    )
+    monkeypatch.setattr(progress, "Progress", real)
+    assert call("distill", "--resume", f"runs/{folder.name}")[0] == 0
+    assert Run.open(folder).finished
+
+
 @pytest.mark.slow
 def test_in_a_real_process(here):
     done = python("-m", "amkd_viz", "distill", *FLAGS, "--method", "kd", "--out", "run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -199,7 +200,12 @@ def _planned(lines: Iterable[dict[str, Any]]) -> list[Changed]:
 
 
 def _hear(run: Run, happening: Iterable[Event], listen: Listener | None) -> Run:
-    for event in happening:
-        if listen is not None:
-            listen(event)
+    try:
+        for event in happening:
+            if listen is not None:
+                listen(event)
+    except KeyboardInterrupt as stop:  # a default folder is known to nobody else
+        if not run.finished:
+            stop.add_note(f"'amkd-viz distill --resume {shlex.quote(str(run.path))}' goes on with the run it left.")
+        raise
     return run
