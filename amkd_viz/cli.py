@@ -7,12 +7,9 @@ when it runs, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from argparse import SUPPRESS
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import fields
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -39,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="amkd-viz", description="See and steer Adversarial Metric Knowledge Distillation.")
     parser.add_argument("--version", action="version", version=f"amkd_viz {__version__}")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of: " + ", ".join(COMMANDS))
-    parser.epilog = "\n".join(f"  {name:8s} {run.__doc__}" for name, run in COMMANDS.items())
+    about = [f"  {name:8s} {run.__doc__}" for name, run in COMMANDS.items()]
+    parser.epilog = "\n".join([*about, "", "'amkd-viz distill --help' lists all settings, methods, terms and nets."])
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     command = parser.parse_args(words[:1]).command
     own = Parser(prog=f"amkd-viz {command}", description=COMMANDS[command].__doc__)
@@ -67,16 +65,17 @@ def demo(parser: Parser, words: Sequence[str]) -> None:
 
 def distill(parser: Parser, words: Sequence[str]) -> None:
     """Distil one student into a run folder."""
+    from amkd_viz.flags import recipe_flags, recipe_of, refuse_settings
     from amkd_viz.progress import Progress
     from amkd_viz.training import Run, distill, format_table, resume, table
 
-    _recipe_flags(parser)
+    recipe_flags(parser)
     parser.add_argument("--out", type=Path, help="a new folder (default: a new one under runs/)")
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run, by its own settings")
     parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="also write TensorBoard event files there")
     args = parser.parse_args(words)
     if args.resume:
-        _refuse_settings(args)
+        refuse_settings(args)
     with ExitStack() as stack:
         heard: list[Callable[[Any], None]] = []
         if args.tensorboard:
@@ -84,7 +83,7 @@ def distill(parser: Parser, words: Sequence[str]) -> None:
 
             heard.append(stack.enter_context(TensorBoard(args.tensorboard)))
         run = Run.open(args.resume) if args.resume else None
-        recipe = run.recipe if run else _recipe(args)
+        recipe = run.recipe if run else recipe_of(args)
         progress = stack.enter_context(Progress(recipe.epochs - (run.epochs_done if run else 0)))
         heard.append(progress)
 
@@ -100,17 +99,18 @@ def distill(parser: Parser, words: Sequence[str]) -> None:
 
 def compare(parser: Parser, words: Sequence[str]) -> None:
     """Distil by several methods and seeds, print the table and write a report."""
+    from amkd_viz.flags import changes_of, recipe_flags, recipe_of
     from amkd_viz.progress import Progress
     from amkd_viz.training import compare, format_table, reading, table
 
-    _recipe_flags(parser, without=("method", "seed"))
+    recipe_flags(parser, without=("method", "seed"))
     parser.add_argument("--methods", default="ce,kd,bss,amkd", help="separated by commas (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="0 .. SEEDS - 1 (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("comparison"), help="a new folder (default: %(default)s)")
     args = parser.parse_args(words)
-    recipe, names = _recipe(args, changes={}), [name for name in args.methods.split(",") if name]
+    recipe, names = recipe_of(args, changes={}), [name for name in args.methods.split(",") if name]
     with Progress(recipe.epochs * len(names) * args.seeds) as progress:
-        runs = compare(recipe, names, args.seeds, args.out, changes=_changes(args), listen=progress)
+        runs = compare(recipe, names, args.seeds, args.out, changes=changes_of(args), listen=progress)
     rows = table(runs)
     print("\n".join([format_table(rows), "", *reading(rows)]))
     _write_report(runs, args.out / "report.html")
@@ -206,72 +206,6 @@ def _run(command: Callable[[Parser, Sequence[str]], None], parser: Parser, words
 
 def _line(message: str) -> str:
     return " ".join(message.splitlines()) + "\n"
-
-
-def _recipe_flags(parser: Parser, without: Sequence[str] = ()) -> None:
-    """One flag for each field of Recipe; its help and choices come from the field."""
-    from amkd_viz.training import Recipe
-
-    parser.add_argument("--download", action="store_true", default=SUPPRESS, help="fetch CIFAR first if it is absent")
-    for field in fields(Recipe):
-        if field.name in without:
-            continue
-        if field.name == "changes":
-            parser.add_argument(
-                "--set", action="append", default=SUPPRESS, metavar="TERM.FIELD=VALUE", help=field.metadata["help"]
-            )
-            continue
-        kind = {"int": int, "float": float, "int | None": int}.get(str(field.type), str)
-        said = field.metadata["help"] + ("" if field.default is None else f" (default: {field.default})")
-        if "choices" in field.metadata:
-            said = f"one of {', '.join(field.metadata['choices'])}: {said}"
-        # without a default: what was given can be told from what was not
-        parser.add_argument(
-            _flag(field.name), type=kind, default=SUPPRESS, metavar=kind.__name__.upper(), help=said.replace("%", "%%")
-        )
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _refuse_settings(args: argparse.Namespace) -> None:
-    """A run that goes on keeps its settings; those of the command line would not count."""
-    given = [name for name, value in vars(args).items() if name not in ("resume", "tensorboard") and value is not None]
-    if given:
-        raise InputError(
-            f"--resume goes on with the settings of {args.resume}, so {_flag(given[0])} would not count; leave it out, "
-            "or train from one of its epochs with other settings by amkd_viz.training.fork."
-        )
-
-
-def _recipe(args: argparse.Namespace, changes: dict[str, Any] | None = None) -> Any:
-    from amkd_viz.data import load
-    from amkd_viz.training import Recipe
-
-    values = {f.name: getattr(args, f.name) for f in fields(Recipe) if hasattr(args, f.name)}
-    recipe = Recipe(**values, changes=_changes(args) if changes is None else changes)
-    if "download" in args:
-        load(recipe.dataset, root=recipe.root, download=True)
-    return recipe
-
-
-def _changes(args: argparse.Namespace) -> dict[str, Any]:
-    changes = {}
-    for text in getattr(args, "set", []):
-        name, equals, value = text.partition("=")
-        if not equals or "." not in name:
-            raise InputError(f"--set takes TERM.FIELD=VALUE, e.g. boundary_triplet.margin=0.2, not {text!r}.")
-        changes[name] = _value(value)
-    return changes
-
-
-def _value(text: str) -> Any:
-    """A number or a truth value where it is one, so that 0.20 and .2 make the same recipe as 0.2."""
-    for read in (json.loads, float):
-        with suppress(ValueError):
-            return read(text)
-    return text
 
 
 def _runs_in(path: Path) -> list[Path]:

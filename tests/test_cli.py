@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import types
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from amkd_viz import __version__
 from amkd_viz.cli import COMMANDS, main
 from amkd_viz.doctor import diagnosis
 from amkd_viz.errors import InputError
+from amkd_viz.models import architectures
+from amkd_viz.objectives import methods
 from amkd_viz.progress import Progress
 from amkd_viz.training import EpochEnded, Recipe, Run, Started, distill, events
 
@@ -141,6 +144,21 @@ def test_distill_lists_every_field_of_the_recipe(call):
     _, out, _ = call("compare", "--help")
     flags = set(re.findall(r"^  --([a-z-]+)", out, re.MULTILINE))
     assert (fields | {"set", "download", "out", "methods", "seeds"}) - {"method", "seed"} == flags
+
+
+@pytest.mark.parametrize("command", ["distill", "compare"])
+def test_help_lists_every_name_that_a_flag_takes(call, command):
+    _, out, _ = call(command, "--help")
+    listed, text = out[out.index("\nmethods, for --method") :], " ".join(out.split())
+    assert max(map(len, listed.splitlines())) <= 120
+    for name in methods:
+        assert f"{name} {methods.about(name)}" in " ".join(listed.split())
+        for term, _ in methods[name]().summands:
+            for field in fields(term):
+                assert re.search(rf"^  {term.name} [^:]*\b{field.name}=", listed, re.MULTILINE), field.name
+    assert ", ".join(architectures()) in text
+    assert "mining=all|" in listed
+    assert "'amkd-viz distill --help' lists all settings, methods, terms and nets." in call("--help")[1]
 
 
 def test_version(call):
