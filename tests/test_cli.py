@@ -17,6 +17,7 @@ import pytest
 import amkd_viz.cli as cli
 from amkd_viz import __version__
 from amkd_viz.cli import COMMANDS, main
+from amkd_viz.data.where import PARTS
 from amkd_viz.doctor import diagnosis
 from amkd_viz.errors import InputError
 from amkd_viz.models import architectures
@@ -467,7 +468,10 @@ def test_lab_without_jupyterlab(call, launched, monkeypatch):
 
 
 def test_doctor(call, here, tmp_path):
-    (tmp_path / "data" / "cifar-10-batches-py").mkdir(parents=True)
+    folder = tmp_path / "data" / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    for part in PARTS["cifar10"]:
+        (folder / part).touch()
     status, out, err = call("doctor", "--root", str(tmp_path / "data"))
     assert (status, err) == (0, "")
     assert f"amkd_viz {__version__}, Python {sys.version.split()[0]}" in out
@@ -479,6 +483,36 @@ def test_doctor(call, here, tmp_path):
     assert "To get Tiny ImageNet:" in out
     assert "AMKD_VIZ_DATA" in out
     assert list(here.iterdir()) == []
+    (folder / "data_batch_1").unlink()
+    (folder / "batches.meta").unlink()
+    _, out, _ = call("doctor", "--root", str(tmp_path / "data"))
+    assert re.search(rf"^  cifar10 +missing +{folder} lacks data_batch_1, batches.meta$", out, re.MULTILINE)
+
+
+def test_doctor_says_what_single_features_need(monkeypatch):
+    import amkd_viz.doctor as doctor
+    import amkd_viz.views.export as export
+
+    found = {"kaleido": None}
+    monkeypatch.setattr(doctor, "find_spec", lambda name: found[name])
+    monkeypatch.setattr(export, "browser", lambda: "/opt/chromium")
+    assert "  .png and .svg  by /opt/chromium" in diagnosis()
+    monkeypatch.setattr(export, "browser", lambda: None)
+    assert "  .png and .svg  missing (views save them with Chromium or Chrome, or kaleido)" in diagnosis()
+    found["kaleido"] = "there"
+    assert "  .png and .svg  by kaleido" in diagnosis()
+    real = doctor.version
+
+    def some(name):
+        if name in ("onnxruntime", "tensorboard"):
+            raise doctor.PackageNotFoundError(name)
+        return real("torch")
+
+    monkeypatch.setattr(doctor, "version", some)
+    lines = diagnosis()
+    assert "  onnxruntime    missing (only 'export --onnx' needs it: pip install onnxruntime)" in lines
+    assert "  tensorboard    missing (only 'distill --tensorboard' needs it: pip install tensorboard)" in lines
+    assert not any("To get them" in line for line in lines)  # the rest works without
 
 
 def test_doctor_finds_teachers_and_what_is_missing(tmp_path, monkeypatch):
@@ -486,11 +520,15 @@ def test_doctor_finds_teachers_and_what_is_missing(tmp_path, monkeypatch):
 
     monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "deep" / "er"))
     assert "Teachers trained here: 0" in "\n".join(diagnosis())
-    for _ in events(recipe := Recipe(**{**TINY, "epochs": 1, "teacher_epochs": 1}, method="kd")):
+    for _ in events(Recipe(**{**TINY, "epochs": 1, "teacher_epochs": 1}, method="kd")):
         pass
     said = "\n".join(diagnosis())
     assert "Teachers trained here: 1, in " in said
-    assert f"  {recipe.dataset}-{recipe.teacher}-" in said
+    (path,) = (tmp_path / "deep" / "er" / "teachers").iterdir()
+    told = rf"  {path.stem}: mlp-small on blobs, [\d.]+% right in validation, [1-9] kB"
+    assert re.search(told, said)
+    path.write_bytes(path.read_bytes()[:20])
+    assert f"  {path.stem}: damaged, or not readable; delete it" in "\n".join(diagnosis())
 
     def some(name):
         if name in ("plotly", "jupyterlab"):

@@ -21,6 +21,12 @@ FOLDERS = {
     "cifar100": "cifar-100-python",
     "tiny-imagenet": "tiny-imagenet-200",
 }
+# What of it loading needs.
+PARTS = {
+    "cifar10": (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch", "batches.meta"),
+    "cifar100": ("train", "test", "meta"),
+    "tiny-imagenet": ("wnids.txt", "words.txt", "train", "val/val_annotations.txt", "val/images"),
+}
 
 
 class Status(NamedTuple):
@@ -56,11 +62,16 @@ def status(root: str | Path | None = None) -> list[Status]:
     sklearn = importlib.util.find_spec("sklearn") is not None
     lines = [Status(name, True, "drawn when asked for") for name in PROBLEMS]
     lines.append(Status("digits", sklearn, "ships with scikit-learn" if sklearn else "scikit-learn is not installed"))
-    for name in FOLDERS:
-        try:
-            folder = find(name, root)
-        except InputError as error:
-            lines.append(Status(name, False, str(error)))
-            continue
-        lines.append(Status(name, folder is not None, str(folder or f"no {data_root(root) / FOLDERS[name]}")))
-    return lines
+    return lines + [_status(name, root) for name in FOLDERS]
+
+
+def _status(name: str, root: str | Path | None) -> Status:
+    try:
+        folder = find(name, root)
+        if folder is None:
+            return Status(name, False, f"no {data_root(root) / FOLDERS[name]}")
+        with readable(folder):
+            absent = [part for part in PARTS[name] if not (folder / part).exists()]
+    except InputError as error:
+        return Status(name, False, str(error))
+    return Status(name, not absent, f"{folder} lacks {', '.join(absent)}" if absent else str(folder))
