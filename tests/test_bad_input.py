@@ -109,6 +109,17 @@ def test_unknown_names_in_python():
             call()
 
 
+def test_what_is_no_name_and_no_recipe():
+    for call, said in (
+        (lambda: load(3), "A data set is named by a text, such as 'digits', not by 3."),
+        (lambda: load(None), "not by None"),
+        (lambda: distill("x"), r"distill takes a recipe, such as Recipe\(dataset='digits'\), not 'x'."),
+        (lambda: distill(TINY), "distill takes a recipe"),
+    ):
+        with pytest.raises(InputError, match=said):
+            call()
+
+
 # data
 
 

@@ -43,6 +43,12 @@ def load_folder(path: str | Path, seed: int = 0, *, size: int = 64) -> Dataset:
         test = splits["test"] if "test" in splits else splits.pop("val")
         return Dataset.assemble(name, classes, splits["train"], test, seed=seed, val=splits.get("val"))
 
+    if parts and len(parts) == len(_subfolders(root)):  # parts that are alone are no classes
+        lacks = "train/" if "train" not in parts else "test/ or val/"
+        raise InputError(
+            f"{root} has {' and '.join(f'{part}/' for part in parts)}, but lacks {lacks}; add it, or give a folder "
+            "whose subfolders are the classes, of which a fifth becomes the test split."
+        )
     classes = _classes(root)
     paths, y = _listing(root, classes)
     few = [(k, n) for k, n in zip(classes, torch.bincount(y).tolist(), strict=True) if n < 3]
@@ -57,11 +63,15 @@ def load_folder(path: str | Path, seed: int = 0, *, size: int = 64) -> Dataset:
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
-    with readable(folder):
-        names = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
+    names = _subfolders(folder)
     if len(names) < 2:
         raise InputError(f"{folder} has {len(names)} class subfolders; a classification needs at least 2.")
     return names
+
+
+def _subfolders(folder: Path) -> tuple[str, ...]:
+    with readable(folder):
+        return tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
 
 
 def _listing(folder: Path, classes: tuple[str, ...]) -> tuple[list[Path], Tensor]:

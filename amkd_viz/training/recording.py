@@ -43,6 +43,8 @@ def distill(
     Raises:
         InputError: see ``Recipe``, ``Run.create`` and ``events``. What has been written stays.
     """
+    if not isinstance(recipe, Recipe):
+        raise InputError(f"distill takes a recipe, such as Recipe(dataset='digits'), not {recipe!r}.")
     if out is not None:
         refuse_used(Path(out))  # before a teacher is trained for nothing
     # then the training: a recipe that does not fit its data leaves no folder behind
