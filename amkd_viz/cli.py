@@ -124,6 +124,8 @@ def report(parser: Parser, words: Sequence[str]) -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or folders that hold them")
     parser.add_argument("--out", type=Path, help="a new .html file (default: report.html beside the first run)")
     args = parser.parse_args(words)
+    if args.out and args.out.suffix.lower() != ".html":
+        raise InputError(f"A report is an HTML page, which {args.out} cannot be; give --out a name that ends in .html.")
     folders = list({own.resolve(): own for path in args.runs for own in _runs_in(path)}.values())  # each run once
     runs = [Run.open(folder) for folder in folders]
     unfinished = [run for run in runs if not run.finished]

@@ -404,6 +404,15 @@ def test_report_counts_each_run_once(call, three_runs, reports):
     assert len(reports) == 1
 
 
+@pytest.mark.parametrize("name", ["rep.pdf", "rep", "rep.htm"])
+def test_report_is_a_page_and_nothing_else(call, here, three_runs, reports, name):
+    status, out, err = call("report", "all", "--out", name)
+    assert (status, out, reports) == (2, "", [])
+    assert err == (
+        f"amkd-viz report: A report is an HTML page, which {name} cannot be; give --out a name that ends in .html.\n"
+    )
+
+
 def test_report_of_nothing_that_is_finished(call, three_runs, reports):
     status, _, err = call("report", "all/ce-2")
     assert status == 2
