@@ -78,13 +78,15 @@ def changes_of(args: argparse.Namespace) -> dict[str, Any]:
     """The numbers of ``--set``, by TERM.FIELD.
 
     Raises:
-        InputError: one is not written so.
+        InputError: one is not written so, or is given twice.
     """
-    changes = {}
+    changes: dict[str, Any] = {}
     for text in getattr(args, "set", []):
         name, equals, value = text.partition("=")
         if not equals or "." not in name:
             raise InputError(f"--set takes TERM.FIELD=VALUE, e.g. boundary_triplet.margin=0.2, not {text!r}.")
+        if name in changes:
+            raise InputError(f"--set gives {name} twice, as {changes[name]} and as {value}; leave one of them out.")
         changes[name] = _value(value)
     return changes
 

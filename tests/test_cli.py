@@ -202,7 +202,15 @@ def test_version(call):
         (["distill", "--set", "kd.temperature=warm"], "not 'warm'"),
         (["distill", "--set", "kd.temperature="], "not ''"),
         (["distill", "--set", "kd.scale=null"], "not None"),
-        (["distill", "--method", "ce", "--set", "kd.scale=2"], "Unknown term 'kd'"),
+        (["distill", "--set", "kd.scale=nan"], "kd.scale must be finite and at least 0, not nan."),
+        (["distill", "--set", "kd.scale=-1"], "kd.scale must be finite and at least 0, not -1."),
+        (["distill", "--set", "kd.scale=1", "--set", "kd.scale=2"], "--set gives kd.scale twice, as 1 and as 2; leave"),
+        (["distill", "--set", "ce.scale=1", "--set", "ce.scale=1.0"], "--set gives ce.scale twice"),
+        (
+            ["distill", "--method", "ce", "--set", "kd.scale=2"],
+            "Method ce has no term 'kd', so kd.scale means nothing; choose a method that has it: kd, bss, amkd, "
+            "amkd-student, amkd-calibrated.",
+        ),
         (["distill", "--device", "cuda:99"], "Device 'cuda:99' is not usable here: "),
         (["distill", "--device", "meta"], "Unknown device 'meta'"),
         (["distill", "--device", "cpu:x"], "Device 'cpu:x' is not usable here: "),

@@ -105,10 +105,23 @@ class Recipe:
             raise unknown("student", self.student, [*architectures(), "torchvision:NAME"])
         if not self.teacher.endswith(".safetensors") and not is_architecture(self.teacher):
             raise unknown("teacher", self.teacher, [*architectures(), "torchvision:NAME", "FILE.safetensors"])
+        self._check_terms()
         object.__setattr__(self, "changes", methods[self.method]().plain(self.changes))  # refuses unknown ones
         objective = self.objective
         if not all(any(objective.weights(progress).values()) for progress in (1 / self.epochs, 1.0)):
             raise InputError(f"changes must leave a term with a weight in every epoch, not {self.changes!r}.")
+
+    def _check_terms(self) -> None:
+        """A term that other methods have is not unknown."""
+        own = methods[self.method]().names
+        for name in self.changes:
+            term = name.partition(".")[0]
+            others = [method for method in methods if term in methods[method]().names]
+            if term not in own and others:
+                raise InputError(
+                    f"Method {self.method} has no term {term!r}, so {name} means nothing; choose a method that has it: "
+                    f"{', '.join(others)}."
+                )
 
     @property
     def objective(self) -> Objective:
