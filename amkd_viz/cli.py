@@ -7,6 +7,7 @@ when it runs, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -27,6 +28,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
+        for kind, words in NUMBERS.items():
+            message = re.sub(rf"argument (\S+): invalid {kind} value: ", rf"\1 takes {words}, not ", message)
         self.exit(2, _line(f"{self.prog}: {message}; see '{self.prog} --help'."))
 
 
@@ -35,11 +38,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     parser = Parser(prog="amkd-viz", description="See and steer Adversarial Metric Knowledge Distillation.")
     parser.add_argument("--version", action="version", version=f"amkd_viz {__version__}")
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of: " + ", ".join(COMMANDS))
+    parser.usage = "amkd-viz [-h] [--version] COMMAND ..."
+    # not required by argparse, which would miss the command where a flag is unknown
+    names = ", ".join(COMMANDS)
+    parser.add_argument("command", nargs="?", choices=COMMANDS, metavar="COMMAND", help=f"one of: {names}")
     about = [f"  {name:8s} {run.__doc__}" for name, run in COMMANDS.items()]
     parser.epilog = "\n".join([*about, "", "'amkd-viz distill --help' lists all settings, methods, terms and nets."])
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     command = parser.parse_args(words[:1]).command
+    if command is None:
+        parser.error("the following arguments are required: COMMAND")
     own = Parser(prog=f"amkd-viz {command}", description=COMMANDS[command].__doc__)
     try:
         _run(COMMANDS[command], own, words[1:])
@@ -65,7 +73,7 @@ def demo(parser: Parser, words: Sequence[str]) -> None:
 
 def distill(parser: Parser, words: Sequence[str]) -> None:
     """Distil one student into a run folder."""
-    from amkd_viz.flags import recipe_flags, recipe_of, refuse_settings
+    from amkd_viz.flags import in_flags, recipe_flags, recipe_of, refuse_settings
     from amkd_viz.progress import Progress
     from amkd_viz.training import Run, distill, format_table, resume, table
 
@@ -91,7 +99,11 @@ def distill(parser: Parser, words: Sequence[str]) -> None:
             for listener in heard:
                 listener(event)
 
-        run = resume(run, listen=listen) if run else distill(recipe, args.out, listen=listen)
+        if run:
+            run = resume(run, listen=listen)
+        else:
+            with in_flags():
+                run = distill(recipe, args.out, listen=listen)
     for note in (line["text"] for line in run.lines() if line.get("kind") == "note"):
         print(f"Note: {note}")
     print(f"{format_table(table([run]))}\n\nThe run is in {run.path}.")
@@ -99,7 +111,7 @@ def distill(parser: Parser, words: Sequence[str]) -> None:
 
 def compare(parser: Parser, words: Sequence[str]) -> None:
     """Distil by several methods and seeds, print the table and write a report."""
-    from amkd_viz.flags import changes_of, recipe_flags, recipe_of
+    from amkd_viz.flags import changes_of, in_flags, recipe_flags, recipe_of
     from amkd_viz.progress import Progress
     from amkd_viz.training import compare, format_table, reading, table
 
@@ -109,7 +121,7 @@ def compare(parser: Parser, words: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, default=Path("comparison"), help="a new folder (default: %(default)s)")
     args = parser.parse_args(words)
     recipe, names = recipe_of(args, changes={}), [name for name in args.methods.split(",") if name]
-    with Progress(recipe.epochs * len(names) * args.seeds) as progress:
+    with Progress(recipe.epochs * len(names) * args.seeds) as progress, in_flags():
         runs = compare(recipe, names, args.seeds, args.out, changes=changes_of(args), listen=progress)
     rows = table(runs)
     print("\n".join([format_table(rows), "", *reading(rows)]))
@@ -185,6 +197,7 @@ def doctor(parser: Parser, words: Sequence[str]) -> None:
     print("\n".join(diagnosis(args.root)))
 
 
+NUMBERS = {"int": "a whole number", "float": "a number"}
 KINDS = {"onnx": "ONNX, for any ONNX runtime", "torch-export": "a program for torch.export.load"}
 COMMANDS: dict[str, Callable[[Parser, Sequence[str]], None]] = {
     "demo": demo,

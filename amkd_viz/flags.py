@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import textwrap
 from argparse import SUPPRESS
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from typing import Any
 
@@ -16,7 +17,7 @@ from amkd_viz.models import architectures
 from amkd_viz.objectives import methods
 from amkd_viz.training import Recipe
 
-__all__ = ["changes_of", "recipe_flags", "recipe_of", "refuse_settings"]
+__all__ = ["changes_of", "in_flags", "recipe_flags", "recipe_of", "refuse_settings"]
 
 
 def recipe_flags(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -> None:
@@ -68,10 +69,28 @@ def recipe_of(args: argparse.Namespace, changes: dict[str, Any] | None = None) -
     from amkd_viz.data import load
 
     values = {f.name: getattr(args, f.name) for f in fields(Recipe) if hasattr(args, f.name)}
-    recipe = Recipe(**values, changes=changes_of(args) if changes is None else changes)
+    with in_flags():
+        recipe = Recipe(**values, changes=changes_of(args) if changes is None else changes)
     if "download" in args:
         load(recipe.dataset, root=recipe.root, download=True)
     return recipe
+
+
+@contextmanager
+def in_flags() -> Iterator[None]:
+    """Within, an InputError that names a field of Recipe names its flag. Words with a _ are no others; the rest of the
+    fields are plain words and stand at the beginning of what is said of them."""
+    names = "|".join(f.name for f in fields(Recipe))
+    scored = "|".join(f.name for f in fields(Recipe) if "_" in f.name)
+    try:
+        yield
+    except InputError as error:
+        said = re.sub(
+            rf"^({names})(?= must )|(?<![\w./-])({scored})(?![\w./-])",
+            lambda found: _flag("set" if found[0] == "changes" else found[0]),
+            str(error),
+        )
+        raise InputError(said) from error
 
 
 def changes_of(args: argparse.Namespace) -> dict[str, Any]:

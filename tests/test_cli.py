@@ -142,6 +142,7 @@ def test_distill_lists_every_field_of_the_recipe(call):
     assert "up for 15 %, cosine down" in " ".join(out.split())
     assert "(default: 0.1)" in out
     assert "one of fp32, bf16" in out
+    assert "auto, cpu, cuda, cuda:1, mps, xpu" in " ".join(out.split())
     _, out, _ = call("compare", "--help")
     flags = set(re.findall(r"^  --([a-z-]+)", out, re.MULTILINE))
     assert (fields | {"set", "download", "out", "methods", "seeds"}) - {"method", "seed"} == flags
@@ -173,13 +174,16 @@ def test_version(call):
     ("words", "said"),
     [
         ([], "the following arguments are required: COMMAND"),
+        (["--foo"], "unrecognized arguments: --foo; see 'amkd-viz --help'."),
         (["distil"], "invalid choice: 'distil'"),
         (["distill", "--epoch", "3"], "unrecognized arguments: --epoch 3"),
         (["distill", "extra"], "unrecognized arguments: extra"),
         (["compare", "--seed", "5"], "unrecognized arguments: --seed 5"),  # not --seeds 5
         (["compare", "--method", "kd"], "unrecognized arguments: --method kd"),
-        (["compare", "--seeds", "two"], "invalid int value: 'two'"),
+        (["compare", "--seeds", "two"], "compare: --seeds takes a whole number, not 'two'; see"),
         (["compare", "--seeds", "0"], "seeds must be at least 1, not 0."),
+        (["compare", "--batch-size", "1"], "compare: --batch-size must be at least 2, not 1."),
+        (["distill", "--set", "ce.scale=0", "--method", "ce"], "--set must leave a term"),
         (["compare", "--methods", ","], "methods must name one or more"),
         (["compare", "--methods", "ce,ce"], "each once, not 'ce,ce'"),
         (["compare", "--methods", "ce,dk"], "Unknown method 'dk'; did you mean 'kd'"),
@@ -214,7 +218,7 @@ def test_version(call):
         (["distill", "--device", "cuda:99"], "Device 'cuda:99' is not usable here: "),
         (["distill", "--device", "meta"], "Unknown device 'meta'"),
         (["distill", "--device", "cpu:x"], "Device 'cpu:x' is not usable here: "),
-        (["distill", "--device", "gpu"], "Allowed: auto, cpu, cuda, mps"),
+        (["distill", "--device", "gpu"], "Allowed: auto, cpu, cuda, mps, xpu."),
     ],
 )
 def test_one_line_and_status_2(call, here, reports, words, said):
@@ -226,6 +230,20 @@ def test_one_line_and_status_2(call, here, reports, words, said):
     assert out == ""
     assert list(here.iterdir()) == []
     assert reports == []
+
+
+def test_a_field_is_named_by_its_flag_and_a_path_is_left_alone(call, monkeypatch):
+    import amkd_viz.training
+
+    def diverged(recipe, out, listen):
+        raise InputError("The loss is not finite (data/batch_size/x, epochs must); lower learning_rate=0.1.")
+
+    monkeypatch.setattr(amkd_viz.training, "distill", diverged)
+    assert call("distill") == (
+        2,
+        "",
+        "amkd-viz distill: The loss is not finite (data/batch_size/x, epochs must); lower --learning-rate=0.1.\n",
+    )
 
 
 def test_an_error_of_many_lines_is_said_in_one(call, monkeypatch):

@@ -53,7 +53,7 @@ class Recipe:
     epochs: int = _field(30, "passes over the training data", low=1, high=10_000)
     batch_size: int = _field(128, "images per step", low=2, high=65_536)
     seed: int = _field(0, "of the student's weights, the order and every draw", low=0)
-    device: str = _field("auto", "auto, cpu, cuda, cuda:1, mps")
+    device: str = _field("auto", "auto, cpu, cuda, cuda:1, mps, xpu")
     precision: str = _field("fp32", "arithmetic of both nets", choices=PRECISIONS)
     limit_train: int | None = _field(None, "so many training samples for the student, classes balanced", low=2)
     augment: str = _field("auto", "augmentation of the training images", choices=AUGMENTS)
