@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from amkd_viz.errors import InputError
 
 __all__ = ["append_line", "explained", "files_below", "readable", "write_atomic"]
 
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
@@ -20,7 +23,8 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         why = error.strerror or str(error)
-        raise InputError(f"Cannot write {path}: {why}; free some space or choose another folder.") from error
+        way_out = "free some space or choose" if error.errno in FULL else "choose"
+        raise InputError(f"Cannot write {path}: {why}; {way_out} another folder.") from error
 
 
 @contextmanager

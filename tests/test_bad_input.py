@@ -298,6 +298,23 @@ def test_a_report_of_damaged_files(capsys, tmp_path, monkeypatch):
     assert err.count("\n") == 1
 
 
+def test_a_student_that_is_missing_or_damaged(capsys, tmp_path):
+    run = distill(Recipe(**TINY), tmp_path / "run")
+    path, words = run.path / "student.safetensors", ["export", str(run.path), "--torch-export"]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-4])
+    assert main(words) == 2
+    assert capsys.readouterr().err.endswith("; fetch or write it again.\n")
+    path.unlink()
+    assert main(words) == 2
+    summary = run.path / "summary.json"
+    assert f"{path} is missing; delete {summary} and resume the run, which writes both" in capsys.readouterr().err
+    summary.unlink()
+    assert main(["distill", "--resume", str(run.path)]) == 0  # what was said works
+    assert path.read_bytes() == whole
+    assert run.finished
+
+
 # rights
 
 
@@ -432,7 +449,7 @@ def test_an_output_that_is_in_use(refused, tmp_path, monkeypatch, command, what)
 def test_an_output_below_a_file(capsys, tmp_path):
     (tmp_path / "file").write_text("mine")
     assert main(["distill", *FLAGS, "--out", str(tmp_path / "file" / "run")]) == 2
-    assert "Cannot write" in capsys.readouterr().err
+    assert "Not a directory; choose another folder." in capsys.readouterr().err  # space would not help
     assert contents(tmp_path) == {"file": b"mine"}
 
 

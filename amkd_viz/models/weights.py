@@ -79,7 +79,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except (SafetensorError, OSError) as error:
         pickled = start[:1] == b"\x80" or start == b"PK"  # pickle protocol 2+, or the zip that torch.save writes
         why = "it looks like a pickle (torch.save), which can run code and is never loaded" if pickled else str(error)
-        raise InputError(f"{path} is not a whole safetensors file: {why}; save the weights as safetensors.") from error
+        way_out = "save the weights as safetensors" if pickled else "fetch or write it again"
+        raise InputError(f"{path} is not a whole safetensors file: {why}; {way_out}.") from error
 
 
 def fill(model: nn.Module, tensors: dict[str, Tensor], where: str) -> None:

@@ -178,7 +178,11 @@ class Run:
         if epoch is None:
             if not self.finished:
                 raise InputError(f"The run {self.path} is not finished, so it has no student; its snapshots: {kept}.")
-            return load_teacher(self.path / "student.safetensors")
+            path = self.path / "student.safetensors"
+            if not path.exists():
+                summary = self.path / "summary.json"
+                raise InputError(f"{path} is missing; delete {summary} and resume the run, which writes both again.")
+            return load_teacher(path)
         if epoch not in self.snapshots():
             raise InputError(f"The run {self.path} has no snapshot of epoch {epoch}; it has: {kept}.")
         return load_teacher(self._snapshot(epoch))
