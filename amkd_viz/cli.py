@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from amkd_viz import __version__
 from amkd_viz.errors import InputError
-from amkd_viz.files import files_below, readable
+from amkd_viz.files import check_writable, files_below, readable
 
 __all__ = ["main"]
 
@@ -238,6 +238,7 @@ def _write_report(runs: Sequence[Any], path: Path) -> None:
 
     if path.exists():
         raise InputError(f"{path} is there already and is never overwritten; choose another name with --out.")
+    check_writable(path.parent)  # before it is drawn
     print("\nDrawing the report ...", flush=True)
     print(f"The report is {write_report(runs, path)}.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from amkd_viz.errors import InputError
 
-__all__ = ["append_line", "explained", "files_below", "readable", "write_atomic"]
+__all__ = ["append_line", "check_writable", "explained", "files_below", "readable", "write_atomic"]
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -35,6 +36,17 @@ def readable(path: Path) -> Iterator[None]:
     except OSError as error:
         where, why = error.filename or path, error.strerror or str(error)
         raise InputError(f"{where} cannot be read: {why}; look at its rights and those of its folders.") from error
+
+
+def check_writable(folder: Path) -> None:
+    """Before hours of work, not after: a file can be made in ``folder``, or in the nearest one above that is there.
+
+    Raises:
+        InputError: it cannot.
+    """
+    with explained(folder):
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        tempfile.TemporaryFile(dir=there).close()
 
 
 def files_below(folder: Path) -> list[Path]:

@@ -446,6 +446,36 @@ def test_an_output_that_is_in_use(refused, tmp_path, monkeypatch, command, what)
     assert what != "another run" or Run.open(out).finished
 
 
+@pytest.mark.parametrize("command", ["distill", "compare", "demo", "report", "--tensorboard"])
+def test_an_output_that_cannot_be_written_is_said_before_anything_is_trained(
+    refused, tmp_path, monkeypatch, locked_up, command
+):
+    (folder := tmp_path / "out").mkdir()
+    run = distill(Recipe(**TINY), tmp_path / "run")
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "empty"))  # a teacher would have to be trained
+    locked_up(folder, 0o555)
+    words = {
+        "demo": ("demo",),
+        "compare": ("compare", *(w for w in FLAGS if w not in ("--method", "ce"))),
+        "report": ("report", str(run.path)),
+    }.get(command, ("distill", *FLAGS))
+    where = folder / "deep" / "er" / ("report.html" if command == "report" else "")
+    said = refused(*words, "--tensorboard" if command == "--tensorboard" else "--out", str(where))
+    assert f"Cannot write {folder / 'deep' / 'er'}: Permission denied; choose another folder." in said
+
+
+def test_the_default_folder_too(refused, tmp_path, locked_up):
+    locked_up(tmp_path, 0o555)
+    assert "Cannot write runs/blobs-ce-seed0-" in refused("distill", *FLAGS)
+
+
+def test_event_files_in_the_place_of_a_file(refused, tmp_path):
+    pytest.importorskip("tensorboard")
+    (tmp_path / "logs").write_text("mine")
+    said = refused("distill", *FLAGS, "--out", "run", "--tensorboard", "logs")
+    assert "Cannot write logs: Not a directory; choose another folder." in said
+
+
 def test_an_output_below_a_file(capsys, tmp_path):
     (tmp_path / "file").write_text("mine")
     assert main(["distill", *FLAGS, "--out", str(tmp_path / "file" / "run")]) == 2

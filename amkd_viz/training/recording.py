@@ -45,8 +45,7 @@ def distill(
     """
     if not isinstance(recipe, Recipe):
         raise InputError(f"distill takes a recipe, such as Recipe(dataset='digits'), not {recipe!r}.")
-    if out is not None:
-        refuse_used(Path(out))  # before a teacher is trained for nothing
+    refuse_used(Path(out) if out is not None else fresh_folder(recipe))  # before a teacher is trained for nothing
     # then the training: a recipe that does not fit its data leaves no folder behind
     training = training or Training(recipe, listen=listen)
     run = Run.create(out if out is not None else fresh_folder(recipe), recipe)

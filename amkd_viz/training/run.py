@@ -25,7 +25,7 @@ import torch
 
 from amkd_viz.data import Dataset, load
 from amkd_viz.errors import InputError
-from amkd_viz.files import append_line, files_below, readable, write_atomic
+from amkd_viz.files import append_line, check_writable, files_below, readable, write_atomic
 from amkd_viz.models import Classifier, load_teacher, save_classifier
 from amkd_viz.training.attach import Follower, locked
 from amkd_viz.training.device import pick_device
@@ -339,16 +339,17 @@ class Run:
 
 
 def refuse_used(path: Path) -> None:
-    """Nothing that is there is overwritten.
+    """Nothing that is there is overwritten, and what cannot be written is said before anything is trained.
 
     Raises:
-        InputError: ``path`` is a file, or a folder that holds something or cannot be read.
+        InputError: ``path`` is a file, or a folder that holds something, or it cannot be read or written.
     """
     with readable(path):
         used = path.exists() and (not path.is_dir() or any(path.iterdir()))
     if used:
         what = "another run" if (path / "config.json").exists() else "other files" if path.is_dir() else "a file"
         raise InputError(f"{path} holds {what} and is never overwritten; choose a new folder.")
+    check_writable(path)
 
 
 def versions(device_name: str = "auto") -> dict[str, str]:
