@@ -15,9 +15,11 @@ from typing import Any
 from amkd_viz.errors import InputError
 from amkd_viz.models import architectures
 from amkd_viz.objectives import methods
-from amkd_viz.training import Recipe
+from amkd_viz.training import Recipe, suggested
 
 __all__ = ["changes_of", "in_flags", "recipe_flags", "recipe_of", "refuse_settings"]
+
+NETS = ("teacher", "student")
 
 
 def recipe_flags(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -> None:
@@ -34,7 +36,11 @@ def recipe_flags(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -
             )
             continue
         kind = {"int": int, "float": float, "int | None": int}.get(str(field.type), str)
-        said = field.metadata["help"] + ("" if field.default is None else f" (default: {field.default})")
+        default = field.default
+        if field.name in NETS:
+            points, images = (getattr(suggested(name), field.name) for name in ("moons", "cifar10"))
+            default = f"{default} for {Recipe.dataset}, {points} for 2-D problems, {images} for other images"
+        said = field.metadata["help"] + ("" if default is None else f" (default: {default})")
         if "choices" in field.metadata:
             said = f"one of {', '.join(field.metadata['choices'])}: {said}"
         # without a default: what was given can be told from what was not
@@ -58,7 +64,7 @@ def refuse_settings(args: argparse.Namespace) -> None:
 
 
 def recipe_of(args: argparse.Namespace, changes: dict[str, Any] | None = None) -> Recipe:
-    """The recipe that the flags make, its data fetched if that was asked for.
+    """The recipe that the flags make, its data fetched if that was asked for. Nets that are not named fit the data.
 
     Args:
         changes: in the place of those of ``--set``.
@@ -70,6 +76,8 @@ def recipe_of(args: argparse.Namespace, changes: dict[str, Any] | None = None) -
 
     values = {f.name: getattr(args, f.name) for f in fields(Recipe) if hasattr(args, f.name)}
     with in_flags():
+        if values.get("dataset", Recipe.dataset) != Recipe.dataset:  # whose own nets the defaults are
+            values = {name: getattr(suggested(values["dataset"]), name) for name in NETS} | values
         recipe = Recipe(**values, changes=changes_of(args) if changes is None else changes)
     if "download" in args:
         load(recipe.dataset, root=recipe.root, download=True)

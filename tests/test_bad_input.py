@@ -24,7 +24,7 @@ from amkd_viz.data import load
 from amkd_viz.errors import InputError
 from amkd_viz.models import build, load_teacher, save_classifier
 from amkd_viz.objectives import methods
-from amkd_viz.training import Recipe, Run, Training, distill, resume
+from amkd_viz.training import Recipe, Run, Training, compare, distill, resume
 
 pytest_plugins = ["rights"]
 
@@ -118,6 +118,21 @@ def test_what_is_no_name_and_no_recipe():
     ):
         with pytest.raises(InputError, match=said):
             call()
+
+
+@pytest.mark.parametrize("train", [distill, lambda recipe: compare(recipe, ["ce"], 1, "out")])
+def test_nets_for_images_and_data_of_points(tmp_path, monkeypatch, train):
+    monkeypatch.chdir(tmp_path)
+    fitting = "choose among mlp-tiny, mlp-small, mlp, such as teacher='mlp' and student='mlp-small'."
+    for nets, said in (
+        ({}, "moons has points, but teacher 'cnn' and student 'cnn-tiny' take images, not points; "),
+        ({"student": "mlp"}, "moons has points, but teacher 'cnn' takes images, not points; "),
+        ({"teacher": "of-mine.safetensors"}, "moons has points, but student 'cnn-tiny' takes images, not points; "),
+    ):
+        with pytest.raises(InputError) as caught:
+            train(Recipe(dataset="moons:n=40", **nets))
+        assert str(caught.value) == said + fitting
+    assert list(tmp_path.iterdir()) == []
 
 
 # data

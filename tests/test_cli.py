@@ -360,6 +360,34 @@ def test_the_same_flags_give_the_same_recipe_as_python(call, monkeypatch):
     assert made[1] == (Recipe(), None)
 
 
+@pytest.mark.parametrize(
+    ("dataset", "teacher", "student"),
+    [
+        ("moons", "mlp", "mlp-small"),
+        ("spirals:noise=0.2", "mlp", "mlp-small"),
+        ("digits", "cnn", "cnn-tiny"),
+        ("cifar10", "resnet26", "resnet8"),
+    ],
+)
+def test_nets_that_are_not_named_fit_the_data(call, monkeypatch, dataset, teacher, student):
+    import amkd_viz.training
+
+    made = []
+    monkeypatch.setattr(amkd_viz.training, "distill", lambda recipe, out, listen: made.append(recipe) or 1 / 0)
+    for words in ([], ["--student", "mlp"]):
+        with pytest.raises(ZeroDivisionError):
+            call("distill", "--dataset", dataset, *words)
+    assert made[0] == Recipe(dataset=dataset, teacher=teacher, student=student)
+    assert made[1] == made[0].replace(student="mlp")
+    help = " ".join(call("distill", "--help")[1].split())
+    assert "(default: cnn for digits, mlp for 2-D problems, resnet26 for other images)" in help
+
+
+def test_moons_need_nothing_else(call):
+    assert call("distill", "--dataset", "moons", "--epochs", "1", "--teacher-epochs", "1", "--out", "run")[0] == 0
+    assert Run.open("run").finished
+
+
 def test_download_fetches_first(call, monkeypatch):
     import amkd_viz.data
 

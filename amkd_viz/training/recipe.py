@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, get_args, get_type_hints
 
 from amkd_viz.data import parse_name
+from amkd_viz.data.points import PROBLEMS
 from amkd_viz.errors import InputError, unknown
 from amkd_viz.models import architectures, is_architecture
 from amkd_viz.objectives import Attack, Objective, methods
@@ -122,6 +123,24 @@ class Recipe:
                     f"Method {self.method} has no term {term!r}, so {name} means nothing; choose a method that has it: "
                     f"{', '.join(others)}."
                 )
+
+    def check_nets(self) -> None:
+        """Before data are loaded and a teacher is trained: both nets take points where the data are points.
+
+        Raises:
+            InputError: one of them takes images only; those that fit are named.
+        """
+        own, fitting = parse_name(self.dataset)[0], architectures((2,))
+        nets = {"teacher": self.teacher, "student": self.student}
+        if self.teacher.endswith(".safetensors"):
+            del nets["teacher"]  # the file says itself what it takes
+        wrong = [f"{role} {name!r}" for role, name in nets.items() if name not in fitting]
+        if own in PROBLEMS and wrong:
+            verb = "take" if len(wrong) > 1 else "takes"
+            raise InputError(
+                f"{own} has points, but {' and '.join(wrong)} {verb} images, not points; choose among "
+                f"{', '.join(fitting)}, such as teacher='mlp' and student='mlp-small'."
+            )
 
     @property
     def objective(self) -> Objective:

@@ -45,6 +45,7 @@ def distill(
     """
     if not isinstance(recipe, Recipe):
         raise InputError(f"distill takes a recipe, such as Recipe(dataset='digits'), not {recipe!r}.")
+    recipe.check_nets()
     refuse_used(Path(out) if out is not None else fresh_folder(recipe))  # before a teacher is trained for nothing
     # then the training: a recipe that does not fit its data leaves no folder behind
     training = training or Training(recipe, listen=listen)
