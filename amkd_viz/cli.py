@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from amkd_viz import __version__
 from amkd_viz.errors import InputError
-from amkd_viz.files import check_writable, files_below, readable
+from amkd_viz.files import check_writable, files_below
 
 __all__ = ["main"]
 
@@ -215,8 +215,10 @@ def _run(command: Callable[[Parser, Sequence[str]], None], parser: Parser, words
     try:
         command(parser, words)
     except PermissionError as error:
-        with readable(Path(error.filename or ".")):
-            raise
+        where = error.filename or "A file"
+        raise InputError(
+            f"{where} cannot be read or written: {error.strerror}; look at its rights and those of its folders."
+        ) from error
 
 
 def _line(message: str) -> str:

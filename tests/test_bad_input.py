@@ -407,7 +407,7 @@ def test_rights_that_nobody_thought_of(refused, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied", "somewhere")
 
     monkeypatch.setitem(cli.COMMANDS, "doctor", broken)
-    assert "somewhere cannot be read: Permission denied" in refused("doctor")
+    assert "somewhere cannot be read or written: Permission denied; look at its rights" in refused("doctor")
 
 
 # numbers
