@@ -182,6 +182,8 @@ class Panel:
         """The thread for what takes seconds; there is one once it is asked for."""
         if self._slow is None:
             self._slow = Worker(f"{type(self).__name__} slow", self.fail)
+            if self.closed:  # meanwhile
+                self._slow.close()
         return self._slow
 
     # controls
