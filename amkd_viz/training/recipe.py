@@ -103,9 +103,11 @@ class Recipe:
             raise InputError(f"changes must map TERM.FIELD to numbers, e.g. {{'kd.scale': 2}}, not {self.changes!r}.")
         parse_name(self.dataset)  # refuses unknown names and options
         if not is_architecture(self.student):
-            raise unknown("student", self.student, [*architectures(), "torchvision:NAME"])
+            told = unknown("student", self.student, [*architectures(), "torchvision:NAME"])
+            raise InputError(f"{told} A net of your own: models.register({self.student!r}, builder).")
         if not self.teacher.endswith(".safetensors") and not is_architecture(self.teacher):
-            raise unknown("teacher", self.teacher, [*architectures(), "torchvision:NAME", "FILE.safetensors"])
+            told = unknown("teacher", self.teacher, [*architectures(), "torchvision:NAME", "FILE.safetensors"])
+            raise InputError(f"{told} A net of your own: models.register({self.teacher!r}, builder).")
         self._check_terms()
         object.__setattr__(self, "changes", methods[self.method]().plain(self.changes))  # refuses unknown ones
         objective = self.objective

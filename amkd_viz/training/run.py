@@ -1,6 +1,6 @@
 """A run is a folder. Whoever writes it, and whoever reads it, sees the same files.
 
-config.json          the recipe, versions, device
+config.json          the recipe, versions, device, what tells its teacher from another
 metrics.jsonl        one object a line, appended
 student.safetensors  the student of the last epoch
 checkpoints/         the last two states of training, each with its checksum
@@ -16,6 +16,7 @@ import json
 import platform
 import re
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +32,7 @@ from amkd_viz.training.attach import Follower, locked
 from amkd_viz.training.device import pick_device
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.setup import changed
-from amkd_viz.training.teachers import teacher_for
+from amkd_viz.training.teachers import teacher_for, weights_of
 
 __all__ = ["Run"]
 
@@ -53,8 +54,11 @@ class Run:
         return f"Run({self.label}: {state}, {self.path})"
 
     @classmethod
-    def create(cls, path: str | Path, recipe: Recipe, parent: dict[str, Any] | None = None) -> Run:
-        """Start a run in a new or empty folder; ``parent`` is recorded where the run is a fork.
+    def create(cls, path: str | Path, recipe: Recipe, parent: dict[str, Any] | None = None, teacher: str = "") -> Run:
+        """Start a run in a new or empty folder.
+
+        Args:
+            parent: recorded where the run is a fork. teacher: its ``weights_of``, where it is known by now.
 
         Raises:
             InputError: the folder holds something already (it is left as it is), another process has taken it this
@@ -69,6 +73,7 @@ class Run:
             "objective": str(recipe.objective),
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "versions": versions(recipe.device),
+            **({"teacher_weights": teacher} if teacher else {}),
             **({"parent": parent} if parent else {}),
         }
         write_atomic(path / "config.json", json.dumps(config, indent=2) + "\n", new=True)
@@ -194,8 +199,24 @@ class Run:
         return sorted(int(name) for name in names if name.isdecimal())  # a person may keep others beside them
 
     def teacher(self) -> Classifier:
-        """The recipe's teacher, read from its file or the cache (where it has gone from there: trained again)."""
-        return teacher_for(self.located())
+        """The recipe's teacher, read from its file or the cache (where it has gone from there: trained again).
+
+        Warns where it is not the one that this run was trained with.
+        """
+        teacher = teacher_for(self.located())
+        if (told := self.compare_teacher(weights_of(teacher))) is not None:
+            warnings.warn(told, stacklevel=2)
+        return teacher
+
+    def compare_teacher(self, weights: str) -> str | None:
+        """A sentence, if these are not the weights (see ``teachers.weights_of``) of the teacher it was trained with."""
+        known = self.config.get("teacher_weights", weights)
+        if weights == known:
+            return None
+        return (
+            f"The teacher of {self.path} is not the one that it was trained with (weights {weights}, then {known}): "
+            "its file has changed, or the cached one was trained again."
+        )
 
     def dataset(self) -> Dataset:
         """The data as the student saw it, ``limit_train`` applied."""
@@ -221,6 +242,14 @@ class Run:
         return str(there) if not Path(path).exists() and there.exists() else path
 
     # writing
+
+    def know_teacher(self, weights: str) -> None:
+        """Keep what tells its teacher from another one; where that is known already, note a difference."""
+        if "teacher_weights" not in self.config:
+            self.config["teacher_weights"] = weights
+            write_atomic(self.path / "config.json", json.dumps(self.config, indent=2) + "\n")
+        elif (told := self.compare_teacher(weights)) is not None:
+            self.log({"kind": "note", "text": told})
 
     def log(self, line: dict[str, Any]) -> None:
         """Append one object to metrics.jsonl; numbers that are not finite become null."""
