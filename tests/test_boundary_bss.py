@@ -401,3 +401,11 @@ def test_selecting_samples():
     assert torch.equal(part.path[-1], part.x)
     assert part.crossed.all()
     assert torch.equal(found[2:4].target, target[2:4])
+
+
+@pytest.mark.parametrize("around", [lambda net: torch.compile(net, backend="eager"), nn.DataParallel])
+def test_a_classifier_inside_what_is_put_around_it(around):
+    net, x, target = inputs("cnn")
+    expected, found = bss(net, x, target), bss(around(net), x, target)
+    assert torch.equal(found.x, expected.x)
+    assert torch.equal(found.status, expected.status)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 
 from amkd_viz.boundary import Status, boundary_similarity, bss, deepfool, fgsm, noise, refine
 from amkd_viz.errors import InputError
-from amkd_viz.models import Classifier, build
+from amkd_viz.models import Classifier, build, inference_copy, wrap
 
 few = settings(max_examples=12)
 
@@ -331,3 +333,111 @@ def test_similarity_of_nets_in_train_mode_neither_uses_nor_changes_batch_statist
 def test_labels_must_be_as_many_as_images():
     with pytest.raises(InputError, match="as many samples, not 4 and 3"):
         boundary_similarity(curved(), curved(), points(4), torch.zeros(3, dtype=torch.long))
+
+
+@pytest.mark.parametrize("taken", ["as the net", "float32"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("attack", [bss, fgsm, noise, deepfool])
+def test_nets_in_another_precision(attack, dtype, taken):
+    """Samples come back in the type of the inputs, near those of the same net in float32."""
+    x = torch.rand(5, 3, 6, 6, generator=gen())
+    net = build("resnet8", num_classes=3, shape=(3, 6, 6), seed=1).eval()
+    target = (net(x).argmax(1) + 1) % 3
+    chance = {"generator": gen()} if attack is noise else {}
+    for other in (net, inference_copy(net), wrap(nn.Sequential(net.body, net.head), shape=(3, 6, 6))):
+        other = copy.deepcopy(other).to(dtype)
+        inputs = x.to(dtype) if taken == "as the net" else x
+        found = attack(other, inputs, target, keep_path=True, **chance)
+        assert {t.dtype for t in (found.x, found.inside, found.origin, found.path)} == {inputs.dtype}
+        assert found.logits.dtype == torch.float32
+        assert found.x.isfinite().all()
+        assert refine(other, found).x.dtype == inputs.dtype
+        boundary_similarity(other, other, inputs, target - 1 + 3 * (target == 0))
+    if attack is bss and dtype == torch.float64:
+        torch.testing.assert_close(found.x.float(), bss(other.float(), x, target).x, rtol=0, atol=1e-3)
+
+
+def test_similarity_asks_no_device_for_float64(monkeypatch):
+    """Apple's GPUs do not have it."""
+    moved, cpu, double = [], Tensor.cpu, Tensor.double
+
+    def to_cpu(t):
+        moved.append(cpu(t).clone())
+        return moved[-1]
+
+    def to_double(t):
+        assert any(t is m for m in moved)
+        return double(t)
+
+    monkeypatch.setattr(Tensor, "cpu", to_cpu)
+    monkeypatch.setattr(Tensor, "double", to_double)
+    net, x = linear(torch.eye(2)), torch.rand(6, 2, generator=gen())
+    assert boundary_similarity(net, net, x, net(x).argmax(1), step_size=2).kept
+
+
+@pytest.mark.parametrize("compact", [True, False])
+@pytest.mark.parametrize("name", ["resnet8", "cnn-tiny"])
+def test_attacks_inside_inference_mode(name, compact):
+    """Nets, copies and tensors of inside, and of outside, give what they give elsewhere."""
+    net = build(name, num_classes=3, shape=(3, 6, 6), seed=1).eval()
+    pixels = torch.rand(5, 3, 6, 6, generator=gen())
+    attacks = [partial(bss, compact=compact), fgsm, deepfool]
+    with torch.inference_mode():
+        x, own = pixels.clone(), build(name, num_classes=3, shape=(3, 6, 6), seed=1).eval()
+        copies = inference_copy(net), inference_copy(own)
+        target = (net(x).argmax(1) + 1) % 3
+        for made in copies:
+            made(x)
+        inside = [[attack(n, x, target) for n in (net, own, *copies)] for attack in attacks]
+        assert refine(net, inside[0][0]).x.isfinite().all()
+        assert boundary_similarity(net, own, x, net(x).argmax(1)).tried
+    for attack, found in zip(attacks, inside, strict=True):
+        expected = attack(net, pixels, target.clone())
+        assert attack(net, x, target).status.equal(expected.status)
+        for some in found:
+            torch.testing.assert_close(some.x, expected.x, rtol=0, atol=1e-4)
+    assert all(p.requires_grad for p in net.parameters())
+
+
+def test_a_net_made_inside_inference_mode_is_refused():
+    with torch.inference_mode():
+        net = nn.Linear(2, 3)
+    x, target = torch.rand(4, 2), torch.zeros(4, dtype=torch.long)
+    for attack in (bss, fgsm, deepfool):
+        with pytest.raises(InputError, match=r"made or loaded inside torch\.inference_mode\(\)"):
+            attack(net, x, target)
+    assert bss(copy.deepcopy(net), x, target).x.shape == x.shape
+
+
+@pytest.mark.parametrize("shape", [(1, 12, 20), (2, 1, 1), (1, 1, 9), (4, 9, 5)])
+@pytest.mark.parametrize("name", ["mlp-tiny", "cnn-tiny", "resnet8", "vgg8", "mobilenetv2-half"])
+def test_images_of_any_form_and_batches_of_none_and_one(name, shape):
+    net = build(name, num_classes=3, shape=shape, seed=1).eval()
+    for one in (net, inference_copy(net)):
+        for count in (0, 1, 2):
+            x, target = torch.rand(count, *shape, generator=gen()), torch.zeros(count, dtype=torch.long)
+            for attack in (bss, partial(bss, compact=False), fgsm, noise, partial(deepfool, steps=2)):
+                found = refine(one, attack(one, x, target), steps=2)
+                assert found.x.shape == x.shape
+                assert found.logits.shape == (count, 3)
+                assert len(found[:0]) == 0
+            assert boundary_similarity(net, one, x, net(x).argmax(1), refined=True, max_targets=1).tried == count
+
+
+def test_what_similarity_cannot_count():
+    net, x = linear(torch.eye(2)), torch.rand(4, 2, generator=gen())
+    y = net(x).argmax(1)
+    for wrong in ({"batch_size": 0}, {"max_targets": 0}, {"max_targets": -1}):
+        with pytest.raises(InputError, match="batch_size and max_targets must be >= 1"):
+            boundary_similarity(net, net, x, y, **wrong)
+    with pytest.raises(InputError, match="know 2 and 3 classes"):
+        boundary_similarity(net, linear(torch.ones(3, 2)), x, y)
+
+
+def test_a_target_that_is_a_list_and_a_box_that_is_one():
+    net, x = linear(torch.eye(2)), torch.rand(2, 2, generator=gen())
+    for attack in (bss, fgsm):
+        with pytest.raises(InputError, match="int64 target classes, not a list"):
+            attack(net, x, [0, 1])
+    target = torch.tensor([0, 1])
+    assert torch.equal(bss(net, x, target, clamp=[-1, 1]).x, bss(net, x, target, clamp=(-1, 1)).x)

@@ -10,6 +10,7 @@ from scipy.stats import chisquare
 from torch import Tensor
 
 from amkd_viz.boundary import sample_targets, select_bases
+from amkd_viz.errors import InputError
 
 few = settings(max_examples=30)
 
@@ -119,3 +120,8 @@ def test_a_row_that_is_all_top_class_falls_to_the_second(top):
 def test_denormal_probabilities_never_give_the_top_class(top):
     drawn = sample_targets(torch.tensor([[top, 0.0, -50]]).repeat(3000, 1), gen())
     assert not (drawn == 0).any()
+
+
+def test_a_net_of_one_class_has_no_target():
+    with pytest.raises(InputError, match="at least 2"):
+        sample_targets(torch.zeros(3, 1))

@@ -57,11 +57,13 @@ def test_logits_and_input_gradient(name, shape, layout):
     torch.testing.assert_close(gradient(inference_copy(net), x.double(), weights.double()), exact)
 
 
-def test_a_convolution_as_shortcut():
+@pytest.mark.parametrize("shortcut", ["conv", "pad-both"])
+def test_other_shortcuts(shortcut):
     net = lived_in(build("resnet8", shape=(3, 9, 9), seed=2))
-    net.body = ResNetBody([1, 1, 1], shortcut="conv")
+    net.body = ResNetBody([1, 1, 1], shortcut=shortcut)
     lived_in(net)
     copy, x, weights = inference_copy(net), torch.rand(3, 3, 9, 9), torch.randn(3, 10)
+    torch.testing.assert_close(copy(x), net(x), rtol=1e-3, atol=1e-4)
     assert close(gradient(copy, x, weights), gradient(net, x, weights))
 
 

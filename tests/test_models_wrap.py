@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torchvision
 from torch import nn
 
+from amkd_viz.boundary import boundary_similarity, bss, deepfool, fgsm, noise, refine
 from amkd_viz.errors import InputError
-from amkd_viz.models import inference_copy, wrap
+from amkd_viz.models import FrozenResNet, build, inference_copy, wrap
+from amkd_viz.models.resnet import ResNetBody
 from amkd_viz.models.wrapped import IMAGENET
 
 
@@ -77,9 +80,8 @@ class Around(nn.Module):
         self.kind = kind
         self.first = nn.Linear(12, 12)
         self.conv = nn.Conv2d(3, 4, 1)
-        self.last = nn.Linear(
-            12, {"softmax": 4, "scaled": 4, "before a conv": 27, "unused": 9, "no way back": 12}[kind]
-        )
+        self.last = nn.Linear(12, {"before a conv": 27, "unused": 9, "no way back": 12}.get(kind, 4))
+        self.factor = nn.Parameter(torch.ones(1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.first(x.flatten(1)).relu()
@@ -87,6 +89,12 @@ class Around(nn.Module):
             return self.last(x).softmax(1)
         if self.kind == "scaled":
             return 3 * self.last(x)
+        if self.kind == "scaled by 1 yet":
+            return self.factor * self.last(x)
+        if self.kind == "clamped":
+            return self.last(x).clamp(-9, 9)
+        if self.kind == "clamped in place":
+            return self.last(x).clamp_(-9, 9)
         if self.kind == "before a conv":
             return self.conv(self.last(x).view(-1, 3, 3, 3)).mean((2, 3))
         if self.kind == "no way back":
@@ -94,7 +102,10 @@ class Around(nn.Module):
         return x
 
 
-@pytest.mark.parametrize("kind", ["softmax", "scaled", "before a conv", "unused", "no way back"])
+AFTER = ["softmax", "scaled", "scaled by 1 yet", "clamped", "clamped in place"]
+
+
+@pytest.mark.parametrize("kind", [*AFTER, "before a conv", "unused", "no way back"])
 def test_where_the_last_linear_is_not_the_last_operation_features_are_logits(kind):
     torch.manual_seed(0)
     module = Around(kind)
@@ -113,6 +124,46 @@ def test_a_bare_linear_layer_and_a_net_without_one():
     assert torch.equal(wrap(linear, shape=(2,))(torch.ones(1, 2)), linear(torch.ones(1, 2)))
     conv = nn.Sequential(nn.Conv2d(1, 3, 2), nn.Flatten())
     assert wrap(conv, shape=(1, 2, 2)).num_classes == 3
+
+
+class Then(nn.Sequential):
+    """Layers, and a function of what they give."""
+
+    def __init__(self, function, *layers: nn.Module) -> None:
+        super().__init__(*layers)
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(super().forward(x))
+
+
+def test_a_view_of_the_last_layers_output_is_that_output():
+    module = Then(lambda y: y.view(len(y), -1), nn.Flatten(), nn.Linear(4, 3))
+    assert wrap(module, shape=(1, 2, 2)).feature_width == 4
+
+
+def test_a_module_that_loses_the_batch_of_one():
+    with pytest.raises(InputError, match=r"gave a tensor \(3,\) for inputs \(1, 1, 2, 2\)"):
+        wrap(Then(torch.squeeze, nn.Flatten(), nn.Linear(4, 3)), shape=(1, 2, 2))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:FutureWarning", "ignore:.*torch.jit.script:DeprecationWarning")
+def test_a_scripted_module():
+    module = torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)))
+    net, x = wrap(module, shape=(1, 2, 2)), torch.rand(2, 1, 2, 2)
+    assert torch.equal(net(x), module(x))
+    assert net.feature_width == 3
+
+
+def test_an_error_without_words_and_half_a_normalisation():
+    class Mute(nn.Module):
+        def forward(self, x):
+            raise NotImplementedError
+
+    with pytest.raises(InputError, match="NotImplementedError"):
+        wrap(Mute(), shape=(2,))
+    with pytest.raises(InputError, match="both mean= and std=, or neither"):
+        wrap(nn.Linear(2, 2), shape=(2,), mean=(0.5, 0.5))
 
 
 def test_a_shared_last_layer_is_not_split_off():
@@ -135,8 +186,106 @@ def test_inputs_that_do_not_fit(make):
 @pytest.mark.parametrize("module", [nn.Conv2d(3, 4, 1), nn.LSTM(2, 3)])
 def test_outputs_that_are_no_logits(module):
     shape = (3, 4, 4) if isinstance(module, nn.Conv2d) else (2,)
-    with pytest.raises(InputError, match="must return logits"):
+    with pytest.raises(InputError, match=r"must return logits.*whose forward returns its logits alone"):
         wrap(module, shape=shape)
+
+
+class Says(nn.Module):
+    """As Hugging Face's nets do."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.trunk, self.classifier = kind, nn.Linear(4, 3), nn.Linear(3, 5)
+
+    def forward(self, x: torch.Tensor) -> object:
+        hidden = self.trunk(x.flatten(1)).relu()
+        logits = self.classifier(hidden)
+        if self.kind == "tuple":
+            return logits, hidden
+        about = {"logits": logits, "hidden_states": hidden} if self.kind != "other" else {"scores": logits}
+        return about if self.kind != "object" else SimpleNamespace(**about)
+
+
+@pytest.mark.parametrize("kind", ["dict", "object"])
+def test_logits_are_taken_out_of_what_a_net_says(kind):
+    torch.manual_seed(0)
+    module, x = Says(kind).eval(), torch.rand(4, 1, 2, 2)
+    net = wrap(module, shape=(1, 2, 2))
+    said = module(x)
+    assert torch.allclose(net(x), said["logits"] if kind == "dict" else said.logits)
+    assert net.feature_width == 3
+    assert isinstance(net.head, nn.Linear)
+
+
+@pytest.mark.parametrize("kind", ["tuple", "other"])
+def test_other_answers_are_refused_with_what_to_do(kind):
+    with pytest.raises(
+        InputError, match=rf"gave a {'dict' if kind == 'other' else kind} for inputs \(1, 1, 2, 2\); put"
+    ):
+        wrap(Says(kind), shape=(1, 2, 2))
+
+
+@pytest.mark.parametrize("kind", ["dict", "object", "tuple", "other"])
+def test_attacks_say_what_to_do_with_a_net_that_says_more(kind):
+    x, target = torch.rand(3, 1, 2, 2), torch.zeros(3, dtype=torch.long)
+    attacks = [
+        lambda net: bss(net, x, target, space="pixel"),
+        lambda net: fgsm(net, x, target),
+        lambda net: deepfool(net, x),
+        lambda net: refine(net, noise(build("mlp", shape=(1, 2, 2)), x, target)),
+        lambda net: boundary_similarity(net, net, x, target),
+    ]
+    for attack in attacks:
+        with pytest.raises(InputError, match=r"The net returns a \w+, not logits \(N, K\); wrap\("):
+            attack(Says(kind))
+
+
+def around(net: nn.Module) -> dict[str, nn.Module]:
+    return {
+        "torch.compile": torch.compile(net, backend="eager"),
+        "DataParallel": nn.DataParallel(net),
+        "both": torch.compile(nn.DataParallel(net), backend="eager"),
+    }
+
+
+@pytest.mark.parametrize("what", [None, "torch.compile", "DataParallel", "both"])
+def test_a_classifier_is_copied_as_it_is(what):
+    net = build("resnet8", shape=(3, 8, 8), seed=1).eval()
+    given = around(net)[what] if what else net
+    found = wrap(given, shape=(3, 8, 8))
+    x = torch.rand(2, 3, 8, 8)
+    assert isinstance(found.body, ResNetBody)
+    assert torch.equal(found(x), net(x))
+    assert found.head.weight.data_ptr() != net.head.weight.data_ptr()
+    assert (found.architecture, wrap(given, shape=(3, 8, 8), name="mine").architecture) == ("resnet8", "mine")
+    with pytest.raises(InputError, match=r"a Classifier already, of inputs \(3, 8, 8\)"):
+        wrap(given, shape=(3, 9, 9))
+    with pytest.raises(InputError, match="a Classifier already"):
+        wrap(given, shape=(3, 8, 8), mean=[0.5] * 3)
+    assert isinstance(inference_copy(given).body, FrozenResNet)
+
+
+@pytest.mark.parametrize("what", ["torch.compile", "DataParallel", "both"])
+def test_what_is_put_around_a_module_stays_behind(what):
+    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).eval()
+    net, x = wrap(around(module)[what], shape=(1, 2, 2)), torch.rand(2, 1, 2, 2)
+    assert net.state_dict().keys() == wrap(module, shape=(1, 2, 2)).state_dict().keys()
+    assert torch.equal(net(x), module(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_module_in_another_precision_stays_so_and_takes_images_of_any(dtype):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    x = torch.rand(2, 3, 8, 8)
+    expected = wrap(module, shape=(3, 8, 8))(x)
+    net = wrap(module.to(dtype), shape=(3, 8, 8))
+    assert net.feature_width == 4
+    assert {t.dtype for t in net.state_dict().values()} == {dtype}
+    for images in (x, x.to(dtype), x.double()):
+        logits = net(images)
+        assert logits.dtype == dtype
+        torch.testing.assert_close(logits.float(), expected, rtol=0, atol=3e-2)
 
 
 def test_default_normalisation_is_none_without_three_channels():

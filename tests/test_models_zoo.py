@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from torch import nn
 
 from amkd_viz.data import load
 from amkd_viz.errors import InputError
-from amkd_viz.models import Classifier, Normalise, architectures, build, freeze, inference_copy
+from amkd_viz.models import Classifier, Normalise, architectures, build, freeze, inference_copy, wrap
 from amkd_viz.models.resnet import ResNetBody
 
 QUICK = {
@@ -175,15 +176,24 @@ def test_dataset_gives_classes_shape_and_normalisation():
     assert build("cnn-tiny", data, num_classes=4).num_classes == 4
 
 
-def test_shortcut_pads_zero_channels_after_subsampling():
+@pytest.mark.parametrize(("shortcut", "first"), [("pad-end", 0), ("pad-both", 8)])
+def test_shortcut_pads_zero_channels_after_subsampling(shortcut, first):
     """With its convolutions at zero a block is ReLU of the shortcut alone."""
-    body = ResNetBody([1, 1, 1]).eval()
+    body = ResNetBody([1, 1, 1], shortcut=shortcut).eval()
     block = body.layer2[0]
     nn.init.zeros_(block.conv2.weight)
     x = torch.randn(2, 16, 6, 6)
     out = block(x)
-    assert torch.equal(out[:, :16], x[:, :, ::2, ::2].relu())
-    assert torch.equal(out[:, 16:], torch.zeros(2, 16, 3, 3))
+    assert torch.equal(out[:, first : first + 16], x[:, :, ::2, ::2].relu())
+    assert not out[:, :first].any()
+    assert not out[:, first + 16 :].any()
+
+
+def test_a_shortcut_by_name():
+    assert build("resnet8", shortcut="pad-both").body.shortcut == "pad-both"
+    assert build("resnet8", shortcut="conv").body.layer2[0].downsample is not None
+    with pytest.raises(InputError, match="Only CIFAR ResNets have a shortcut to choose, not 'cnn'"):
+        build("cnn", shortcut="conv")
 
 
 def test_normalise_and_back():
@@ -308,3 +318,82 @@ def test_a_conv_with_bias_and_a_norm_without_affine_fold():
     copy = inference_copy(net)
     assert not any(isinstance(m, nn.BatchNorm2d) for m in copy.modules())
     torch.testing.assert_close(copy(x), net(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture
+def default_float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("name", ["resnet8", "mlp-tiny", "torchvision:squeezenet1_1"])
+def test_nets_are_float32_whatever_the_default_type(name, default_float64):
+    net = build(name, num_classes=3, shape=(3, 64, 64), seed=1)
+    assert torch.get_default_dtype() == torch.float64
+    x = torch.rand(2, 3, 64, 64, dtype=torch.float32)
+    for made in (
+        net,
+        inference_copy(net.eval()),
+        wrap(nn.Sequential(net.normalise, net.body, net.head), shape=net.shape),
+    ):
+        assert {p.dtype for p in made.parameters()} == {torch.float32}
+        assert made(x).dtype == torch.float32
+        assert made.feature_width
+    torch.set_default_dtype(torch.float32)
+    assert torch.equal(build(name, num_classes=3, shape=(3, 64, 64), seed=1).eval()(x), net(x))
+
+
+def test_a_refused_net_leaves_the_default_type_as_it_was(default_float64):
+    with pytest.raises(InputError):
+        build("torchvision:vit_b_16", shape=(3, 9, 9))
+    assert torch.get_default_dtype() == torch.float64
+
+
+@pytest.mark.parametrize("shape", [(), (8, 8), (0, 8, 8), (3, 8, -8), (2.0,), (1, 3, 8, 8), 12])
+def test_a_shape_that_is_none(shape):
+    for make in (build, lambda name, shape: wrap(nn.Flatten(), shape=shape)):
+        with pytest.raises(InputError, match=r"An input's shape is \(C, H, W\) for images or \(2,\) for points, not"):
+            make("mlp", shape=shape)
+
+
+@pytest.mark.parametrize("count", [0, -1, "10", 2.0])
+def test_a_number_of_classes_that_is_none(count):
+    with pytest.raises(InputError, match=f"num_classes >= 1, not {count!r}"):
+        build("mlp", num_classes=count)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"mean": [0.5], "std": [0.2]},
+        {"std": [0.2]},
+        {"std": [0.2, 0, 0.2]},
+        {"mean": [0.1, float("nan"), 0]},
+        {"mean": 0.5},
+        {"std": ["a"] * 3},
+    ],
+)
+def test_a_normalisation_that_cannot_be(numbers):
+    with pytest.raises(InputError, match="mean and std"):
+        build("resnet8", **numbers)
+    with pytest.raises(InputError, match="mean and std"):
+        wrap(nn.Flatten(), shape=(3, 2, 2), **{"mean": [0.5] * 3, "std": [0.2] * 3} | numbers)
+
+
+def test_numbers_of_numpy_and_torch():
+    sizes = np.array([3, 4, 5])
+    net = build("mlp", num_classes=sizes[0], shape=list(sizes), mean=np.ones(3), std=torch.ones(3))
+    assert (net.num_classes, net.shape) == (3, (3, 4, 5))
+    assert net.normalise.mean.dtype == torch.float32
+
+
+def test_bytes_are_refused():
+    net = build("mlp", shape=(1, 2, 2))
+    with pytest.raises(InputError, match=r"takes floats, images in \[0, 1\], not torch\.uint8; convert and divide"):
+        net(torch.zeros(1, 1, 2, 2, dtype=torch.uint8))
+
+
+def test_what_is_no_module_is_not_wrapped():
+    with pytest.raises(InputError, match=r"wrap takes a torch\.nn\.Module, not a function"):
+        wrap(lambda x: x, shape=(2,))

@@ -5,16 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 pytest.importorskip("anywidget")
 
 from amkd_viz import Recipe, Run
 from amkd_viz.errors import InputError
+from amkd_viz.objectives import Step, Term, ce, methods
 from amkd_viz.panels import DistillLab
 from amkd_viz.panels.live import DutyCycle
 from amkd_viz.session import Session
@@ -254,6 +257,71 @@ def test_a_burst_is_one_intervention_or_few(lab: Callable[..., DistillLab]) -> N
     made = panel.run.interventions() if panel.run else []
     assert len(made) <= 10
     assert made[-1]["changes"] == {"kd.scale": pytest.approx(1.48)}
+
+
+def test_nobody_waits_for_umap(lab: Callable[..., DistillLab], monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = lab(distill(TINY))
+    until(lambda: panel.pictures.maps.frame.get("side") == 160)
+    panel.wait()
+    asked, go_on = threading.Event(), threading.Event()
+    usual = panel.pictures.joint.places
+
+    def slow(student: object, how: str = "pca") -> object:
+        if how == "umap":
+            asked.set()
+            go_on.wait(30)
+        return usual(student, "pca")  # type: ignore[arg-type]
+
+    monkeypatch.setattr(panel.pictures.joint, "places", slow)
+    shown: list[object] = []
+    monkeypatch.setattr(panel.pictures, "show_joint", lambda found: shown.append(found))
+    panel.set(layout="umap")
+    assert asked.wait(10)
+    panel.set(epoch=2)  # while UMAP is still at it
+    until(lambda: panel.pictures.maps.frame["maps"][1]["note"] == "epoch 2" and len(shown) == 2)
+    until(lambda: panel.status.text == "UMAP of epoch 2 ...")
+    go_on.set()
+    panel.wait()
+    assert len(shown) == 3  # of the first one nothing is shown any more
+    assert panel.status.text.endswith("the student after epoch 2.")
+
+    asked.clear()
+    go_on.clear()
+    panel.set(epoch=1)
+    assert asked.wait(10)
+    panel.status.cancelled += 1  # as the button does
+    until(lambda: panel["layout"] == "pca" and panel.status.text.endswith("the student after epoch 1."))
+    go_on.set()
+    panel.wait()
+    assert len(shown) == 5  # PCA, and PCA again
+
+
+def test_a_sum_of_ones_own_has_its_controls(lab: Callable[..., DistillLab]) -> None:
+    methods.register("quiet")(lambda: ce() + quiet())
+    try:
+        panel = lab(TINY.replace(method="quiet", epochs=2))
+        panel.set(**{"quiet.strength": 0.5, "quiet.norm": "max", "quiet.power": 3}).wait()
+        assert panel.recipe.changes == {"quiet.strength": 0.5, "quiet.norm": "max", "quiet.power": 3}
+        panel.start()
+        ended(panel)
+        assert panel.run is not None
+        assert panel.run.config["objective"] == "ce() + quiet(strength=0.5, norm=max, power=3)"
+    finally:
+        methods.forget("quiet")
+
+
+@dataclass(frozen=True)
+class quiet(Term):
+    """Small logits; its fields say nothing of bounds."""
+
+    name: ClassVar[str] = "quiet"
+    strength: float = 0.1
+    norm: str = "mean"
+    power: int = 2
+
+    def __call__(self, step: Step) -> Tensor:
+        z = step.student_clean.logits.abs() ** self.power
+        return self.strength * (z.amax() if self.norm == "max" else z.mean())
 
 
 def test_orders_that_make_no_sense_are_refused_in_a_sentence(lab: Callable[..., DistillLab]) -> None:

@@ -8,7 +8,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from amkd_viz.boundary.samples import BoundarySamples, Passes, check_target, logits_in, space_of, status_of
+from amkd_viz.boundary.samples import (
+    BoundarySamples,
+    Passes,
+    check_target,
+    differentiable,
+    logits_in,
+    space_of,
+    status_of,
+)
 from amkd_viz.data.checks import check_inputs
 from amkd_viz.errors import InputError
 from amkd_viz.models import freeze
@@ -60,7 +68,8 @@ def bss(
     a = 0.3 belongs to the normalised space.
 
     Args:
-        model: the net to attack; evaluated in eval mode, and left as it was (flags, gradients, statistics).
+        model: the net to attack; evaluated in eval mode, and left as it was (flags, gradients, statistics). In the
+            normalised space a compiled classifier is asked as it was before torch.compile.
         x: (M, C, H, W) images in [0, 1], or (M, 2) points. M may be 0.
         target: (M,) class to move to; a sample whose target is its own class is returned where it is.
         step_size: a > 0.
@@ -90,8 +99,8 @@ def bss(
     power = 1 if rule == "code" else 2
     shape = (-1,) + (1,) * (x.ndim - 1)
 
-    with freeze(model), torch.enable_grad():
-        z = here.enter(x.detach())
+    with freeze(model), torch.inference_mode(False), torch.enable_grad():
+        z, target = here.enter(differentiable(x.detach())), differentiable(target)
         inside, applied = z.clone(), torch.zeros_like(target)
         path = [z.clone()] if keep_path else []
         live: Tensor | slice = torch.arange(len(x), device=x.device) if compact else slice(None)
@@ -125,9 +134,11 @@ def bss(
             current, gap = current.detach(), gap.detach()
             if compact:
                 live, current, gap, g, alive = live[alive], current[alive], gap[alive], g[alive], alive[alive]  # type: ignore[index]
+            g = g.to(torch.promote_types(g.dtype, gap.dtype))  # a norm in half precision can overflow or vanish
             length = alive * step_size * (gap + eps) / g.flatten(1).norm(dim=1).clamp_min(1e-12) ** power
             inside[live] = torch.where(alive.view(shape), current, inside[live])
-            z[live] = torch.where(alive.view(shape), here.clamp(current + length.view(shape) * g), current)
+            moved = here.clamp(current + length.view(shape) * g).to(z.dtype)
+            z[live] = torch.where(alive.view(shape), moved, current)
             applied[live] += alive
             if keep_path:
                 path.append(z.clone())

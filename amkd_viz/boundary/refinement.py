@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from amkd_viz.boundary.samples import BoundarySamples, Passes
+from amkd_viz.boundary.samples import BoundarySamples, Passes, as_logits
 from amkd_viz.errors import InputError
 from amkd_viz.models import freeze
 
@@ -32,7 +32,7 @@ def refine(model: nn.Module, samples: BoundarySamples, steps: int = 10) -> Bound
         with freeze(model), torch.no_grad():
             for _ in range(steps):
                 middle = (inside + outside) / 2
-                seen = model(middle).float()
+                seen = as_logits(model(middle))
                 out = (seen.argmax(1) != samples.base) & samples.crossed
                 back = samples.crossed & ~out
                 outside = torch.where(out.view(shape), middle, outside)

@@ -6,7 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from amkd_viz.boundary.samples import BoundarySamples, Passes, Space, check_target, logits_in, space_of, status_of
+from amkd_viz.boundary.samples import (
+    BoundarySamples,
+    Passes,
+    Space,
+    check_target,
+    differentiable,
+    logits_in,
+    space_of,
+    status_of,
+)
 from amkd_viz.data.checks import check_inputs
 from amkd_viz.errors import InputError
 from amkd_viz.models import freeze
@@ -35,8 +44,8 @@ def fgsm(
     _check(x, check)
     _positive("epsilon", epsilon)
     here = space_of(model, x, "pixel", None)
-    with freeze(model), torch.enable_grad():
-        start = x.detach().clone().requires_grad_()
+    with freeze(model), torch.inference_mode(False), torch.enable_grad():
+        start, target = x.detach().clone().requires_grad_(), differentiable(target)
         before = logits_in(here, start, grad=True)
         check_target(target, before, values=check)
         (g,) = torch.autograd.grad(F.cross_entropy(before, target, reduction="sum"), start)
@@ -98,7 +107,7 @@ def deepfool(
         raise InputError(f"deepfool needs steps >= 1 and overshoot >= 0, not {steps} and {overshoot}.")
     here = space_of(model, x, "pixel", None)
     shape = (-1,) + (1,) * (x.ndim - 1)
-    with freeze(model), torch.enable_grad():
+    with freeze(model), torch.inference_mode(False), torch.enable_grad():
         start = x.detach().clone()
         total = torch.zeros_like(start)
         before = logits_in(here, start)
@@ -123,6 +132,7 @@ def deepfool(
             for k in wanted:
                 rows.append(torch.autograd.grad(gaps[:, k].sum(), current, retain_graph=True)[0])
             w = torch.stack(rows, 1)  # (live, wanted, ...)
+            w = w.to(torch.promote_types(w.dtype, gaps.dtype))  # a norm in half precision can overflow or vanish
             forward, backward = forward + len(live), backward + len(live) * len(rows)
             length = w.flatten(2).norm(dim=2).clamp_min(1e-12)
             columns = torch.tensor(list(wanted), device=x.device)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from amkd_viz.errors import InputError
 from amkd_viz.models import Classifier
+from amkd_viz.models.classifier import unwrapped
 
 __all__ = ["BoundarySamples", "Passes", "Status", "logits_in", "space_of"]
 
@@ -94,6 +95,17 @@ def check_target(target: Tensor, logits: Tensor, values: bool = True) -> None:
         )
 
 
+def differentiable(t: Tensor) -> Tensor:
+    """``t``, or a copy that autograd may keep where ``t`` was made inside torch.inference_mode().
+
+    Raises:
+        InputError: it is no tensor.
+    """
+    if not isinstance(t, Tensor):
+        raise InputError(f"An attack takes tensors of samples and of int64 target classes, not a {type(t).__name__}.")
+    return t.clone() if t.is_inference() else t
+
+
 def status_of(winner: Tensor, base: Tensor, target: Tensor) -> Tensor:
     """(M,) Status of samples whose arg-max is now ``winner``."""
     return (winner != base) * (int(Status.OTHER) - (winner == target).long())  # TARGET is one less than OTHER
@@ -116,11 +128,20 @@ def space_of(model: nn.Module, x: Tensor, space: str, clamp: float | tuple[float
     """The ``space`` ("normalised" or "pixel") of a net for inputs like ``x``.
 
     ``clamp`` None is the exact pixel box for images and no box for points; a number c is [-c, c] in that space.
+
+    Raises:
+        InputError: there is no such space or box, or no gradient goes through the net.
     """
+    if any(p.is_inference() for p in model.parameters()):
+        raise InputError(
+            "The net was made or loaded inside torch.inference_mode(), so no gradient goes through it; make it "
+            "outside, or attack a copy.deepcopy(net) that you make outside."
+        )
     if space not in ("normalised", "pixel"):
         raise InputError(f"space must be 'normalised' or 'pixel', not {space!r}.")
     image = x.ndim == 4
-    own = model if isinstance(model, Classifier) and space == "normalised" else None
+    inner = unwrapped(model)
+    own = inner if isinstance(inner, Classifier) and space == "normalised" else None
     if own is None and space == "normalised" and image:
         raise InputError(
             "The attack runs in the normalised space, but this module does not say how it normalises images; "
@@ -129,7 +150,7 @@ def space_of(model: nn.Module, x: Tensor, space: str, clamp: float | tuple[float
     low: Tensor | float | None = None
     high: Tensor | float | None = None
     if clamp is not None:
-        low, high = clamp if isinstance(clamp, tuple) else (-clamp, clamp)
+        low, high = clamp if isinstance(clamp, tuple | list) else (-clamp, clamp)
         if not low < high:
             raise InputError(f"clamp must be a positive number or (low, high) with low < high, not {clamp!r}.")
     elif image:
@@ -139,7 +160,10 @@ def space_of(model: nn.Module, x: Tensor, space: str, clamp: float | tuple[float
     boxed = image and clamp is None  # rounding on the way back must not leave the box
     if own is None:
         return Space(torch.clone, torch.clone, lambda z: model(z), low, high)
-    leave = own.normalise.inverse
+
+    def leave(z: Tensor) -> Tensor:
+        return own.normalise.inverse(z).to(x.dtype)
+
     return Space(own.normalise, lambda z: leave(z).clamp(0, 1) if boxed else leave(z), own.normalised, low, high)
 
 
@@ -147,5 +171,17 @@ def logits_in(space: Space, z: Tensor, grad: bool = False) -> Tensor:
     """float32 logits (M, K) at ``z``, also under autocast and for M = 0."""
     with torch.set_grad_enabled(grad):
         if len(z) == 0:  # not every net takes an empty batch; the cat keeps z in the graph
-            return space.logits(torch.cat([z, z.new_zeros(1, *z.shape[1:])])).float()[:0]
-        return space.logits(z).float()
+            return as_logits(space.logits(torch.cat([z, z.new_zeros(1, *z.shape[1:])])))[:0]
+        return as_logits(space.logits(z))
+
+
+def as_logits(said: Any) -> Tensor:
+    """float32 logits of what a net has said.
+
+    Raises:
+        InputError: it is no tensor (N, K).
+    """
+    if isinstance(said, Tensor) and said.ndim == 2:
+        return said.float()
+    what = f"a tensor of shape {tuple(said.shape)}" if isinstance(said, Tensor) else f"a {type(said).__name__}"
+    raise InputError(f"The net returns {what}, not logits (N, K); wrap(module, shape=, mean=, std=) it first.")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from amkd_viz.errors import InputError
+
 __all__ = ["sample_targets", "select_always", "select_bases"]
 
 
@@ -55,7 +57,12 @@ def sample_targets(logits: Tensor, generator: torch.Generator | None = None) -> 
 
     Returns:
         (M,) classes, none of them the arg-max.
+
+    Raises:
+        InputError: fewer than two classes.
     """
+    if logits.shape[1] < 2:
+        raise InputError("A net of one class has no other class to attack; sample_targets needs at least 2.")
     if len(logits) == 0:
         return logits.new_zeros(0, dtype=torch.long)
     top = logits.argmax(1, keepdim=True)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from amkd_viz.boundary.bss import bss
 from amkd_viz.boundary.refinement import refine
+from amkd_viz.boundary.samples import as_logits
 from amkd_viz.errors import InputError
 from amkd_viz.models import freeze
 
@@ -50,14 +51,26 @@ def boundary_similarity(
         x: (N, ...) inputs; y: (N,) labels.
         refined: compare points on the boundary (bisection) rather than the first iterates past it.
         max_targets: with many classes, only the first so many wrong classes y+1, y+2, ... (mod K); None for all.
+
+    Raises:
+        InputError: as many samples as labels are needed, two nets of the same classes, and whole numbers >= 1.
     """
+    if batch_size < 1 or (max_targets is not None and max_targets < 1):
+        raise InputError(f"batch_size and max_targets must be >= 1, not {batch_size} and {max_targets}.")
     if x.shape[:1] != y.shape:
         raise InputError(f"x and y must hold as many samples, not {len(x)} and {len(y)}.")
     with freeze(teacher, student), torch.no_grad():
-        logits = [(teacher(xb).argmax(1), student(xb)) for xb in x.split(batch_size)] if len(x) else []
+        batches = x.split(batch_size) if len(x) else ()
+        logits = [(as_logits(teacher(xb)), as_logits(student(xb))) for xb in batches]
     if not logits:
         return BoundarySimilarity(float("nan"), float("nan"), 0, 0)
-    right = torch.cat([(t == yb) & (s.argmax(1) == yb) for (t, s), yb in zip(logits, y.split(batch_size), strict=True)])
+    if len({said.shape[1] for said in logits[0]}) > 1:
+        raise InputError(
+            f"The nets know {logits[0][0].shape[1]} and {logits[0][1].shape[1]} classes; compare like nets."
+        )
+    right = torch.cat(
+        [(t.argmax(1) == yb) & (s.argmax(1) == yb) for (t, s), yb in zip(logits, y.split(batch_size), strict=True)]
+    )
     classes = logits[0][1].shape[1]
     x, y = x[right], y[right]
     magnitudes, angles, tried = [], [], 0
@@ -76,8 +89,8 @@ def boundary_similarity(
                     check=False,
                 )
                 found = refine(net, found) if refined else found
-                moves.append((found.x - xb).flatten(1).double())
-                crossed.append(found.crossed)
+                moves.append((found.x - xb).flatten(1).cpu().double())  # Apple's GPUs have no float64
+                crossed.append(found.crossed.cpu())
             tried += len(xb)
             both = crossed[0] & crossed[1]
             lengths = torch.stack([move[both].norm(dim=1) for move in moves])

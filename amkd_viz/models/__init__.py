@@ -3,6 +3,7 @@
 from amkd_viz.models.classifier import Classifier, Embedding, Normalise, freeze
 from amkd_viz.models.fold import inference_copy
 from amkd_viz.models.frozen import FrozenResNet
+from amkd_viz.models.registered import register
 from amkd_viz.models.weights import load_teacher, load_weights, save_classifier
 from amkd_viz.models.wrapped import wrap
 from amkd_viz.models.zoo import architectures, build, is_architecture
@@ -19,6 +20,7 @@ __all__ = [
     "is_architecture",
     "load_teacher",
     "load_weights",
+    "register",
     "save_classifier",
     "wrap",
 ]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from math import isfinite
+from numbers import Integral
 from typing import NamedTuple
 
 import torch
@@ -27,7 +29,7 @@ class Embedding(NamedTuple):
 
 
 class Normalise(nn.Module):
-    """(x - mean) / std per channel (images) or per coordinate (points), and back."""
+    """(x - mean) / std per channel (images) or per coordinate (points) in the type of the net, and back."""
 
     mean: Tensor
     std: Tensor
@@ -42,7 +44,10 @@ class Normalise(nn.Module):
         if x.ndim != self.mean.ndim or x.shape[1] != self.mean.shape[1]:  # one channel would broadcast to three
             wanted = f"(N, {self.mean.shape[1]}, H, W)" if self.mean.ndim == 4 else f"(N, {self.mean.shape[1]})"
             raise InputError(f"The net takes inputs of shape {wanted}, not {tuple(x.shape)}.")
-        return (x - self.mean) / self.std
+        if not x.is_floating_point():  # 0 to 255 would go through
+            raise InputError(f"The net takes floats, images in [0, 1], not {x.dtype}; convert and divide by 255.")
+        z = (x - self.mean) / self.std
+        return z if z.dtype == self.mean.dtype else z.to(self.mean.dtype)
 
     def inverse(self, z: Tensor) -> Tensor:
         return z * self.std + self.mean
@@ -58,6 +63,9 @@ class Classifier(nn.Module):
         num_classes: K.
         shape: (C, H, W) of an image or (2,) for points.
         architecture: the name that rebuilds this net, or "custom".
+
+    Raises:
+        InputError: another shape, or mean and std do not hold one number for each channel, std > 0.
     """
 
     def __init__(
@@ -72,11 +80,11 @@ class Classifier(nn.Module):
         architecture: str = "custom",
     ) -> None:
         super().__init__()
-        self.normalise = Normalise(mean, std, image=len(shape) == 3)
+        self.shape = checked_shape(shape)
+        self.normalise = Normalise(*checked_numbers(mean, std, self.shape[0]), image=len(shape) == 3)
         self.body = body
         self.head = head
         self.num_classes = num_classes
-        self.shape = tuple(shape)
         self.architecture = architecture
 
     def forward(self, x: Tensor) -> Tensor:
@@ -113,9 +121,65 @@ class Classifier(nn.Module):
     @property
     def feature_width(self) -> int:
         """D, the width of the penultimate features (one forward pass of one blank input)."""
-        device = self.normalise.mean.device
+        blank = self.normalise.mean.new_zeros(1, *self.shape)
         with freeze(self), torch.no_grad():
-            return int(self.body(torch.zeros(1, *self.shape, device=device)).shape[1])
+            return int(self.body(blank).shape[1])
+
+
+def checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """``shape`` as a tuple.
+
+    Raises:
+        InputError: it is neither (C, H, W) nor (D,).
+    """
+    given = tuple(shape) if isinstance(shape, Sequence) else ()
+    if len(given) not in (1, 3) or not all(isinstance(n, Integral) and n > 0 for n in given):
+        raise InputError(f"An input's shape is (C, H, W) for images or (2,) for points, not {shape!r}.")
+    return tuple(int(n) for n in given)
+
+
+def checked_numbers(mean: Sequence[float], std: Sequence[float], channels: int) -> tuple[list[float], list[float]]:
+    """``mean`` and ``std`` as lists.
+
+    Raises:
+        InputError: they are no numbers for so many channels, or a std is not > 0.
+    """
+    try:
+        found = [float(v) for v in mean], [float(v) for v in std]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"mean and std are lists of numbers, not {mean!r} and {std!r}.") from error
+    if not all(len(v) == channels and all(map(isfinite, v)) for v in found) or not all(s > 0 for s in found[1]):
+        raise InputError(
+            f"mean and std hold one number for each of {channels} channels, std > 0, not {found[0]} and {found[1]}."
+        )
+    return found
+
+
+@contextmanager
+def ordinary() -> Iterator[None]:
+    """Nets are made in here: of float32 and open to gradients, whatever default type or inference mode is set outside.
+
+    Torch has one default type for all threads; it is set only where it is another one, and set back.
+    """
+    before = torch.get_default_dtype()
+    with ExitStack() as stack:
+        if before != torch.float32:
+            stack.callback(torch.set_default_dtype, before)
+            torch.set_default_dtype(torch.float32)
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        yield
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The net within what torch.compile, DataParallel or DistributedDataParallel has put around it, or ``model``."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if inner is None and isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            inner = model.module
+        if inner is None:
+            return model
+        model = inner
 
 
 @contextmanager

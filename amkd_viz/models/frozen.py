@@ -52,23 +52,23 @@ class _Block:
     def __init__(self, block: BasicBlock) -> None:
         self.conv1, self.conv2 = FrozenConv(block.conv1), FrozenConv(block.conv2)
         self.down = None if block.downsample is None else FrozenConv(block.downsample[0])  # type: ignore[index]
-        self.stride, self.extra = block.stride, block.extra
+        self.stride, self.padded = block.stride, block.padded
 
     def around(self, x: Tensor) -> Tensor:
         if self.down is not None:
             return self.down(x)
-        if self.stride == 1 and not self.extra:
+        if self.stride == 1 and not any(self.padded):
             return x
-        x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra))
+        x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, *self.padded))
         return x.contiguous(memory_format=torch.channels_last)
 
     def around_back(self, g: Tensor, before: Tensor) -> Tensor:
         if self.down is not None:
             return self.down.back(g, before)
-        if self.stride == 1 and not self.extra:
+        if self.stride == 1 and not any(self.padded):
             return g
-        back = torch.zeros_like(before, dtype=g.dtype)
-        back[:, :, :: self.stride, :: self.stride] = g[:, : before.shape[1]]
+        first, back = self.padded[0], torch.zeros_like(before, dtype=g.dtype)
+        back[:, :, :: self.stride, :: self.stride] = g[:, first : first + before.shape[1]]
         return back
 
 

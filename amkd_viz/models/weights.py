@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from pathlib import Path
 
 import torch
@@ -11,73 +12,117 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from amkd_viz.errors import InputError
-from amkd_viz.files import write_atomic
-from amkd_viz.models.classifier import Classifier
-from amkd_viz.models.resnet import ResNetBody
+from amkd_viz.errors import InputError, unknown
+from amkd_viz.files import readable, write_atomic
+from amkd_viz.models.classifier import Classifier, ordinary, unwrapped
+from amkd_viz.models.resnet import SHORTCUTS, ResNetBody
 from amkd_viz.models.zoo import BODIES, build, is_architecture
 
 __all__ = ["load_teacher", "load_weights", "save_classifier"]
 
 OURS = "amkd_viz"  # the metadata key of files written here
+PAD_END = SHORTCUTS[0]
 
 
 def save_classifier(model: Classifier, path: str | Path, **facts: object) -> Path:
-    """Write weights and what rebuilds the net to one safetensors file, atomically. ``facts`` travel as metadata."""
+    """Write weights and what rebuilds the net to one safetensors file, atomically. ``facts`` travel as metadata.
+
+    ``load_teacher`` and a recipe read files of nets with a name: the library's, torchvision's, and those that were
+    registered. Of any other net only ``load_weights`` can read the file, and a warning says so.
+
+    Raises:
+        InputError: ``model`` is not a Classifier (which may be compiled, or in DataParallel).
+    """
+    model = unwrapped(model)  # type: ignore[assignment]
+    if not isinstance(model, Classifier):
+        raise InputError(f"A {type(model).__name__} does not say what rebuilds it; wrap(module, shape=...) it first.")
     about = {"architecture": model.architecture, "num_classes": model.num_classes, "shape": model.shape, **facts}
-    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    if isinstance(model.body, ResNetBody) and model.body.shortcut != PAD_END:
+        about["shortcut"] = model.body.shortcut
+    if not is_architecture(model.architecture):
+        warnings.warn(UNNAMED.format(name=model.architecture, where=path), stacklevel=2)
+    tensors = {  # copies: tied weights share their storage, which a safetensors file cannot say
+        name: torch.clone(t.detach().cpu(), memory_format=torch.contiguous_format)
+        for name, t in model.state_dict().items()
+    }
     return write_atomic(Path(path), save(tensors, metadata={OURS: json.dumps(about)}))
 
 
-def load_teacher(path: str | Path, device: str | torch.device = "cpu") -> Classifier:
-    """A trained classifier from a safetensors file: one of ours, or any CIFAR ResNet with basic blocks.
+def load_teacher(path: str | Path, device: str | torch.device = "cpu", *, shortcut: str | None = None) -> Classifier:
+    """A trained classifier from a safetensors file: one of ours, or a CIFAR ResNet of conv-bn-relu basic blocks.
 
     For a foreign file depth and width are inferred from names and shapes (``conv1``, ``layer{1,2,3}.{i}.conv{1,2}``,
     ``linear`` or ``fc``), a 1x1 convolution in a shortcut is recognised, and the normalisation is read from the
     file's metadata (``normalise_mean`` and ``normalise_std``, comma-separated, per channel of [0, 1] images).
 
+    A shortcut without parameters pads channels with zeros, and nothing in the weights says where: "pad-end" is that
+    of BSS_distillation, "pad-both" that of akamaster/pytorch_resnet_cifar10. With the wrong one the net loads and
+    computes something else. The file's metadata may say it (``shortcut``); else it is padded at the end, and a warning
+    says so.
+
+    Args:
+        shortcut: of a foreign file, "pad-end", "pad-both" or "conv", whatever its metadata say.
+
     Returns:
-        The classifier in eval mode, its parameters without gradients.
+        The classifier in float32 and eval mode, its parameters without gradients.
 
     Raises:
-        InputError: the file is missing, truncated, a pickle, or not such a net.
+        InputError: the file is missing, cannot be read, truncated, a pickle, or not such a net.
     """
     tensors, metadata = read_tensors(Path(path))
     if OURS in metadata:
         try:
             about = json.loads(metadata[OURS])
-            name, num_classes, shape = about["architecture"], int(about["num_classes"]), tuple(map(int, about["shape"]))
+            name, own = str(about["architecture"]), about.get("shortcut")
+            num_classes, shape = int(about["num_classes"]), tuple(map(int, about["shape"]))
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} does not say which net it holds: its metadata are damaged ({error}).") from error
         if not is_architecture(name):
             raise InputError(
-                f"{path} holds a net of architecture {name!r}, which has no name here; "
-                "build it yourself and use load_weights(model, path)."
+                f"{path} holds a net of architecture {name!r}, which no name here stands for; register it first "
+                "with amkd_viz.models.register(name, builder), or build it and use load_weights(model, path)."
             )
-        model = build(name, num_classes=num_classes, shape=shape)
+        if shortcut not in (None, own or PAD_END):
+            raise InputError(f"{path} says itself which shortcut its net has; load it without shortcut={shortcut!r}.")
+        model = build(name, num_classes=num_classes, shape=shape, shortcut=own)
     else:
-        model, tensors = cifar_resnet(tensors, metadata, str(path))
+        model, tensors = cifar_resnet(tensors, metadata, str(path), shortcut)
     fill(model, tensors, str(path))
-    return model.eval().requires_grad_(False).to(device)
+    with ordinary():
+        return model.eval().requires_grad_(False).to(device)
+
+
+UNNAMED = (
+    "Only load_weights(model, path) can read {where}: no name here stands for its architecture {name!r}. For "
+    "load_teacher and recipes give the net one with amkd_viz.models.register(name, builder) and wrap it with that name."
+)
+UNSAID = (
+    "{where} does not say how its shortcuts are padded; zeros are put after the channels (pad-end), as in "
+    "BSS_distillation. Where they belong on both sides, as in akamaster/pytorch_resnet_cifar10, this is another net: "
+    "pass shortcut='pad-both' to load_teacher, or write shortcut: pad-both into the file's metadata."
+)
 
 
 def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     """Fill ``model`` with the tensors of a safetensors file; every name and shape must agree."""
-    fill(model, read_tensors(Path(path))[0], str(path))
+    fill(unwrapped(model), read_tensors(Path(path))[0], str(path))
     return model
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    if not path.is_file():
-        raise InputError(f"There is no file {path}; give the path of a .safetensors file.")
+    with readable(path):
+        if not path.is_file():
+            raise InputError(f"There is no file {path}; give the path of a .safetensors file.")
+        with path.open("rb") as opened:
+            start = opened.read(2)
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        start = path.open("rb").read(2)
         pickled = start[:1] == b"\x80" or start == b"PK"  # pickle protocol 2+, or the zip that torch.save writes
         why = "it looks like a pickle (torch.save), which can run code and is never loaded" if pickled else str(error)
-        raise InputError(f"{path} is not a whole safetensors file: {why}; save the weights as safetensors.") from error
+        way_out = "save the weights as safetensors" if pickled else "fetch or write it again"
+        raise InputError(f"{path} is not a whole safetensors file: {why}; {way_out}.") from error
 
 
 def fill(model: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
@@ -95,7 +140,7 @@ def fill(model: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
 
 
 def cifar_resnet(
-    tensors: dict[str, Tensor], metadata: dict[str, str], where: str
+    tensors: dict[str, Tensor], metadata: dict[str, str], where: str, shortcut: str | None
 ) -> tuple[Classifier, dict[str, Tensor]]:
     """The net that foreign tensors describe, and the tensors under our names."""
     tensors = {ours(name): tensor for name, tensor in tensors.items()}
@@ -123,20 +168,28 @@ def cifar_resnet(
             f"{where} normalises with mean {mean} and std {std}; one number for each of {channels} channels is needed, "
             "and std > 0."
         )
-    shortcut = "conv" if any("downsample" in n for n in tensors) else "pad"
-    regular = len(set(stages)) == 1 and shortcut == "pad"
+    convolves = any("downsample" in n for n in tensors)
+    shortcut = shortcut or metadata.get("shortcut") or ("conv" if convolves else None)
+    if shortcut is None:
+        shortcut = PAD_END
+        if len(set(widths)) > 1:
+            warnings.warn(UNSAID.format(where=where), stacklevel=3)
+    if shortcut not in SHORTCUTS:
+        raise unknown("shortcut", shortcut, SHORTCUTS)
+    regular = len(set(stages)) == 1
     widths_of: dict[tuple[int, ...], str] = {(16, 16, 32, 64): "", (32, 64, 128, 256): "x4"}
     known = regular and tuple(widths) in widths_of
     name = f"resnet{6 * stages[0] + 2}{widths_of[tuple(widths)]}" if known else "custom"
-    model = Classifier(
-        ResNetBody(stages, widths, channels, shortcut),
-        nn.Linear(width, num_classes),
-        mean=mean,
-        std=std,
-        num_classes=num_classes,
-        shape=(channels, 32, 32),
-        architecture=name if name in BODIES else "custom",
-    )
+    with ordinary():
+        model = Classifier(
+            ResNetBody(stages, widths, channels, shortcut),
+            nn.Linear(width, num_classes),
+            mean=mean,
+            std=std,
+            num_classes=num_classes,
+            shape=(channels, 32, 32),
+            architecture=name if name in BODIES else "custom",
+        )
     return model, tensors | {"normalise.mean": model.normalise.mean, "normalise.std": model.normalise.std}
 
 

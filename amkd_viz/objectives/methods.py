@@ -6,15 +6,20 @@ boundary samples from 2 to 0 at three quarters, after which the attack is not ru
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
-from amkd_viz.errors import unknown
-from amkd_viz.objectives.algebra import Objective
+from amkd_viz.errors import InputError, unknown
+from amkd_viz.objectives.algebra import Objective, Summand
 from amkd_viz.objectives.distill import boundary_kd, ce, kd
 from amkd_viz.objectives.schedule import constant, linear
 from amkd_viz.objectives.triplets import boundary_triplet, triplet
 
 __all__ = ["methods"]
+
+Make = TypeVar("Make", bound=Callable[[], Summand])
+NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 
 def _ce() -> Objective:
@@ -67,10 +72,53 @@ class Methods(Mapping[str, Callable[[], Objective]]):
 
     def __init__(self, made: dict[str, Callable[[], Objective]]) -> None:
         self._made = made
+        self._ours = tuple(made)
+
+    def register(self, name: str) -> Callable[[Make], Make]:
+        """Give a sum of your own a name, for this process: recipes, comparisons and panels then know it.
+
+        Its function's docstring is shown beside it. Another process that opens such a run registers the name first.
+
+        Raises:
+            InputError: not a name of lower-case letters, digits and "-", or one of ours; or what the function returns
+                is no sum of terms.
+
+        >>> from amkd_viz.objectives import ce, kd
+        >>> @methods.register("hot-kd")
+        ... def hot_kd():
+        ...     "KD at a high temperature."
+        ...     return ce() + kd(temperature=9)
+        >>> print(methods["hot-kd"](), "|", methods.about("hot-kd"))
+        ce() + kd(temperature=9, t2=False) | KD at a high temperature.
+        >>> methods.forget("hot-kd")
+        """
+        if not NAME.fullmatch(name):
+            raise InputError(f"A method's name is made of lower-case letters, digits and '-', not {name!r}.")
+        if name in self._ours:
+            raise InputError(f"{name!r} is a method of amkd_viz; choose another name.")
+
+        def keep(make: Make) -> Make:
+            made = make()
+            if not isinstance(made, Summand):
+                raise InputError(f"Method {name!r} must return a sum of terms, such as ce() + kd(), not {made!r}.")
+
+            def objective() -> Objective:
+                return Objective(make().parts())
+
+            objective.__doc__ = make.__doc__
+            self._made[name] = objective
+            return make
+
+        return keep
+
+    def forget(self, name: str) -> None:
+        """Take a registered name away."""
+        if name not in self._ours:
+            self._made.pop(name, None)
 
     def __getitem__(self, name: str) -> Callable[[], Objective]:
         if name not in self._made:
-            raise unknown("method", name, self._made)
+            raise InputError(f"{unknown('method', name, self._made)} A sum of your own: methods.register({name!r}).")
         return self._made[name]
 
     def __contains__(self, name: object) -> bool:

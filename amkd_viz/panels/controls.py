@@ -65,6 +65,11 @@ def from_field(field: Field[Any], value: Any, label: str | None = None, step: fl
         return choice(label, value, about["choices"], help)
     if isinstance(value, bool):
         return toggle(label, value, help)
+    if isinstance(value, str):
+        return widgets.Text(value=value, description=label, tooltip=help, style=LABEL, continuous_update=False)
+    if not {"low", "high"} & set(about):  # somebody's own field: any number
+        kind = widgets.IntText if isinstance(value, int) else widgets.FloatText
+        return kind(value=value, description=label, tooltip=help, style=LABEL)
     low, high = about.get("low", 0), about.get("high", 10**6)
     if step is not None:
         return slider(label, value, low, high, step, help)

@@ -76,6 +76,7 @@ class DistillLab(Panel):
         self.job: Job | None = None
         self._live, self._duty, self._pace = LiveStudent(), DutyCycle(), Pace(pace)
         self._drawn = (-1, -1)  # epoch and batch of the student in the maps
+        self._looks = 0  # so many times another student was chosen
         self._follower: Follower | None = None
         self._lines: list[dict[str, Any]] = []
         self._newest = True  # the newest student is looked at, not an earlier epoch
@@ -321,6 +322,7 @@ class DistillLab(Panel):
 
     def _look(self) -> None:
         """The student of the chosen epoch, coarse, then fine."""
+        self._looks += 1
         if self.run is None or not self.pictures.ready:
             self.say("There is nothing to look at yet; press Start.")
         elif self._busy and self._newest:
@@ -334,10 +336,30 @@ class DistillLab(Panel):
                 self.pictures.draw_joint(student)
             if not over():
                 self.pictures.draw(student, FINE, f"epoch {epoch}")
+            told = self._words() if self._busy else f"{self.run.path}: the student after epoch {epoch}."
             if not over() and self["layout"] == "umap" and self.state != "running":
-                self.say(f"UMAP of epoch {epoch} ...", "busy")
-                self.pictures.draw_joint(student, "umap")
-            self.say(self._words() if self._busy else f"{self.run.path}: the student after epoch {epoch}.")
+                self.say(f"UMAP of epoch {epoch} ...", "busy", cancellable=True)
+                looked = self._looks
+                self.slow.ask("umap", lambda: self._lay_out(student, told, looked))
+            else:
+                self.say(told)
+
+    def _lay_out(self, student: Classifier, told: str, looked: int) -> None:
+        """UMAP takes seconds: in a thread of its own, and not shown if something else is looked at by then."""
+        places = self.pictures.joint.places(student, "umap")
+        if looked == self._looks and self.state != "running":
+            self.pictures.show_joint(places)
+            self.say(told)
+
+    def _cancel(self, count: int) -> None:
+        """Of UMAP: nothing else can be cancelled here. PCA is there at once."""
+        super()._cancel(count)
+
+        def back() -> None:
+            self.put("layout", value="pca")
+            self.compute.ask("look", self._look)
+
+        self.paint.ask("layout", back)
 
     def _nearest(self, epoch: int) -> int:
         kept = self.run.snapshots() if self.run is not None else []

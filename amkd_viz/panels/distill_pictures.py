@@ -12,7 +12,7 @@ from amkd_viz.models import Classifier
 from amkd_viz.panels.canvas import MapCanvas
 from amkd_viz.panels.curve_canvas import CurveCanvas
 from amkd_viz.panels.ground_marks import ground_marks, ground_words
-from amkd_viz.panels.joint_canvas import MOST, JointLayout
+from amkd_viz.panels.joint_canvas import MOST, JointLayout, Places
 from amkd_viz.panels.run_curves import log_text, show_curves
 from amkd_viz.panels.scatter import ScatterCanvas
 from amkd_viz.panels.worker import Worker
@@ -108,7 +108,11 @@ class DistillPictures:
 
     def draw_joint(self, student: Classifier, how: str = "pca") -> None:
         """Teacher and student in one layout."""
-        places, words = self.joint.places(student, how)
+        self.show_joint(self.joint.places(student, how))
+
+    def show_joint(self, found: tuple[Places, str]) -> None:
+        """What ``joint.places`` has found."""
+        places, words = found
 
         def show() -> None:
             self.joint.show(places)

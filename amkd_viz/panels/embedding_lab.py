@@ -18,7 +18,6 @@ from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.sample_list import DistanceBars, SampleList
 from amkd_viz.panels.scatter import ScatterCanvas, identities
 from amkd_viz.panels.stills import scatter_still
-from amkd_viz.panels.worker import Worker
 from amkd_viz.session import Session
 from amkd_viz.training import Run, example
 from amkd_viz.views import View
@@ -65,7 +64,6 @@ class EmbeddingLab(Panel):
             raise InputError(f"The run {self.run.path} has no snapshot yet; train it for an epoch first.")
         super().__init__()
         self._opened = f"example({run!r})" if isinstance(run, str) else f"Run.open({str(self.run.path)!r})"
-        self.slow = Worker("EmbeddingLab umap", self.fail)  # so that no click waits for a layout
         self._data: Dataset | None = None
         self._nets: dict[str, Classifier] = {}
         self._student: tuple[Ground, int, Outputs] | None = None
@@ -356,15 +354,7 @@ class EmbeddingLab(Panel):
         chosen = self._picture.ground.chosen
         return scatter_still([laid.points for laid in self._picture.laid], chosen.label, chosen.boundary)
 
-    def wait(self, seconds: float = 120.0) -> EmbeddingLab:
-        super().wait(seconds)
-        if not self.slow.wait(seconds):
-            raise InputError(f"EmbeddingLab was still busy with UMAP after {seconds:g} s; wait longer.")
-        super().wait(seconds)
-        return self
-
     def close(self) -> None:
-        self.slow.close()
         self._link.unlink()
         super().close()
 

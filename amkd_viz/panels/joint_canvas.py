@@ -14,7 +14,7 @@ from amkd_viz.views.joint import fidelity, spaces
 from amkd_viz.views.labels import number, percent
 from amkd_viz.views.layouts import joint_layout
 
-__all__ = ["JointLayout"]
+__all__ = ["JointLayout", "Places"]
 
 MOST = 300  # samples: enough to see classes, few enough to lay out while training
 Places = tuple[NDArray[Any], NDArray[Any]]
@@ -45,13 +45,14 @@ class JointLayout:
 
     def places(self, student: Classifier, how: str = "pca") -> tuple[Places, str]:
         """(N, 2) of both nets by "pca" or "umap", and how far they may be trusted, in words."""
-        if how not in self._low:
-            self._low[how] = joint_layout([self._high], how)[0].points
-        high = spaces({"student": student}, self._chosen.x)["student"]
-        laid = joint_layout([self._high, high], how, first=self._low[how])
-        found = fidelity(high, laid[1], self._triplets, 0)
+        own, low, chosen, triplets = self._high, self._low, self._chosen, self._triplets  # another may begin meanwhile
+        if how not in low:
+            low[how] = joint_layout([own], how)[0].points
+        high = spaces({"student": student}, chosen.x)["student"]
+        laid = joint_layout([own, high], how, first=low[how])
+        found = fidelity(high, laid[1], triplets, 0)
         words = (
-            f"{len(self._chosen)} test samples, {how.upper()} of the teacher's logits, student laid onto it. Student: "
+            f"{len(chosen)} test samples, {how.upper()} of the teacher's logits, student laid onto it. Student: "
             f"trustworthiness {number(found.trustworthiness)}, residual {number(found.residual)}, "
             f"{percent(found.kept, 0)} of triplets keep their order."
         )

@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -38,8 +39,9 @@ _shown: list[Panel] = []  # open panels, so that a cell that runs again can clos
 class Panel:
     """A panel of controls and pictures. It shows itself as the last line of a cell, and closes with :meth:`close`.
 
-    Callbacks of widgets only ask for work. Two threads do it: ``compute`` runs the newest request of each kind, and
-    ``paint`` is the only writer of widgets; so a slider that is dragged never waits for an old value.
+    Callbacks of widgets only ask for work. Threads do it: ``compute`` runs the newest request of each kind, ``slow``
+    what takes seconds, and ``paint`` is the only writer of widgets; so a slider that is dragged never waits for an old
+    value, and no click for a layout.
 
     Everything a person can do with the mouse, a program can do: ``set``, and the methods behind the buttons.
     """
@@ -56,6 +58,7 @@ class Panel:
         self.paint = Worker(f"{type(self).__name__} paint", self.fail, pause=0.03)
         # the pause bundles the events of a slider; what is dragged or pressed does not wait for it
         self.compute = Worker(f"{type(self).__name__} compute", self.fail, pause=0.07)
+        self._slow: Worker | None = None
         self.closed = False
         self._groups: list[tuple[Any, list[str]]] = []
         self._quiet = 0  # the thread whose own changes are not heard
@@ -173,6 +176,15 @@ class Panel:
     def on_click(self, widget: Any, action: Callable[[], Any]) -> None:
         """Run ``action`` in the compute thread when the button ``widget`` is pressed."""
         widget.on_click(lambda _: self._do(action))
+
+    @property
+    def slow(self) -> Worker:
+        """The thread for what takes seconds; there is one once it is asked for."""
+        if self._slow is None:
+            self._slow = Worker(f"{type(self).__name__} slow", self.fail)
+            if self.closed:  # meanwhile
+                self._slow.close()
+        return self._slow
 
     # controls
 
@@ -377,7 +389,7 @@ class Panel:
         """
         self.check_open()
         for _ in range(4):  # painting may ask for work, and work for painting
-            if not (self.compute.wait(seconds) and self.paint.wait(seconds)):
+            if not all(worker.wait(seconds) for worker in (self.compute, self._slow, self.paint) if worker):
                 raise InputError(f"{type(self).__name__} was still busy after {seconds:g} s; wait longer.")
         return self
 
@@ -397,8 +409,9 @@ class Panel:
         self.closed = True
         if self in _shown:
             _shown.remove(self)
-        self.compute.close()
-        self.paint.close()
+        for worker in (self.compute, self._slow, self.paint):
+            if worker:
+                worker.close()
         for part in _all_of(self.widget):
             part.close()
 
@@ -426,7 +439,8 @@ class Panel:
 def _close_all() -> None:
     """A kernel that ends leaves checkpoints, not half a batch."""
     for panel in list(_shown):
-        panel.close()
+        with suppress(AttributeError):  # one that failed while it was made
+            panel.close()
 
 
 def _echo(old: Any, new: Any, near: float) -> bool:

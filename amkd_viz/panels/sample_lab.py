@@ -16,6 +16,7 @@ from amkd_viz.data import Dataset, parse_name
 from amkd_viz.data.points import PROBLEMS
 from amkd_viz.errors import InputError, unknown
 from amkd_viz.models import Classifier, inference_copy
+from amkd_viz.models.classifier import unwrapped
 from amkd_viz.panels.attack_controls import OPTIONS, attack_code, attack_controls, attack_image, attack_options
 from amkd_viz.panels.controls import choice, slider, toggle
 from amkd_viz.panels.panel import Panel
@@ -484,7 +485,7 @@ def _given(
     if run is not None or teacher is None or dataset is None:
         raise InputError("Give SampleLab a run, or teacher= and dataset= (and student=), but not both.")
     nets = {"teacher": teacher} | ({} if student is None else {"student": student})
-    for name, net in nets.items():
+    for name, net in ((name, unwrapped(net)) for name, net in nets.items()):
         if isinstance(net, Classifier) and (net.shape != dataset.shape or net.num_classes != dataset.num_classes):
             raise InputError(
                 f"The {name} takes {net.shape} images of {net.num_classes} classes, but {dataset.name} has "

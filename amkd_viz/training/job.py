@@ -170,7 +170,8 @@ class Job:
                 yield from continued(self.run, self._listen)
             return
         training = Training(self.recipe, listen=self._listen)
-        self.run = Run.create(self._out if self._out is not None else fresh_folder(self.recipe), self.recipe)
+        out = self._out if self._out is not None else fresh_folder(self.recipe)
+        self.run = Run.create(out, self.recipe, teacher=training.teacher_weights)
         yield from recorded(self.run, training)
 
     def _note(self, event: Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -42,11 +43,18 @@ def distill(
     Raises:
         InputError: see ``Recipe``, ``Run.create`` and ``events``. What has been written stays.
     """
-    if out is not None:
-        refuse_used(Path(out))  # before a teacher is trained for nothing
+    if not isinstance(recipe, Recipe):
+        raise InputError(f"distill takes a recipe, such as Recipe(dataset='digits'), not {recipe!r}.")
+    recipe.check_nets()
+    refuse_used(Path(out) if out is not None else fresh_folder(recipe))  # before a teacher is trained for nothing
     # then the training: a recipe that does not fit its data leaves no folder behind
     training = training or Training(recipe, listen=listen)
-    run = Run.create(out if out is not None else fresh_folder(recipe), recipe)
+    if training.recipe != recipe or not training.is_its_recipes:
+        raise InputError(
+            "What is recorded must be what the recipe says: give a sum of your own a name by methods.register, and a "
+            "net of your own one by models.register, then name them in the recipe."
+        )
+    run = Run.create(out if out is not None else fresh_folder(recipe), recipe, teacher=training.teacher_weights)
     return _hear(run, recorded(run, training, snapshots=snapshots), listen)
 
 
@@ -64,6 +72,7 @@ def resume(run: Run, *, listen: Listener | None = None) -> Run:
 
 def continued(run: Run, listen: Listener | None = None) -> Iterator[Event]:
     """The events of a run from its newest whole checkpoint on, recorded."""
+    _same_objective(run)
     with run.writing():  # first: who is refused has trained no teacher
         training = Training(run.located(), listen=listen)
         state = run.load_checkpoint()
@@ -137,12 +146,14 @@ def replay(run: Run, out: str | Path | None = None, *, listen: Listener | None =
     Raises:
         InputError: see ``distill``; or a line of the run's log is damaged, and may have held such a change.
     """
+    _same_objective(run)
     planned = _planned(run.interventions(all_of_them=True))
     recipe, parent = run.located(), run.config.get("parent")
     training = Training(recipe, listen=listen)
     if parent:  # also from epoch 0: the parent's first student may be of another seed
         training.restore(_inherited(run))
-    again = Run.create(out if out is not None else fresh_folder(recipe), recipe, parent=parent)
+    out = out if out is not None else fresh_folder(recipe)
+    again = Run.create(out, recipe, parent=parent, teacher=training.teacher_weights)
     return _hear(again, recorded(again, training, planned), listen)
 
 
@@ -157,6 +168,7 @@ def _record(run: Run, training: Training, planned: Iterable[Changed], snapshots:
     for event in events(training.recipe, training, planned):
         match event:
             case Started():
+                run.know_teacher(training.teacher_weights)
                 told = [line.get("text") for line in run.lines()]
                 for note in (note for note in training.notes if note not in told):  # a run that goes on has them
                     run.log({"kind": "note", "text": note})
@@ -199,7 +211,22 @@ def _planned(lines: Iterable[dict[str, Any]]) -> list[Changed]:
 
 
 def _hear(run: Run, happening: Iterable[Event], listen: Listener | None) -> Run:
-    for event in happening:
-        if listen is not None:
-            listen(event)
+    try:
+        for event in happening:
+            if listen is not None:
+                listen(event)
+    except KeyboardInterrupt as stop:  # a default folder is known to nobody else
+        if not run.finished:
+            stop.add_note(f"'amkd-viz distill --resume {shlex.quote(str(run.path))}' goes on with the run it left.")
+        raise
     return run
+
+
+def _same_objective(run: Run) -> None:
+    """A method of somebody's own may stand for another sum by now."""
+    now, then = str(run.recipe.objective), run.config.get("objective")
+    if then is not None and now != then:
+        raise InputError(
+            f"The run {run.path} was trained with {then}, but its method {run.recipe.method!r} now is {now}; register "
+            "the sum that it was, or start a new run."
+        )

@@ -51,7 +51,8 @@ class Training:
             listen: hears the training of the teacher, if there has to be one.
             alone: without a teacher, as a teacher itself is trained.
         """
-        from amkd_viz.training.teachers import teacher_for  # a teacher may have to be trained first, by this very loop
+        # a teacher may have to be trained first, by this very loop
+        from amkd_viz.training.teachers import teacher_for, weights_of
 
         self.recipe = recipe
         if like is not None and any(getattr(like.recipe, f) != getattr(recipe, f) for f in OF_DATA + OF_TEACHER):
@@ -64,14 +65,18 @@ class Training:
         self.student = build(recipe.student, self.dataset, seed=mix(recipe.seed, "student"))
         self.student.to(self.device).to(memory_format=self.layout)
         self.teacher: Classifier | None = None
+        self.teacher_weights = ""  # ten hex digits that tell teachers apart
         self._teacher_logits: dict[str, Tensor] = {}
         if like is not None and like.teacher is not None:
             self.teacher, self._teacher_logits = like.teacher, like._teacher_logits
+            self.teacher_weights = like.teacher_weights
         elif not alone:
             teacher = teacher_for(recipe, listen, self.full)
             check_pair(teacher, self.dataset, recipe.teacher)
+            self.teacher_weights = weights_of(teacher)
             # folded and frozen: about a third less time in the attack, the same logits
             self.teacher = inference_copy(teacher).to(self.device).to(memory_format=self.layout)
+        self._given = self.teacher
         self.objective, self.attack = recipe.objective, recipe.attack
         with defaults_seeded(mix(recipe.seed, "modules")):
             self.modules = self.objective.modules(self.teacher or self.student, self.student).to(self.device)
@@ -103,6 +108,11 @@ class Training:
         self._asking = threading.Lock()
         self._wishes: deque[dict[str, Any]] = deque()
         self._wished = recipe  # with all wishes that wait
+
+    @property
+    def is_its_recipes(self) -> bool:
+        """Whether teacher and objective are still those that the recipe names."""
+        return self.teacher is self._given and self.objective == self.recipe.objective
 
     def wish(self, **changes: Any) -> None:
         """Ask for other settings from the next batch on; may be called from any thread.

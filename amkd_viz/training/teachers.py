@@ -10,6 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+from torch import nn
+
 from amkd_viz.data import Dataset, load, short_name
 from amkd_viz.files import explained
 from amkd_viz.models import Classifier, load_teacher, save_classifier
@@ -18,7 +21,7 @@ from amkd_viz.training.recipe import Recipe
 if TYPE_CHECKING:
     from amkd_viz.training.events import Event
 
-__all__ = ["cache_folder", "teacher_for", "teacher_recipe"]
+__all__ = ["cache_folder", "teacher_for", "teacher_recipe", "weights_of"]
 
 MAY_DIFFER = ("folder:", "tiny-imagenet")  # the same name, other images: a class that was added, or left out
 
@@ -81,6 +84,15 @@ def teacher_for(
                 val_accuracy = event.metrics.get("val_accuracy")
         save_classifier(training.student, path, recipe=own.to_json(), val_accuracy=val_accuracy)
     return load_teacher(path)
+
+
+def weights_of(net: nn.Module) -> str:
+    """Ten hex digits of a net's weights and buffers."""
+    digest = hashlib.sha256()
+    for name, value in net.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:10]
 
 
 def _key(own: Recipe, data: Dataset | None) -> str:

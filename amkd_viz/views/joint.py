@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from amkd_viz.errors import InputError
 from amkd_viz.models import Classifier, freeze
+from amkd_viz.models.classifier import unwrapped
 from amkd_viz.objectives.metric import embed
 from amkd_viz.views.anchors import MARGIN, Anchored, anchored, nearest_negatives
 from amkd_viz.views.chosen import Chosen
@@ -41,6 +42,7 @@ def outputs(net: nn.Module, x: Tensor, name: str = "net") -> Outputs:
     Raises:
         InputError: it has no embed().
     """
+    net = unwrapped(net)
     if not isinstance(net, Classifier):
         raise InputError(f"{name} is a {type(net).__name__} without embed(); wrap(module, ...) it first.")
     with freeze(net), torch.no_grad():

@@ -1,0 +1,191 @@
+"""A net of one's own by name: built, distilled, saved, and refused where nobody has registered it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from amkd_viz import Recipe, build, distill, load, load_teacher
+from amkd_viz.errors import InputError
+from amkd_viz.models import (
+    Classifier,
+    architectures,
+    inference_copy,
+    is_architecture,
+    load_weights,
+    register,
+    save_classifier,
+    wrap,
+)
+from amkd_viz.models.registered import REGISTERED
+
+
+@pytest.fixture(autouse=True)
+def forgotten_afterwards():
+    before = dict(REGISTERED)
+    yield
+    REGISTERED.clear()
+    REGISTERED.update(before)
+
+
+def mine(num_classes: int, shape: tuple[int, ...]) -> nn.Module:
+    inputs = 1
+    for size in shape:
+        inputs *= size
+    return nn.Sequential(nn.Flatten(), nn.Linear(inputs, 6), nn.Tanh(), nn.Linear(6, num_classes))
+
+
+def test_a_name_is_known_everywhere():
+    assert not is_architecture("mine")
+    register("mine", mine)
+    assert is_architecture("mine")
+    assert "mine" in architectures()
+    assert "mine" in architectures((2,))
+    digits = load("digits")
+    net = build("mine", digits, seed=3)
+    assert (net.architecture, net.shape, net.num_classes, net.training) == ("mine", (1, 8, 8), 10, True)
+    assert isinstance(net.head, nn.Linear)
+    assert net.normalise.mean.flatten().tolist() == pytest.approx(list(digits.mean))
+    assert Recipe(teacher="mine", student="mine").student == "mine"
+    with pytest.raises(InputError, match=r"did you mean 'mine'"):
+        build("mnie")
+
+
+def test_weights_are_a_function_of_the_seed():
+    register("mine", mine)
+    before = torch.random.get_rng_state()
+    one, same, other = (build("mine", seed=s).head.weight for s in (1, 1, 2))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_a_net_trained_elsewhere_through_a_file(tmp_path):
+    register("mine", mine)
+    torch.manual_seed(0)
+    module, x = mine(3, (1, 4, 4)), torch.rand(2, 1, 4, 4)
+    net = wrap(module, shape=(1, 4, 4), mean=[0.4], std=[0.2], name="mine")
+    path = save_classifier(net, tmp_path / "w.safetensors")
+    again = load_teacher(path)
+    assert again.architecture == "mine"
+    assert torch.allclose(again(x), module((x - 0.4) / 0.2))
+    del REGISTERED["mine"]
+    with pytest.raises(
+        InputError, match=r"architecture 'mine'.*register it first with amkd_viz\.models\.register\(name, b"
+    ):
+        load_teacher(path)
+
+
+def test_both_nets_of_a_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "cache"))
+    register("mine", mine)
+    recipe = Recipe(dataset="digits", teacher="mine", student="mine", epochs=1, teacher_epochs=1, limit_train=60)
+    run = distill(recipe.replace(batch_size=20, attack_steps=2, similarity_images=0), tmp_path / "run")
+    assert run.finished
+    assert (run.teacher().architecture, run.student().architecture) == ("mine", "mine")
+    saved = save_classifier(run.student(), tmp_path / "student.safetensors")
+    again = distill(recipe.replace(teacher=str(saved), method="kd", similarity_images=0), tmp_path / "again")
+    assert again.teacher().architecture == "mine"
+
+
+def test_a_file_never_brings_code_along(tmp_path):
+    """Another process, that has registered nothing."""
+    register("antigravity", mine)
+    path = save_classifier(build("antigravity", num_classes=3, shape=(2,)), tmp_path / "w.safetensors")
+    code = (
+        "import sys; from amkd_viz import load_teacher; from amkd_viz.errors import InputError\n"
+        f"try: load_teacher({str(path)!r})\n"
+        "except InputError as error: print('antigravity' in sys.modules, error)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert said.stdout.startswith("False "), said.stderr
+    assert "register it first" in said.stdout
+
+
+def test_a_classifier_keeps_its_normalisation():
+    def whole(num_classes, shape):
+        return wrap(mine(num_classes, shape), shape=shape, mean=[0.1] * shape[0], std=[0.9] * shape[0])
+
+    register("mine", whole)
+    net = build("mine", load("digits"))
+    assert isinstance(net, Classifier)
+    assert net.architecture == "mine"
+    assert net.normalise.std.item() == pytest.approx(0.9)
+
+
+def test_registering_again_replaces():
+    register("mine", mine)
+    register("mine", lambda num_classes, shape: nn.Linear(2, num_classes))
+    assert isinstance(build("mine", shape=(2,), num_classes=2).head, nn.Identity)
+
+
+@pytest.mark.parametrize("name", ["", "2fast", "a b", "a.safetensors", "torchvision:mine", "a/b", "naïve", "a\n", 3])
+def test_no_name(name):
+    with pytest.raises(InputError, match="A net's name is a letter, then letters"):
+        register(name, mine)
+
+
+@pytest.mark.parametrize("name", ["resnet8", "mlp", "custom", "torchvision"])
+def test_a_name_that_is_taken(name):
+    with pytest.raises(InputError, match=f"The name '{name}' is the library's own"):
+        register(name, mine)
+
+
+@pytest.mark.parametrize("builder", [lambda shape: None, lambda a, b: None, "mine", nn.Linear])
+def test_a_builder_that_cannot_be_called(builder):
+    with pytest.raises(InputError, match=r"is called as builder\(num_classes=K, shape=\(C, H, W\)\)"):
+        register("mine", builder)
+    assert "mine" not in REGISTERED
+
+
+def test_a_builder_that_makes_something_else():
+    register("mine", lambda num_classes, shape: mine(num_classes + 1, shape))
+    with pytest.raises(InputError, match="was asked for 3 classes and gave 4"):
+        build("mine", num_classes=3)
+    register("mine", lambda num_classes, shape: None)
+    with pytest.raises(InputError, match=r"must return a torch\.nn\.Module, not a NoneType"):
+        build("mine")
+    register("mine", lambda num_classes, shape: mine(num_classes, (3, 9, 9)))
+    with pytest.raises(InputError, match="does not take inputs of shape"):
+        build("mine")
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.head = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+        self.two.weight = self.one.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.two(self.one(x.flatten(1)).relu()).relu())
+
+
+def test_tied_weights_through_a_file(tmp_path):
+    register("tied", lambda num_classes, shape: Tied())
+    net, x = build("tied", num_classes=3, shape=(1, 2, 2), seed=1).eval(), torch.rand(2, 1, 2, 2)
+    again = load_teacher(save_classifier(net, tmp_path / "tied.safetensors"))
+    assert torch.equal(again(x), net(x))
+    assert again.body.one.weight is again.body.two.weight
+
+
+def test_a_net_without_a_name_is_saved_with_a_warning(tmp_path):
+    net = wrap(Tied(), shape=(1, 2, 2))
+    with pytest.warns(UserWarning, match=r"Only load_weights.*'custom'.*register\(name, builder\)") as seen:
+        path = save_classifier(net, tmp_path / "w.safetensors")
+    assert [w.filename for w in seen] == [__file__]
+    assert torch.equal(load_weights(wrap(Tied(), shape=(1, 2, 2)), path).head.weight, net.head.weight)
+
+
+@pytest.mark.parametrize("name", ["resnet8", "cnn-tiny"])
+def test_a_folded_copy_is_not_saved_under_the_name_of_its_net(tmp_path, name):
+    net = build(name, num_classes=3, shape=(1, 8, 8)).eval()
+    with pytest.warns(UserWarning, match="Only load_weights"):
+        path = save_classifier(inference_copy(net), tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match="no name here stands for"):
+        load_teacher(path)
+    assert net.architecture == name
