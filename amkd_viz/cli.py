@@ -7,16 +7,16 @@ when it runs, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import argparse
-import json
+import re
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import MISSING, fields
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
 from amkd_viz import __version__
 from amkd_viz.errors import InputError
+from amkd_viz.files import check_writable, files_below
 
 __all__ = ["main"]
 
@@ -28,6 +28,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
+        for kind, words in NUMBERS.items():
+            message = re.sub(rf"argument (\S+): invalid {kind} value: ", rf"\1 takes {words}, not ", message)
         self.exit(2, _line(f"{self.prog}: {message}; see '{self.prog} --help'."))
 
 
@@ -36,18 +38,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     parser = Parser(prog="amkd-viz", description="See and steer Adversarial Metric Knowledge Distillation.")
     parser.add_argument("--version", action="version", version=f"amkd_viz {__version__}")
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of: " + ", ".join(COMMANDS))
-    parser.epilog = "\n".join(f"  {name:8s} {run.__doc__}" for name, run in COMMANDS.items())
+    parser.usage = "amkd-viz [-h] [--version] COMMAND ..."
+    # not required by argparse, which would miss the command where a flag is unknown
+    names = ", ".join(COMMANDS)
+    parser.add_argument("command", nargs="?", choices=COMMANDS, metavar="COMMAND", help=f"one of: {names}")
+    about = [f"  {name:8s} {run.__doc__}" for name, run in COMMANDS.items()]
+    parser.epilog = "\n".join([*about, "", "'amkd-viz distill --help' lists all settings, methods, terms and nets."])
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     command = parser.parse_args(words[:1]).command
+    if command is None:
+        parser.error("the following arguments are required: COMMAND")
     own = Parser(prog=f"amkd-viz {command}", description=COMMANDS[command].__doc__)
     try:
-        COMMANDS[command](own, words[1:])
+        _run(COMMANDS[command], own, words[1:])
     except InputError as error:
         sys.stderr.write(_line(f"amkd-viz {command}: {error}"))
         return 2
-    except KeyboardInterrupt:
-        print(f"\namkd-viz {command}: stopped; what has been written stays.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        said = ["stopped; what has been written stays.", *getattr(stop, "__notes__", [])]
+        print(f"\namkd-viz {command}: {' '.join(said)}", file=sys.stderr)
         return 130
     return 0
 
@@ -64,14 +73,17 @@ def demo(parser: Parser, words: Sequence[str]) -> None:
 
 def distill(parser: Parser, words: Sequence[str]) -> None:
     """Distil one student into a run folder."""
+    from amkd_viz.flags import in_flags, recipe_flags, recipe_of, refuse_settings
     from amkd_viz.progress import Progress
     from amkd_viz.training import Run, distill, format_table, resume, table
 
-    _recipe_flags(parser)
+    recipe_flags(parser)
     parser.add_argument("--out", type=Path, help="a new folder (default: a new one under runs/)")
-    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run; only --tensorboard counts")
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run, by its own settings")
     parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="also write TensorBoard event files there")
     args = parser.parse_args(words)
+    if args.resume:
+        refuse_settings(args)
     with ExitStack() as stack:
         heard: list[Callable[[Any], None]] = []
         if args.tensorboard:
@@ -79,7 +91,7 @@ def distill(parser: Parser, words: Sequence[str]) -> None:
 
             heard.append(stack.enter_context(TensorBoard(args.tensorboard)))
         run = Run.open(args.resume) if args.resume else None
-        recipe = run.recipe if run else _recipe(args)
+        recipe = run.recipe if run else recipe_of(args)
         progress = stack.enter_context(Progress(recipe.epochs - (run.epochs_done if run else 0)))
         heard.append(progress)
 
@@ -87,7 +99,11 @@ def distill(parser: Parser, words: Sequence[str]) -> None:
             for listener in heard:
                 listener(event)
 
-        run = resume(run, listen=listen) if run else distill(recipe, args.out, listen=listen)
+        if run:
+            run = resume(run, listen=listen)
+        else:
+            with in_flags():
+                run = distill(recipe, args.out, listen=listen)
     for note in (line["text"] for line in run.lines() if line.get("kind") == "note"):
         print(f"Note: {note}")
     print(f"{format_table(table([run]))}\n\nThe run is in {run.path}.")
@@ -95,17 +111,18 @@ def distill(parser: Parser, words: Sequence[str]) -> None:
 
 def compare(parser: Parser, words: Sequence[str]) -> None:
     """Distil by several methods and seeds, print the table and write a report."""
+    from amkd_viz.flags import changes_of, in_flags, recipe_flags, recipe_of
     from amkd_viz.progress import Progress
     from amkd_viz.training import compare, format_table, reading, table
 
-    _recipe_flags(parser, without=("method", "seed"))
+    recipe_flags(parser, without=("method", "seed"))
     parser.add_argument("--methods", default="ce,kd,bss,amkd", help="separated by commas (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="0 .. SEEDS - 1 (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("comparison"), help="a new folder (default: %(default)s)")
     args = parser.parse_args(words)
-    recipe, names = _recipe(args, changes={}), [name for name in args.methods.split(",") if name]
-    with Progress(recipe.epochs * len(names) * args.seeds) as progress:
-        runs = compare(recipe, names, args.seeds, args.out, changes=_changes(args), listen=progress)
+    recipe, names = recipe_of(args, changes={}), [name for name in args.methods.split(",") if name]
+    with Progress(recipe.epochs * len(names) * args.seeds) as progress, in_flags():
+        runs = compare(recipe, names, args.seeds, args.out, changes=changes_of(args), listen=progress)
     rows = table(runs)
     print("\n".join([format_table(rows), "", *reading(rows)]))
     _write_report(runs, args.out / "report.html")
@@ -119,6 +136,8 @@ def report(parser: Parser, words: Sequence[str]) -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or folders that hold them")
     parser.add_argument("--out", type=Path, help="a new .html file (default: report.html beside the first run)")
     args = parser.parse_args(words)
+    if args.out and args.out.suffix.lower() != ".html":
+        raise InputError(f"A report is an HTML page, which {args.out} cannot be; give --out a name that ends in .html.")
     folders = list({own.resolve(): own for path in args.runs for own in _runs_in(path)}.values())  # each run once
     runs = [Run.open(folder) for folder in folders]
     unfinished = [run for run in runs if not run.finished]
@@ -178,6 +197,7 @@ def doctor(parser: Parser, words: Sequence[str]) -> None:
     print("\n".join(diagnosis(args.root)))
 
 
+NUMBERS = {"int": "a whole number", "float": "a number"}
 KINDS = {"onnx": "ONNX, for any ONNX runtime", "torch-export": "a program for torch.export.load"}
 COMMANDS: dict[str, Callable[[Parser, Sequence[str]], None]] = {
     "demo": demo,
@@ -190,66 +210,26 @@ COMMANDS: dict[str, Callable[[Parser, Sequence[str]], None]] = {
 }
 
 
+def _run(command: Callable[[Parser, Sequence[str]], None], parser: Parser, words: Sequence[str]) -> None:
+    """What may not be read or written is never a traceback, also where nobody thought of it."""
+    try:
+        command(parser, words)
+    except PermissionError as error:
+        where = error.filename or "A file"
+        raise InputError(
+            f"{where} cannot be read or written: {error.strerror}; look at its rights and those of its folders."
+        ) from error
+
+
 def _line(message: str) -> str:
     return " ".join(message.splitlines()) + "\n"
-
-
-def _recipe_flags(parser: Parser, without: Sequence[str] = ()) -> None:
-    """One flag for each field of Recipe; its help and choices come from the field."""
-    from amkd_viz.training import Recipe
-
-    parser.add_argument("--download", action="store_true", help="fetch CIFAR first if it is not there")
-    for field in fields(Recipe):
-        if field.name in without:
-            continue
-        if field.name == "changes":
-            parser.add_argument(
-                "--set", action="append", default=[], metavar="TERM.FIELD=VALUE", help=field.metadata["help"]
-            )
-            continue
-        default = field.default if field.default is not MISSING else None
-        kind = {"int": int, "float": float, "int | None": int}.get(str(field.type), str)
-        said = field.metadata["help"].replace("%", "%%") + ("" if default is None else " (default: %(default)s)")
-        if "choices" in field.metadata:
-            said = f"one of {', '.join(field.metadata['choices'])}: {said}"
-        flag = "--" + field.name.replace("_", "-")
-        parser.add_argument(flag, type=kind, default=default, metavar=kind.__name__.upper(), help=said)
-
-
-def _recipe(args: argparse.Namespace, changes: dict[str, Any] | None = None) -> Any:
-    from amkd_viz.data import load
-    from amkd_viz.training import Recipe
-
-    values = {f.name: getattr(args, f.name) for f in fields(Recipe) if hasattr(args, f.name)}
-    recipe = Recipe(**values, changes=_changes(args) if changes is None else changes)
-    if args.download:
-        load(recipe.dataset, root=recipe.root, download=True)
-    return recipe
-
-
-def _changes(args: argparse.Namespace) -> dict[str, Any]:
-    changes = {}
-    for text in args.set:
-        name, equals, value = text.partition("=")
-        if not equals or "." not in name:
-            raise InputError(f"--set takes TERM.FIELD=VALUE, e.g. boundary_triplet.margin=0.2, not {text!r}.")
-        changes[name] = _value(value)
-    return changes
-
-
-def _value(text: str) -> Any:
-    """A number or a truth value where it is one, so that 0.20 and .2 make the same recipe as 0.2."""
-    for read in (json.loads, float):
-        with suppress(ValueError):
-            return read(text)
-    return text
 
 
 def _runs_in(path: Path) -> list[Path]:
     """The run folders at or below ``path``, in order."""
     if not path.exists():
         raise InputError(f"There is no folder {path}; give run folders, as 'distill' and 'compare' write them.")
-    found = sorted(config.parent for config in path.rglob("config.json") if config.is_file())
+    found = [config.parent for config in files_below(path) if config.name == "config.json"]
     if not found:
         raise InputError(f"There is no run in {path}: no config.json there or below.")
     return found
@@ -260,6 +240,7 @@ def _write_report(runs: Sequence[Any], path: Path) -> None:
 
     if path.exists():
         raise InputError(f"{path} is there already and is never overwritten; choose another name with --out.")
+    check_writable(path.parent)  # before it is drawn
     print("\nDrawing the report ...", flush=True)
     print(f"The report is {write_report(runs, path)}.")
 

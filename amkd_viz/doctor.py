@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from amkd_viz import __version__
 from amkd_viz.data import status
+from amkd_viz.files import files_below
 from amkd_viz.training.teachers import cache_folder
 
 __all__ = ["diagnosis"]
 
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "safetensors", "plotly", "umap-learn")
 LAB = ("ipywidgets", "anywidget", "jupyterlab", "ipykernel")
+EXTRA = {  # package -> what alone needs it
+    **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "export --onnx"),
+    "tensorboard": "distill --tensorboard",
+}
 
 
 def diagnosis(root: str | None = None) -> list[str]:
@@ -32,6 +41,12 @@ def diagnosis(root: str | None = None) -> list[str]:
             lines.append(f"  {name:14s} missing" + (" (only the notebooks need it)" if name in LAB else ""))
     if missing:
         lines.append(f"  To get them: pip install {' '.join(missing)}")
+    for name, command in EXTRA.items():
+        try:
+            lines.append(f"  {name:14s} {version(name)}")
+        except PackageNotFoundError:
+            lines.append(f"  {name:14s} missing (only '{command}' needs it: pip install {name})")
+    lines.append(f"  {'.png and .svg':14s} {_painter()}")
 
     lines.append("\nDevices")
     lines.append(f"  cpu            {os.cpu_count()} cores, {torch.get_num_threads()} threads in torch")
@@ -52,10 +67,33 @@ def diagnosis(root: str | None = None) -> list[str]:
         lines.append("  To get Tiny ImageNet: unpack tiny-imagenet-200.zip, from its authors' page, there.")
     lines.append("  Another folder: --root, or the environment variable AMKD_VIZ_DATA.")
 
-    teachers = sorted((cache_folder() / "teachers").glob("*.safetensors"))
+    teachers = [path for path in files_below(cache_folder() / "teachers") if path.suffix == ".safetensors"]
     free = shutil.disk_usage(next(p for p in [cache_folder(), *cache_folder().parents] if p.exists())).free
     lines.append(
         f"\nTeachers trained here: {len(teachers)}, in {cache_folder() / 'teachers'} ({free / 2**30:.0f} GiB free)"
     )
-    lines += [f"  {path.stem}" for path in teachers]
+    lines += [f"  {path.stem}: {_about(path)}" for path in teachers]
     return lines
+
+
+def _painter() -> str:
+    """What draws a view as a picture file."""
+    if find_spec("kaleido"):
+        return "by kaleido"
+    try:
+        from amkd_viz.views.export import browser
+    except ImportError:  # a machine that only trains
+        return "missing (they need plotly, and Chromium or kaleido)"
+    return f"by {found}" if (found := browser()) else "missing (views save them with Chromium or Chrome, or kaleido)"
+
+
+def _about(path: Path) -> str:
+    """What a teacher's file says of itself."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads(file.metadata()["amkd_viz"])
+        accuracy, said = about.get("val_accuracy"), f"{about['architecture']} on {about['recipe']['dataset']}"
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "damaged, or not readable; delete it and it is trained again when it is needed"
+    measured = f", {accuracy:.1%} right in validation" if isinstance(accuracy, int | float) else ""
+    return f"{said}{measured}, {path.stat().st_size / 1000:,.0f} kB"

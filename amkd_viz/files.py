@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,16 +12,56 @@ from pathlib import Path
 
 from amkd_viz.errors import InputError
 
-__all__ = ["append_line", "explained", "write_atomic"]
+__all__ = ["append_line", "check_writable", "explained", "files_below", "readable", "write_atomic"]
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
+    """Within, a failure to write is an InputError."""
     try:
         yield
     except OSError as error:
         why = error.strerror or str(error)
-        raise InputError(f"Cannot write {path}: {why}; free some space or choose another folder.") from error
+        way_out = "free some space or choose" if error.errno in FULL else "choose"
+        raise InputError(f"Cannot write {path}: {why}; {way_out} another folder.") from error
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Within, a failure to read is an InputError; it names the file that the system names, else ``path``."""
+    try:
+        yield
+    except OSError as error:
+        where, why = error.filename or path, error.strerror or str(error)
+        raise InputError(f"{where} cannot be read: {why}; look at its rights and those of its folders.") from error
+
+
+def check_writable(folder: Path) -> None:
+    """Before hours of work, not after: a file can be made in ``folder``, or in the nearest one above that is there.
+
+    Raises:
+        InputError: it cannot.
+    """
+    with explained(folder):
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        tempfile.TemporaryFile(dir=there).close()
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Every file in a folder and in those below it, sorted; none where there is no folder.
+
+    Raises:
+        InputError: a folder cannot be read, over which ``Path.glob`` would pass as if it were empty.
+    """
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise error
+
+    with readable(folder):
+        return sorted(Path(base, name) for base, _, names in os.walk(folder, onerror=refuse) for name in names)
 
 
 def write_atomic(path: Path, content: bytes | str, *, new: bool = False) -> Path:

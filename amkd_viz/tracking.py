@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from amkd_viz.errors import InputError
-from amkd_viz.files import explained
+from amkd_viz.files import check_writable, explained
 from amkd_viz.training import Changed, EpochEnded, Event, Finished, Started, Stepped
 
 __all__ = ["TensorBoard"]
@@ -26,7 +26,7 @@ class TensorBoard:
         every: batches between two readings of the terms, each of which waits for the device; 0 for none.
 
     Raises:
-        InputError: tensorboard is not installed, or ``every`` is below 0; later: ``folder`` cannot be written.
+        InputError: tensorboard is not installed, ``every`` is below 0, or ``folder`` is a file or cannot be written.
     """
 
     def __init__(self, folder: str | Path, every: int = 50) -> None:
@@ -37,6 +37,7 @@ class TensorBoard:
         if every < 0:
             raise InputError(f"every must be at least 0, not {every}.")
         self.folder, self.every = Path(folder), every
+        check_writable(self.folder)
         self._writer: Any = None
         self._batches = self._last_step = 0  # an epoch's, and all epochs'
 

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
+import amkd_viz.cli as cli
 import amkd_viz.files as files
 from amkd_viz.boundary import bss
 from amkd_viz.cli import main
@@ -23,7 +24,9 @@ from amkd_viz.data import load
 from amkd_viz.errors import InputError
 from amkd_viz.models import build, load_teacher, save_classifier
 from amkd_viz.objectives import methods
-from amkd_viz.training import Recipe, Run, Training, distill
+from amkd_viz.training import Recipe, Run, Training, compare, distill, resume
+
+pytest_plugins = ["rights"]
 
 TINY = {
     "dataset": "blobs",
@@ -104,6 +107,32 @@ def test_unknown_names_in_python():
     ):
         with pytest.raises(InputError, match=said):
             call()
+
+
+def test_what_is_no_name_and_no_recipe():
+    for call, said in (
+        (lambda: load(3), "A data set is named by a text, such as 'digits', not by 3."),
+        (lambda: load(None), "not by None"),
+        (lambda: distill("x"), r"distill takes a recipe, such as Recipe\(dataset='digits'\), not 'x'."),
+        (lambda: distill(TINY), "distill takes a recipe"),
+    ):
+        with pytest.raises(InputError, match=said):
+            call()
+
+
+@pytest.mark.parametrize("train", [distill, lambda recipe: compare(recipe, ["ce"], 1, "out")])
+def test_nets_for_images_and_data_of_points(tmp_path, monkeypatch, train):
+    monkeypatch.chdir(tmp_path)
+    fitting = "choose among mlp-tiny, mlp-small, mlp, such as teacher='mlp' and student='mlp-small'."
+    for nets, said in (
+        ({}, "moons has points, but teacher 'cnn' and student 'cnn-tiny' take images, not points; "),
+        ({"student": "mlp"}, "moons has points, but teacher 'cnn' takes images, not points; "),
+        ({"teacher": "of-mine.safetensors"}, "moons has points, but student 'cnn-tiny' takes images, not points; "),
+    ):
+        with pytest.raises(InputError) as caught:
+            train(Recipe(dataset="moons:n=40", **nets))
+        assert str(caught.value) == said + fitting
+    assert list(tmp_path.iterdir()) == []
 
 
 # data
@@ -284,22 +313,121 @@ def test_a_report_of_damaged_files(capsys, tmp_path, monkeypatch):
     assert err.count("\n") == 1
 
 
+def test_a_student_that_is_missing_or_damaged(capsys, tmp_path):
+    run = distill(Recipe(**TINY), tmp_path / "run")
+    path, words = run.path / "student.safetensors", ["export", str(run.path), "--torch-export"]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-4])
+    assert main(words) == 2
+    assert capsys.readouterr().err.endswith("; fetch or write it again.\n")
+    path.unlink()
+    assert main(words) == 2
+    summary = run.path / "summary.json"
+    assert f"{path} is missing; delete {summary} and resume the run, which writes both" in capsys.readouterr().err
+    summary.unlink()
+    assert main(["distill", "--resume", str(run.path)]) == 0  # what was said works
+    assert path.read_bytes() == whole
+    assert run.finished
+
+
+# rights
+
+
+def test_a_run_without_rights(capsys, tmp_path, locked_up):
+    run = distill(Recipe(**TINY), tmp_path / "run")
+    report, export = ["report", str(run.path)], ["export", str(run.path), "--torch-export"]
+    again = ["distill", "--resume", str(run.path)]
+    before = contents(tmp_path)
+    for path, commands in (
+        (run.path / "config.json", [report, export, again]),
+        (run.path / "summary.json", [report, export, again]),
+        (run.path / "metrics.jsonl", [report, again]),
+        (run.path / "student.safetensors", [report, export]),
+        (run.path, [report, export, again]),
+    ):
+        locked_up(path)
+        for words in commands:
+            assert main(words) == 2
+            err = capsys.readouterr().err
+            assert re.search(rf"{path}\S* cannot be read: Permission denied; look at its rights", err), words
+            assert err.count("\n") == 1
+        path.chmod(0o755)
+    assert contents(tmp_path) == before
+
+
+def test_checkpoints_without_rights_are_not_taken_for_none(tmp_path, locked_up):
+    run = distill(Recipe(**TINY), tmp_path / "run")
+    (run.path / "summary.json").unlink()
+    before = contents(run.path)
+    (checkpoint,) = (run.path / "checkpoints").glob("*.pt")
+    for path in (checkpoint, run.path / "checkpoints", run.path / "snapshots"):
+        locked_up(path)
+        with pytest.raises(InputError, match=f"{path} cannot be read"):
+            resume(run)
+        path.chmod(0o755)
+    assert {name: content for name, content in contents(run.path).items() if name != "lock"} == {
+        name: content for name, content in before.items() if name != "lock"
+    }
+
+
+def test_a_teacher_without_rights(refused, tmp_path, locked_up):
+    path = save_classifier(build("mlp-tiny", num_classes=4, shape=(2,)), tmp_path / "net.safetensors")
+    locked_up(path)
+    assert f"{path} cannot be read: Permission denied" in refused("distill", *FLAGS, "--teacher", str(path))
+
+
+def test_data_without_rights(refused, capsys, tmp_path, locked_up):
+    root = tmp_path / "root"
+    (root / "cifar-10-batches-py").mkdir(parents=True)
+    (root / "tiny-imagenet-200").mkdir()
+    (root / "tiny-imagenet-200" / "wnids.txt").write_text("n01")
+    (root / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"")
+    name = images(tmp_path / "images", 4, 4)
+    cifar = ("distill", *FLAGS, "--student", "resnet8", "--root", str(root), "--dataset")
+    for path, words in (
+        (root / "cifar-10-batches-py" / "data_batch_1", (*cifar, "cifar10")),
+        (root / "tiny-imagenet-200" / "wnids.txt", (*cifar, "tiny-imagenet")),
+        (tmp_path / "images" / "class1" / "2.png", (*cifar, name)),
+        (tmp_path / "images" / "class1", (*cifar, name)),
+        (tmp_path / "images", (*cifar, name)),
+        (root, (*cifar, "cifar10")),
+        (root, (*cifar, "tiny-imagenet")),
+    ):
+        locked_up(path)
+        assert re.search(rf"{path}\S* cannot be read: Permission denied; look at its rights", refused(*words))
+        if path != root:
+            path.chmod(0o755)
+    assert main(["doctor", "--root", str(root)]) == 0
+    folder = root / "cifar-10-batches-py"
+    assert re.search(rf"cifar10 +missing +{folder} cannot be read: Permission denied", capsys.readouterr().out)
+
+
+def test_rights_that_nobody_thought_of(refused, monkeypatch):
+    def broken(parser, words):
+        raise PermissionError(errno.EACCES, "Permission denied", "somewhere")
+
+    monkeypatch.setitem(cli.COMMANDS, "doctor", broken)
+    assert "somewhere cannot be read or written: Permission denied; look at its rights" in refused("doctor")
+
+
 # numbers
 
 
 @pytest.mark.parametrize(
     ("flag", "value", "said"),
     [
-        ("--epochs", "0", "epochs must be at least 1, not 0."),
-        ("--epochs", "-3", "epochs must be at least 1, not -3."),
-        ("--epochs", "three", "argument --epochs: invalid int value: 'three'"),
-        ("--epochs", "2.5", "argument --epochs: invalid int value: '2.5'"),
-        ("--batch-size", "1", "batch_size must be at least 2, not 1."),
-        ("--learning-rate", "nan", "learning_rate must be a number, not nan."),
-        ("--learning-rate", "inf", "learning_rate must be at most 10.0, not inf."),
+        ("--epochs", "0", "--epochs must be at least 1, not 0."),
+        ("--epochs", "-3", "--epochs must be at least 1, not -3."),
+        ("--epochs", "three", "distill: --epochs takes a whole number, not 'three'; see"),
+        ("--epochs", "2.5", "distill: --epochs takes a whole number, not '2.5'; see"),
+        ("--batch-size", "1", "--batch-size must be at least 2, not 1."),
+        ("--learning-rate", "nan", "--learning-rate must be a number, not nan."),
+        ("--learning-rate", "inf", "--learning-rate must be at most 10.0, not inf."),
+        ("--learning-rate", "much", "distill: --learning-rate takes a number, not 'much'; see"),
+        ("--student-pass", "sepparate", "Unknown --student-pass 'sepparate'; did you mean 'separate'"),
         ("--limit-train", "3", "Cannot keep 3 training samples of blobs"),
         ("--limit-train", "100000", "Cannot keep 100000 training samples of blobs"),
-        ("--seed", "-1", "seed must be at least 0, not -1."),
+        ("--seed", "-1", "--seed must be at least 0, not -1."),
         ("--student", "cnn-tiny", "takes images, not points"),
         ("--augment", "crop", "needs images but blobs has points"),
     ],
@@ -333,10 +461,40 @@ def test_an_output_that_is_in_use(refused, tmp_path, monkeypatch, command, what)
     assert what != "another run" or Run.open(out).finished
 
 
+@pytest.mark.parametrize("command", ["distill", "compare", "demo", "report", "--tensorboard"])
+def test_an_output_that_cannot_be_written_is_said_before_anything_is_trained(
+    refused, tmp_path, monkeypatch, locked_up, command
+):
+    (folder := tmp_path / "out").mkdir()
+    run = distill(Recipe(**TINY), tmp_path / "run")
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "empty"))  # a teacher would have to be trained
+    locked_up(folder, 0o555)
+    words = {
+        "demo": ("demo",),
+        "compare": ("compare", *(w for w in FLAGS if w not in ("--method", "ce"))),
+        "report": ("report", str(run.path)),
+    }.get(command, ("distill", *FLAGS))
+    where = folder / "deep" / "er" / ("report.html" if command == "report" else "")
+    said = refused(*words, "--tensorboard" if command == "--tensorboard" else "--out", str(where))
+    assert f"Cannot write {folder / 'deep' / 'er'}: Permission denied; choose another folder." in said
+
+
+def test_the_default_folder_too(refused, tmp_path, locked_up):
+    locked_up(tmp_path, 0o555)
+    assert "Cannot write runs/blobs-ce-seed0-" in refused("distill", *FLAGS)
+
+
+def test_event_files_in_the_place_of_a_file(refused, tmp_path):
+    pytest.importorskip("tensorboard")
+    (tmp_path / "logs").write_text("mine")
+    said = refused("distill", *FLAGS, "--out", "run", "--tensorboard", "logs")
+    assert "Cannot write logs: Not a directory; choose another folder." in said
+
+
 def test_an_output_below_a_file(capsys, tmp_path):
     (tmp_path / "file").write_text("mine")
     assert main(["distill", *FLAGS, "--out", str(tmp_path / "file" / "run")]) == 2
-    assert "Cannot write" in capsys.readouterr().err
+    assert "Not a directory; choose another folder." in capsys.readouterr().err  # space would not help
     assert contents(tmp_path) == {"file": b"mine"}
 
 

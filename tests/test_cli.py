@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import types
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,8 +17,11 @@ import pytest
 import amkd_viz.cli as cli
 from amkd_viz import __version__
 from amkd_viz.cli import COMMANDS, main
+from amkd_viz.data.where import PARTS
 from amkd_viz.doctor import diagnosis
 from amkd_viz.errors import InputError
+from amkd_viz.models import architectures
+from amkd_viz.objectives import methods
 from amkd_viz.progress import Progress
 from amkd_viz.training import EpochEnded, Recipe, Run, Started, distill, events
 
@@ -138,9 +142,25 @@ def test_distill_lists_every_field_of_the_recipe(call):
     assert "up for 15 %, cosine down" in " ".join(out.split())
     assert "(default: 0.1)" in out
     assert "one of fp32, bf16" in out
+    assert "auto, cpu, cuda, cuda:1, mps, xpu" in " ".join(out.split())
     _, out, _ = call("compare", "--help")
     flags = set(re.findall(r"^  --([a-z-]+)", out, re.MULTILINE))
     assert (fields | {"set", "download", "out", "methods", "seeds"}) - {"method", "seed"} == flags
+
+
+@pytest.mark.parametrize("command", ["distill", "compare"])
+def test_help_lists_every_name_that_a_flag_takes(call, command):
+    _, out, _ = call(command, "--help")
+    listed, text = out[out.index("\nmethods, for --method") :], " ".join(out.split())
+    assert max(map(len, listed.splitlines())) <= 120
+    for name in methods:
+        assert f"{name} {methods.about(name)}" in " ".join(listed.split())
+        for term, _ in methods[name]().summands:
+            for field in fields(term):
+                assert re.search(rf"^  {term.name} [^:]*\b{field.name}=", listed, re.MULTILINE), field.name
+    assert ", ".join(architectures()) in text
+    assert "mining=all|" in listed
+    assert "'amkd-viz distill --help' lists all settings, methods, terms and nets." in call("--help")[1]
 
 
 def test_version(call):
@@ -154,13 +174,16 @@ def test_version(call):
     ("words", "said"),
     [
         ([], "the following arguments are required: COMMAND"),
+        (["--foo"], "unrecognized arguments: --foo; see 'amkd-viz --help'."),
         (["distil"], "invalid choice: 'distil'"),
         (["distill", "--epoch", "3"], "unrecognized arguments: --epoch 3"),
         (["distill", "extra"], "unrecognized arguments: extra"),
         (["compare", "--seed", "5"], "unrecognized arguments: --seed 5"),  # not --seeds 5
         (["compare", "--method", "kd"], "unrecognized arguments: --method kd"),
-        (["compare", "--seeds", "two"], "invalid int value: 'two'"),
+        (["compare", "--seeds", "two"], "compare: --seeds takes a whole number, not 'two'; see"),
         (["compare", "--seeds", "0"], "seeds must be at least 1, not 0."),
+        (["compare", "--batch-size", "1"], "compare: --batch-size must be at least 2, not 1."),
+        (["distill", "--set", "ce.scale=0", "--method", "ce"], "--set must leave a term"),
         (["compare", "--methods", ","], "methods must name one or more"),
         (["compare", "--methods", "ce,ce"], "each once, not 'ce,ce'"),
         (["compare", "--methods", "ce,dk"], "Unknown method 'dk'; did you mean 'kd'"),
@@ -183,11 +206,19 @@ def test_version(call):
         (["distill", "--set", "kd.temperature=warm"], "not 'warm'"),
         (["distill", "--set", "kd.temperature="], "not ''"),
         (["distill", "--set", "kd.scale=null"], "not None"),
-        (["distill", "--method", "ce", "--set", "kd.scale=2"], "Unknown term 'kd'"),
+        (["distill", "--set", "kd.scale=nan"], "kd.scale must be finite and at least 0, not nan."),
+        (["distill", "--set", "kd.scale=-1"], "kd.scale must be finite and at least 0, not -1."),
+        (["distill", "--set", "kd.scale=1", "--set", "kd.scale=2"], "--set gives kd.scale twice, as 1 and as 2; leave"),
+        (["distill", "--set", "ce.scale=1", "--set", "ce.scale=1.0"], "--set gives ce.scale twice"),
+        (
+            ["distill", "--method", "ce", "--set", "kd.scale=2"],
+            "Method ce has no term 'kd', so kd.scale means nothing; choose a method that has it: kd, bss, amkd, "
+            "amkd-student, amkd-calibrated.",
+        ),
         (["distill", "--device", "cuda:99"], "Device 'cuda:99' is not usable here: "),
         (["distill", "--device", "meta"], "Unknown device 'meta'"),
         (["distill", "--device", "cpu:x"], "Device 'cpu:x' is not usable here: "),
-        (["distill", "--device", "gpu"], "Allowed: auto, cpu, cuda, mps"),
+        (["distill", "--device", "gpu"], "Allowed: auto, cpu, cuda, mps, xpu."),
     ],
 )
 def test_one_line_and_status_2(call, here, reports, words, said):
@@ -199,6 +230,20 @@ def test_one_line_and_status_2(call, here, reports, words, said):
     assert out == ""
     assert list(here.iterdir()) == []
     assert reports == []
+
+
+def test_a_field_is_named_by_its_flag_and_a_path_is_left_alone(call, monkeypatch):
+    import amkd_viz.training
+
+    def diverged(recipe, out, listen):
+        raise InputError("The loss is not finite (data/batch_size/x, epochs must); lower learning_rate=0.1.")
+
+    monkeypatch.setattr(amkd_viz.training, "distill", diverged)
+    assert call("distill") == (
+        2,
+        "",
+        "amkd-viz distill: The loss is not finite (data/batch_size/x, epochs must); lower --learning-rate=0.1.\n",
+    )
 
 
 def test_an_error_of_many_lines_is_said_in_one(call, monkeypatch):
@@ -230,6 +275,33 @@ def test_an_interrupt_gives_130(call, monkeypatch, here):
     assert status == 130
     assert err.strip() == "amkd-viz distill: stopped; what has been written stays."
     assert (here / "run" / "config.json").is_file()
+
+
+def test_an_interrupt_says_how_to_go_on(call, monkeypatch, here):
+    import amkd_viz.progress as progress
+
+    class Interrupted(Progress):
+        def __call__(self, event):
+            if isinstance(event, EpochEnded):
+                raise KeyboardInterrupt
+
+    real = progress.Progress
+    monkeypatch.setattr(progress, "Progress", Interrupted)
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(here / "cache"))
+    status, _, err = call("distill", *FLAGS, "--method", "kd")
+    assert status == 130
+    assert err.strip().splitlines()[-1] == "amkd-viz distill: stopped; what has been written stays."
+    assert not (here / "runs").exists()  # it was the teacher's training
+    distill(Recipe(**TINY, method="kd"), here / "first")
+    status, _, err = call("distill", *FLAGS, "--method", "kd")
+    (folder,) = (here / "runs").iterdir()
+    assert err.strip().splitlines()[-1] == (
+        "amkd-viz distill: stopped; what has been written stays. "
+        f"'amkd-viz distill --resume runs/{folder.name}' goes on with the run it left."
+    )
+    monkeypatch.setattr(progress, "Progress", real)
+    assert call("distill", "--resume", f"runs/{folder.name}")[0] == 0
+    assert Run.open(folder).finished
 
 
 @pytest.mark.slow
@@ -286,6 +358,34 @@ def test_the_same_flags_give_the_same_recipe_as_python(call, monkeypatch):
     )
     call("distill")
     assert made[1] == (Recipe(), None)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "teacher", "student"),
+    [
+        ("moons", "mlp", "mlp-small"),
+        ("spirals:noise=0.2", "mlp", "mlp-small"),
+        ("digits", "cnn", "cnn-tiny"),
+        ("cifar10", "resnet26", "resnet8"),
+    ],
+)
+def test_nets_that_are_not_named_fit_the_data(call, monkeypatch, dataset, teacher, student):
+    import amkd_viz.training
+
+    made = []
+    monkeypatch.setattr(amkd_viz.training, "distill", lambda recipe, out, listen: made.append(recipe) or 1 / 0)
+    for words in ([], ["--student", "mlp"]):
+        with pytest.raises(ZeroDivisionError):
+            call("distill", "--dataset", dataset, *words)
+    assert made[0] == Recipe(dataset=dataset, teacher=teacher, student=student)
+    assert made[1] == made[0].replace(student="mlp")
+    help = " ".join(call("distill", "--help")[1].split())
+    assert "(default: cnn for digits, mlp for 2-D problems, resnet26 for other images)" in help
+
+
+def test_moons_need_nothing_else(call):
+    assert call("distill", "--dataset", "moons", "--epochs", "1", "--teacher-epochs", "1", "--out", "run")[0] == 0
+    assert Run.open("run").finished
 
 
 def test_download_fetches_first(call, monkeypatch):
@@ -358,6 +458,15 @@ def test_report_counts_each_run_once(call, three_runs, reports):
     assert len(reports) == 1
 
 
+@pytest.mark.parametrize("name", ["rep.pdf", "rep", "rep.htm"])
+def test_report_is_a_page_and_nothing_else(call, here, three_runs, reports, name):
+    status, out, err = call("report", "all", "--out", name)
+    assert (status, out, reports) == (2, "", [])
+    assert err == (
+        f"amkd-viz report: A report is an HTML page, which {name} cannot be; give --out a name that ends in .html.\n"
+    )
+
+
 def test_report_of_nothing_that_is_finished(call, three_runs, reports):
     status, _, err = call("report", "all/ce-2")
     assert status == 2
@@ -422,7 +531,10 @@ def test_lab_without_jupyterlab(call, launched, monkeypatch):
 
 
 def test_doctor(call, here, tmp_path):
-    (tmp_path / "data" / "cifar-10-batches-py").mkdir(parents=True)
+    folder = tmp_path / "data" / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    for part in PARTS["cifar10"]:
+        (folder / part).touch()
     status, out, err = call("doctor", "--root", str(tmp_path / "data"))
     assert (status, err) == (0, "")
     assert f"amkd_viz {__version__}, Python {sys.version.split()[0]}" in out
@@ -434,6 +546,36 @@ def test_doctor(call, here, tmp_path):
     assert "To get Tiny ImageNet:" in out
     assert "AMKD_VIZ_DATA" in out
     assert list(here.iterdir()) == []
+    (folder / "data_batch_1").unlink()
+    (folder / "batches.meta").unlink()
+    _, out, _ = call("doctor", "--root", str(tmp_path / "data"))
+    assert re.search(rf"^  cifar10 +missing +{folder} lacks data_batch_1, batches.meta$", out, re.MULTILINE)
+
+
+def test_doctor_says_what_single_features_need(monkeypatch):
+    import amkd_viz.doctor as doctor
+    import amkd_viz.views.export as export
+
+    found = {"kaleido": None}
+    monkeypatch.setattr(doctor, "find_spec", lambda name: found[name])
+    monkeypatch.setattr(export, "browser", lambda: "/opt/chromium")
+    assert "  .png and .svg  by /opt/chromium" in diagnosis()
+    monkeypatch.setattr(export, "browser", lambda: None)
+    assert "  .png and .svg  missing (views save them with Chromium or Chrome, or kaleido)" in diagnosis()
+    found["kaleido"] = "there"
+    assert "  .png and .svg  by kaleido" in diagnosis()
+    real = doctor.version
+
+    def some(name):
+        if name in ("onnxruntime", "tensorboard"):
+            raise doctor.PackageNotFoundError(name)
+        return real("torch")
+
+    monkeypatch.setattr(doctor, "version", some)
+    lines = diagnosis()
+    assert "  onnxruntime    missing (only 'export --onnx' needs it: pip install onnxruntime)" in lines
+    assert "  tensorboard    missing (only 'distill --tensorboard' needs it: pip install tensorboard)" in lines
+    assert not any("To get them" in line for line in lines)  # the rest works without
 
 
 def test_doctor_finds_teachers_and_what_is_missing(tmp_path, monkeypatch):
@@ -441,11 +583,15 @@ def test_doctor_finds_teachers_and_what_is_missing(tmp_path, monkeypatch):
 
     monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "deep" / "er"))
     assert "Teachers trained here: 0" in "\n".join(diagnosis())
-    for _ in events(recipe := Recipe(**{**TINY, "epochs": 1, "teacher_epochs": 1}, method="kd")):
+    for _ in events(Recipe(**{**TINY, "epochs": 1, "teacher_epochs": 1}, method="kd")):
         pass
     said = "\n".join(diagnosis())
     assert "Teachers trained here: 1, in " in said
-    assert f"  {recipe.dataset}-{recipe.teacher}-" in said
+    (path,) = (tmp_path / "deep" / "er" / "teachers").iterdir()
+    told = rf"  {path.stem}: mlp-small on blobs, [\d.]+% right in validation, [1-9] kB"
+    assert re.search(told, said)
+    path.write_bytes(path.read_bytes()[:20])
+    assert f"  {path.stem}: damaged, or not readable; delete it" in "\n".join(diagnosis())
 
     def some(name):
         if name in ("plotly", "jupyterlab"):
@@ -571,3 +717,20 @@ def test_resume_goes_on_with_a_run_that_was_stopped(call, tmp_path):
     assert [line["epoch"] for line in Run.open(tmp_path / "stopped").metrics()] == [1, 2, 3]
     status, _, err = call("distill", "--resume", str(tmp_path / "none"))
     assert (status, err.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [("--epochs", "99"), ("--seed", "0"), ("--set", "kd.scale=2"), ("--out", "other"), ("--download", None)],
+)
+def test_resume_takes_no_other_settings(call, here, flag, value):
+    run = distill(Recipe(**{**TINY, "epochs": 1}, method="ce"), here / "run")
+    before = sorted(here.rglob("*"))
+    status, out, err = call("distill", "--resume", "run", flag, *([value] if value else []))
+    assert (status, out) == (2, "")
+    assert err == (
+        f"amkd-viz distill: --resume goes on with the settings of run, so {flag} would not count; leave it out, or "
+        "train from one of its epochs with other settings by amkd_viz.training.fork.\n"
+    )
+    assert sorted(here.rglob("*")) == before
+    assert run.recipe.epochs == 1

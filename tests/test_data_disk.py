@@ -297,6 +297,31 @@ def test_folder_that_cannot_be_used(tmp_path):
     assert "Class 'dog' has too few samples" in refused(tmp_path / "thin")
 
 
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (["train"], "has train/, but lacks test/ or val/; add it"),
+        (["test"], "has test/, but lacks train/; add it"),
+        (["test", "val"], "has val/ and test/, but lacks train/; add it"),
+    ],
+)
+def test_folder_with_a_part_missing(tmp_path, parts, said):
+    for part in parts:
+        paint(tmp_path / part, {"cat": 5, "dog": 5})
+    with pytest.raises(InputError, match=said):
+        load(f"folder:{tmp_path}")
+    paint(tmp_path / "boat", {"": 5})
+    assert load(f"folder:{tmp_path}", size=8).classes == ("boat", *parts)  # then they are classes like any other
+
+
+@pytest.mark.parametrize("name", ["folder:", "folder: "])
+def test_folder_without_a_name_is_not_the_current_one(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(paint(tmp_path / "here", {"cat": 5, "dog": 5}))
+    with pytest.raises(InputError, match=f"'{name}' names no folder; give folder:PATH"):
+        load(name)
+    assert load("folder:.", size=8).num_classes == 2
+
+
 @damage
 def test_folder_with_a_damaged_image(tmp_path, how):
     path = paint(tmp_path, {"cat": 4, "dog": 4}) / "dog" / "photo.jpg"

@@ -535,7 +535,7 @@ def test_the_same_cell_three_times(page: Any) -> None:
     drawn(page.page)
     page.until(lambda: page.page.locator(".amkd-scatter").count() == 1)
     code = "import threading; print(sum('EmbeddingLab' in t.name for t in threading.enumerate()))"
-    page.until(lambda: page.ask(code) == 3)  # compute, paint and umap of the one that is left
+    page.until(lambda: page.ask(code) == 2)  # compute and paint of the one that is left; PCA is not slow
 
 
 def test_names_are_text_and_identities_unique() -> None:

@@ -474,7 +474,7 @@ def test_two_processes_that_choose_one_folder_at_once(tmp_path, monkeypatch, lin
     before = contents(tmp_path)
     assert sorted(before) == ["out/config.json"]
     if links:
-        with pytest.raises(InputError, match=r"Cannot write .*config.json: File exists; .* choose another folder"):
+        with pytest.raises(InputError, match=r"Cannot write .*config.json: File exists; choose another folder"):
             Run.create(tmp_path / "out", POINTS.replace(seed=1))
         assert contents(tmp_path) == before
         assert Run.open(first.path).recipe == POINTS
@@ -578,7 +578,7 @@ def test_an_interrupt_while_writing_leaves_no_temporary(tmp_path, monkeypatch):
 def test_where_no_file_can_be(tmp_path):
     (tmp_path / "file").write_text("old")
     for attempt in (lambda p: write_atomic(p, "x"), lambda p: append_line(p, "x")):
-        with pytest.raises(InputError, match=r"Cannot write .*; free some space or choose another folder"):
+        with pytest.raises(InputError, match=r"Cannot write [^;]*; choose another folder"):
             attempt(tmp_path / "file" / "below")
     with pytest.raises(InputError, match="Cannot write"):
         write_atomic(tmp_path, "x")  # a folder

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from amkd_viz.boundary import BoundarySamples, bss, refine
+from amkd_viz.boundary import BoundarySamples, Status, bss, refine
 from amkd_viz.data import Dataset, Split, load
 from amkd_viz.errors import InputError
 from amkd_viz.models import Classifier, build
@@ -28,10 +28,12 @@ from amkd_viz.views import (
     triplets,
 )
 from amkd_viz.views.boundary_map import window
+from amkd_viz.views.gallery_page import views as gallery_views
 from amkd_viz.views.ground import telling_triple
 from amkd_viz.views.labels import class_label, number, percent
 from amkd_viz.views.layout import blank
 from amkd_viz.views.neighbour import nearest_image
+from amkd_viz.views.theme import LIGHT
 
 
 def pictures(shape: tuple[int, ...], classes: int, n: int) -> Dataset:
@@ -128,7 +130,10 @@ def test_epochs_have_a_frame_each_and_a_gif(tmp_path: object) -> None:
     assert '"frames"' in page
     with Image.open(view.save(tmp_path / "x.gif")) as animation:  # type: ignore[operator]
         assert animation.n_frames == 3
-        assert animation.width > 1.9 * animation.height - 80  # the teacher beside the student
+        assert animation.width > 1.6 * animation.height  # the teacher beside the student
+        assert animation.height > 480  # and the caption beneath both
+        beneath = animation.convert("RGB").crop((0, 462, animation.width, animation.height))
+        assert len(np.unique(np.asarray(beneath).reshape(-1, 3), axis=0)) > 2  # words on paper
     many = epochs(dict.fromkeys(range(130), nets[1]), dataset, resolution=4)
     assert set(np.diff(many.arrays["epoch"])) == {3}
     with pytest.raises(InputError, match="no epoch"):
@@ -151,6 +156,55 @@ def test_the_gallery_shows_what_the_nets_say(shape: tuple[int, ...], classes: in
     text = view.figure.to_json()
     assert "<b>bold" not in text
     assert "<i>x" not in text
+
+
+def test_what_a_caption_calls_dotted_is() -> None:
+    points, dataset = load("moons", n=40), pictures((1, 8, 8), 10, 60)  # of three classes PCA hides nothing
+    for view in (boundary_map(pair(points), points, resolution=9), embedding(pair(dataset), dataset, how="pca")):
+        assert "dotted" in view.caption.lower()
+        dashes = {trace.line.dash for trace in view.figure.data if trace.line.dash not in (None, "solid")}
+        assert dashes == {"1.5px,3px"}  # "dot" is 3 px of line and 3 px of none: dashes
+
+
+def test_a_sample_that_never_crossed_is_told_and_faint() -> None:
+    dataset = pictures((1, 8, 8), 3, 12)
+    nets = pair(dataset)
+    found = attacked(nets["teacher"], dataset.test.floats(slice(3)))
+    found = dataclasses.replace(found, status=torch.tensor([Status.TARGET, Status.NOT_CROSSED, Status.OTHER]))
+    view = gallery(nets, found, dataset.classes)
+    rows = [note.text for note in view.figure.layout.annotations if "L2" in note.text]
+    assert ["not crossed" in row for row in rows] == [False, True, False]
+    assert [image.opacity < 1 for image in view.figure.layout.images] == [False, False, False, False, True, True] + [
+        False
+    ] * 3  # what is there of the base image is no less true
+    for trace in view.figure.data[:4]:
+        faint = [False, False, trace.xaxis == "x3", trace.xaxis == "x3", False, False]
+        assert [opacity < 1 for opacity in trace.marker.opacity] == faint
+    assert "faint samples ended on the base's side" in view.caption
+    crossed = dataclasses.replace(found, status=torch.full((3,), int(Status.TARGET)))
+    assert "faint" not in gallery(nets, crossed, dataset.classes).caption
+
+
+def test_probabilities_before_and_after_are_drawn_alike() -> None:
+    dataset = pictures((1, 8, 8), 3, 12)
+    nets = pair(dataset)
+    figure = gallery(nets, attacked(nets["teacher"], dataset.test.floats(slice(2))), dataset.classes).figure
+    (a, b), (c, d) = figure.layout.xaxis2.domain, figure.layout.xaxis3.domain
+    assert b - a == pytest.approx(d - c)
+    assert all(trace.cliponaxis is False for trace in figure.data[:4])  # whole at 0 and 100 %
+
+
+@pytest.mark.slow
+def test_the_gallery_page_tells_its_views_apart() -> None:
+    views = {view.title: view for view in gallery_views()}
+    assert len(views) == 10
+    showcase = views["Boundary samples"]
+    assert 0.5 < showcase.notes["crossed"] < 1
+    rows = [note.text for note in showcase.figure.layout.annotations if "L2" in note.text]
+    assert ["not crossed" in row for row in rows] == [False] * 4 + [True]
+    assert "The last row was chosen to show a miss" in showcase.caption
+    assert "base" in [note.text for note in views["Plane map through a boundary sample"].figure.layout.annotations]
+    assert "base" not in [note.text for note in views["Plane map through any three images"].figure.layout.annotations]
 
 
 def test_the_gallery_of_nothing_is_a_sentence() -> None:
@@ -188,6 +242,9 @@ def test_embedding_edges() -> None:
     view = embedding(nets["teacher"], absent, how="pca")
     for label, colour in zip(view.arrays["label"], view.figure.data[0].marker.color, strict=True):
         assert colours[int(label)] == colour
+    ringed = embedding(nets["teacher"], dataset, samples=attacked(nets["teacher"], dataset.test.floats([0])), how="pca")
+    rings = next(t for t in ringed.figure.data if "boundary sample" in (t.hovertemplate or ""))
+    assert rings.marker.line.color == LIGHT.ink  # seen in the dark
     bad = build("cnn-tiny", dataset)
     nn.init.constant_(bad.head.bias, torch.nan)
     with pytest.raises(InputError, match="NaN"):

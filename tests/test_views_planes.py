@@ -13,7 +13,7 @@ from amkd_viz.errors import InputError
 from amkd_viz.models import build
 from amkd_viz.views import plane_map
 from amkd_viz.views.adaptive import adaptive_map
-from amkd_viz.views.plane_map import plane_area, plane_grid, plane_regions
+from amkd_viz.views.plane_map import NAMES, PLAIN, plane_area, plane_grid, plane_regions
 from amkd_viz.views.planes import Plane
 
 CLASSES = tuple("abc")
@@ -92,6 +92,32 @@ def test_the_exact_map_equals_direct_evaluation() -> None:
         assert view.notes[f"{name}.evaluations"] == 900
     same = view.arrays["teacher.winner"] == view.arrays["student.winner"]
     assert view.notes["student.agreement"] == pytest.approx(same.mean())
+
+
+def test_only_who_knows_them_calls_three_images_base_boundary_and_negative() -> None:
+    net = build("cnn-tiny", num_classes=3, shape=(3, 8, 8))
+    with torch.no_grad():
+        seen = [CLASSES[k] for k in net.eval()(three(3)).argmax(1).tolist()]
+    for names, how in ((("image 1", "image 2", "image 3"), {}), (NAMES, {"names": NAMES})):
+        view = plane_map({"a": net, "b": net}, three(3), CLASSES, resolution=8, **how)
+        words = [note.text for note in view.figure.layout.annotations]
+        assert [word for word in words if word in (*PLAIN, *NAMES)] == [*names] * 3
+        marks = next(trace for trace in view.figure.data if trace.mode == "markers" and len(trace.x) == 3)
+        assert ("circle-open" in marks.marker.symbol) == bool(how)
+        told = [f"{name} “{k}”" for name, k in zip(names, seen, strict=True)]
+        assert f"a calls {told[0]}, {told[1]} and {told[2]}." in view.caption
+    with pytest.raises(InputError, match="a name for each of its three images, not 2"):
+        plane_map(net, three(3), CLASSES, names=("a", "b"))
+
+
+def test_disagreement_says_what_its_colour_means() -> None:
+    nets = {name: build("cnn-tiny", num_classes=3, shape=(3, 8, 8), seed=i) for i, name in enumerate("abc")}
+    view = plane_map({"a": nets["a"], "b": nets["b"]}, three(3), CLASSES, resolution=8)
+    title = next(note.text for note in view.figure.layout.annotations if "disagreement" in note.text)
+    assert "color:rgb(154,123,70)" in title  # of the pixels, in both themes
+    assert view.in_theme("dark").figure.layout.annotations[2].text == title
+    assert "brown where a and b give different classes" in view.caption
+    assert "brown" not in plane_map(nets, three(3), CLASSES, resolution=8).caption
 
 
 def wavy(points: np.ndarray, resolution: int) -> Tensor:

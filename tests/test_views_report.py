@@ -18,9 +18,10 @@ from amkd_viz.errors import InputError
 from amkd_viz.models import build
 from amkd_viz.training import Recipe, Run, distill
 from amkd_viz.training import compare as train_all
+from amkd_viz.training.comparison import Row
 from amkd_viz.views import View, compare, curves, write_report
 from amkd_viz.views.layout import keep, squares
-from amkd_viz.views.report import attack_words, boundary_samples
+from amkd_viz.views.report import _table, attack_words, boundary_samples
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,20 @@ def test_a_long_run_is_thinned_and_a_short_one_is_a_point() -> None:
     assert curves(fake("kd", 0, 0.5, [epoch(1, ce=1.0)])).figure.data[0].mode == "markers"
     with pytest.raises(InputError, match="no curve"):
         curves(fake("kd", 0, 0.5))
+
+
+def test_headings_of_four_in_a_row_fit_into_850_pixels() -> None:
+    lines = [epoch(e, ce=1.0, boundary_triplet=1.0) | {"metrics": {"val_agreement": 0.5}} for e in (1, 2)]
+    run = fake("kd", 0, 0.5, lines)
+    run.interventions = lambda: [{"kind": "intervention", "epoch": 1, "batch": 3, "changes": {"margin": 0.5}}]
+    figure = curves(run).figure
+    headings = [note.text for note in figure.layout.annotations if note.text.startswith("<b>")]
+    assert "<b>agreement with the<br>teacher</b><br>" in "".join(headings)
+    for heading in headings:
+        assert max(map(len, re.sub("<(?!br).*?>", "", heading).split("<br>"))) <= 22
+    most = max(heading.count("<br>") for heading in headings)
+    assert figure.layout.margin.t > 72 + 14 * (most - 1)
+    assert next(note for note in figure.layout.annotations if "(you)" in note.text).yshift > 50 + 14 * (most - 1)
 
 
 def test_an_intervention_is_told() -> None:
@@ -141,6 +156,52 @@ def test_a_label_has_one_colour_in_the_whole_report(settings: list[Run], tmp_pat
     titles = [note["text"] for figure in maps for note in figure["layout"]["annotations"]]
     assert all(any(label in title for title in titles) for label in swatch)  # each setting is shown
     assert sum("<b>teacher mlp-" in title for title in titles) == len(maps) == 2  # beside its own teacher
+
+
+def test_long_labels_are_letters_that_the_report_explains(settings: list[Run], tmp_path: Path) -> None:
+    page = write_report(settings, tmp_path / "report.html").read_text()
+    text = re.sub(r"<script.*?</script>", "", page, flags=re.S)
+    comparison, *_, lines = drawn(page)
+    rows = ["<b>kd A</b>", "<b>kd B</b>", "<b>kd C</b>", "<b>amkd</b>"]
+    assert comparison["layout"]["yaxis"]["ticktext"] == rows
+    assert [t["name"] for t in lines["data"] if t.get("showlegend")] == ["kd A", "kd B", "kd C", "amkd"]
+    key = "A: teacher=mlp-tiny, epochs=1, teacher_epochs=1;<br>B: teacher=mlp-tiny, epochs=2, teacher_epochs=1;<br>C: "
+    assert key in text
+    assert text.count("teacher=mlp-tiny, epochs=1") == 3  # above all that has letters, with the curves, with objectives
+    for view in (compare(settings), curves(settings)):
+        assert view.caption.endswith("C: teacher=mlp-small, epochs=1, teacher_epochs=8.")
+    assert "kd (teacher=mlp-tiny, epochs=1, teacher_epochs=1).mean" in compare(settings).notes
+
+
+def of_teachers(*paths: str) -> list[Any]:
+    found = [fake("kd", seed, 0.5 + i / 10) for i, _ in enumerate(paths) for seed in (0, 1)]
+    for run, path in zip(found, [path for path in paths for _ in range(2)], strict=True):
+        run.recipe = run.recipe.replace(teacher=path)
+        run.summary["teacher_test_accuracy"] = 0.9 + paths.index(path) / 100
+    return found
+
+
+def test_files_are_told_without_folders_unless_that_makes_two_equal() -> None:
+    names = compare(of_teachers("/data/one/x.safetensors", "/data/two/y.safetensors")).caption
+    assert "y.safetensors" in names
+    assert "/" not in names
+    names = compare(of_teachers("/data/one/x.safetensors", "/data/two/x.safetensors")).caption
+    assert "one/x.safetensors" in names
+    assert "two/x.safetensors" in names
+    assert "data" not in names
+
+
+@pytest.mark.parametrize(("apart", "bold"), [(0.001, 0), (0.2, 1)])
+def test_bold_is_what_is_beyond_the_noise(apart: float, bold: int) -> None:
+    def rows(sd: float | None) -> list[Row]:
+        numbers = {"kd": 0.5, "amkd": 0.5 + apart}
+        return [Row("moons", m, (0, 1, 2), {"test_accuracy": (mean, sd)}) for m, mean in numbers.items()]
+
+    page = _table(rows(0.01))
+    assert page.count("class=main") == bold
+    assert not bold or "<td class=main>70.00 ± 1.00</td>" in page
+    assert "class=main" not in _table(rows(None))  # one seed says nothing about noise
+    assert "class=main" not in _table(rows(0.01)[:1])
 
 
 def test_the_report_tells_what_differs(settings: list[Run], tmp_path: Path) -> None:

@@ -66,8 +66,12 @@ def parse_name(name: str) -> tuple[str, dict[str, int | float]]:
     >>> parse_name("spirals:noise=0.2,classes=4")
     ('spirals', {'noise': 0.2, 'classes': 4})
     """
+    if not isinstance(name, str):
+        raise InputError(f"A data set is named by a text, such as 'digits', not by {name!r}.")
     own, colon, words = name.partition(":")
     if own == "folder" and colon:
+        if not words.strip():  # the empty path is the current folder
+            raise InputError(f"{name!r} names no folder; give folder:PATH with one subfolder of images a class.")
         return name, {}
     if own not in dataset_names():
         raise unknown("data set", own, [*dataset_names(), "folder:PATH"])

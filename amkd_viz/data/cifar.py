@@ -11,6 +11,7 @@ from amkd_viz.data.checks import require
 from amkd_viz.data.dataset import Dataset, Split
 from amkd_viz.data.where import FOLDERS, VARIABLE
 from amkd_viz.errors import InputError
+from amkd_viz.files import readable
 
 __all__ = ["load_cifar"]
 
@@ -21,20 +22,22 @@ def load_cifar(name: str, root: Path, download: bool = False, seed: int = 0) -> 
     An official archive that lies in ``root`` not yet unpacked is unpacked there.
 
     Raises:
-        InputError: torchvision or the data are missing, a file is truncated or altered (it is named), or the
-            download failed.
+        InputError: torchvision or the data are missing, a file is truncated or altered or cannot be read (it is named),
+            or the download failed.
     """
     datasets = require("torchvision.datasets", "torchvision", f"The data set {name!r}")
     source = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
-    if not (root / FOLDERS[name]).is_dir():
-        download = _archive_is_whole(source, root) or download
+    with readable(root):
+        if not (root / FOLDERS[name]).is_dir():
+            download = _archive_is_whole(source, root) or download
     try:
         # The official files are pickles, which can run code when read: torchvision opens each one only after its
         # md5 has matched the published one.
         train = source(root, train=True, download=download)
         test = source(root, train=False)
     except (RuntimeError, OSError) as error:
-        raise _diagnosis(name, source, root, download, error) from error
+        with readable(root):
+            raise _diagnosis(name, source, root, download, error) from error
     return Dataset.assemble(name, tuple(train.classes), _split(train), _split(test), seed=seed)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from amkd_viz.data.checks import require
 from amkd_viz.errors import InputError
+from amkd_viz.files import readable
 
 __all__ = ["decode"]
 
@@ -36,6 +37,9 @@ def decode(paths: Sequence[Path], size: int) -> Tensor:
         except (OSError, SyntaxError, ValueError, struct.error, image.DecompressionBombError) as error:
             if isinstance(error, InputError):
                 raise
+            if isinstance(error, PermissionError):  # nothing is wrong with the image
+                with readable(path):
+                    raise
             raise InputError(f"{path} cannot be read as an image ({error}); replace or remove it.") from error
         pixels[position] = np.asarray(ops.fit(whole, (size, size), image.Resampling.BICUBIC)).transpose(2, 0, 1)
 

@@ -11,6 +11,7 @@ from amkd_viz.data.dataset import Dataset, Split
 from amkd_viz.data.decode import decode
 from amkd_viz.data.strata import hold_out, shuffled
 from amkd_viz.errors import InputError
+from amkd_viz.files import files_below, readable
 
 __all__ = ["load_folder"]
 
@@ -25,22 +26,29 @@ def load_folder(path: str | Path, seed: int = 0, *, size: int = 64) -> Dataset:
 
     Raises:
         InputError: no folder, fewer than two classes, a class too small to be split, classes that differ between
-            the parts, an image that cannot be read, or a size out of range.
+            the parts, an image or a folder that cannot be read, or a size out of range.
     """
     root = Path(path).expanduser()
     name = f"folder:{path}"
     if not 8 <= size <= 1024:
         raise InputError(f"size={size} is out of range; image folders are read at 8 to 1024 pixels a side.")
-    if not root.is_dir():
-        raise InputError(f"{root} is not a folder; give folder:PATH with one subfolder of images a class.")
+    with readable(root):
+        if not root.is_dir():
+            raise InputError(f"{root} is not a folder; give folder:PATH with one subfolder of images a class.")
+        parts = {part: root / part for part in ("train", "val", "test") if (root / part).is_dir()}
 
-    parts = {part: root / part for part in ("train", "val", "test") if (root / part).is_dir()}
     if len(parts) > 1 and "train" in parts:
         classes = _classes(parts["train"])
         splits = {part: _read(*_listing(folder, classes), size) for part, folder in parts.items()}
         test = splits["test"] if "test" in splits else splits.pop("val")
         return Dataset.assemble(name, classes, splits["train"], test, seed=seed, val=splits.get("val"))
 
+    if parts and len(parts) == len(_subfolders(root)):  # parts that are alone are no classes
+        lacks = "train/" if "train" not in parts else "test/ or val/"
+        raise InputError(
+            f"{root} has {' and '.join(f'{part}/' for part in parts)}, but lacks {lacks}; add it, or give a folder "
+            "whose subfolders are the classes, of which a fifth becomes the test split."
+        )
     classes = _classes(root)
     paths, y = _listing(root, classes)
     few = [(k, n) for k, n in zip(classes, torch.bincount(y).tolist(), strict=True) if n < 3]
@@ -55,10 +63,15 @@ def load_folder(path: str | Path, seed: int = 0, *, size: int = 64) -> Dataset:
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
-    names = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
+    names = _subfolders(folder)
     if len(names) < 2:
         raise InputError(f"{folder} has {len(names)} class subfolders; a classification needs at least 2.")
     return names
+
+
+def _subfolders(folder: Path) -> tuple[str, ...]:
+    with readable(folder):
+        return tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
 
 
 def _listing(folder: Path, classes: tuple[str, ...]) -> tuple[list[Path], Tensor]:
@@ -68,7 +81,7 @@ def _listing(folder: Path, classes: tuple[str, ...]) -> tuple[list[Path], Tensor
         raise InputError(f"{folder / extra[0]} is no class of the training folder; the parts must share their classes.")
     paths, labels = [], []
     for k, name in enumerate(classes):
-        found = sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
+        found = [p for p in files_below(folder / name) if p.suffix.lower() in SUFFIXES and p.name[0] != "."]
         if not found:
             raise InputError(f"Class folder {folder / name} holds no images; add some or remove it.")
         paths += found

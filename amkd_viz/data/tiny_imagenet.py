@@ -8,8 +8,9 @@ import torch
 
 from amkd_viz.data.dataset import Dataset, Split
 from amkd_viz.data.decode import decode
-from amkd_viz.data.where import FOLDERS, VARIABLE
+from amkd_viz.data.where import FOLDERS, VARIABLE, find
 from amkd_viz.errors import InputError
+from amkd_viz.files import files_below, readable
 
 __all__ = ["load_tiny_imagenet"]
 
@@ -22,14 +23,15 @@ def load_tiny_imagenet(root: Path, download: bool = False, seed: int = 0) -> Dat
     ``wnids.txt`` gives the classes and their order, ``words.txt`` their readable names.
 
     Raises:
-        InputError: the data or a part of it is missing, or an image is damaged (it is named).
+        InputError: the data or a part of it is missing or cannot be read, or an image is damaged (it is named).
     """
-    folder = root / FOLDERS["tiny-imagenet"]
-    if not folder.is_dir():
+    folder = find("tiny-imagenet", root)
+    if folder is None:
+        name = FOLDERS["tiny-imagenet"]
         refusal = "it is not fetched for you: " if download else ""
         raise InputError(
-            f"tiny-imagenet was not found (looked for {folder}); {refusal}download the archive from its authors' "
-            f"page and unpack it there, or set {VARIABLE} to the folder that holds {folder.name}."
+            f"tiny-imagenet was not found (looked for {root / name}); {refusal}download the archive from its authors' "
+            f"page and unpack it there, or set {VARIABLE} to the folder that holds {name}."
         )
     wnids = [line.strip() for line in _lines(folder / "wnids.txt")]
     if len(wnids) < 2:
@@ -53,14 +55,16 @@ def _split(samples: list[tuple[Path, int]]) -> Split:
 
 def _images(folder: Path) -> list[Path]:
     """The images of one class in a natural order: n01_2.JPEG before n01_10.JPEG."""
-    found = sorted(folder.glob("*.JPEG"), key=lambda path: (len(path.name), path.name))
+    images = (path for path in files_below(folder) if path.suffix == ".JPEG")
+    found = sorted(images, key=lambda path: (len(path.name), path.name))
     if not found:
         raise InputError(f"{folder} holds no .JPEG images; unpack the official archive again.")
     return found
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); unpack the official archive again.") from error
+    with readable(path):
+        try:
+            return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        except (FileNotFoundError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} cannot be read ({error}); unpack the official archive again.") from error

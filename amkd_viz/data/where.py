@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from amkd_viz.data.points import PROBLEMS
+from amkd_viz.errors import InputError
+from amkd_viz.files import readable
 
 __all__ = ["FOLDERS", "Status", "data_root", "find", "status"]
 
@@ -18,6 +20,12 @@ FOLDERS = {
     "cifar10": "cifar-10-batches-py",
     "cifar100": "cifar-100-python",
     "tiny-imagenet": "tiny-imagenet-200",
+}
+# What of it loading needs.
+PARTS = {
+    "cifar10": (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch", "batches.meta"),
+    "cifar100": ("train", "test", "meta"),
+    "tiny-imagenet": ("wnids.txt", "words.txt", "train", "val/val_annotations.txt", "val/images"),
 }
 
 
@@ -38,11 +46,15 @@ def find(name: str, root: str | Path | None = None) -> Path | None:
     """The folder under ``root`` that an official archive was unpacked to, or None; its content is not checked.
 
     Data sets that need no file (2-D problems, digits) have none.
+
+    Raises:
+        InputError: ``root`` cannot be read.
     """
     if name not in FOLDERS:
         return None
     folder = data_root(root) / FOLDERS[name]
-    return folder if folder.is_dir() else None
+    with readable(folder):
+        return folder if folder.is_dir() else None
 
 
 def status(root: str | Path | None = None) -> list[Status]:
@@ -50,7 +62,16 @@ def status(root: str | Path | None = None) -> list[Status]:
     sklearn = importlib.util.find_spec("sklearn") is not None
     lines = [Status(name, True, "drawn when asked for") for name in PROBLEMS]
     lines.append(Status("digits", sklearn, "ships with scikit-learn" if sklearn else "scikit-learn is not installed"))
-    for name in FOLDERS:
+    return lines + [_status(name, root) for name in FOLDERS]
+
+
+def _status(name: str, root: str | Path | None) -> Status:
+    try:
         folder = find(name, root)
-        lines.append(Status(name, folder is not None, str(folder or f"no {data_root(root) / FOLDERS[name]}")))
-    return lines
+        if folder is None:
+            return Status(name, False, f"no {data_root(root) / FOLDERS[name]}")
+        with readable(folder):
+            absent = [part for part in PARTS[name] if not (folder / part).exists()]
+    except InputError as error:
+        return Status(name, False, str(error))
+    return Status(name, not absent, f"{folder} lacks {', '.join(absent)}" if absent else str(folder))

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from amkd_viz.errors import InputError, unknown
-from amkd_viz.files import write_atomic
+from amkd_viz.files import readable, write_atomic
 from amkd_viz.models.classifier import Classifier, ordinary, unwrapped
 from amkd_viz.models.resnet import SHORTCUTS, ResNetBody
 from amkd_viz.models.zoo import BODIES, build, is_architecture
@@ -67,7 +67,7 @@ def load_teacher(path: str | Path, device: str | torch.device = "cpu", *, shortc
         The classifier in float32 and eval mode, its parameters without gradients.
 
     Raises:
-        InputError: the file is missing, truncated, a pickle, or not such a net.
+        InputError: the file is missing, cannot be read, truncated, a pickle, or not such a net.
     """
     tensors, metadata = read_tensors(Path(path))
     if OURS in metadata:
@@ -110,16 +110,19 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    if not path.is_file():
-        raise InputError(f"There is no file {path}; give the path of a .safetensors file.")
+    with readable(path):
+        if not path.is_file():
+            raise InputError(f"There is no file {path}; give the path of a .safetensors file.")
+        with path.open("rb") as opened:
+            start = opened.read(2)
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        start = path.open("rb").read(2)
         pickled = start[:1] == b"\x80" or start == b"PK"  # pickle protocol 2+, or the zip that torch.save writes
         why = "it looks like a pickle (torch.save), which can run code and is never loaded" if pickled else str(error)
-        raise InputError(f"{path} is not a whole safetensors file: {why}; save the weights as safetensors.") from error
+        way_out = "save the weights as safetensors" if pickled else "fetch or write it again"
+        raise InputError(f"{path} is not a whole safetensors file: {why}; {way_out}.") from error
 
 
 def fill(model: nn.Module, tensors: dict[str, Tensor], where: str) -> None:

@@ -172,6 +172,9 @@ class Objective(Summand):
             if field not in defaults:
                 raise unknown(f"field of {name}", field, defaults)
             found[key] = _like(defaults[field], value, key)
+            # below 0 a student would be pushed away from what the term asks for
+            if field in ("weight", "scale") and not 0 <= found[key] < math.inf:
+                raise InputError(f"{key} must be finite and at least 0, not {found[key]:g}.")
         return found
 
 

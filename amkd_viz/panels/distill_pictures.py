@@ -21,6 +21,7 @@ from amkd_viz.views import View, boundary_map, embedding, plane_map
 from amkd_viz.views.decisions import Decisions, agreement
 from amkd_viz.views.ground import Ground, telling_triple
 from amkd_viz.views.labels import percent
+from amkd_viz.views.plane_map import NAMES
 
 __all__ = ["DistillPictures"]
 
@@ -128,7 +129,7 @@ class DistillPictures:
         nets = {"teacher": self._teacher, "student": student}
         if ground.images is None:
             return boundary_map(nets, ground.data, resolution=CELLS)
-        return plane_map(nets, ground.images, ground.data.classes, resolution=CELLS)
+        return plane_map(nets, ground.images, ground.data.classes, resolution=CELLS, names=NAMES)
 
     def joint_view(self, student: Classifier, how: str) -> View:
         """The joint layout as a figure."""

@@ -25,6 +25,7 @@ from amkd_viz.panels.racing import Racing
 from amkd_viz.panels.stills import map_still
 from amkd_viz.training import DIGITS, SPIRALS, Changed, EpochEnded, Event, Finished, Race, RacePlan, Recipe, Started
 from amkd_viz.views import View, boundary_map, plane_map
+from amkd_viz.views.plane_map import NAMES as NAMES_OF_PLANE
 
 __all__ = ["MethodRace"]
 
@@ -459,7 +460,7 @@ class MethodRace(Panel):
         nets = {"teacher": teacher, **self.pictures.students(race)}
         if ground.images is None:
             return boundary_map(nets, ground.data, resolution=CELLS)
-        return plane_map(nets, ground.images, ground.data.classes, resolution=CELLS)
+        return plane_map(nets, ground.images, ground.data.classes, resolution=CELLS, names=NAMES_OF_PLANE)
 
     def session(self) -> RacePlan:
         """The race with what was changed on its way: the sliders may have moved since; before there is one, what the

@@ -18,13 +18,13 @@ import ipywidgets as widgets
 from PIL import Image
 
 from amkd_viz.errors import InputError, unknown
-from amkd_viz.files import write_atomic
 from amkd_viz.panels.cells import this_cell
 from amkd_viz.panels.controls import button
 from amkd_viz.panels.status import Status
 from amkd_viz.panels.worker import Worker
 from amkd_viz.session import Session
 from amkd_viz.training import RacePlan
+from amkd_viz.views.mark import write_own
 from amkd_viz.views.page import document, figure_block
 from amkd_viz.views.view import View
 
@@ -182,6 +182,8 @@ class Panel:
         """The thread for what takes seconds; there is one once it is asked for."""
         if self._slow is None:
             self._slow = Worker(f"{type(self).__name__} slow", self.fail)
+            if self.closed:  # meanwhile
+                self._slow.close()
         return self._slow
 
     # controls
@@ -321,7 +323,7 @@ class Panel:
             if len(views) == 1:
                 views[0].save(where)
             else:
-                write_atomic(where, document(title, "\n".join(map(figure_block, views))))
+                write_own(where, document(title, "\n".join(map(figure_block, views))))
         except BaseException:
             self.say(before)
             raise

@@ -34,6 +34,7 @@ from amkd_viz.views.decisions import logits_at
 from amkd_viz.views.labels import class_label
 from amkd_viz.views.layout import keep
 from amkd_viz.views.neighbour import nearest_image
+from amkd_viz.views.plane_map import NAMES
 from amkd_viz.views.walk import Walk, walk
 
 __all__ = ["SampleLab"]
@@ -406,7 +407,14 @@ class SampleLab(Panel):
         ground = self.plane.ground
         if ground is None or ground.images is None or self._data is None or self.prediction.hidden:
             return None
-        return plane_map(self._nets, ground.images, self._data.classes, resolution=FINE)
+        return plane_map(self._nets, ground.images, self._data.classes, resolution=FINE, names=self._images)
+
+    @property
+    def _images(self) -> tuple[str, str, str]:
+        """What the plane's images are: where the way did not cross, its end is no boundary sample."""
+        return (
+            NAMES if self._attacked is None or bool(self._attacked[1].crossed[0]) else ("base", "attacked", "negative")
+        )
 
     def page(self) -> tuple[str, list[View]]:
         if self.prediction.hidden:
@@ -460,7 +468,8 @@ class SampleLab(Panel):
             f"samples = {attack_code(attacked, 'x', 'target', self.values)}\n"
             "boundary_path(nets, samples, 0, data.classes)\n\n"
             f"negative = {third}\n"
-            f"plane_map(nets, [x[0], samples.x[0], negative], data.classes, resolution={FINE})\n"
+            f"images, names = [x[0], samples.x[0], negative], {self._images!r}\n"
+            f"plane_map(nets, images, data.classes, resolution={FINE}, names=names)\n"
         )
 
     def _example_is(self, run: Run) -> bool:

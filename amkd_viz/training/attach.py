@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from amkd_viz.errors import InputError
-from amkd_viz.files import explained
+from amkd_viz.files import explained, readable
 
 __all__ = ["Follower", "locked"]
 
@@ -36,8 +36,22 @@ class Follower:
         self.rewound = False
 
     def poll(self) -> list[dict[str, Any]]:
-        """The lines since the last call; a last line that is still being written waits for the next."""
+        """The lines since the last call; a last line that is still being written waits for the next.
+
+        Raises:
+            InputError: the file is there, but cannot be read.
+        """
         self.rewound = False
+        with readable(self._path):
+            content = self._unread()
+        lines = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
+        found = [self._read(line, self._count + number) for number, line in enumerate(lines, 1) if line.strip()]
+        self._offset += sum(map(len, lines))
+        self._count += len(lines)
+        self._last = lines[-1] if lines else self._last
+        return found
+
+    def _unread(self) -> bytes:
         try:
             with self._path.open("rb") as file:
                 about = os.fstat(file.fileno())
@@ -48,15 +62,9 @@ class Follower:
                 if self.rewound:
                     self._offset, self._count, self._last = 0, 0, b""
                     file.seek(0)
-                content = file.read()
+                return file.read()
         except FileNotFoundError:
-            return []
-        lines = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
-        found = [self._read(line, self._count + number) for number, line in enumerate(lines, 1) if line.strip()]
-        self._offset += sum(map(len, lines))
-        self._count += len(lines)
-        self._last = lines[-1] if lines else self._last
-        return found
+            return b""
 
     def _read(self, line: bytes, number: int) -> dict[str, Any]:
         try:

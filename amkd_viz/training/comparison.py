@@ -80,6 +80,7 @@ def compare(
     """
     if seeds < 1:
         raise InputError(f"seeds must be at least 1, not {seeds}.")
+    recipe.check_nets()
     own_recipes = entrants(recipe, methods, changes)
     refuse_used(Path(out))
     runs: list[Run] = []

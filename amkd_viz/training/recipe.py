@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, get_args, get_type_hints
 
 from amkd_viz.data import parse_name
+from amkd_viz.data.points import PROBLEMS
 from amkd_viz.errors import InputError, unknown
 from amkd_viz.models import architectures, is_architecture
 from amkd_viz.objectives import Attack, Objective, methods
@@ -53,7 +54,7 @@ class Recipe:
     epochs: int = _field(30, "passes over the training data", low=1, high=10_000)
     batch_size: int = _field(128, "images per step", low=2, high=65_536)
     seed: int = _field(0, "of the student's weights, the order and every draw", low=0)
-    device: str = _field("auto", "auto, cpu, cuda, cuda:1, mps")
+    device: str = _field("auto", "auto, cpu, cuda, cuda:1, mps, xpu")
     precision: str = _field("fp32", "arithmetic of both nets", choices=PRECISIONS)
     limit_train: int | None = _field(None, "so many training samples for the student, classes balanced", low=2)
     augment: str = _field("auto", "augmentation of the training images", choices=AUGMENTS)
@@ -107,10 +108,41 @@ class Recipe:
         if not self.teacher.endswith(".safetensors") and not is_architecture(self.teacher):
             told = unknown("teacher", self.teacher, [*architectures(), "torchvision:NAME", "FILE.safetensors"])
             raise InputError(f"{told} A net of your own: models.register({self.teacher!r}, builder).")
+        self._check_terms()
         object.__setattr__(self, "changes", methods[self.method]().plain(self.changes))  # refuses unknown ones
         objective = self.objective
         if not all(any(objective.weights(progress).values()) for progress in (1 / self.epochs, 1.0)):
             raise InputError(f"changes must leave a term with a weight in every epoch, not {self.changes!r}.")
+
+    def _check_terms(self) -> None:
+        """A term that other methods have is not unknown."""
+        own = methods[self.method]().names
+        for name in self.changes:
+            term = name.partition(".")[0]
+            others = [method for method in methods if term in methods[method]().names]
+            if term not in own and others:
+                raise InputError(
+                    f"Method {self.method} has no term {term!r}, so {name} means nothing; choose a method that has it: "
+                    f"{', '.join(others)}."
+                )
+
+    def check_nets(self) -> None:
+        """Before data are loaded and a teacher is trained: both nets take points where the data are points.
+
+        Raises:
+            InputError: one of them takes images only; those that fit are named.
+        """
+        own, fitting = parse_name(self.dataset)[0], architectures((2,))
+        nets = {"teacher": self.teacher, "student": self.student}
+        if self.teacher.endswith(".safetensors"):
+            del nets["teacher"]  # the file says itself what it takes
+        wrong = [f"{role} {name!r}" for role, name in nets.items() if name not in fitting]
+        if own in PROBLEMS and wrong:
+            verb = "take" if len(wrong) > 1 else "takes"
+            raise InputError(
+                f"{own} has points, but {' and '.join(wrong)} {verb} images, not points; choose among "
+                f"{', '.join(fitting)}, such as teacher='mlp' and student='mlp-small'."
+            )
 
     @property
     def objective(self) -> Objective:

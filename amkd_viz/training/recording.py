@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -42,8 +43,10 @@ def distill(
     Raises:
         InputError: see ``Recipe``, ``Run.create`` and ``events``. What has been written stays.
     """
-    if out is not None:
-        refuse_used(Path(out))  # before a teacher is trained for nothing
+    if not isinstance(recipe, Recipe):
+        raise InputError(f"distill takes a recipe, such as Recipe(dataset='digits'), not {recipe!r}.")
+    recipe.check_nets()
+    refuse_used(Path(out) if out is not None else fresh_folder(recipe))  # before a teacher is trained for nothing
     # then the training: a recipe that does not fit its data leaves no folder behind
     training = training or Training(recipe, listen=listen)
     if training.recipe != recipe or not training.is_its_recipes:
@@ -208,9 +211,14 @@ def _planned(lines: Iterable[dict[str, Any]]) -> list[Changed]:
 
 
 def _hear(run: Run, happening: Iterable[Event], listen: Listener | None) -> Run:
-    for event in happening:
-        if listen is not None:
-            listen(event)
+    try:
+        for event in happening:
+            if listen is not None:
+                listen(event)
+    except KeyboardInterrupt as stop:  # a default folder is known to nobody else
+        if not run.finished:
+            stop.add_note(f"'amkd-viz distill --resume {shlex.quote(str(run.path))}' goes on with the run it left.")
+        raise
     return run
 
 

@@ -26,7 +26,7 @@ import torch
 
 from amkd_viz.data import Dataset, load
 from amkd_viz.errors import InputError
-from amkd_viz.files import append_line, write_atomic
+from amkd_viz.files import append_line, check_writable, files_below, readable, write_atomic
 from amkd_viz.models import Classifier, load_teacher, save_classifier
 from amkd_viz.training.attach import Follower, locked
 from amkd_viz.training.device import pick_device
@@ -84,20 +84,19 @@ class Run:
         """A run that is there, finished or not.
 
         Raises:
-            InputError: no run there, or one of another format.
+            InputError: no run there, one that cannot be read, or one of another format.
         """
         path = Path(path)
         try:
-            config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+            with readable(path / "config.json"):
+                if not (path / "config.json").exists():
+                    raise InputError(f"There is no run in {path}: it has no config.json.")
+                config = json.loads((path / "config.json").read_text(encoding="utf-8"))
             if config["format"] != FORMAT:
                 raise InputError(f"{path} has run format {config['format']}, but this version reads {FORMAT}.")
             if not isinstance(config.get("parent", {"epoch": 0})["epoch"], int):
                 raise TypeError("its parent's epoch is no number")
             return cls(path, config)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise InputError(f"There is no run in {path}: it has no config.json.") from error
-        except OSError as error:
-            raise InputError(f"{path / 'config.json'} cannot be read: {error.strerror}; look at its rights.") from error
         except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise InputError(f"{path / 'config.json'} is damaged ({error}); the run cannot be opened.") from error
 
@@ -116,13 +115,15 @@ class Run:
         """Last-epoch test accuracy first.
 
         Raises:
-            InputError: the run is not finished, or the file is damaged.
+            InputError: the run is not finished, or the file is damaged or cannot be read.
         """
         if not self.finished:
             raise InputError(f"The run {self.path} is not finished: it has no summary yet.")
         path = self.path / "summary.json"
+        with readable(path):
+            content = path.read_bytes()
         try:
-            found = dict(json.loads(path.read_text(encoding="utf-8")))
+            found = dict(json.loads(content))
         except (ValueError, TypeError) as error:
             raise InputError(
                 f"{path} is damaged ({error}); delete it and resume the run, which writes it again."
@@ -182,14 +183,19 @@ class Run:
         if epoch is None:
             if not self.finished:
                 raise InputError(f"The run {self.path} is not finished, so it has no student; its snapshots: {kept}.")
-            return load_teacher(self.path / "student.safetensors")
+            path = self.path / "student.safetensors"
+            if not path.exists():
+                summary = self.path / "summary.json"
+                raise InputError(f"{path} is missing; delete {summary} and resume the run, which writes both again.")
+            return load_teacher(path)
         if epoch not in self.snapshots():
             raise InputError(f"The run {self.path} has no snapshot of epoch {epoch}; it has: {kept}.")
         return load_teacher(self._snapshot(epoch))
 
     def snapshots(self) -> list[int]:
         """Epochs of which ``student(epoch)`` has a snapshot."""
-        names = (path.stem.removeprefix("epoch-") for path in (self.path / "snapshots").glob("epoch-*.safetensors"))
+        files = (path for path in files_below(self.path / "snapshots") if path.match("snapshots/epoch-*.safetensors"))
+        names = (path.stem.removeprefix("epoch-") for path in files)
         return sorted(int(name) for name in names if name.isdecimal())  # a person may keep others beside them
 
     def teacher(self) -> Classifier:
@@ -284,12 +290,15 @@ class Run:
         A note in metrics.jsonl says which ones were damaged, and from where training goes on instead.
 
         Raises:
-            InputError: a file with a right checksum holds something else than tensors and numbers.
+            InputError: a checkpoint cannot be read (it may be whole), or a file with a right checksum holds something
+                else than tensors and numbers.
         """
         damaged: list[str] = []
         for path in reversed(self._checkpoints()):
-            content, checksum = path.read_bytes(), path.with_suffix(".sha256")
-            if checksum.exists() and checksum.read_text().strip() == hashlib.sha256(content).hexdigest():
+            with readable(path):
+                content, checksum = path.read_bytes(), path.with_suffix(".sha256")
+                told = checksum.read_text().strip() if checksum.exists() else None
+            if told == hashlib.sha256(content).hexdigest():
                 try:
                     state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
                 except Exception as error:  # whatever a hostile file makes torch raise
@@ -312,7 +321,7 @@ class Run:
 
     def _checkpoints(self) -> list[Path]:
         """By epoch and batch, as numbers: epoch 10000 is after 9999."""
-        files = (self.path / "checkpoints").glob("epoch-*.pt")
+        files = [path for path in files_below(self.path / "checkpoints") if path.match("checkpoints/epoch-*.pt")]
         return sorted(files, key=lambda path: [int(part) for part in re.findall(r"\d+", path.stem)])
 
     def rewind(self, epoch: int, batch: int) -> list[dict[str, Any]]:
@@ -341,7 +350,8 @@ class Run:
         """
         with locked(self.path / "lock", f"The run {self.path}"):
             log = self.path / "metrics.jsonl"
-            content = log.read_bytes() if log.exists() else b""
+            with readable(log):
+                content = log.read_bytes() if log.exists() else b""
             if not content.endswith(b"\n") and content:  # of a writer that was killed: the next line would join it
                 write_atomic(log, content[: content.rfind(b"\n") + 1])
             yield
@@ -358,14 +368,17 @@ class Run:
 
 
 def refuse_used(path: Path) -> None:
-    """Nothing that is there is overwritten.
+    """Nothing that is there is overwritten, and what cannot be written is said before anything is trained.
 
     Raises:
-        InputError: ``path`` is a file, or a folder that holds something.
+        InputError: ``path`` is a file, or a folder that holds something, or it cannot be read or written.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    with readable(path):
+        used = path.exists() and (not path.is_dir() or any(path.iterdir()))
+    if used:
         what = "another run" if (path / "config.json").exists() else "other files" if path.is_dir() else "a file"
         raise InputError(f"{path} holds {what} and is never overwritten; choose a new folder.")
+    check_writable(path)
 
 
 def versions(device_name: str = "auto") -> dict[str, str]:

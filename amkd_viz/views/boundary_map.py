@@ -15,8 +15,8 @@ from amkd_viz.boundary import BoundarySamples
 from amkd_viz.data import Dataset
 from amkd_viz.errors import InputError
 from amkd_viz.views.decisions import Decisions, agreement, decide
-from amkd_viz.views.labels import class_label, percent, plural, safe, used_of
-from amkd_viz.views.layout import RING, alike, axes, class_legend, keep, named, squares
+from amkd_viz.views.labels import class_label, percent, plural, safe, shorten, used_of
+from amkd_viz.views.layout import DOTTED, RING, alike, axes, class_legend, keep, named, squares
 from amkd_viz.views.raster import class_pixels, place, png
 from amkd_viz.views.theme import LIGHT, class_colour
 from amkd_viz.views.view import View
@@ -24,7 +24,7 @@ from amkd_viz.views.view import View
 __all__ = ["boundary_map", "exact_map", "grid_points", "window"]
 
 Window = tuple[float, float, float, float]
-LONG = 20  # characters of a name
+LONG, LONGEST = 20, 26  # characters of a name: beside a number, and at all; the caption has it whole
 
 
 def window(dataset: Dataset, pad: float = 0.08) -> Window:
@@ -106,13 +106,13 @@ def boundary_map(
     titles = []
     for name, (_, _, found) in maps.items():
         notes[f"{name}.undecided"] = float((found.winner < 0).mean())
-        title = f"<b>{safe(name)}</b>"
+        title = f"<b>{safe(shorten(name, LONGEST))}</b>"
         if found is not reference:
             notes[f"{name}.agreement"] = agreement(reference, found)
             # a long name leaves no room beside it
             title += f"{'<br>' if len(name) > LONG else '  '}agrees on {percent(notes[f'{name}.agreement'])}"
         if notes[f"{name}.undecided"]:
-            title = f"<b>{safe(name)}</b>  undecided {percent(notes[f'{name}.undecided'])}"
+            title = f"<b>{safe(shorten(name, LONGEST))}</b>  undecided {percent(notes[f'{name}.undecided'])}"
         titles.append(title)
 
     figure = squares(titles, columns=columns, ranges=(area[:2], area[2:]), unit="x1")
@@ -145,7 +145,7 @@ def _margin_line(x: Any, y: Any, found: Decisions, margin: float, name: str) -> 
         y=y[::step],
         z=found.margin[::step, ::step],
         contours={"start": margin, "end": margin, "size": 1, "coloring": "none"},
-        line={"color": LIGHT.ink, "width": 0.8, "dash": "dot"},
+        line={"color": LIGHT.ink, "width": 1.2, "dash": DOTTED},
         showscale=False,
         hoverinfo="skip",
         name=f"{name}: margin {margin:g}",

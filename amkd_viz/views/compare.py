@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from amkd_viz.errors import InputError
 from amkd_viz.training.comparison import groups
 from amkd_viz.views.labels import mean_sd, percent, safe
 from amkd_viz.views.layout import blank
+from amkd_viz.views.short import short, short_files
 from amkd_viz.views.theme import LIGHT, method_colours
 from amkd_viz.views.view import View
 
@@ -43,6 +43,8 @@ def compare(runs: Sequence[Run], number: str = "test_accuracy") -> View:
     teachers: dict[str, dict[float, str]] = {}  # label -> test accuracy -> name
     found = groups(runs)
     colours = method_colours({label: own[0].recipe.method for label, own in found.items()})
+    names, key = short(found)
+    files = short_files(run.recipe.teacher for run in runs)
     for label, own in found.items():
         for run in own:
             summary = run.summary
@@ -50,7 +52,7 @@ def compare(runs: Sequence[Run], number: str = "test_accuracy") -> View:
                 values.setdefault(label, []).append((run.recipe.seed, float(summary[number])))
                 share = summary.get("teacher_test_accuracy") if number == "test_accuracy" else None
                 if share is not None:
-                    teachers.setdefault(label, {})[share] = Path(run.recipe.teacher).name
+                    teachers.setdefault(label, {})[share] = files[run.recipe.teacher]
     if not values:
         raise InputError(f"None of the runs has {number}; finish one first.")
     every = {share: name for own in teachers.values() for share, name in own.items()}
@@ -74,7 +76,7 @@ def compare(runs: Sequence[Run], number: str = "test_accuracy") -> View:
             mode="markers",
             marker={"size": 9, "color": colour, "line": {"color": LIGHT.paper, "width": 1.2}},
             text=[f"seed {seed}" for seed, _ in pairs],
-            hovertemplate=f"{safe(method)}, %{{text}}: %{{x:.2f}} %<extra></extra>",
+            hovertemplate=f"{safe(names[method])}, %{{text}}: %{{x:.2f}} %<extra></extra>",
         )
         figure.add_annotation(
             x=1,
@@ -88,7 +90,7 @@ def compare(runs: Sequence[Run], number: str = "test_accuracy") -> View:
         )
     figure.update_yaxes(
         tickvals=list(range(len(values))),
-        ticktext=[f"<b>{safe(method)}</b>" for method in values],
+        ticktext=[f"<b>{safe(names[method])}</b>" for method in values],
         tickfont={"size": 14, "color": LIGHT.ink},
         range=[len(values) - 0.4, -0.6],
         showgrid=False,
@@ -108,7 +110,7 @@ def compare(runs: Sequence[Run], number: str = "test_accuracy") -> View:
         figure,
         {method: np.array([share for _, share in pairs]) for method, pairs in values.items()},
         notes,
-        f"Dots are seeds{spread}. {_told(every)}The axis does not start at 0.",
+        f"Dots are seeds{spread}. {_told(every)}The axis does not start at 0. {key}".strip(),
         f"Methods by {NAMES.get(number, number)}",
     )
 

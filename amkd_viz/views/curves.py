@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from amkd_viz.errors import InputError
 from amkd_viz.training.comparison import groups
 from amkd_viz.views.labels import safe
 from amkd_viz.views.layout import axes, keep
+from amkd_viz.views.short import short
 from amkd_viz.views.theme import LIGHT, method_colours, template
 from amkd_viz.views.view import View
 
@@ -24,6 +26,8 @@ __all__ = ["METRICS", "MOST_POINTS", "TERMS", "curves", "series"]
 
 MOST_POINTS = 500  # of a curve: more cannot be seen, and each is sent again with every update
 ROW = 218  # pixels a row of axes
+HEADING = 22  # letters of a heading's line: more are cut at the right where four axes share 850 pixels
+LINE = 16  # pixels of one more line
 
 TERMS = {  # heading and unit, in the order of the sum
     "ce": ("cross-entropy with labels", "nats"),
@@ -74,27 +78,28 @@ def curves(runs: Run | Sequence[Run], *, metrics: Sequence[str] | None = None, c
     labels = {id(run): label for label, own in found.items() for run in own}
     colours = method_colours({label: own[0].recipe.method for label, own in found.items()})
     methods = list(dict.fromkeys(labels[id(run)] for run, _ in read))
+    names, key = short(found)
 
-    figure = _axes(panels, columns, methods)
+    figure = _axes(panels, columns, [names[method] for method in methods])
     arrays: dict[str, Any] = {}
     for number, panel in enumerate(panels):
         where = {"xaxis": f"x{axes(number)}", "yaxis": f"y{axes(number)}"}
         factor = METRICS.get(panel, ("", "", 1))[2]
         for method in methods:
             own = [(run, s[panel]) for run, s in read if labels[id(run)] == method and panel in s]
+            look = names[method], colours[method]
             for run, points in own if len(own) > 1 else []:
-                figure.add_trace(
-                    _line(points, factor, method, f"seed {run.recipe.seed}", colours[method], thin=True).update(where)
-                )
+                told = f"seed {run.recipe.seed}"
+                figure.add_trace(_line(points, factor, told, *look, thin=True).update(where))
             if own:
                 mean = _mean([points for _, points in own])
                 arrays[f"{method}.{panel.removeprefix('terms.')}"] = np.array(mean)[keep(len(mean), MOST_POINTS)]
                 told = f"mean of {len(own)}" if len(own) > 1 else f"seed {own[0][0].recipe.seed}"
-                figure.add_trace(_line(mean, factor, method, told, colours[method], thin=False).update(where))
+                figure.add_trace(_line(mean, factor, told, *look, thin=False).update(where))
     for method in methods:  # one entry a method, whatever terms it has
         line = {"color": colours[method], "width": 3}
-        figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=safe(method), showlegend=True)
-    _interventions(figure, [run for run, _ in logs], len(panels))
+        figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=safe(names[method]), showlegend=True)
+    _interventions(figure, [run for run, _ in logs], panels)
     last = max(epoch for _, own in read for points in own.values() for epoch, _ in points)
     if last > 1:  # the same epochs in every panel: a term may end before the others
         figure.update_xaxes(range=[0, 1.02 * last])
@@ -105,7 +110,8 @@ def curves(runs: Run | Sequence[Run], *, metrics: Sequence[str] | None = None, c
         {"runs": len(read), "methods": len(methods)},
         "Each loss term before its weight, as a mean over the epoch's steps, then numbers on the validation split. "
         + ("Thin lines are seeds, strong ones their mean. " if seeds > 1 else "")
-        + "A term ends where its weight falls to 0: it is not computed any more.",
+        + "A term ends where its weight falls to 0: it is not computed any more."
+        + (f" {key}" if key else ""),
         "Loss terms and metrics",
     )
 
@@ -133,7 +139,7 @@ def _mean(runs: Sequence[Sequence[tuple[int, float]]]) -> list[tuple[int, float]
 
 
 def _line(
-    points: Sequence[tuple[int, float]], factor: float, method: str, told: str, colour: str, thin: bool
+    points: Sequence[tuple[int, float]], factor: float, told: str, method: str, colour: str, thin: bool
 ) -> go.Scatter:
     shown = [points[i] for i in keep(len(points), MOST_POINTS)]
     return go.Scatter(
@@ -154,11 +160,12 @@ def _axes(panels: Sequence[str], columns: int, methods: Sequence[str]) -> go.Fig
     headings = [_heading(panel) for panel in panels]
     entry = 46 + 7 * max(map(len, methods))  # pixels: all entries of a legend are as wide as the longest
     legend = 19 * (math.ceil(len(methods) / max(1, 900 // entry)) - 1)  # of its lines after the first
-    height = ROW * rows + 50 + legend
-    figure = make_subplots(
-        rows, columns, horizontal_spacing=0.055, vertical_spacing=min(78 / height, 0.9 / rows), subplot_titles=headings
-    )
-    figure.update_layout(template=template(), height=height, margin={"t": 72 + legend, "l": 40, "r": 10, "b": 40})
+    more = LINE * (max(heading.count("<br>") for heading in headings) - 1)
+    height = (ROW + more) * rows + 50 + legend
+    between = min((78 + more) / height, 0.9 / rows)
+    figure = make_subplots(rows, columns, horizontal_spacing=0.055, vertical_spacing=between, subplot_titles=headings)
+    top = 72 + legend + more
+    figure.update_layout(template=template(), height=height, margin={"t": top, "l": 40, "r": 10, "b": 40})
     figure.update_layout(legend={"y": 1, "yref": "container", "yanchor": "top"})
     for number, note in enumerate(figure.layout.annotations):
         note.update(x=0, xref=f"x{axes(number)} domain", xanchor="left", align="left", font={"size": 12})
@@ -176,14 +183,15 @@ def _heading(panel: str) -> str:
         unit = f"{safe(name)}, {unit}"
     else:
         words, unit, _ = METRICS.get(panel, (panel, "", 1))
-    return f"<b>{safe(words)}</b><br><span style='color:{LIGHT.muted}'>{unit}</span>"
+    lines = textwrap.wrap(words, HEADING)  # a word longer than a line is broken too
+    return f"<b>{'<br>'.join(map(safe, lines))}</b><br><span style='color:{LIGHT.muted}'>{unit}</span>"
 
 
-def _interventions(figure: go.Figure, runs: Sequence[Run], panels: int) -> None:
+def _interventions(figure: go.Figure, runs: Sequence[Run], panels: Sequence[str]) -> None:
     """A line where a person changed something: after so many whole epochs, from 0, and what was set."""
     changes = [line for run in runs for line in run.interventions()]
     for change in changes[:20]:
-        for number in range(panels):
+        for number in range(len(panels)):
             figure.add_shape(
                 type="line",
                 x0=change["epoch"],
@@ -195,6 +203,7 @@ def _interventions(figure: go.Figure, runs: Sequence[Run], panels: int) -> None:
                 line={"color": LIGHT.accent, "width": 1, "dash": "dot"},
             )
     # in the strip above the headings, right of the legend: two lines fit
+    above = 50 + LINE * (max(_heading(panel).count("<br>") for panel in panels) - 1)
     told = [", ".join(f"{name} → {value}" for name, value in c["changes"].items()) + " (you)" for c in changes]
     told = told if len(told) <= 2 else [told[0], f"{told[1]}, and {len(told) - 2} more"]
     for line, text in enumerate(told):
@@ -205,7 +214,7 @@ def _interventions(figure: go.Figure, runs: Sequence[Run], panels: int) -> None:
             yref="paper",
             xanchor="right",
             yanchor="bottom",
-            yshift=50 - 14 * line,
+            yshift=above - 14 * line,
             showarrow=False,
             font={"size": 11, "color": LIGHT.accent},
             text=safe(text),

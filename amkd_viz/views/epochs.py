@@ -15,6 +15,7 @@ from torch import nn
 from amkd_viz.data import Dataset
 from amkd_viz.errors import InputError
 from amkd_viz.views.boundary_map import Window, exact_map, window
+from amkd_viz.views.captioned import wrapped
 from amkd_viz.views.decisions import agreement
 from amkd_viz.views.labels import class_label, percent, safe, used_of
 from amkd_viz.views.layout import alike, class_legend, keep, squares
@@ -26,6 +27,7 @@ __all__ = ["epochs", "gif"]
 
 MOST_FRAMES = 61
 HEAD, GAP = 32, 8  # pixels of an animation: the line of words, the paper around a map
+LETTER, LINE = 6.6, 17  # of its caption
 
 
 def epochs(
@@ -152,7 +154,7 @@ def _slider(figure: go.Figure, order: list[int]) -> None:
 
 
 def gif(view: View, theme: str = "light", side: int = 420, seconds: float = 0.25) -> bytes:
-    """The frames of :func:`epochs` as an endless GIF; the last one stays longer.
+    """The frames of :func:`epochs` as an endless GIF, the caption beneath; the last one stays longer.
 
     Args:
         side: of the map, in pixels.
@@ -172,25 +174,33 @@ def gif(view: View, theme: str = "light", side: int = 420, seconds: float = 0.25
         pixels = Image.fromarray(class_pixels(winner, confidence)[::-1].copy())
         drawn.alpha_composite(pixels.resize((side, side), Image.Resampling.NEAREST), (0, HEAD))
         pen = ImageDraw.Draw(drawn)
-        title = title.replace("\N{NO-BREAK SPACE}", " ")  # which the built-in font does not know
-        pen.text((2, 8), title, fill=colours.ink, font=ImageFont.load_default(16))
+        pen.text((2, 8), _plain(title), fill=colours.ink, font=ImageFont.load_default(16))
         for (x, y), k in zip(spots, a["label"], strict=True):
             box = (x - 3.5, y - 3.5 + HEAD, x + 3.5, y + 3.5 + HEAD)
             pen.ellipse(box, fill=class_colour(int(k)), outline=colours.paper)
         return drawn
 
     beside = [panel(a["teacher.winner"], a["teacher.confidence"], "teacher")] if "teacher.winner" in a else []
-    frames = []
+    frames, width = [], (len(beside) + 1) * (side + GAP) + GAP
+    lines = wrapped(_plain(view.caption), width, LETTER)
+    words = Image.new("RGB", (width, LINE * len(lines) + GAP), colours.paper)
+    ImageDraw.Draw(words).text((GAP, 0), "\n".join(lines), fill=colours.muted, font=ImageFont.load_default(13))
     for i, epoch in enumerate(a["epoch"]):
         title = f"student, epoch {epoch}"
         if beside:
             title += f", agrees on {percent(view.notes['agreement'][i], 0)}"
         panels = [*beside, panel(a["winner"][i], a["confidence"][i], title)]
-        frame = Image.new("RGB", (len(panels) * (side + GAP) + GAP, side + HEAD + GAP), colours.paper)
+        frame = Image.new("RGB", (width, side + HEAD + GAP + words.height), colours.paper)
         for n, drawn in enumerate(panels):
             frame.paste(drawn, (GAP + n * (side + GAP), 0))
+        frame.paste(words, (0, side + HEAD + GAP))
         frames.append(frame.quantize(128, dither=Image.Dither.NONE))
     file = io.BytesIO()
     times = [round(1000 * seconds)] * (len(frames) - 1) + [1500]
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=times, loop=0)
     return file.getvalue()
+
+
+def _plain(text: str) -> str:
+    """Pillow's built-in font has no such space."""
+    return text.replace("\N{NO-BREAK SPACE}", " ")

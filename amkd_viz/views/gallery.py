@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from amkd_viz.boundary import BoundarySamples
 from amkd_viz.errors import InputError
 from amkd_viz.models import freeze
-from amkd_viz.views.labels import class_label, number, percent, safe
+from amkd_viz.views.labels import class_label, number, percent, plural, safe
 from amkd_viz.views.layout import SYMBOLS, blank, named
 from amkd_viz.views.raster import image_pixels, place, png, signed_pixels
 from amkd_viz.views.theme import LIGHT, class_colour
@@ -23,6 +23,7 @@ __all__ = ["gallery", "probabilities"]
 
 ROW = 104  # pixels a sample
 SIDE = 0.86  # of a row that the pictures take
+FAINT = 0.35  # opacity of a sample that never crossed: it is no boundary sample yet
 
 
 def probabilities(model: nn.Module, x: Tensor) -> Tensor:
@@ -79,9 +80,9 @@ def gallery(
     figure = blank(height=ROW * shown + 74, showlegend=True)
     columns = {"base": 0.0, "boundary": 1.0, "difference": 2.0}
     figure.update_layout(
-        xaxis={"domain": [0.14, 0.51], "range": [-0.02, 3.7], "visible": False},
-        xaxis2={"domain": [0.605, 0.775], "anchor": "y"},
-        xaxis3={"domain": [0.86, 1.0], "anchor": "y"},
+        xaxis={"domain": [0.14, 0.49], "range": [-0.02, 3.9], "visible": False},
+        xaxis2={"domain": [0.58, 0.745], "anchor": "y"},  # as wide as the next one: they are compared by eye
+        xaxis3={"domain": [0.835, 1.0], "anchor": "y"},
         yaxis={"range": [shown, 0], "visible": False},
         legend={"x": 1, "xanchor": "right", "y": 1, "yref": "container", "yanchor": "top"},
         margin={"t": 58, "b": 40, "l": 6, "r": 14},
@@ -94,13 +95,15 @@ def gallery(
     figure.add_annotation(_heading("on boundary sample", 0, "x3"))
 
     for i in range(shown):
-        b, k = int(samples.base[i]), int(samples.target[i])
+        b, k, crossed = int(samples.base[i]), int(samples.target[i]), bool(samples.crossed[i])
         pixels = (image_pixels(base[i].numpy()), image_pixels(boundary[i].numpy()))
         for x, picture in zip(columns.values(), (*pixels, signed_pixels(difference[i].numpy(), scale)), strict=True):
-            figure.add_layout_image(place(png(picture), x, i + 0.5 + SIDE / 2, 0.9, SIDE) | {"sizing": "contain"})
-        word = f"<span style='color:{LIGHT.muted}'>{safe(names[i])}</span><br>" if names else ""
+            look = {"sizing": "contain", "opacity": 1.0 if crossed or not x else FAINT}
+            figure.add_layout_image(place(png(picture), x, i + 0.5 + SIDE / 2, 0.9, SIDE) | look)
+        word = f"{_muted(safe(names[i]))}<br>" if names else ""
+        way = f"→ {class_label(classes, k, 14)}"
         figure.add_annotation(
-            text=f"{word}<b>{class_label(classes, b, 14)}</b><br>→ {class_label(classes, k, 14)}",
+            text=f"{word}<b>{class_label(classes, b, 14)}</b><br>{way if crossed else _muted(way)}",
             x=0,
             xref="paper",
             y=i + 0.5,
@@ -108,9 +111,11 @@ def gallery(
             align="left",
             showarrow=False,
         )
-        steps = f"{int(samples.steps[i])} step{'s' if samples.steps[i] != 1 else ''}"
+        told = [f"L2 {number(float(l2[i]))}", _muted(plural(int(samples.steps[i]), "step"))]
+        if not crossed:
+            told = ["<b>not crossed</b>", *told]
         figure.add_annotation(
-            text=f"L2 {number(float(l2[i]))}<br><span style='color:{LIGHT.muted}'>{steps}</span>",
+            text="<br>".join(told if crossed else map(_muted, told)),
             x=2.95,
             y=i + 0.5,
             xanchor="left",
@@ -146,13 +151,17 @@ def gallery(
         | {f"{name}.boundary": p.numpy() for name, p in after.items()},
         notes := {"crossed": float(samples.crossed.float().mean()), "scale": scale}
         | {f"{name}.flipped": _flipped(before[name], after[name]) for name in given},
-        _caption(notes, given, len(samples), shown),
+        _caption(notes, given, len(samples), shown, not bool(samples.crossed[:shown].all())),
         "Boundary samples",
     )
 
 
 def _flipped(before: Tensor, after: Tensor) -> float:
     return float((before.argmax(1) != after.argmax(1)).float().mean())
+
+
+def _muted(text: str) -> str:
+    return f"<span style='color:{LIGHT.muted}'>{text}</span>"
 
 
 def _heading(text: str, x: float, axis: str) -> dict[str, Any]:
@@ -168,23 +177,25 @@ def _rail(y: float, axis: str) -> dict[str, Any]:
 def _dots(
     name: str, found: Tensor, samples: BoundarySamples, classes: Sequence[str], shown: int, axis: str, symbol: str
 ) -> go.Scatter:
-    x, y, colours, words = [], [], [], []
+    x, y, colours, opacity, words = [], [], [], [], []
     for i in range(shown):
         for offset, k in ((0.34, int(samples.base[i])), (0.66, int(samples.target[i]))):
             p = float(found[i, k])
             x.append(p if np.isfinite(p) else None)
             y.append(i + offset)
             colours.append(class_colour(k))
+            opacity.append(1.0 if axis == "x2" or samples.crossed[i] else FAINT)
             words.append(f"{safe(name)}: {class_label(classes, k)} {percent(p)}")
     hollow = symbol == "diamond"
     edge = {"color": LIGHT.ink, "width": 1.6 if hollow else 0.6}
-    marker = {"symbol": symbol, "size": 10 if hollow else 12, "color": colours, "line": edge}
+    marker = {"symbol": symbol, "size": 10 if hollow else 12, "color": colours, "opacity": opacity, "line": edge}
     return go.Scatter(
         x=x,
         y=y,
         xaxis=axis,
         mode="markers",
         marker=marker,
+        cliponaxis=False,  # a dot at 0 or 100 % is whole
         name=safe(name),
         text=words,
         hovertemplate="%{text}<extra></extra>",
@@ -192,10 +203,11 @@ def _dots(
     )
 
 
-def _caption(notes: Mapping[str, float], nets: Mapping[str, nn.Module], count: int, shown: int) -> str:
+def _caption(notes: Mapping[str, float], nets: Mapping[str, nn.Module], count: int, shown: int, pale: bool) -> str:
     flips = ", ".join(f"{name} {percent(notes[f'{name}.flipped'], 0)}" for name in nets)
     return (
         f"{shown} of {count} boundary samples. Difference: orange adds, blue takes, {notes['scale']:.1f} times larger, "
-        f"mean over channels; L2 in units of pixel values in [0, 1]. {percent(notes['crossed'], 0)} crossed; another "
-        f"class than on the base image: {flips} of all samples."
+        f"mean over channels; L2 in units of pixel values in [0, 1]. {percent(notes['crossed'], 0)} of all crossed"
+        + ("; faint samples ended on the base's side of the boundary" if pale else "")
+        + f". Another class than on the base image: {flips} of all samples."
     )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from amkd_viz.boundary import bss, refine, sample_targets, select_bases
+from amkd_viz.boundary import BoundarySamples, bss, refine, sample_targets, select_bases
 from amkd_viz.data import Dataset, generator, load
-from amkd_viz.files import write_atomic
 from amkd_viz.models import Classifier, build
 from amkd_viz.views import (
     View,
@@ -24,7 +25,10 @@ from amkd_viz.views import (
     plane_map,
     triplets,
 )
+from amkd_viz.views.labels import plural
+from amkd_viz.views.mark import refuse_others, write_own
 from amkd_viz.views.page import document, figure_block
+from amkd_viz.views.plane_map import NAMES
 
 __all__ = ["gallery_page", "views"]
 
@@ -46,23 +50,43 @@ def views() -> Iterator[View]:
     x, y = digits.test.floats(), digits.test.y
     index = select_bases(teacher(x), last(x), y, 40)
     target = sample_targets(teacher(x[index]), generator("cpu", "gallery"))
-    samples = bss(teacher, x[index], target, step_size=0.06, steps=20, keep_path=True)
-    yield gallery(nets, samples, digits.classes, names=[f"test {int(i)}" for i in digits.test.index[index]], most=5)
+    samples = bss(teacher, x[index], target, rule="paper", step_size=1.05, steps=10, keep_path=True)
+    yield _showcase(nets, samples, digits, index)
     longest = int((samples.steps * samples.crossed).argmax())
     yield boundary_path(nets, samples, longest, digits.classes)
     others = x[(y != samples.base[longest]) & (y != samples.target[longest])]
-    yield plane_map(nets, torch.stack([x[index[longest]], samples.x[longest], others[0]]), digits.classes)
-    yield plane_map(nets, torch.stack([x[index[0]], x[index[1]], others[1]]), digits.classes, names=("A", "B", "C"))
-    yield embedding(nets, digits, samples=samples, how="pca")
-    yield embedding(nets, digits, samples=samples)
+    images = torch.stack([x[index[longest]], samples.x[longest], others[0]])
+    yield _titled(plane_map(nets, images, digits.classes, names=NAMES), "Plane map through a boundary sample")
+    images = torch.stack([x[index[0]], x[index[1]], others[1]])
+    yield _titled(plane_map(nets, images, digits.classes), "Plane map through any three images")
+    for how, word in (("pca", "PCA"), ("umap", "UMAP")):
+        view = embedding(nets, digits, samples=samples, how=how)
+        yield _titled(view, f"{view.title}, {word}")
     yield triplets(teacher, last, digits, samples, longest)
     yield distances(nets, digits, samples)
 
 
 def gallery_page(path: str | Path) -> Path:
-    """Write the page; returns its path."""
+    """Write the page, over an earlier one but no other file; returns its path."""
+    refuse_others(Path(path), "gallery")
     body = "".join(f"<h2>{view.title}</h2>{figure_block(view)}" for view in views())
-    return write_atomic(Path(path), document("Every view of amkd_viz", body))
+    return write_own(Path(path), document("Every view of amkd_viz", body), "gallery")
+
+
+def _titled(view: View, title: str) -> View:
+    return replace(view, title=title)
+
+
+def _showcase(nets: Mapping[str, Classifier], samples: BoundarySamples, digits: Dataset, index: Tensor) -> View:
+    """The first four samples that crossed, and the first one that did not; the caption says that it was chosen."""
+    there, missed = (which.nonzero()[:, 0] for which in (samples.crossed, ~samples.crossed))
+    order = torch.cat([there[:4], missed[:1], there[4:], missed[1:]])
+    names = [f"test {int(i)}" for i in digits.test.index[index[order]]]
+    view = gallery(nets, samples[order], digits.classes, names=names, most=5)
+    if not len(missed):
+        return view
+    told = f"The last row was chosen to show a miss: {plural(len(missed), 'sample')} did not cross within the steps."
+    return replace(view, caption=f"{view.caption} {told}")
 
 
 def _net(name: str, dataset: Dataset, count: int) -> dict[int, Classifier]:

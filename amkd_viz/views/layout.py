@@ -17,6 +17,7 @@ from amkd_viz.views.theme import LIGHT, class_colour, template
 __all__ = [
     "CROSS",
     "DASHES",
+    "DOTTED",
     "RING",
     "NAMED",
     "SYMBOLS",
@@ -33,6 +34,7 @@ __all__ = [
 # Teacher first: solid line and circle; student: dashed and diamond; boundary sample: ring; crossing: small cross.
 SYMBOLS = ("circle", "diamond")
 DASHES = ("solid", "dash")
+DOTTED = "1.5px,3px"  # as on the panels' canvas; Plotly's own "dot" is dashes of 3 px on a thin line
 RING = {"symbol": "circle-open", "size": 9, "color": LIGHT.ink, "line": {"width": 1.6}}
 CROSS = {"symbol": "x-thin", "size": 7, "color": LIGHT.ink, "line": {"width": 1.6, "color": LIGHT.ink}}
 

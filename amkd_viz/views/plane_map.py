@@ -24,7 +24,10 @@ from amkd_viz.views.view import View
 __all__ = ["plane_area", "plane_grid", "plane_levels", "plane_map", "plane_regions"]
 
 Area = tuple[float, float, float, float]
-NAMES = ("base", "boundary", "negative")
+NAMES = ("base", "boundary", "negative")  # for those who know that theirs are such
+PLAIN = ("image 1", "image 2", "image 3")
+WARM = [int(LIGHT.warm[i : i + 2], 16) for i in (1, 3, 5)]  # in pixels, which no theme changes
+SWATCH = f"<span style='color:rgb({','.join(map(str, WARM))})'>\N{BLACK SQUARE}</span>"
 
 
 def plane_area(plane: Plane, pad: float = 0.35) -> Area:
@@ -51,11 +54,10 @@ def plane_regions(net: nn.Module, plane: Plane, area: Area, resolution: int, exa
 
 def plane_levels(net: nn.Module, plane: Plane, area: Area, resolution: int, exact: bool = False) -> Iterator[Refined]:
     """The same, and before it coarser pictures of it, each after a round of evaluations."""
-    device = next((p.device for p in net.parameters()), torch.device("cpu"))
 
     def ask(points: NDArray[np.int64]) -> Tensor:
         parts = np.array_split(points, -(-len(points) // 1024))  # so many images at a time: a grid is 500 MB of them
-        return torch.cat([logits_at(net, plane.images(plane_grid(area, resolution, p)).to(device)) for p in parts])
+        return torch.cat([_ask(net, plane.images(plane_grid(area, resolution, p))) for p in parts])
 
     if not exact:
         yield from adaptive_levels(ask, resolution)
@@ -67,12 +69,16 @@ def plane_levels(net: nn.Module, plane: Plane, area: Area, resolution: int, exac
     yield Refined(found, every, resolution**2, logits.reshape(resolution, resolution, -1))
 
 
+def _ask(net: nn.Module, images: Tensor) -> Tensor:
+    return logits_at(net, images.to(next((p.device for p in net.parameters()), torch.device("cpu"))))
+
+
 def plane_map(
     nets: nn.Module | Mapping[str, nn.Module],
     anchors: Tensor | Sequence[Tensor],
     classes: Sequence[str],
     *,
-    names: Sequence[str] = NAMES,
+    names: Sequence[str] = PLAIN,
     resolution: int = 200,
     exact: bool = False,
     area: Area | None = None,
@@ -88,7 +94,8 @@ def plane_map(
         anchors: three images (C, H, W) in [0, 1], not on one line: a base image, its boundary sample and an image of
             another class, or any three.
         classes: a name per class.
-        names: of the anchors.
+        names: of the anchors; ``NAMES`` where they are a base image, its boundary sample, which is drawn as a ring, and
+            a negative.
         resolution: cells a side.
         exact: evaluate each cell; otherwise coarse to fine, with a tenth of the evaluations.
         area: (x0, x1, y0, y1) in L2 units from the first anchor.
@@ -99,7 +106,7 @@ def plane_map(
         and against the first net ``NAME.agreement`` on the whole map and ``NAME.agreement_inside`` the box.
 
     Raises:
-        InputError: the anchors lie on one line or are not three images.
+        InputError: the anchors lie on one line or are not three images, or the names are not three.
 
     >>> from amkd_viz import build, load
     >>> digits = load("digits")
@@ -110,6 +117,8 @@ def plane_map(
     """
     if resolution < 2:
         raise InputError(f"A map needs a resolution of at least 2 cells a side, not {resolution}.")
+    if len(names) != 3:
+        raise InputError(f"plane_map needs a name for each of its three images, not {len(names)}.")
     given, plane = named(nets), Plane.through(anchors)
     if len(plane.shape) != 3:
         raise InputError("plane_map draws images (C, H, W); for points use boundary_map.")
@@ -135,7 +144,7 @@ def plane_map(
     layers = {name: class_pixels(m.decisions.winner, m.decisions.confidence) for name, m in maps.items()}
     if len(maps) == 2:
         apart = reference.winner != list(maps.values())[1].decisions.winner
-        titles.append(f"<b>disagreement</b>  {percent(float(apart.mean()))}")
+        titles.append(f"{SWATCH} <b>disagreement</b>  {percent(float(apart.mean()))}")
         layers["disagreement"] = _warm(apart)
 
     unit = "L2, pixel values in [0, 1]"
@@ -165,15 +174,21 @@ def plane_map(
     for name, (found, evaluated, *_) in maps.items():
         arrays |= {f"{name}.winner": found.winner, f"{name}.confidence": found.confidence}
         arrays |= {f"{name}.evaluated": evaluated}
-    return View(
-        figure, arrays, notes, _caption(list(given), notes, exact, resolution, len(classes), len(largest)), "Plane map"
-    )
+    first = next(iter(given))
+    seen = [_plain(classes, int(k)) for k in decisions(_ask(given[first], stack)).winner]
+    called = [f"{name} “{k}”" for name, k in zip(names, seen, strict=True)]
+    told = f"{first} calls {', '.join(called[:2])} and {called[2]}. "
+    told = _caption(list(given), told, notes, exact, resolution, len(classes), len(largest))
+    return View(figure, arrays, notes, told, "Plane map")
+
+
+def _plain(classes: Sequence[str], k: int) -> str:
+    return "undecided" if k < 0 else (classes[k] if k < len(classes) else "") or f"class {k}"
 
 
 def _warm(apart: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """One neutral colour where two nets differ; it is seen on light and on dark."""
-    colour = [int(LIGHT.warm[i : i + 2], 16) for i in (1, 3, 5)]
-    return np.where(apart[..., None], np.array([*colour, 220]), 0).astype(np.uint8)
+    return np.where(apart[..., None], np.array([*WARM, 220]), 0).astype(np.uint8)
 
 
 def _veil(area: Area, corners: NDArray[Any], axis: str) -> dict[str, Any]:
@@ -201,12 +216,14 @@ def _edge(corners: NDArray[Any]) -> go.Scatter:
 
 
 def _marks(anchors: NDArray[Any], names: Sequence[str]) -> go.Scatter:
-    symbols = ["circle", "circle-open", "circle"]  # a boundary sample is a ring
+    ring = [name == NAMES[1] for name in names]  # a boundary sample
+    symbols = ["circle-open" if is_ring else "circle" for is_ring in ring]
+    edge = {"color": LIGHT.paper, "width": [2 if is_ring else 1 for is_ring in ring]}
     return go.Scatter(
         x=anchors[:, 0],
         y=anchors[:, 1],
         mode="markers",
-        marker={"symbol": symbols, "size": 9, "color": LIGHT.ink, "line": {"color": LIGHT.paper, "width": [1, 2, 1]}},
+        marker={"symbol": symbols, "size": 9, "color": LIGHT.ink, "line": edge},
         text=[safe(name) for name in names],
         hovertemplate="%{text}: (%{x:.2f}, %{y:.2f}) L2<extra></extra>",
     )
@@ -240,9 +257,10 @@ def _word(word: str, x: float, y: float, side: str, axis: str) -> dict[str, Any]
 
 
 def _caption(
-    names: list[str], notes: Mapping[str, Any], exact: bool, resolution: int, classes: int, present: int
+    names: list[str], corners: str, notes: Mapping[str, Any], exact: bool, resolution: int, classes: int, present: int
 ) -> str:
     told = "Each point of the plane is an image; colour is the class that the net gives it, opacity its confidence. "
+    told += corners
     if exact:
         told += f"All {resolution} x {resolution} cells were evaluated. "
     else:
@@ -257,6 +275,8 @@ def _caption(
             f"{name} agrees with {names[0]} on {percent(notes[f'{name}.agreement'])} of the map, on "
             f"{percent(notes[f'{name}.agreement_inside'])} of the box. "
         )
+    if len(names) == 2:
+        told += f"Disagreement: brown where {names[0]} and {names[1]} give different classes, bare where the same. "
     if classes > NAMED:
         named = f"the {present} that are here" if present <= NAMED else f"the {NAMED} largest regions of {present}"
         told += f"Some of the {classes} classes have nearly the same colour; the legend names {named}, largest first."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,6 @@ from amkd_viz.boundary import BoundarySamples, bss, refine, sample_targets, sele
 from amkd_viz.boundary.by_name import OPTIONS, sample_by_name
 from amkd_viz.data import Dataset, generator
 from amkd_viz.errors import InputError
-from amkd_viz.files import write_atomic
 from amkd_viz.models import Classifier
 from amkd_viz.training import Recipe
 from amkd_viz.training.comparison import COLUMNS, Row, between, groups, reading, table
@@ -26,7 +25,9 @@ from amkd_viz.views.embedding import embedding
 from amkd_viz.views.gallery import gallery
 from amkd_viz.views.labels import mean_sd, percent, plural, safe, used_of
 from amkd_viz.views.layout import keep
+from amkd_viz.views.mark import refuse_others, write_own
 from amkd_viz.views.page import document, figure_block
+from amkd_viz.views.short import short, short_files
 from amkd_viz.views.theme import method_colours
 
 if TYPE_CHECKING:
@@ -57,20 +58,21 @@ def write_report(runs: Sequence[Run], path: str | Path) -> Path:
 
     Args:
         runs: at least one, each with a summary.
-        path: the .html file; replaced if it is there.
+        path: the .html file; an earlier report there is replaced, any other file is kept.
 
     Raises:
-        InputError: no run, an unfinished one, or a file that cannot be written.
+        InputError: no run, an unfinished one, or a file that is no report or cannot be written.
     """
     if not runs:
         raise InputError("There is no run to report; give at least one that is finished.")
+    refuse_others(Path(path), "report")
     problems: dict[str, list[Run]] = {}
     for run in runs:
         problems.setdefault(run.recipe.dataset, []).append(run)
     parts = [_section(name, own) for name, own in problems.items()]
     title = "How students learn a teacher's decision boundary"
     lead = f"<p class='quiet'>{safe(_what(runs))} {safe(READING_OF_AMKD)}</p>"
-    return write_atomic(Path(path), document(title, lead + "".join(parts) + _commands(runs)))
+    return write_own(Path(path), document(title, lead + "".join(parts) + _commands(runs)), "report")
 
 
 def boundary_samples(
@@ -94,12 +96,16 @@ def boundary_samples(
 
 def _section(name: str, runs: Sequence[Run]) -> str:
     rows, dataset = table(runs), runs[0].dataset()
+    names, key = short(row.label for row in rows)
+    rows = [replace(row, label=names[row.label]) for row in rows]
     said = [sentence.removeprefix(f"{name}: ").replace(" -", " \N{MINUS SIGN}") for sentence in reading(rows)]
     lead = f"<p class='lead'>{safe(_lead(rows))}</p><ul>{''.join(f'<li>{safe(s)}</li>' for s in said)}</ul>"
+    shown = compare(runs)
+    shown = replace(shown, caption=shown.caption.removesuffix(key).strip())  # the letters were told above
     parts = [
         f"<h2>{safe(name)}</h2>",
-        lead,
-        f"<div class='pair'>{figure_block(compare(runs))}<div class='card'>{_table(rows)}</div></div>",
+        lead + (f"<p class='quiet'>{safe(key).replace('; ', ';<br>')}</p>" if key else ""),
+        f"<div class='pair'>{figure_block(shown)}<div class='card'>{_table(rows)}</div></div>",
     ]
     pictures = _image_pictures if dataset.kind == "images" else _point_pictures
     parts += pictures(runs, dataset)
@@ -120,6 +126,7 @@ def _options(recipe: Recipe) -> dict[str, Any]:
 def _image_pictures(runs: Sequence[Run], dataset: Dataset) -> list[str]:
     found = groups(runs)
     label = next((name for name, own in found.items() if own[0].recipe.method == "amkd"), list(found)[-1])
+    files = short_files(run.recipe.teacher for run in runs)
     run = found[label][0]
     recipe, teacher, student = run.recipe, run.teacher(), run.student()
     nets = {"teacher": teacher, f"student ({recipe.method})": student}
@@ -128,8 +135,8 @@ def _image_pictures(runs: Sequence[Run], dataset: Dataset) -> list[str]:
         return ["<p>No test sample is right in both nets, so there is no boundary sample to show.</p>"]
     names = [f"test {int(i)}" for i in index]
     of = used_of(min(CANDIDATES, len(dataset.test)), len(dataset.test), "test sample")
-    seen = f"Teacher {Path(recipe.teacher).name} and the {label} student of seed {recipe.seed}. Bases are chosen among "
-    seen += f"{of}, and moved by the attack of its recipe: {attack_words(recipe)}."
+    seen = f"Teacher {files[recipe.teacher]} and the {short(found).names[label]} student of seed {recipe.seed}. "
+    seen += f"Bases are chosen among {of}, and moved by the attack of its recipe: {attack_words(recipe)}."
     return [
         "<h3>From a base image over the teacher's boundary</h3>",
         f"<p class='quiet'>{safe(seen)} The attack moves an image until the teacher changes its mind; a student that "
@@ -141,7 +148,9 @@ def _image_pictures(runs: Sequence[Run], dataset: Dataset) -> list[str]:
 
 
 def _point_pictures(runs: Sequence[Run], dataset: Dataset) -> list[str]:
-    found = {label: own[0] for label, own in groups(runs).items()}
+    every = groups(runs)
+    names, files = short(every).names, short_files(run.recipe.teacher for run in runs)
+    found = {names[label]: own[0] for label, own in every.items()}
     seeds = sorted({run.recipe.seed for run in found.values()})
     parts = [
         "<h3>What each net decides, everywhere</h3>",
@@ -155,7 +164,7 @@ def _point_pictures(runs: Sequence[Run], dataset: Dataset) -> list[str]:
         target = sample_targets(logits_at(teacher, points), generator("cpu", "report"))
         # Newton steps: with the published rule a step is as long as the logit gap, out of the picture at once in 2-D
         samples = refine(teacher, bss(teacher, points, target, rule="paper", step_size=1.05, steps=20, keep_path=True))
-        kind = Path(next(iter(own.values())).recipe.teacher).name
+        kind = files[next(iter(own.values())).recipe.teacher].removesuffix(".safetensors")  # there is little room
         name = f"teacher {kind}" if len(teachers) > 1 else "teacher"
         nets = {name: teacher} | {label: run.student() for label, run in own.items()}
         parts.append(figure_block(boundary_map(nets, dataset, samples=samples)))
@@ -183,10 +192,10 @@ def _what(runs: Sequence[Run]) -> str:
     told = []
     for name in dict.fromkeys(run.recipe.dataset for run in runs):
         own = [run.recipe for run in runs if run.recipe.dataset == name]
-        one, apart = own[0], _apart(own)
+        one, apart, files = own[0], _apart(own), short_files(r.teacher for r in own)
         facts = {
             "student": f"student {one.student}",
-            "teacher": f"teacher {Path(one.teacher).name}",
+            "teacher": f"teacher {files[one.teacher]}",
             "epochs": plural(one.epochs, "epoch"),
             "limit_train": plural(one.limit_train, "training sample") if one.limit_train else "all training samples",
         }
@@ -203,7 +212,7 @@ def _what(runs: Sequence[Run]) -> str:
 
 def _apart(recipes: Sequence[Recipe]) -> dict[str, str]:
     """What differs among recipes of one data set, by field: each value, and the methods that have it."""
-    told = {}
+    told, files = {}, short_files(recipe.teacher for recipe in recipes)
     for field in (f.name for f in fields(Recipe) if f.name not in ("method", "seed", "changes", "root")):
         having: dict[Any, list[str]] = {}
         for recipe in recipes:
@@ -212,7 +221,7 @@ def _apart(recipes: Sequence[Recipe]) -> dict[str, str]:
                 own.append(recipe.method)
         if len(having) > 1:
             values = {
-                value: "all" if value is None else Path(value).name if field == "teacher" else str(value)
+                value: "all" if value is None else files[value] if field == "teacher" else str(value)
                 for value in having
             }
             alike = len({tuple(own) for own in having.values()}) == 1
@@ -221,9 +230,13 @@ def _apart(recipes: Sequence[Recipe]) -> dict[str, str]:
     return told
 
 
+def _ranked(rows: Sequence[Row]) -> list[Row]:
+    return sorted((r for r in rows if "test_accuracy" in r.numbers), key=lambda r: -r.numbers["test_accuracy"][0])
+
+
 def _lead(rows: Sequence[Row]) -> str:
     """The first thing to know: who came out highest, and whether that means anything."""
-    ranked = sorted((r for r in rows if "test_accuracy" in r.numbers), key=lambda r: -r.numbers["test_accuracy"][0])
+    ranked = _ranked(rows)
     if not ranked:
         return "No run has a test accuracy."
     best = ranked[0]
@@ -243,7 +256,9 @@ def _lead(rows: Sequence[Row]) -> str:
 
 def _table(rows: Sequence[Row]) -> str:
     head = "".join(f"<th>{safe(name)}<small>{safe(unit)}</small></th>" for name, unit in HEADINGS.values())
-    best = max((row.numbers["test_accuracy"][0] for row in rows if "test_accuracy" in row.numbers), default=None)
+    ranked = _ranked(rows)
+    found = between(*ranked[:2]) if len(ranked) > 1 else None
+    best = ranked[0] if found is not None and found.seen else None  # bold says more than noise, or nothing
     colours = method_colours({row.label: row.method for row in rows})
     body = []
     for row in rows:
@@ -251,7 +266,7 @@ def _table(rows: Sequence[Row]) -> str:
         for name in HEADINGS:
             mean, sd = row.numbers.get(name, (None, None))
             _, factor, digits = COLUMNS[name]
-            main = name == "test_accuracy" and mean == best
+            main = name == "test_accuracy" and row is best
             cells.append(f"<td{' class=main' if main else ''}>{mean_sd(mean, sd, digits, factor)}</td>")
         swatch = f"<i style='background:{colours[row.label]}'></i>"
         body.append(f"<tr><td>{swatch}{safe(row.label)}</td>{''.join(cells)}<td>{len(row.seeds)}</td></tr>")
@@ -267,11 +282,15 @@ def _commands(runs: Sequence[Run]) -> str:
     """What takes to get the same again: objective of each row, versions, teachers."""
     lines, teachers = [], []
     for name in dict.fromkeys(run.recipe.dataset for run in runs):
-        for label, own in groups([run for run in runs if run.recipe.dataset == name]).items():
-            lines.append(f"{name} {label}: {own[0].recipe.objective}")
+        every = groups([run for run in runs if run.recipe.dataset == name])
+        names, key = short(every)
+        lines += [f"{name} {key}"] if key else []
+        files = short_files(run.recipe.teacher for own in every.values() for run in own)
+        for label, own in every.items():
+            lines.append(f"{name} {names[label]}: {own[0].recipe.objective}")
             for run in own:
                 share = percent(run.summary.get("teacher_test_accuracy"), 2)
-                teachers.append(f"{name} {Path(run.recipe.teacher).name} {share} of test")
+                teachers.append(f"{name} {files[run.recipe.teacher]} {share} of test")
     versions = [run.summary.get("versions") or {} for run in runs]
     lines += dict.fromkeys(", ".join(f"{name} {version}" for name, version in own.items()) for own in versions)
     lines.append(f"teachers: {', '.join(dict.fromkeys(teachers))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from amkd_viz.errors import unknown
-from amkd_viz.files import write_atomic
 from amkd_viz.views.layout import height_of
+from amkd_viz.views.mark import refuse_others, write_own
 from amkd_viz.views.output import bundle, words
 from amkd_viz.views.theme import in_theme
 
@@ -65,29 +66,37 @@ class View:
 
     def save(self, path: str | Path, *, theme: str | None = None, width: int = 1100) -> Path:
         """Write ``.html`` (self-contained, both themes), ``.png`` (at twice the pixels), ``.svg``, ``.npz`` (arrays),
-        or, of a view over epochs, ``.gif``.
+        or, of a view over epochs, ``.gif``; pictures have the caption beneath. An earlier view there is replaced, any
+        other file is kept.
 
         Args:
             theme: "light" or "dark"; by default a page follows its reader's system and a picture is light.
             width: of a picture, in CSS pixels.
 
         Raises:
-            InputError: another ending; or, for pictures, no browser and no kaleido to draw them.
+            InputError: another ending; a file there that no view wrote; a full disk; or, for pictures, no browser and
+                no kaleido to draw them.
         """
+        path = Path(path)
+        refuse_others(path)
+        return write_own(path, self._content(path.suffix, theme, width))
+
+    def _content(self, ending: str, theme: str | None, width: int) -> bytes | str:
+        from amkd_viz.views.captioned import captioned
         from amkd_viz.views.export import picture
         from amkd_viz.views.page import document, figure_block
 
-        path = Path(path)
-        if path.suffix == ".html":
-            return write_atomic(path, document(self.title or "View", figure_block(self), theme=theme or "auto"))
-        if path.suffix in (".png", ".svg"):
-            return write_atomic(path, picture(self.in_theme(theme or "light").figure, path.suffix[1:], width))
-        if path.suffix == ".npz":
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez_compressed(path, allow_pickle=False, **self.arrays)
-            return path
-        if path.suffix == ".gif":
+        if ending == ".html":
+            return document(self.title or "View", figure_block(self), theme=theme or "auto")
+        if ending in (".png", ".svg"):
+            figure = captioned(self.figure, self.caption, width)
+            return picture(in_theme(figure, theme or "light"), ending[1:], width)
+        if ending == ".npz":
+            file = io.BytesIO()
+            np.savez_compressed(file, allow_pickle=False, **self.arrays)
+            return file.getvalue()
+        if ending == ".gif":
             from amkd_viz.views.epochs import gif
 
-            return write_atomic(path, gif(self, theme or "light"))
-        raise unknown("file ending", path.suffix, [".html", ".png", ".svg", ".gif", ".npz"])
+            return gif(self, theme or "light")
+        raise unknown("file ending", ending, [".html", ".png", ".svg", ".gif", ".npz"])

@@ -57,8 +57,8 @@ def pictures(folder: Path) -> Iterator[tuple[str, View]]:
 def main() -> None:
     with TemporaryDirectory() as folder:
         for name, view in pictures(Path(folder)):
-            path = view.save(HERE / f"{name}.png", width=900)
-            Image.open(path).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+            path, drawn = HERE / f"{name}.png", view.save(Path(folder) / f"{name}.png", width=900)
+            Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
             print(path.name, path.stat().st_size // 1000, "kB")
 
 

@@ -1,0 +1,148 @@
+"""A recipe as flags of the command line, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import textwrap
+from argparse import SUPPRESS
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import fields
+from typing import Any
+
+from amkd_viz.errors import InputError
+from amkd_viz.models import architectures
+from amkd_viz.objectives import methods
+from amkd_viz.training import Recipe, suggested
+
+__all__ = ["changes_of", "in_flags", "recipe_flags", "recipe_of", "refuse_settings"]
+
+NETS = ("teacher", "student")
+
+
+def recipe_flags(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -> None:
+    """One flag for each field of Recipe; its help and choices come from the field. What can be named stands below."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _names()
+    parser.add_argument("--download", action="store_true", default=SUPPRESS, help="fetch CIFAR first if it is absent")
+    for field in fields(Recipe):
+        if field.name in without:
+            continue
+        if field.name == "changes":
+            parser.add_argument(
+                "--set", action="append", default=SUPPRESS, metavar="TERM.FIELD=VALUE", help=field.metadata["help"]
+            )
+            continue
+        kind = {"int": int, "float": float, "int | None": int}.get(str(field.type), str)
+        default = field.default
+        if field.name in NETS:
+            points, images = (getattr(suggested(name), field.name) for name in ("moons", "cifar10"))
+            default = f"{default} for {Recipe.dataset}, {points} for 2-D problems, {images} for other images"
+        said = field.metadata["help"] + ("" if default is None else f" (default: {default})")
+        if "choices" in field.metadata:
+            said = f"one of {', '.join(field.metadata['choices'])}: {said}"
+        # without a default: what was given can be told from what was not
+        parser.add_argument(
+            _flag(field.name), type=kind, default=SUPPRESS, metavar=kind.__name__.upper(), help=said.replace("%", "%%")
+        )
+
+
+def refuse_settings(args: argparse.Namespace) -> None:
+    """A run that goes on keeps its settings; those of the command line would not count.
+
+    Raises:
+        InputError: there is one.
+    """
+    given = [name for name, value in vars(args).items() if name not in ("resume", "tensorboard") and value is not None]
+    if given:
+        raise InputError(
+            f"--resume goes on with the settings of {args.resume}, so {_flag(given[0])} would not count; leave it out, "
+            "or train from one of its epochs with other settings by amkd_viz.training.fork."
+        )
+
+
+def recipe_of(args: argparse.Namespace, changes: dict[str, Any] | None = None) -> Recipe:
+    """The recipe that the flags make, its data fetched if that was asked for. Nets that are not named fit the data.
+
+    Args:
+        changes: in the place of those of ``--set``.
+
+    Raises:
+        InputError: see ``Recipe``.
+    """
+    from amkd_viz.data import load
+
+    values = {f.name: getattr(args, f.name) for f in fields(Recipe) if hasattr(args, f.name)}
+    with in_flags():
+        if values.get("dataset", Recipe.dataset) != Recipe.dataset:  # whose own nets the defaults are
+            values = {name: getattr(suggested(values["dataset"]), name) for name in NETS} | values
+        recipe = Recipe(**values, changes=changes_of(args) if changes is None else changes)
+    if "download" in args:
+        load(recipe.dataset, root=recipe.root, download=True)
+    return recipe
+
+
+@contextmanager
+def in_flags() -> Iterator[None]:
+    """Within, an InputError that names a field of Recipe names its flag. Words with a _ are no others; the rest of the
+    fields are plain words and stand at the beginning of what is said of them."""
+    names = "|".join(f.name for f in fields(Recipe))
+    scored = "|".join(f.name for f in fields(Recipe) if "_" in f.name)
+    try:
+        yield
+    except InputError as error:
+        said = re.sub(
+            rf"^({names})(?= must )|(?<![\w./-])({scored})(?![\w./-])",
+            lambda found: _flag("set" if found[0] == "changes" else found[0]),
+            str(error),
+        )
+        raise InputError(said) from error
+
+
+def changes_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The numbers of ``--set``, by TERM.FIELD.
+
+    Raises:
+        InputError: one is not written so, or is given twice.
+    """
+    changes: dict[str, Any] = {}
+    for text in getattr(args, "set", []):
+        name, equals, value = text.partition("=")
+        if not equals or "." not in name:
+            raise InputError(f"--set takes TERM.FIELD=VALUE, e.g. boundary_triplet.margin=0.2, not {text!r}.")
+        if name in changes:
+            raise InputError(f"--set gives {name} twice, as {changes[name]} and as {value}; leave one of them out.")
+        changes[name] = _value(value)
+    return changes
+
+
+def _value(text: str) -> Any:
+    """A number or a truth value where it is one, so that 0.20 and .2 make the same recipe as 0.2."""
+    for read in (json.loads, float):
+        with suppress(ValueError):
+            return read(text)
+    return text
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _names() -> str:
+    """Every name that --method, --set, --teacher and --student take; the first value of a field is its default."""
+    lines = ["methods, for --method or --methods:"]
+    lines += [f"  {name:16s} {methods.about(name)}" for name in methods]
+    lines += ["", "terms, for --set TERM.FIELD=VALUE; each also has weight (constant) and scale (times its schedule):"]
+    terms = {term.name: term for make in methods.values() for term, _ in make().summands}
+    for name, term in terms.items():
+        options = {f.name: "|".join(map(str, f.metadata.get("choices", [f.default]))) for f in fields(term)}
+        lines += _wrapped(f"  {name:16s} ", ", ".join(f"{key}={said}" for key, said in options.items()) or "-")
+    points = ", ".join(architectures((2,)))
+    lines += ["", f"nets, for --teacher and --student, besides torchvision:NAME; only {points} take points:"]
+    return "\n".join([*lines, *_wrapped("  ", ", ".join(architectures()))])
+
+
+def _wrapped(start: str, words: str) -> list[str]:
+    return textwrap.wrap(words, 100, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False)
