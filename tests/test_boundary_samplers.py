@@ -410,7 +410,10 @@ def test_a_net_made_inside_inference_mode_is_refused():
 
 
 @pytest.mark.parametrize("shape", [(1, 12, 20), (2, 1, 1), (1, 1, 9), (4, 9, 5)])
-@pytest.mark.parametrize("name", ["mlp-tiny", "cnn-tiny", "resnet8", "vgg8", "mobilenetv2-half"])
+@pytest.mark.parametrize(
+    "name",
+    ["mlp-tiny", "cnn-tiny", "resnet8", *(pytest.param(n, marks=pytest.mark.slow) for n in ("vgg8", "mobilenetv2-half"))],
+)
 def test_images_of_any_form_and_batches_of_none_and_one(name, shape):
     net = build(name, num_classes=3, shape=shape, seed=1).eval()
     for one in (net, inference_copy(net)):
