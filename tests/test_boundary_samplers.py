@@ -409,11 +409,11 @@ def test_a_net_made_inside_inference_mode_is_refused():
     assert bss(copy.deepcopy(net), x, target).x.shape == x.shape
 
 
+LARGER = [pytest.param(name, marks=pytest.mark.slow) for name in ("vgg8", "mobilenetv2-half")]
+
+
 @pytest.mark.parametrize("shape", [(1, 12, 20), (2, 1, 1), (1, 1, 9), (4, 9, 5)])
-@pytest.mark.parametrize(
-    "name",
-    ["mlp-tiny", "cnn-tiny", "resnet8", *(pytest.param(n, marks=pytest.mark.slow) for n in ("vgg8", "mobilenetv2-half"))],
-)
+@pytest.mark.parametrize("name", ["mlp-tiny", "cnn-tiny", "resnet8", *LARGER])
 def test_images_of_any_form_and_batches_of_none_and_one(name, shape):
     net = build(name, num_classes=3, shape=shape, seed=1).eval()
     for one in (net, inference_copy(net)):
