@@ -138,17 +138,20 @@ def _fenced(text: str, language: str = "text") -> str:
 
 
 def _links(text: str, page: str) -> str:
-    """Links between notebooks point to pages; what the site does not hold is named, not linked."""
+    """Links between notebooks point to pages; what the site does not hold is named, not linked. Code stays as it is."""
 
     def moved(match: re.Match[str]) -> str:
-        words, target = match[1], match[2]
+        words, target = match["words"], match["target"]
+        if words is None:
+            return match[0]
         if target in PLACES:
             return f"[{words}]({PLACES[target]})"
         if re.fullmatch(r"\d\d_\w+\.ipynb", target):
             return f"[{words}]({target.removesuffix('.ipynb')}.md)"
         return match[0] if target.startswith(("http", "#")) else words
 
-    return re.sub(r"(?<!!)\[([^\]\n]+)\]\(([^)\s]+)\)", moved, text)
+    code = r"^(?P<fence>`{3,})[^\n]*\n.*?^(?P=fence)$|`[^`\n]+`"
+    return re.sub(rf"(?ms){code}|(?<!!)\[(?P<words>[^\]\n]+)\]\((?P<target>[^)\s]+)\)", moved, text)
 
 
 def _gallery() -> str:

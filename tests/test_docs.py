@@ -157,6 +157,9 @@ def test_links_of_notebooks_become_links_of_pages() -> None:
     links = module("generated")._links
     assert links("[01](01_x.ipynb)", "p") == "[01](01_x.md)"
     assert links("[a](#b) [file](amkd_viz/x.py)", "p") == "[a](#b) file"
+    assert links("[`a`](amkd_viz/x.py)", "p") == "`a`"
+    code = '```python\nnets["kd"](x)\n```\nand `nets["kd"](x)`'
+    assert links(code, "p") == code
     assert links("[limits](../README.md#limits)", "p") == "[limits](../explanation/traps.md#limits)"
 
 
