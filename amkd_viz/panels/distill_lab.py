@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from amkd_viz.panels.distill_form import DistillForm
 from amkd_viz.panels.distill_pictures import DistillPictures
 from amkd_viz.panels.distill_words import Speed, done_share, numbers, words
 from amkd_viz.panels.live import DutyCycle, LiveStudent, Pace, on_cpu
+from amkd_viz.panels.look_back import LookBack
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.pulse import Pulse
 from amkd_viz.panels.stills import map_still
@@ -34,7 +34,6 @@ from amkd_viz.views.labels import percent
 __all__ = ["DistillLab"]
 
 COARSE, FINE = 64, 160  # cells a side of maps while training, and of those that stay
-ECHO = 2.0  # seconds within which a page may say again what it was told
 
 
 class DistillLab(Panel):
@@ -79,8 +78,6 @@ class DistillLab(Panel):
         self._looks = 0  # so many times another student was chosen
         self._follower: Follower | None = None
         self._lines: list[dict[str, Any]] = []
-        self._newest = True  # the newest student is looked at, not an earlier epoch
-        self._told: deque[tuple[int, float]] = deque([(0, 0.0)], 20)  # epochs that the slider was set to here, and when
         self._state = ""
         self._speed = Speed()
         self._build(recipe, pace)
@@ -112,9 +109,8 @@ class DistillLab(Panel):
             self._buttons[label] = button(label, help, primary=label == "Start")
             self.on_click(self._buttons[label], action)
         *bar, fork_button = self._buttons.values()
-        epoch = widgets.IntSlider(value=0, min=0, max=recipe.epochs, description="epoch")
-        epoch.tooltip, epoch.layout.width = "look back; at the right end: the newest student", "420px"
-        look_back = widgets.Box([epoch, fork_button])
+        self._back = LookBack(recipe.epochs)
+        look_back = widgets.Box([self._back.slider, fork_button])
         look_back.add_class("amkd-bar")
         self.pictures = DistillPictures(self.paint, look_back)
         compare = {
@@ -129,8 +125,8 @@ class DistillLab(Panel):
             folded=["Attack", "Training", "Compare"],
             bar_first=True,
         )
-        self.controls["epoch"] = epoch
-        epoch.observe(self._moved("epoch"), names="value")
+        self.controls["epoch"] = self._back.slider
+        self._back.slider.observe(self._moved("epoch"), names="value")
         self._enable()
 
     # settings
@@ -151,9 +147,7 @@ class DistillLab(Panel):
             self._pace.limit = value
             self._pace.hurry()
         elif name == "epoch":
-            lately = time.monotonic() - ECHO  # a page echoes what it is told
-            echo = any(told == value and when > lately for told, when in self._told)
-            self._newest = echo or value >= max(told for told, _ in self._told)
+            self._back.heard(value)
             self.say(f"Epoch {value} ...", "busy")
             self.compute.ask("look", self._look)
         elif name == "layout":
@@ -228,7 +222,7 @@ class DistillLab(Panel):
     def _go(self, job: Job) -> None:
         self.check_open()
         self._live, self._duty = LiveStudent(), DutyCycle()
-        self._speed, self._newest, self._drawn = Speed(), True, (-1, -1)
+        self._speed, self._back.newest, self._drawn = Speed(), True, (-1, -1)
         self.job = job
         job.start()
         self._enable()
@@ -272,7 +266,7 @@ class DistillLab(Panel):
             raise InputError("A training is running; stop it first, then fork.")
         if self.run is None:
             raise InputError("There is no run to fork from; press Start.")
-        epoch = self._nearest(self["epoch"])
+        epoch = self._back.epoch(self.run)
         made = fork(self.run, epoch, **self.recipe.to_json())
         self._attach(made)
         self._go(Job(made, listen=self._hear))
@@ -305,7 +299,7 @@ class DistillLab(Panel):
 
     def _hear(self, event: Event) -> None:
         rests = isinstance(event, EpochEnded) and self._live.teaching is None and math.isfinite(self._pace.limit)
-        if rests and self._newest:
+        if rests and self._back.newest:
             self._live.want()  # pictures in a rest cost the training nothing
         self._live.hear(event)
         if rests:
@@ -325,11 +319,11 @@ class DistillLab(Panel):
         self._looks += 1
         if self.run is None or not self.pictures.ready:
             self.say("There is nothing to look at yet; press Start.")
-        elif self._busy and self._newest:
+        elif self._busy and self._back.newest:
             self._live.want()
             self.say(self._words())
         else:
-            epoch, over = self._nearest(self["epoch"]), self.cancel_point("look")
+            epoch, over = self._back.epoch(self.run), self.cancel_point("look")
             student = self.run.student(epoch)
             self.pictures.draw(student, COARSE, f"epoch {epoch}")
             if not over():
@@ -361,14 +355,8 @@ class DistillLab(Panel):
 
         self.paint.ask("layout", back)
 
-    def _nearest(self, epoch: int) -> int:
-        kept = self.run.snapshots() if self.run is not None else []
-        if not kept:
-            raise InputError("This run has no snapshot of a student yet; train an epoch first.")
-        return max((e for e in kept if e <= epoch), default=kept[0])
-
     def _put_epoch(self, value: int, last: int) -> None:
-        self._told.extend((told, time.monotonic()) for told in (self["epoch"], value))
+        self._back.tell(value)
         if self.run is not None:  # its range stays: a slider whose range changes sends values of its own
             last = max(last, self.run.recipe.epochs)
         self.paint.ask("epoch", lambda: self.put("epoch", max=max(last, 1), value=value))
@@ -400,7 +388,7 @@ class DistillLab(Panel):
         if self._busy:
             self._count()
             taken = self._live.take()
-            here, shown = (self._live.epoch, self._live.batch), self.pictures.ready and self._newest
+            here, shown = (self._live.epoch, self._live.batch), self.pictures.ready and self._back.newest
             if shown and state == "paused" and self._drawn != here:
                 taken = self._live.held()
             if shown and taken is not None:
@@ -410,7 +398,7 @@ class DistillLab(Panel):
                 self.pictures.draw_joint(taken)
                 if not resting:
                     self._duty.spent(time.thread_time() - begun)
-            elif self._duty.due() and self._newest:
+            elif self._duty.due() and self._back.newest:
                 self._live.want()
         if state != self._state:
             self._state = state
@@ -431,7 +419,7 @@ class DistillLab(Panel):
         if new:
             self._draw_log()
             done = max((line["epoch"] for line in self._lines if line.get("kind", "epoch") == "epoch"), default=0)
-            self._put_epoch(done if self._newest else self["epoch"], done)
+            self._put_epoch(done if self._back.newest else self["epoch"], done)
         return bool(new)
 
     def _count(self) -> None:
@@ -441,7 +429,7 @@ class DistillLab(Panel):
 
     def _words(self) -> str:
         told = words(self._live, self.state, self.run, self._lines)
-        if self._busy and not self._newest:
+        if self._busy and not self._back.newest:
             told += f" You look back at epoch {self['epoch']}; the right end of that slider follows the training."
         return told
 
@@ -514,7 +502,7 @@ class DistillLab(Panel):
         run, student = self.run, self._student
         if run is None or student is None:
             return "", []
-        epoch, maps = self._nearest(self["epoch"]), self.pictures.map_view(student)
+        epoch, maps = self._back.epoch(self.run), self.pictures.map_view(student)
         views = [maps, self.pictures.joint_view(student, self["layout"]), curves(run)]
         return f"{short_name(run.recipe.dataset)}, {run.recipe.method}: the student after epoch {epoch}", views
 
@@ -523,7 +511,7 @@ class DistillLab(Panel):
         """Of the epoch that is looked at; None before there is a snapshot."""
         if self.run is None or not self.pictures.ready or not (self.run.snapshots() and self.run.metrics()):
             return None
-        return self.run.student(self._nearest(self["epoch"])).cpu()
+        return self.run.student(self._back.epoch(self.run)).cpu()
 
     def save_session(self, path: str | Path | None = None) -> Path:
         where = super().save_session(path)
@@ -531,7 +519,7 @@ class DistillLab(Panel):
         return where
 
     def session(self) -> Session | None:
-        return None if self.run is None else Session.of(self.run, epoch=self._nearest(self["epoch"]))
+        return None if self.run is None else Session.of(self.run, epoch=self._back.epoch(self.run))
 
     def still(self) -> Image.Image | None:
         return map_still(self.pictures.found)
