@@ -6,13 +6,22 @@ import errno
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from amkd_viz.errors import InputError
 
-__all__ = ["append_line", "check_writable", "explained", "files_below", "readable", "write_atomic"]
+__all__ = [
+    "append_line",
+    "check_writable",
+    "explained",
+    "files_below",
+    "parsed",
+    "readable",
+    "replace_own",
+    "write_atomic",
+]
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -36,6 +45,34 @@ def readable(path: Path) -> Iterator[None]:
     except OSError as error:
         where, why = error.filename or path, error.strerror or str(error)
         raise InputError(f"{where} cannot be read: {why}; look at its rights and those of its folders.") from error
+
+
+@contextmanager
+def parsed(path: Path, what: str, advice: str) -> Iterator[None]:
+    """Within, ``path`` is read and understood: where it is not there, cannot be read or is no ``what``, a sentence."""
+    try:
+        with readable(path):
+            if not path.is_file():
+                raise InputError(f"There is no {what} {path}; {advice}.")
+            yield
+    except InputError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is no {what}, or damaged ({error}).") from error
+
+
+def replace_own(path: Path, content: str, what: str, read: Callable[[Path], object]) -> Path:
+    """Write ``content``, whole or not at all; an earlier ``what`` there, which ``read`` takes, is replaced.
+
+    Raises:
+        InputError: another file is there, or the disk is full.
+    """
+    if path.exists():
+        try:
+            read(path)
+        except InputError as error:
+            raise InputError(f"{path} is no {what} of this version and is not replaced; choose a new name.") from error
+    return write_atomic(path, content)
 
 
 def check_writable(folder: Path) -> None:

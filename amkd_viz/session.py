@@ -24,7 +24,7 @@ from torch import nn
 from amkd_viz.boundary.by_name import OPTIONS, sample_by_name
 from amkd_viz.data import Dataset
 from amkd_viz.errors import InputError, unknown
-from amkd_viz.files import write_atomic
+from amkd_viz.files import parsed, replace_own, write_atomic
 from amkd_viz.training import Recipe, Run
 from amkd_viz.training.run import versions
 from amkd_viz.views.ground import Ground
@@ -114,18 +114,12 @@ class Session:
             InputError: no session there, damaged, or of another format.
         """
         path = _file(path)
-        try:
+        with parsed(path, "session", "give the path of a session.json"):
             found = json.loads(path.read_text(encoding="utf-8"))
             if found["format"] != FORMAT:
                 raise InputError(f"{path} has session format {found['format']}, but this version reads {FORMAT}.")
             run = (path.parent / found["run"]).resolve()
             return cls(Recipe.from_json(found["recipe"]), run, _view(found["view"]))
-        except InputError:
-            raise
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise InputError(f"There is no session {path}; give the path of a session.json.") from error
-        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-            raise InputError(f"{path} is no session, or damaged ({error}).") from error
 
     @classmethod
     def files(cls, folder: str | Path) -> list[Path]:
@@ -147,13 +141,6 @@ class Session:
             InputError: another file is there, or the disk is full.
         """
         path = _file(path)
-        if path.exists():
-            try:
-                Session.open(path)
-            except InputError as error:
-                raise InputError(
-                    f"{path} is no session of this version and is not replaced; choose a new name."
-                ) from error
         run, folder = self.run.resolve(), path.parent.resolve()
         content = {
             "format": FORMAT,
@@ -162,7 +149,7 @@ class Session:
             "view": asdict(self.view),
             "versions": versions("cpu"),
         }
-        return write_atomic(path, json.dumps(content, indent=2) + "\n")
+        return replace_own(path, json.dumps(content, indent=2) + "\n", "session", Session.open)
 
     def open_run(self) -> Run:
         """The run.

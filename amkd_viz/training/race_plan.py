@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from amkd_viz.errors import InputError
-from amkd_viz.files import write_atomic
+from amkd_viz.files import parsed, replace_own
 from amkd_viz.training.comparison import entrants
 from amkd_viz.training.events import Changed
 from amkd_viz.training.recipe import Recipe
@@ -54,16 +54,12 @@ class RacePlan:
             InputError: no race there, damaged, or of another format.
         """
         path = Path(path)
-        try:
+        with parsed(path, "race", "give the path of a file that MethodRace saved"):
             found = json.loads(path.read_text(encoding="utf-8"))
             if found["race"] != FORMAT:
                 raise InputError(f"{path} has race format {found['race']}, but this version reads {FORMAT}.")
             planned = [Changed(**change) for change in found["planned"]]
             return cls(Recipe.from_json(found["recipe"]), found["methods"], found["changes"], planned)
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-            raise InputError(f"There is no race {path}; give the path of a file that MethodRace saved.") from error
-        except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise InputError(f"{path} is no race, or damaged ({error}).") from error
 
     def save(self, path: str | Path) -> Path:
         """Write it, whole or not at all; an earlier race there is replaced, nothing else is.
@@ -71,14 +67,6 @@ class RacePlan:
         Raises:
             InputError: another file is there, or the disk is full.
         """
-        path = Path(path)
-        if path.exists():
-            try:
-                RacePlan.open(path)
-            except InputError as error:
-                raise InputError(
-                    f"{path} is no race of this version and is not replaced; choose a new name."
-                ) from error
         content = {
             "race": FORMAT,
             "recipe": self.recipe.to_json(),
@@ -86,4 +74,4 @@ class RacePlan:
             "changes": dict(self.changes),
             "planned": [asdict(change) for change in self.planned],
         }
-        return write_atomic(path, json.dumps(content, indent=2) + "\n")
+        return replace_own(Path(path), json.dumps(content, indent=2) + "\n", "race", self.open)

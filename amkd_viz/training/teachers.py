@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ import torch
 from torch import nn
 
 from amkd_viz.data import Dataset, load, short_name
-from amkd_viz.files import explained
+from amkd_viz.files import check_writable
 from amkd_viz.models import Classifier, load_teacher, save_classifier
 from amkd_viz.training.recipe import Recipe
 
@@ -72,9 +71,7 @@ def teacher_for(
         from amkd_viz.training.loop import events
         from amkd_viz.training.setup import Training
 
-        with explained(path):  # before hours of training, not after
-            path.parent.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=path.parent).close()
+        check_writable(path.parent)
         training = Training(own, alone=True)
         val_accuracy = None
         for event in events(own, training):
