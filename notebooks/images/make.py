@@ -58,7 +58,9 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         for name, view in pictures(Path(folder)):
             path, drawn = HERE / f"{name}.png", view.save(Path(folder) / f"{name}.png", width=900)
-            Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+            # a median cut would drop colours of small areas, such as a legend's
+            small = Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+            small.save(path, optimize=True)
             print(path.name, path.stat().st_size // 1000, "kB")
 
 
