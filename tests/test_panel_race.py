@@ -15,7 +15,7 @@ import torch
 from amkd_viz.errors import InputError
 from amkd_viz.panels import MethodRace
 from amkd_viz.panels.race_controls import LIVE, live_controls
-from amkd_viz.training import SPIRALS, Race, RacePlan
+from amkd_viz.training import SPIRALS, Changed, Race, RacePlan
 
 TINY = "spirals:n=60"
 
@@ -163,6 +163,16 @@ def test_a_race_with_more_than_its_controls_is_refused(panel: MethodRace) -> Non
     plan = panel.session()
     with pytest.raises(InputError, match="no control for"):
         MethodRace(replace(plan, recipe=plan.recipe.replace(momentum=0.5)))
+    with pytest.raises(InputError, match="no control for"):
+        MethodRace(replace(plan, planned=[Changed(0, 1, {"boundary_triplet.mining": "hard"})]))
+
+
+def test_what_a_program_changes_is_marked_too(panel: MethodRace) -> None:
+    assert panel.race is not None
+    panel.race.wish(**{"boundary_triplet.mining": "hard"})
+    panel.step()
+    panel.wait()
+    assert [e["text"] for e in panel.pictures.curves.events] == ["boundary_triplet.mining → hard"]
 
 
 def test_a_slider_before_the_start_changes_the_recipe(panel: MethodRace) -> None:

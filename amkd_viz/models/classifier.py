@@ -6,7 +6,7 @@ into penultimate features (N, D) and the head turns features into logits (N, K).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from math import isfinite
 from numbers import Integral
@@ -169,6 +169,17 @@ def ordinary() -> Iterator[None]:
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
         yield
+
+
+def buffers_kept(model: nn.Module) -> Callable[[], None]:
+    """Batch statistics as they are now: what is returned puts them back."""
+    kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
+
+    def put_back() -> None:
+        for buffer, value in kept:
+            buffer.copy_(value)
+
+    return put_back
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

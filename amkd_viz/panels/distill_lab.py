@@ -495,18 +495,18 @@ class DistillLab(Panel):
 
     def view(self) -> View | None:
         """The maps of the student that is looked at, as its snapshot has it."""
-        return None if self._student is None else self.pictures.map_view(self._student)
+        student = self._student()
+        return None if student is None else self.pictures.map_view(student)
 
     def page(self) -> tuple[str, list[View]]:
         """Its maps and layout, and the run's curves."""
-        run, student = self.run, self._student
+        run, student = self.run, self._student()
         if run is None or student is None:
             return "", []
         epoch, maps = self._back.epoch(self.run), self.pictures.map_view(student)
         views = [maps, self.pictures.joint_view(student, self["layout"]), curves(run)]
         return f"{short_name(run.recipe.dataset)}, {run.recipe.method}: the student after epoch {epoch}", views
 
-    @property
     def _student(self) -> Classifier | None:
         """Of the epoch that is looked at; None before there is a snapshot."""
         if self.run is None or not self.pictures.ready or not (self.run.snapshots() and self.run.metrics()):

@@ -11,21 +11,18 @@ from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
 from amkd_viz.panels.canvas import MapCanvas
 from amkd_viz.panels.curve_canvas import CurveCanvas
-from amkd_viz.panels.ground_marks import ground_marks, ground_words
+from amkd_viz.panels.ground_marks import ground_marks, ground_view, ground_words
 from amkd_viz.panels.joint_canvas import MOST, JointLayout, Places
 from amkd_viz.panels.run_curves import log_text, show_curves
 from amkd_viz.panels.scatter import ScatterCanvas
 from amkd_viz.panels.worker import Worker
 from amkd_viz.training import Recipe, Run
-from amkd_viz.views import View, boundary_map, embedding, plane_map
+from amkd_viz.views import View, embedding
 from amkd_viz.views.decisions import Decisions, agreement
 from amkd_viz.views.ground import Ground, telling_triple
 from amkd_viz.views.labels import percent
-from amkd_viz.views.plane_map import NAMES
 
 __all__ = ["DistillPictures"]
-
-CELLS = 200  # cells a side of an exported map
 
 
 class DistillPictures:
@@ -123,13 +120,9 @@ class DistillPictures:
 
     def map_view(self, student: Classifier) -> View:
         """The maps as a figure."""
-        ground = self._ground
-        assert ground is not None
+        assert self._ground is not None
         assert self._teacher is not None
-        nets = {"teacher": self._teacher, "student": student}
-        if ground.images is None:
-            return boundary_map(nets, ground.data, resolution=CELLS)
-        return plane_map(nets, ground.images, ground.data.classes, resolution=CELLS, names=NAMES)
+        return ground_view({"teacher": self._teacher, "student": student}, self._ground)
 
     def joint_view(self, student: Classifier, how: str) -> View:
         """The joint layout as a figure."""

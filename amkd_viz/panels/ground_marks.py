@@ -1,17 +1,23 @@
-"""What is drawn on the maps of a ground: points, or the pixel box and the three pictures of a plane."""
+"""What is drawn on the maps of a ground: points, or the pixel box and the three pictures of a plane; and its figure."""
 
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from typing import Any
 
+from amkd_viz.models import Classifier
 from amkd_viz.panels.canvas import mark
+from amkd_viz.views import View, boundary_map, plane_map
 from amkd_viz.views.ground import Ground
 from amkd_viz.views.labels import class_label, percent
 from amkd_viz.views.layout import keep
+from amkd_viz.views.plane_map import NAMES
 from amkd_viz.views.raster import image_pixels, png
 
-__all__ = ["ground_marks", "ground_words"]
+__all__ = ["ground_marks", "ground_view", "ground_words"]
+
+CELLS = 200  # cells a side of an exported map
 
 
 def ground_marks(ground: Ground) -> list[dict[str, Any]]:
@@ -51,3 +57,10 @@ def ground_words(ground: Ground) -> str:
         return "The whole window of the problem, in its own units."
     outside = percent(ground.outside(), 0)
     return f"Axes: L2 distance, pixels in [0, 1]. Outlined: the pixel box; {outside} of the map lies outside, veiled."
+
+
+def ground_view(nets: Mapping[str, Classifier], ground: Ground) -> View:
+    """What nets decide on a ground, as a figure to be exported."""
+    if ground.images is None:
+        return boundary_map(nets, ground.data, resolution=CELLS)
+    return plane_map(nets, ground.images, ground.data.classes, resolution=CELLS, names=NAMES)

@@ -16,16 +16,16 @@ from amkd_viz.errors import InputError, unknown
 from amkd_viz.models import architectures
 from amkd_viz.objectives import methods as known_methods
 from amkd_viz.panels.controls import PACES, button, choice, number, slider, toggle
+from amkd_viz.panels.ground_marks import ground_view
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.race_code import code_of
 from amkd_viz.panels.race_controls import LIVE, NAMES, live_controls, marks
-from amkd_viz.panels.race_pictures import CELLS, RacePictures
+from amkd_viz.panels.race_pictures import RacePictures
 from amkd_viz.panels.race_words import best, differences, result_table, verdict
 from amkd_viz.panels.racing import Racing
 from amkd_viz.panels.stills import map_still
 from amkd_viz.training import DIGITS, SPIRALS, Changed, EpochEnded, Event, Finished, Race, RacePlan, Recipe, Started
-from amkd_viz.views import View, boundary_map, plane_map
-from amkd_viz.views.plane_map import NAMES as NAMES_OF_PLANE
+from amkd_viz.views import View
 
 __all__ = ["MethodRace"]
 
@@ -112,7 +112,9 @@ class MethodRace(Panel):
             if key in NAMES:
                 self.put(NAMES[key], value=value)
         wanted = plan.recipe.replace(method=self.recipe.method, changes={})
-        if (self.recipe, self.changes, set(self.methods)) != (wanted, dict(plan.changes), set(plan.methods)):
+        known = all(key in NAMES for change in plan.planned for key in change.changes)
+        same = (self.recipe, self.changes, set(self.methods)) == (wanted, dict(plan.changes), set(plan.methods))
+        if not (known and same):
             self.close()
             raise InputError(
                 "This race was planned with settings that MethodRace has no control for; run it by training.Race."
@@ -457,10 +459,7 @@ class MethodRace(Panel):
             return None
         if self.racing.state == "racing":
             raise InputError("The race is on; press Pause, then export.")
-        nets = {"teacher": teacher, **self.pictures.students(race)}
-        if ground.images is None:
-            return boundary_map(nets, ground.data, resolution=CELLS)
-        return plane_map(nets, ground.images, ground.data.classes, resolution=CELLS, names=NAMES_OF_PLANE)
+        return ground_view({"teacher": teacher, **self.pictures.students(race)}, ground)
 
     def session(self) -> RacePlan:
         """The race with what was changed on its way: the sliders may have moved since; before there is one, what the

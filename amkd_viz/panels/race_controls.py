@@ -56,6 +56,7 @@ def marks(race: Race) -> list[tuple[float, str]]:
     found: dict[tuple[int, str], tuple[float, str]] = {}
     for (epoch, batch), changes in sorted(race.made.items()):
         for key, value in changes.items():
-            label = LIVE[NAMES[key]].label
-            found[epoch, label] = epoch + batch / len(race.first.loader), f"{label} → {value:g}"
+            label = LIVE[NAMES[key]].label if key in NAMES else key
+            words = f"{value:g}" if isinstance(value, int | float) else str(value)
+            found[epoch, label] = epoch + batch / len(race.first.loader), f"{label} → {words}"
     return list(found.values())

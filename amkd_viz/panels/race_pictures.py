@@ -20,7 +20,7 @@ from amkd_viz.views.ground import Ground, telling_triple
 from amkd_viz.views.labels import percent
 from amkd_viz.views.theme import method_colour
 
-__all__ = ["CELLS", "RacePictures"]
+__all__ = ["RacePictures"]
 
 LIVE_CELLS, CELLS = 30_000, 200  # cells of all maps together while it runs; cells a side when it rests
 LIVE_PLANE = 50  # cells a side of a plane while it runs: an image is dearer than a point

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from amkd_viz.data.seeds import defaults_seeded, mix
+from amkd_viz.models.classifier import buffers_kept
 from amkd_viz.pauses import without_pauses
 
 __all__ = ["Chance"]
@@ -49,14 +50,13 @@ class Chance:
                 own.manual_seed(mix(self._seed, "layers", epoch, batch))
 
     def _draws(self, student: nn.Module, x: Tensor) -> bool:
-        training, kept = student.training, [(buffer, buffer.clone()) for buffer in student.buffers()]
+        training, put_back = student.training, buffers_kept(student)
         with defaults_seeded(0, self._defaults), torch.no_grad():
             before = [own.get_state() for own in self._defaults]
             student.train()(x)
             drawn = any(not torch.equal(a, own.get_state()) for a, own in zip(before, self._defaults, strict=True))
         student.train(training)
-        for buffer, value in kept:
-            buffer.copy_(value)
+        put_back()
         return drawn
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from amkd_viz.models.classifier import buffers_kept
 from amkd_viz.objectives import Step
 from amkd_viz.pauses import without_pauses
 
@@ -156,7 +157,7 @@ class StepGraph:
             return self._recorder.aside(as_usual)
         if self._step is not None:
             return self._replay(training, self._step, x, y, weights)
-        kept = [(buffer, buffer.clone()) for buffer in training.student.buffers()]
+        put_back = buffers_kept(training.student)
         recorded, told = None, None
         try:
             recorded = self._record(training, x, y, weights)
@@ -165,8 +166,7 @@ class StepGraph:
         except RuntimeError as error:
             cause = str(error.__context__ or error).splitlines() or [type(error).__name__]
             self.given_up = f"it cannot be recorded: {cause[0]}"
-        for buffer, value in kept:
-            buffer.copy_(value)
+        put_back()
         training.seed_chance()
         step = self._recorder.aside(as_usual)
         if told is not None and not _alike(told, _fingerprint(step)):

@@ -14,6 +14,7 @@ from amkd_viz.data import Dataset, Loader, augment_for, load
 from amkd_viz.data.seeds import defaults_seeded, mix
 from amkd_viz.errors import InputError, unknown
 from amkd_viz.models import Classifier, build, inference_copy
+from amkd_viz.models.classifier import buffers_kept
 from amkd_viz.objectives import Step
 from amkd_viz.training.chance import Chance
 from amkd_viz.training.clock import Clock
@@ -188,12 +189,11 @@ class Training:
 
     def compute(self, step: Step) -> Step:
         """Loss and gradients, or nothing where a pause point ends it."""
-        before = [(buffer, buffer.clone()) for buffer in self.student.buffers()]
+        put_back = buffers_kept(self.student)
         try:
             loss = self.loss(step)
         except BaseException:
-            for buffer, value in before:
-                buffer.copy_(value)
+            put_back()
             raise
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
