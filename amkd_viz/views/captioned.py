@@ -18,13 +18,13 @@ LETTER = 6.6  # pixels of a letter on average, in a wide font: no line may end o
 LONGEST = 150  # letters that an eye follows along one line
 
 
-def wrapped(caption: str, width: float, letter: float = LETTER) -> list[str]:
+def wrapped(caption: str, width: float) -> list[str]:
     """The lines of a caption in a picture of so many pixels.
 
     >>> wrapped("one two three", 80)
     ['one two', 'three']
     """
-    return textwrap.wrap(caption, max(8, min(LONGEST, int((width - 2 * EDGE) / letter))), break_on_hyphens=False)
+    return textwrap.wrap(caption, max(8, min(LONGEST, int((width - 2 * EDGE) / LETTER))), break_on_hyphens=False)
 
 
 def captioned(figure: go.Figure, caption: str, width: float) -> go.Figure:

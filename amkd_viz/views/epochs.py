@@ -27,7 +27,7 @@ __all__ = ["epochs", "gif"]
 
 MOST_FRAMES = 61
 HEAD, GAP = 32, 8  # pixels of an animation: the line of words, the paper around a map
-LETTER, LINE = 6.6, 17  # of its caption
+LINE = 17  # of the caption
 
 
 def epochs(
@@ -182,7 +182,7 @@ def gif(view: View, theme: str = "light", side: int = 420, seconds: float = 0.25
 
     beside = [panel(a["teacher.winner"], a["teacher.confidence"], "teacher")] if "teacher.winner" in a else []
     frames, width = [], (len(beside) + 1) * (side + GAP) + GAP
-    lines = wrapped(_plain(view.caption), width, LETTER)
+    lines = wrapped(_plain(view.caption), width)
     words = Image.new("RGB", (width, LINE * len(lines) + GAP), colours.paper)
     ImageDraw.Draw(words).text((GAP, 0), "\n".join(lines), fill=colours.muted, font=ImageFont.load_default(13))
     for i, epoch in enumerate(a["epoch"]):
