@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from amkd_viz import __version__
-from amkd_viz.errors import InputError
-from amkd_viz.files import check_writable, files_below
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.files import check_writable, files_below
 
 __all__ = ["main"]
 
@@ -75,7 +75,7 @@ def distill(parser: Parser, words: Sequence[str]) -> None:
     """Distil one student into a run folder."""
     from amkd_viz.flags import in_flags, recipe_flags, recipe_of, refuse_settings
     from amkd_viz.progress import Progress
-    from amkd_viz.training import Run, distill, format_table, resume, table
+    from amkd_viz.runs import Run, distill, format_table, resume, table
 
     recipe_flags(parser)
     parser.add_argument("--out", type=Path, help="a new folder (default: a new one under runs/)")
@@ -113,16 +113,16 @@ def compare(parser: Parser, words: Sequence[str]) -> None:
     """Distil by several methods and seeds, print the table and write a report."""
     from amkd_viz.flags import changes_of, in_flags, recipe_flags, recipe_of
     from amkd_viz.progress import Progress
-    from amkd_viz.training import compare, format_table, reading, table
+    from amkd_viz.runs import compare, format_table, reading, table
 
     recipe_flags(parser, without=("method", "seed"))
     parser.add_argument("--methods", default="ce,kd,bss,amkd", help="separated by commas (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="0 .. SEEDS - 1 (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("comparison"), help="a new folder (default: %(default)s)")
     args = parser.parse_args(words)
-    recipe, names = recipe_of(args, changes={}), [name for name in args.methods.split(",") if name]
+    recipe, names = recipe_of(args, overrides={}), [name for name in args.methods.split(",") if name]
     with Progress(recipe.epochs * len(names) * args.seeds) as progress, in_flags():
-        runs = compare(recipe, names, args.seeds, args.out, changes=changes_of(args), listen=progress)
+        runs = compare(recipe, names, args.seeds, args.out, overrides=changes_of(args), listen=progress)
     rows = table(runs)
     print("\n".join([format_table(rows), "", *reading(rows)]))
     _write_report(runs, args.out / "report.html")
@@ -131,7 +131,7 @@ def compare(parser: Parser, words: Sequence[str]) -> None:
 def report(parser: Parser, words: Sequence[str]) -> None:
     """Draw finished runs (or folders of runs) as one HTML file."""
     from amkd_viz.objectives import methods
-    from amkd_viz.training import Run
+    from amkd_viz.runs import Run
 
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or folders that hold them")
     parser.add_argument("--out", type=Path, help="a new .html file (default: report.html beside the first run)")
@@ -161,7 +161,7 @@ def export(parser: Parser, words: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, help="a new file (default: student.onnx or student.pt2 in the run)")
     args = parser.parse_args(words)
     from amkd_viz.export import export
-    from amkd_viz.training import Run
+    from amkd_viz.runs import Run
 
     done = export(Run.open(args.run), args.out, args.format)
     print(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from amkd_viz.progress import Progress
-from amkd_viz.training import DIGITS, SPIRALS, compare, format_table, reading, table
-from amkd_viz.training.run import refuse_used
+from amkd_viz.runs import compare, format_table, reading, table
+from amkd_viz.runs.run import refuse_used
+from amkd_viz.training import DIGITS, SPIRALS
 from amkd_viz.views.report import write_report
 
 __all__ = ["DIGITS", "METHODS", "SPIRALS", "run_demo"]

@@ -14,8 +14,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from amkd_viz import __version__
+from amkd_viz.core.files import files_below
 from amkd_viz.data import status
-from amkd_viz.files import files_below
 from amkd_viz.training.teachers import cache_folder
 
 __all__ = ["diagnosis"]

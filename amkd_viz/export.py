@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from amkd_viz.data import Dataset, generator
-from amkd_viz.errors import InputError, unknown
-from amkd_viz.files import write_atomic
+from amkd_viz.core.errors import InputError, unknown
+from amkd_viz.core.files import write_atomic
+from amkd_viz.core.rng import generator
+from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier, freeze
-from amkd_viz.training import Run
-from amkd_viz.training.run import versions
+from amkd_viz.runs import Run
+from amkd_viz.runs.run import versions
 
 __all__ = ["FORMATS", "Exported", "export"]
 
@@ -225,8 +226,8 @@ def _limits(run: Run, dataset: Dataset, what: str) -> list[str]:
         "samples at most, and no robustness was measured or is claimed.",
         f"One seed ({recipe.seed}): another one gives other numbers.",
     ]
-    if recipe.limit_train:
-        found.append(f"Trained on only {recipe.limit_train:,} labelled {what}: what they do not show it does not know.")
+    if recipe.num_train:
+        found.append(f"Trained on only {recipe.num_train:,} labelled {what}: what they do not show it does not know.")
     if recipe.method.startswith("amkd"):
         found.append(
             "AMKD's loss is our reading of a public abstract: the paper's loss, margin and tables are not public, so "

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import fields
 from typing import Any
 
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.models import architectures
 from amkd_viz.objectives import methods
 from amkd_viz.training import Recipe, suggested
@@ -20,6 +20,7 @@ from amkd_viz.training import Recipe, suggested
 __all__ = ["changes_of", "in_flags", "recipe_flags", "recipe_of", "refuse_settings"]
 
 NETS = ("teacher", "student")
+ALIASES = {"num_train": ("--limit-train",)}
 
 
 def recipe_flags(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -> None:
@@ -30,7 +31,7 @@ def recipe_flags(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -
     for field in fields(Recipe):
         if field.name in without:
             continue
-        if field.name == "changes":
+        if field.name == "overrides":
             parser.add_argument(
                 "--set", action="append", default=SUPPRESS, metavar="TERM.FIELD=VALUE", help=field.metadata["help"]
             )
@@ -45,7 +46,12 @@ def recipe_flags(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -
             said = f"one of {', '.join(field.metadata['choices'])}: {said}"
         # without a default: what was given can be told from what was not
         parser.add_argument(
-            _flag(field.name), type=kind, default=SUPPRESS, metavar=kind.__name__.upper(), help=said.replace("%", "%%")
+            _flag(field.name),
+            *ALIASES.get(field.name, ()),
+            type=kind,
+            default=SUPPRESS,
+            metavar=kind.__name__.upper(),
+            help=said.replace("%", "%%"),
         )
 
 
@@ -59,15 +65,15 @@ def refuse_settings(args: argparse.Namespace) -> None:
     if given:
         raise InputError(
             f"--resume goes on with the settings of {args.resume}, so {_flag(given[0])} would not count; leave it out, "
-            "or train from one of its epochs with other settings by amkd_viz.training.fork."
+            "or train from one of its epochs with other settings by amkd_viz.runs.fork."
         )
 
 
-def recipe_of(args: argparse.Namespace, changes: dict[str, Any] | None = None) -> Recipe:
+def recipe_of(args: argparse.Namespace, overrides: dict[str, Any] | None = None) -> Recipe:
     """The recipe that the flags make, its data fetched if that was asked for. Nets that are not named fit the data.
 
     Args:
-        changes: in the place of those of ``--set``.
+        overrides: in the place of those of ``--set``.
 
     Raises:
         InputError: see ``Recipe``.
@@ -78,7 +84,7 @@ def recipe_of(args: argparse.Namespace, changes: dict[str, Any] | None = None) -
     with in_flags():
         if values.get("dataset", Recipe.dataset) != Recipe.dataset:  # whose own nets the defaults are
             values = {name: getattr(suggested(values["dataset"]), name) for name in NETS} | values
-        recipe = Recipe(**values, changes=changes_of(args) if changes is None else changes)
+        recipe = Recipe(**values, overrides=changes_of(args) if overrides is None else overrides)
     if "download" in args:
         load(recipe.dataset, root=recipe.root, download=True)
     return recipe
@@ -95,7 +101,7 @@ def in_flags() -> Iterator[None]:
     except InputError as error:
         said = re.sub(
             rf"^({names})(?= must )|(?<![\w./-])({scored})(?![\w./-])",
-            lambda found: _flag("set" if found[0] == "changes" else found[0]),
+            lambda found: _flag("set" if found[0] == "overrides" else found[0]),
             str(error),
         )
         raise InputError(said) from error

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from plotly.subplots import make_subplots
 
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 
 __all__ = ["replay_view"]
 

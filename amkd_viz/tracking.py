@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
-from amkd_viz.errors import InputError
-from amkd_viz.files import check_writable, explained
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.files import check_writable, explained
 from amkd_viz.training import Changed, EpochEnded, Event, Finished, Started, Stepped
 
 __all__ = ["TensorBoard"]

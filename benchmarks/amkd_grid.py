@@ -51,9 +51,9 @@ def main() -> None:
                 args.teacher,
                 args.epochs,
                 method="amkd" if changes else "bss",
-                changes={f"boundary_triplet.{name}": value for name, value in changes.items()},
+                overrides={f"boundary_triplet.{name}": value for name, value in changes.items()},
                 seed=seed,
-                similarity_images=0,
+                magsim_samples=0,
             )
     rows = train_all(recipes, args.out, args.workers)
     table = {}

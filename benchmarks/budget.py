@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from amkd_viz.data import mix
+from amkd_viz.core.rng import mix
 from amkd_viz.models import load_teacher
 from amkd_viz.objectives import Step
 from amkd_viz.training import Training

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from amkd_viz.boundary import bss, sample_targets
-from amkd_viz.data import Dataset, generator, load
+from amkd_viz.core.rng import generator
+from amkd_viz.data import Dataset, load
 from amkd_viz.models import Classifier, inference_copy, load_teacher
 from amkd_viz.views.plane_map import plane_area, plane_regions
 from amkd_viz.views.planes import Plane

@@ -31,7 +31,8 @@ class OutOfTime(Exception):
 
 def go_on(job: tuple[str, dict[str, Any], float]) -> dict[str, Any] | None:
     """Start a run or continue it; its summary, or None where time was up first."""
-    from amkd_viz.training import Recipe, Run, distill, resume
+    from amkd_viz.runs import Run, distill, resume
+    from amkd_viz.training import Recipe
 
     folder, values, deadline = job
 
@@ -76,9 +77,9 @@ def jobs(args: argparse.Namespace, deadline: float) -> dict[str, tuple[str, dict
                     schedule="step",
                     seed=seed,
                     precision=args.precision,
-                    limit_train=args.limit_train,
+                    num_train=args.num_train,
                     evaluate_every=args.epochs,
-                    similarity_images=0,
+                    magsim_samples=0,
                 )
                 label = f"{student} {method} {seed}"
                 found[label] = (str(args.runs / label.replace(" ", "-")), recipe.to_json(), deadline)
@@ -95,7 +96,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--precision", default="bf16")
-    parser.add_argument("--limit-train", type=int, help="for a trial: so many training images")
+    parser.add_argument("--num-train", type=int, help="for a trial: so many training images")
     parser.add_argument("--workers", type=int, default=1, help="runs at once, on one device: seeds per hour count them")
     parser.add_argument("--runs", type=Path, default=Path("runs/reproduce"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/reproduce.json"))

@@ -20,7 +20,8 @@ from typing import Any
 
 import torch
 
-from amkd_viz.training import Event, Job, Recipe, Run, Stepped, setup
+from amkd_viz.runs import Job, Run
+from amkd_viz.training import Event, Recipe, Stepped, setup
 
 from .students import write_result
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from amkd_viz.files import write_atomic
+from amkd_viz.core.files import write_atomic
 from amkd_viz.training.recipe import Recipe
 
 KEPT = ("test_accuracy", "test_agreement", "val_accuracy", "magsim", "angsim", "kept", "train_seconds", "whole_seconds")
@@ -32,9 +32,9 @@ def cifar10_small(root: str, teacher: str, epochs: int, **own: Any) -> Recipe:
         teacher=teacher,
         student="resnet8",
         epochs=epochs,
-        limit_train=2000,
+        num_train=2000,
         batch_size=128,
-        attacked=32,
+        max_boundary_samples=32,
         precision="bf16",
         evaluate_every=epochs,
         **own,

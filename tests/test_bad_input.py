@@ -17,14 +17,15 @@ from PIL import Image
 from torchvision.datasets import CIFAR10
 
 import amkd_viz.cli as cli
-import amkd_viz.files as files
+import amkd_viz.core.files as files
 from amkd_viz.boundary import bss
 from amkd_viz.cli import main
+from amkd_viz.core.errors import InputError
 from amkd_viz.data import load
-from amkd_viz.errors import InputError
 from amkd_viz.models import build, load_teacher, save_classifier
 from amkd_viz.objectives import methods
-from amkd_viz.training import Recipe, Run, Training, compare, distill, resume
+from amkd_viz.runs import Run, compare, distill, resume
+from amkd_viz.training import Recipe, Training
 
 pytest_plugins = ["rights"]
 
@@ -35,10 +36,10 @@ TINY = {
     "method": "ce",
     "epochs": 1,
     "teacher_epochs": 1,
-    "limit_train": 32,
+    "num_train": 32,
     "batch_size": 16,
     "teacher_batch_size": 16,
-    "similarity_images": 0,
+    "magsim_samples": 0,
     "device": "cpu",
 }
 FLAGS = [word for name, value in TINY.items() for word in (f"--{name.replace('_', '-')}", str(value))]
@@ -424,9 +425,9 @@ def test_rights_that_nobody_thought_of(refused, monkeypatch):
         ("--learning-rate", "nan", "--learning-rate must be a number, not nan."),
         ("--learning-rate", "inf", "--learning-rate must be at most 10.0, not inf."),
         ("--learning-rate", "much", "distill: --learning-rate takes a number, not 'much'; see"),
-        ("--student-pass", "sepparate", "Unknown --student-pass 'sepparate'; did you mean 'separate'"),
-        ("--limit-train", "3", "Cannot keep 3 training samples of blobs"),
-        ("--limit-train", "100000", "Cannot keep 100000 training samples of blobs"),
+        ("--boundary-bn", "sepparate", "Unknown --boundary-bn 'sepparate'; did you mean 'separate'"),
+        ("--num-train", "3", "Cannot keep 3 training samples of blobs"),
+        ("--num-train", "100000", "Cannot keep 100000 training samples of blobs"),
         ("--seed", "-1", "--seed must be at least 0, not -1."),
         ("--student", "cnn-tiny", "takes images, not points"),
         ("--augment", "crop", "needs images but blobs has points"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from amkd_viz.boundary import BoundarySamples, Status, bss
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.models import Classifier, build, inference_copy
 
 few = settings(max_examples=15)
@@ -63,7 +63,7 @@ def inputs(name: str, count: int | None = None, seed: int = 1) -> tuple[Classifi
     return net, x, torch.randint(net.num_classes, (count,), generator=gen(seed + 1))
 
 
-def slow_bss(net, x, target, *, step_size, steps, rule, space, clamp, eps=1e-4):
+def slow_bss(net, x, target, *, step_size, steps, step_rule, space, clamp, eps=1e-4):
     """One sample at a time, as in METHODS and in the paper; returns iterates in the input space and the status."""
     mean, std = net.normalise.mean[0], net.normalise.std[0]
     inside_net = space == "normalised"
@@ -86,7 +86,7 @@ def slow_bss(net, x, target, *, step_size, steps, rule, space, clamp, eps=1e-4):
             (g,) = torch.autograd.grad(f[k] - f[b], z)
             gap = float((f[b] - f[k]).detach())
             length = float(g.norm())
-            z = z.detach() + step_size * (gap + eps) * g / (length if rule == "code" else length**2)
+            z = z.detach() + step_size * (gap + eps) * g / (length if step_rule == "gap" else length**2)
             z = torch.minimum(torch.maximum(z, low), high)
             iterates.append(z)
         end = int(logits(iterates[-1]).argmax())
@@ -99,12 +99,12 @@ def slow_bss(net, x, target, *, step_size, steps, rule, space, clamp, eps=1e-4):
 @pytest.mark.parametrize("compact", [True, False])
 @pytest.mark.parametrize("clamp", [None, 1.5])
 @pytest.mark.parametrize("space", ["normalised", "pixel"])
-@pytest.mark.parametrize("rule", ["code", "paper"])
+@pytest.mark.parametrize("step_rule", ["gap", "newton"])
 @pytest.mark.parametrize("name", NETS)
-def test_equals_the_slow_loop(name, rule, space, clamp, compact):
+def test_equals_the_slow_loop(name, step_rule, space, clamp, compact):
     net, x, target = inputs(name)
-    size = 0.4 if rule == "paper" else 0.1 if space == "normalised" else 0.02
-    options = {"step_size": size, "steps": 6, "rule": rule, "space": space, "clamp": clamp}
+    size = 0.4 if step_rule == "newton" else 0.1 if space == "normalised" else 0.02
+    options = {"step_size": size, "steps": 6, "step_rule": step_rule, "space": space, "clamp": clamp}
     found = bss(net, x, target, keep_path=True, compact=compact, **options)
     for i, (iterates, base, status) in enumerate(slow_bss(net, x, target, **options)):
         s = int(found.steps[i])
@@ -226,9 +226,9 @@ def test_published_step_belongs_to_the_normalised_space():
 def test_default_is_the_normalised_space_with_the_codes_rule():
     net, x, target = inputs("cnn")
     default = bss(net, x, target).x
-    assert torch.equal(default, bss(net, x, target, space="normalised", rule="code", step_size=0.3, steps=10).x)
+    assert torch.equal(default, bss(net, x, target, space="normalised", step_rule="gap", step_size=0.3, steps=10).x)
     assert not torch.equal(default, bss(net, x, target, space="pixel").x)
-    assert not torch.equal(default, bss(net, x, target, rule="paper").x)
+    assert not torch.equal(default, bss(net, x, target, step_rule="newton").x)
 
 
 @pytest.mark.parametrize("compact", [True, False])
@@ -374,7 +374,7 @@ def test_bad_targets(target, sentence):
         ({"step_size": 0}, r"step_size > 0 and steps >= 1, not step_size=0,"),
         ({"step_size": float("nan")}, "step_size=nan"),
         ({"steps": 0}, "steps=0"),
-        ({"rule": "newton"}, "rule must be 'code' or 'paper', not 'newton'"),
+        ({"step_rule": "slow"}, "step_rule must be 'gap' or 'newton', not 'slow'"),
         ({"space": "latent"}, "space must be 'normalised' or 'pixel', not 'latent'"),
         ({"clamp": -1.0}, r"clamp must be a positive number or \(low, high\)"),
         ({"clamp": (1.0, 0.0)}, "clamp must be a positive number"),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from amkd_viz.boundary import Status, boundary_similarity, bss, deepfool, fgsm, noise, refine
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.models import Classifier, build, inference_copy, wrap
 
 few = settings(max_examples=12)

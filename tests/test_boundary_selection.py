@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 from torch import Tensor
 
 from amkd_viz.boundary import sample_targets, select_bases
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 
 few = settings(max_examples=30)
 

@@ -17,13 +17,14 @@ import pytest
 import amkd_viz.cli as cli
 from amkd_viz import __version__
 from amkd_viz.cli import COMMANDS, main
+from amkd_viz.core.errors import InputError
 from amkd_viz.data.where import PARTS
 from amkd_viz.doctor import diagnosis
-from amkd_viz.errors import InputError
 from amkd_viz.models import architectures
 from amkd_viz.objectives import methods
 from amkd_viz.progress import Progress
-from amkd_viz.training import EpochEnded, Recipe, Run, Started, distill, events
+from amkd_viz.runs import Run, distill
+from amkd_viz.training import EpochEnded, Recipe, Started, events
 
 CHECKOUT = Path(__file__).parents[1]
 TINY = {
@@ -32,11 +33,11 @@ TINY = {
     "student": "mlp-tiny",
     "epochs": 2,
     "teacher_epochs": 3,
-    "limit_train": 32,
+    "num_train": 32,
     "batch_size": 16,
     "teacher_batch_size": 16,
-    "attacked": 8,
-    "similarity_images": 5,
+    "max_boundary_samples": 8,
+    "magsim_samples": 5,
     "device": "cpu",
 }
 FLAGS = [word for name, value in TINY.items() for word in (f"--{name.replace('_', '-')}", str(value))]
@@ -325,7 +326,7 @@ def test_distill(call, here):
     (folder,) = (here / "runs").iterdir()
     run = Run.open(folder)
     assert run.finished
-    assert run.recipe == Recipe(**TINY, method="amkd", seed=4, changes={"kd.scale": 0.5})
+    assert run.recipe == Recipe(**TINY, method="amkd", seed=4, overrides={"kd.scale": 0.5})
     assert folder.name == f"blobs-amkd-seed4-{run.recipe.hash}"
     assert f"amkd    {100 * run.summary['test_accuracy']:.2f} " in out
     assert f"The run is in runs/{folder.name}." in out
@@ -343,12 +344,12 @@ def test_the_same_flags_give_the_same_recipe_as_python(call, monkeypatch):
 
     monkeypatch.setattr(amkd_viz.training, "distill", spy)
     words = [
-        *("--limit-train", "50", "--learning-rate", "0.05", "--precision", "bf16", "--root", "data", "--out", "x y"),
+        *("--num-train", "50", "--learning-rate", "0.05", "--precision", "bf16", "--root", "data", "--out", "x y"),
         *("--set", "boundary_triplet.mining=semi-hard", "--set", "kd.t2=true", "--set", "boundary_triplet.margin=.25"),
     ]
     call("distill", *words)
     changes = {"boundary_triplet.mining": "semi-hard", "kd.t2": True, "boundary_triplet.margin": 0.25}
-    expected = Recipe(limit_train=50, learning_rate=0.05, precision="bf16", root="data", changes=changes)
+    expected = Recipe(num_train=50, learning_rate=0.05, precision="bf16", root="data", overrides=changes)
     assert made == [(expected, Path("x y"))]
     terms = {term.name: term for term, _ in made[0][0].objective.summands}
     assert (terms["boundary_triplet"].margin, terms["boundary_triplet"].mining, terms["kd"].t2) == (
@@ -646,11 +647,18 @@ def small_demo(reports, monkeypatch, tmp_path):
     import amkd_viz.demo as demo
 
     monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "cache"))
-    tiny = {"epochs": 2, "teacher_epochs": 2, "similarity_images": 3, "batch_size": 20, "attacked": 4, "device": "cpu"}
+    tiny = {
+        "epochs": 2,
+        "teacher_epochs": 2,
+        "magsim_samples": 3,
+        "batch_size": 20,
+        "max_boundary_samples": 4,
+        "device": "cpu",
+    }
     students = {"DIGITS": "cnn-tiny", "SPIRALS": "mlp-tiny"}
     for name, student in students.items():
         recipe = getattr(demo, name).replace(**tiny, student=student, teacher=student.replace("tiny", "small"))
-        monkeypatch.setattr(demo, name, recipe.replace(limit_train=40))
+        monkeypatch.setattr(demo, name, recipe.replace(num_train=40))
     return demo
 
 
@@ -687,7 +695,7 @@ def test_the_demo_is_the_one_that_was_asked_for():
     assert (DIGITS.dataset, SPIRALS.dataset) == ("digits", "spirals")
     for recipe in (DIGITS, SPIRALS):
         assert recipe.teacher != recipe.student
-        assert recipe.similarity_images > 0
+        assert recipe.magsim_samples > 0
 
 
 def test_resume_goes_on_with_a_run_that_was_stopped(call, tmp_path):
@@ -698,7 +706,7 @@ def test_resume_goes_on_with_a_run_that_was_stopped(call, tmp_path):
         method="ce",
         epochs=3,
         teacher_epochs=1,
-        limit_train=30,
+        num_train=30,
     )
 
     class Killed(BaseException):
@@ -730,7 +738,7 @@ def test_resume_takes_no_other_settings(call, here, flag, value):
     assert (status, out) == (2, "")
     assert err == (
         f"amkd-viz distill: --resume goes on with the settings of run, so {flag} would not count; leave it out, or "
-        "train from one of its epochs with other settings by amkd_viz.training.fork.\n"
+        "train from one of its epochs with other settings by amkd_viz.runs.fork.\n"
     )
     assert sorted(here.rglob("*")) == before
     assert run.recipe.epochs == 1

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from amkd_viz.data import Augment, Dataset, Split, augment_for, generator, load
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.rng import generator
+from amkd_viz.data import Augment, Dataset, Split, augment_for, load
 
 few = settings(max_examples=25)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from amkd_viz.core.errors import InputError
 from amkd_viz.data import check_images, check_inputs
-from amkd_viz.errors import InputError
 
 GOOD = torch.linspace(0, 1, 24).reshape(2, 3, 2, 2)
 

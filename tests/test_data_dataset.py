@@ -10,10 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amkd_viz.data import Dataset, Split, dataset_names, generator, load, mix
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.rng import generator, mix
+from amkd_viz.data import Dataset, Split, dataset_names, load
 from amkd_viz.data.points import PROBLEMS
 from amkd_viz.data.strata import hold_out, pick, shuffled
-from amkd_viz.errors import InputError
 
 DIGITS = load("digits")
 

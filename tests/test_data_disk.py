@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
+from amkd_viz.core.errors import InputError
 from amkd_viz.data import find, load, status
-from amkd_viz.errors import InputError
 
 pytest_plugins = ["shared_data"]
 

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from amkd_viz.core.errors import InputError
 from amkd_viz.data import Augment, Loader, Split, load
-from amkd_viz.errors import InputError
 
 few = settings(max_examples=20)
 

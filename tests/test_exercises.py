@@ -13,12 +13,14 @@ from torch import nn
 
 from amkd_viz import Recipe, example
 from amkd_viz.boundary import bss, sample_targets, select_bases
-from amkd_viz.data import generator, load
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.rng import generator
+from amkd_viz.data import load
 from amkd_viz.exercises import check, example_folder, exercises
 from amkd_viz.export import export
 from amkd_viz.models import wrap
-from amkd_viz.training import DIGITS, SPIRALS, Job, Run, distill, fork, resume
+from amkd_viz.runs import Job, Run, distill, fork, resume
+from amkd_viz.training import DIGITS, SPIRALS
 from amkd_viz.views import View, boundary_map, distances
 
 
@@ -123,12 +125,12 @@ def test_boundaries() -> None:
     assert said("01.b", "larger")
 
     recipe = SPIRALS.replace(method="kd")
-    assert "more data" in check("01.c", recipe.replace(limit_train=400)).text
+    assert "more data" in check("01.c", recipe.replace(num_train=400)).text
     longer = check("01.c", recipe.replace(epochs=200))
     assert longer
-    assert "limit_train=400" in longer.text
+    assert "num_train=400" in longer.text
     assert "100 points" in said("01.c", recipe.replace(seed=1))
-    assert "exactly one" in said("01.c", recipe.replace(student="mlp", limit_train=400))
+    assert "exactly one" in said("01.c", recipe.replace(student="mlp", num_train=400))
     assert "exactly one" in said("01.c", recipe)
     assert "200" in said("01.c", recipe.replace(epochs=1000))
 
@@ -136,7 +138,7 @@ def test_boundaries() -> None:
 @pytest.fixture(scope="module")
 def digits(cache: Path) -> Run:
     """A run with the teacher of the example, and a student of a few epochs."""
-    return distill(DIGITS.replace(epochs=3, evaluate_every=3, similarity_images=0), cache / "short")
+    return distill(DIGITS.replace(epochs=3, evaluate_every=3, magsim_samples=0), cache / "short")
 
 
 @pytest.mark.slow
@@ -169,8 +171,8 @@ def test_samples_and_distances(digits: Run, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_runs(tmp_path: Path) -> None:
-    recipe = Recipe(dataset="moons", teacher="mlp-tiny", student="mlp-tiny", epochs=4, teacher_epochs=1, limit_train=60)
-    recipe = recipe.replace(batch_size=20, similarity_images=0)
+    recipe = Recipe(dataset="moons", teacher="mlp-tiny", student="mlp-tiny", epochs=4, teacher_epochs=1, num_train=60)
+    recipe = recipe.replace(batch_size=20, magsim_samples=0)
     job = Job(recipe, tmp_path / "job")
     job.step_epoch()
     assert job.settle(60) == "paused"

@@ -15,9 +15,10 @@ import torch
 
 import amkd_viz.export as export_module
 from amkd_viz.cli import main
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.export import CHECKED, TOLERANCE, export
-from amkd_viz.training import Recipe, Run, distill
+from amkd_viz.runs import Run, distill
+from amkd_viz.training import Recipe
 
 ROOT = Path(__file__).parents[1]
 SMALL = Recipe(
@@ -27,11 +28,11 @@ SMALL = Recipe(
     method="amkd",
     epochs=1,
     teacher_epochs=1,
-    limit_train=40,
+    num_train=40,
     batch_size=20,
     teacher_batch_size=20,
-    attacked=4,
-    similarity_images=0,
+    max_boundary_samples=4,
+    magsim_samples=0,
     device="cpu",
 )
 
@@ -114,7 +115,7 @@ def test_what_does_not_hold_is_not_said(finished):
 
 
 def with_method(name: str) -> Run:
-    run = Run(Path("nowhere"), {"recipe": SMALL.replace(method=name, limit_train=None).to_json()})
+    run = Run(Path("nowhere"), {"recipe": SMALL.replace(method=name, num_train=None).to_json()})
     run.interventions = list  # type: ignore[method-assign]
     return run
 

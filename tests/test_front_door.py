@@ -30,7 +30,8 @@ def test_every_name_resolves_to_what_it_says():
     from amkd_viz.models import build, load_teacher
     from amkd_viz.objectives import methods
     from amkd_viz.replay import replay_view
-    from amkd_viz.training import Recipe, Run, distill, example
+    from amkd_viz.runs import Run, distill, example
+    from amkd_viz.training import Recipe
 
     ours = {
         "Recipe": Recipe,

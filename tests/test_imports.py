@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "amkd_viz"
-ORDER = ["data", "models", "boundary", "objectives", "training", "views", "panels"]
+ORDER = ["core", "data", "models", "boundary", "objectives", "training", "runs", "views", "panels"]
 BELOW = [n for n in ("errors", "files", "pauses") if (PACKAGE / f"{n}.py").is_file()]  # import nothing from a package
-BARE = ORDER[: ORDER.index("training") + 1]  # a bare torch + numpy machine must run these
+BARE = ORDER[: ORDER.index("runs") + 1]  # a bare torch + numpy machine must run these
 HEAVY = ("plotly", "ipywidgets", "IPython", "sklearn.manifold", "umap")
 
 

@@ -9,7 +9,7 @@ import torch
 import torchvision
 
 from amkd_viz import Recipe, build, distill, load_teacher
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.exercises import example_folder
 from amkd_viz.models import architectures, is_architecture, save_classifier, wrap
 
@@ -55,7 +55,7 @@ def test_a_run_with_borrowed_nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "cache"))
     folder = example_folder(tmp_path / "pictures", classes=(0, 1), most=10)
     recipe = Recipe(dataset=f"folder:{folder}", teacher=NAME, student="cnn-tiny", epochs=1, teacher_epochs=1)
-    run = distill(recipe.replace(batch_size=8, attack_steps=2, similarity_images=0), tmp_path / "run")
+    run = distill(recipe.replace(batch_size=8, attack_steps=2, magsim_samples=0), tmp_path / "run")
     assert run.finished
     assert run.teacher().architecture == NAME
     assert ":" not in next((tmp_path / "cache" / "teachers").glob("*.safetensors")).name

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from amkd_viz import Recipe, build, distill, load, load_teacher
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.models import (
     Classifier,
     architectures,
@@ -84,12 +84,12 @@ def test_a_net_trained_elsewhere_through_a_file(tmp_path):
 def test_both_nets_of_a_run(tmp_path, monkeypatch):
     monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "cache"))
     register("mine", mine)
-    recipe = Recipe(dataset="digits", teacher="mine", student="mine", epochs=1, teacher_epochs=1, limit_train=60)
-    run = distill(recipe.replace(batch_size=20, attack_steps=2, similarity_images=0), tmp_path / "run")
+    recipe = Recipe(dataset="digits", teacher="mine", student="mine", epochs=1, teacher_epochs=1, num_train=60)
+    run = distill(recipe.replace(batch_size=20, attack_steps=2, magsim_samples=0), tmp_path / "run")
     assert run.finished
     assert (run.teacher().architecture, run.student().architecture) == ("mine", "mine")
     saved = save_classifier(run.student(), tmp_path / "student.safetensors")
-    again = distill(recipe.replace(teacher=str(saved), method="kd", similarity_images=0), tmp_path / "again")
+    again = distill(recipe.replace(teacher=str(saved), method="kd", magsim_samples=0), tmp_path / "again")
     assert again.teacher().architecture == "mine"
 
 
@@ -98,7 +98,7 @@ def test_a_file_never_brings_code_along(tmp_path):
     register("antigravity", mine)
     path = save_classifier(build("antigravity", num_classes=3, shape=(2,)), tmp_path / "w.safetensors")
     code = (
-        "import sys; from amkd_viz import load_teacher; from amkd_viz.errors import InputError\n"
+        "import sys; from amkd_viz import load_teacher; from amkd_viz.core.errors import InputError\n"
         f"try: load_teacher({str(path)!r})\n"
         "except InputError as error: print('antigravity' in sys.modules, error)"
     )

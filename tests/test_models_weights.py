@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.models import Classifier, build, inference_copy, load_teacher, load_weights, save_classifier
 from amkd_viz.models.resnet import ResNetBody
 

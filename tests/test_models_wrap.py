@@ -11,7 +11,7 @@ import torchvision
 from torch import nn
 
 from amkd_viz.boundary import boundary_similarity, bss, deepfool, fgsm, noise, refine
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.models import FrozenResNet, build, inference_copy, wrap
 from amkd_viz.models.resnet import ResNetBody
 from amkd_viz.models.wrapped import IMAGENET

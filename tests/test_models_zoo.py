@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from amkd_viz.core.errors import InputError
 from amkd_viz.data import load
-from amkd_viz.errors import InputError
 from amkd_viz.models import Classifier, Normalise, architectures, build, freeze, inference_copy, wrap
 from amkd_viz.models.resnet import ResNetBody
 

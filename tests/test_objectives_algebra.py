@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.objectives import (
     Attack,
     Objective,
@@ -217,8 +217,8 @@ def test_changed_with_bad_names_and_values(changes, sentence):
     ("options", "sentence"),
     [
         ({"sampler": "bbs"}, "Unknown boundary sampler 'bbs'; did you mean 'bss'"),
-        ({"student_pass": "seperate"}, "Unknown student pass 'seperate'; did you mean 'separate'"),
-        ({"rule": "codes"}, "Unknown attack rule 'codes'; did you mean 'code'"),
+        ({"boundary_bn": "seperate"}, "Unknown student pass 'seperate'; did you mean 'separate'"),
+        ({"step_rule": "gaps"}, "Unknown step_rule 'gaps'; did you mean 'gap'"),
         ({"limit": 0}, "At least one sample"),
         ({"steps": 0}, "not step_size=0.3, epsilon=0.03.*, steps=0"),
         ({"step_size": -0.1}, "step_size=-0.1"),

@@ -14,8 +14,8 @@ from amkd_viz.boundary import bss, sample_targets, select_bases
 from amkd_viz.models import Classifier, build, freeze
 from amkd_viz.objectives import Attack, Step, boundary_kd, boundary_triplet, ce, kd, linear, methods, triplet
 from amkd_viz.objectives import step as step_module
-from amkd_viz.objectives import triplets as triplets_module
 from amkd_viz.objectives.metric import triplet_hinge
+from amkd_viz.objectives.terms import triplet as triplets_module
 
 CLASSES = 4
 
@@ -139,7 +139,7 @@ def test_everything_is_computed_once():
 
 def test_separate_pass():
     """Each pass has its own batch statistics, and the running ones take both in, clean batch first."""
-    step = make(student_pass="separate")
+    step = make(boundary_bn="separate")
     edge = step.student_boundary
     expected = copy.deepcopy(STUDENT).train()
     clean_logits = expected(X)
@@ -153,7 +153,7 @@ def test_separate_pass():
 
 def test_joint_pass():
     """One forward of clean and boundary samples together; the selection before it leaves no trace."""
-    step = make(student_pass="joint")
+    step = make(boundary_bn="joint")
     step.reads_boundary = True
     edge = step.student_boundary
     with torch.no_grad():
@@ -172,7 +172,7 @@ def test_joint_pass():
 
 
 def test_joint_pass_without_a_live_boundary_term_is_the_clean_pass():
-    step = make(student_pass="joint", progress=1.0)
+    step = make(boundary_bn="joint", progress=1.0)
     methods["bss"]()(step)
     assert torch.equal(step.student_clean.logits, copy.deepcopy(STUDENT).train()(X))
     assert "boundary" not in vars(step)
@@ -180,7 +180,7 @@ def test_joint_pass_without_a_live_boundary_term_is_the_clean_pass():
 
 def test_frozen_pass():
     """Boundary samples go through the running statistics as the clean pass left them, and do not move them."""
-    step = make(student_pass="frozen")
+    step = make(boundary_bn="frozen")
     edge = step.student_boundary
     expected = copy.deepcopy(STUDENT).train()
     assert torch.equal(step.student_clean.logits, expected(X))
@@ -195,7 +195,7 @@ def test_frozen_pass():
 def test_the_three_passes_differ():
     logits = {}
     for mode in ("separate", "joint", "frozen"):
-        step = make(student_pass=mode, limit=4)
+        step = make(boundary_bn=mode, limit=4)
         step.reads_boundary = True
         logits[mode] = step.student_boundary.logits
     assert not torch.allclose(logits["separate"], logits["frozen"], atol=1e-3)
@@ -209,7 +209,7 @@ def test_teacher_is_left_as_it_was(mode, monkeypatch):
     monkeypatch.setitem(globals(), "TEACHER", teacher)
     flags = [m.training for m in teacher.modules()], [p.requires_grad for p in teacher.parameters()]
     state = {k: v.clone() for k, v in teacher.state_dict().items()}
-    step = make(student_pass=mode)
+    step = make(boundary_bn=mode)
     methods["amkd"]()(step).backward()
     assert ([m.training for m in teacher.modules()], [p.requires_grad for p in teacher.parameters()]) == flags
     assert all(p.grad is None for p in teacher.parameters())
@@ -221,7 +221,7 @@ def test_teacher_is_left_as_it_was(mode, monkeypatch):
 @pytest.mark.parametrize("mode", ["separate", "joint", "frozen"])
 def test_any_sampler_with_any_pass_and_any_number_of_samples(sampler, mode):
     for y, limit in ((Y, 64), (Y, 1), (nobody_right(), 64)):
-        step = make(y, sampler=sampler, student_pass=mode, limit=limit)
+        step = make(y, sampler=sampler, boundary_bn=mode, limit=limit)
         loss = methods["amkd"]()(step)
         assert loss.isfinite()
         loss.backward()
@@ -266,10 +266,10 @@ def test_weight_zero_never_runs_the_attack(monkeypatch, name, mode):
     monkeypatch.setitem(step_module.SAMPLERS, "bss", lambda *a: (calls.append(1), real(*a))[1])
     objective = methods[name]()
     assert objective.reads_boundary(0.74)
-    objective(make(progress=0.74, student_pass=mode))
+    objective(make(progress=0.74, boundary_bn=mode))
     assert calls == [1]
     calls.clear()
-    step = make(progress=0.75, student_pass=mode)
+    step = make(progress=0.75, boundary_bn=mode)
     loss = objective(step)
     assert calls == []
     assert set(step.terms) == {"ce", "kd"}
@@ -502,7 +502,7 @@ def test_what_a_triplet_term_leaves_for_the_log():
 
 def test_histogram_counts_distances_that_rounding_made_negative():
     """A student that is the teacher is at distance 0 of it, give or take 1e-7."""
-    step = make(student=TEACHER, student_pass="frozen")
+    step = make(student=TEACHER, boundary_bn="frozen")
     with freeze(step.student):
         boundary_triplet()(step)
     assert int(step.histograms["triplet.d_ap"][0]) == len(step.boundary.samples) > 0

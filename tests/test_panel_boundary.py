@@ -13,8 +13,8 @@ import torch
 
 from amkd_viz.boundary import bss, sample_targets
 from amkd_viz.boundary.samples import Status as Ending
-from amkd_viz.data import generator
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.rng import generator
 from amkd_viz.panels import BoundaryLab
 from amkd_viz.panels.attack_marks import attack_table
 from amkd_viz.views.boundary_map import exact_map, window
@@ -63,7 +63,7 @@ def test_an_attacked_point_is_the_library_s_attack(lab: BoundaryLab) -> None:
     with torch.no_grad():
         target = sample_targets(net(x), generator("cpu", "boundary lab"))
     recipe = lab.recipe
-    own = bss(net, x, target, step_size=recipe.step_size, steps=recipe.attack_steps, rule=recipe.rule)
+    own = bss(net, x, target, step_size=recipe.step_size, steps=recipe.attack_steps, step_rule=recipe.step_rule)
     assert int(found.steps) == int(own.steps)
     assert int(found.status) == int(own.status)
     assert len(lab.canvas.marks) > 1

@@ -16,12 +16,13 @@ from torch import Tensor
 pytest.importorskip("anywidget")
 
 from amkd_viz import Recipe, Run
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.objectives import Step, Term, ce, methods
 from amkd_viz.panels import DistillLab
 from amkd_viz.panels.live import DutyCycle
-from amkd_viz.session import Session
-from amkd_viz.training import distill, suggested
+from amkd_viz.panels.session import Session
+from amkd_viz.runs import distill
+from amkd_viz.training import suggested
 from tests.lab import Lab, Notebook, browser, chromium
 
 TINY = Recipe(
@@ -30,12 +31,12 @@ TINY = Recipe(
     student="mlp-tiny",
     epochs=4,
     teacher_epochs=3,
-    limit_train=60,
+    num_train=60,
     batch_size=20,
     teacher_batch_size=20,
-    attacked=4,
+    max_boundary_samples=4,
     attack_steps=4,
-    similarity_images=0,
+    magsim_samples=0,
     device="cpu",
 )
 
@@ -301,7 +302,7 @@ def test_a_sum_of_ones_own_has_its_controls(lab: Callable[..., DistillLab]) -> N
     try:
         panel = lab(TINY.replace(method="quiet", epochs=2))
         panel.set(**{"quiet.strength": 0.5, "quiet.norm": "max", "quiet.power": 3}).wait()
-        assert panel.recipe.changes == {"quiet.strength": 0.5, "quiet.norm": "max", "quiet.power": 3}
+        assert panel.recipe.overrides == {"quiet.strength": 0.5, "quiet.norm": "max", "quiet.power": 3}
         panel.start()
         ended(panel)
         assert panel.run is not None
@@ -382,13 +383,13 @@ def test_look_back_fork_and_session(lab: Callable[..., DistillLab], here: Path) 
     child = panel.run
     assert child is not None
     assert child.config["parent"]["epoch"] == 2
-    assert child.recipe.changes == {"boundary_triplet.margin": 0.5}
+    assert child.recipe.overrides == {"boundary_triplet.margin": 0.5}
     assert child.finished
     assert run.path != child.path
 
 
 def test_controls_follow_the_recipe_and_the_method(lab: Callable[..., DistillLab]) -> None:
-    recipe = TINY.replace(method="bss", changes={"kd.weight": 2.0, "boundary_kd.scale": 0.5, "kd.temperature": 4.0})
+    recipe = TINY.replace(method="bss", overrides={"kd.weight": 2.0, "boundary_kd.scale": 0.5, "kd.temperature": 4.0})
     panel = lab(recipe)
     panel.wait()
     assert panel.recipe == recipe

@@ -14,11 +14,12 @@ import pytest
 import torch
 from PIL import Image
 
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.panels.embedding_lab import EmbeddingLab
 from amkd_viz.panels.scatter import ATLAS, ScatterCanvas, atlas, identities
-from amkd_viz.session import Session
-from amkd_viz.training import Recipe, Run, distill
+from amkd_viz.panels.session import Session
+from amkd_viz.runs import Run, distill
+from amkd_viz.training import Recipe
 from amkd_viz.views.chosen import Chosen, choose
 
 # without a browser
@@ -31,9 +32,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         teacher="cnn-tiny",
         student="cnn-tiny",
         epochs=2,
-        limit_train=60,
+        num_train=60,
         batch_size=30,
-        attacked=8,
+        max_boundary_samples=8,
         teacher_epochs=2,
     )
     return distill(recipe, tmp_path_factory.mktemp("runs") / "one")
@@ -147,7 +148,13 @@ def test_bad_input_is_a_sentence(run: Run, lab: EmbeddingLab) -> None:
 
 def test_points_have_a_map_without_pictures(tmp_path: Path) -> None:
     recipe = Recipe(
-        dataset="moons", teacher="mlp-tiny", student="mlp-tiny", epochs=1, attacked=4, teacher_epochs=1, batch_size=50
+        dataset="moons",
+        teacher="mlp-tiny",
+        student="mlp-tiny",
+        epochs=1,
+        max_boundary_samples=4,
+        teacher_epochs=1,
+        batch_size=50,
     )
     made = EmbeddingLab(distill(recipe, tmp_path / "moons"), how="pca", most=60).wait()
     assert made.map.sprites == b""

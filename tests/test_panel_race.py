@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.panels import MethodRace
 from amkd_viz.panels.race_controls import LIVE, live_controls
-from amkd_viz.training import SPIRALS, Changed, Race, RacePlan
+from amkd_viz.runs import Race, RacePlan
+from amkd_viz.training import SPIRALS, Changed
 
 TINY = "spirals:n=60"
 
@@ -122,8 +123,8 @@ def test_sliders_act_during_the_race_and_leave_one_mark(panel: MethodRace) -> No
     panel.step()
     panel.wait()
     assert panel.race is not None
-    assert panel.race.trainings["amkd"].recipe.changes["boundary_triplet.margin"] == 0.5
-    assert panel.race.trainings["kd"].recipe.changes == {}
+    assert panel.race.trainings["amkd"].recipe.overrides["boundary_triplet.margin"] == 0.5
+    assert panel.race.trainings["kd"].recipe.overrides == {}
     assert [e["text"] for e in panel.pictures.curves.events] == ["margin → 0.5"]
     assert "Changed(epoch=1, batch=0, changes={'boundary_triplet.margin': 0.5})" in panel.code()
 

@@ -14,14 +14,15 @@ import torch
 from amkd_viz import build, load
 from amkd_viz.boundary import bss
 from amkd_viz.boundary.samples import Status
+from amkd_viz.core.errors import InputError
 from amkd_viz.data import Dataset
-from amkd_viz.errors import InputError
 from amkd_viz.models import Classifier
 from amkd_viz.panels import SampleLab
 from amkd_viz.panels.attack_controls import OPTIONS
 from amkd_viz.panels.sample_lab import FINE, PAGE
-from amkd_viz.session import Session
-from amkd_viz.training import Recipe, Run, distill
+from amkd_viz.panels.session import Session
+from amkd_viz.runs import Run, distill
+from amkd_viz.training import Recipe
 from amkd_viz.views.walk import walk
 
 
@@ -32,9 +33,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         teacher="cnn-tiny",
         student="cnn-tiny",
         epochs=2,
-        limit_train=100,
+        num_train=100,
         batch_size=50,
-        attacked=8,
+        max_boundary_samples=8,
         teacher_epochs=6,
     )
     return distill(recipe, tmp_path_factory.mktemp("runs") / "one")
@@ -51,7 +52,7 @@ def shared(run: Run) -> Iterator[SampleLab]:
 @pytest.fixture
 def lab(shared: SampleLab) -> SampleLab:
     shared.set(sampler="bss", net="teacher", target="drawn", predict=False, temperature=1.0, negative="nearest")
-    shared.set(shown="all", space="normalised", rule="code", steps=20, step_size=0.2)
+    shared.set(shown="all", space="normalised", step_rule="gap", steps=20, step_size=0.2)
     return shared.wait()
 
 
@@ -128,7 +129,9 @@ def test_every_sampler_and_space_has_a_way(lab: SampleLab) -> None:
         lab.set(sampler=sampler).wait()
         assert lab.status.kind == "idle", lab.status.text
         assert lab.walk.frame["steps"] >= 1
-        free = {name for name in ("step_size", "steps", "rule", "space", "epsilon") if not lab.controls[name].disabled}
+        free = {
+            name for name in ("step_size", "steps", "step_rule", "space", "epsilon") if not lab.controls[name].disabled
+        }
         assert free == set(heeded)
         assert f"{sampler}(teacher, x, target" in lab.code()
     lab.set(sampler="bss")

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import amkd_viz.panels.panel as panel_module
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.panels.cells import Cell, this_cell
 from amkd_viz.panels.controls import choice, slider, toggle
 from amkd_viz.panels.panel import Panel

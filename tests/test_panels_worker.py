@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.panels.worker import Worker
 
 

@@ -16,30 +16,16 @@ from pathlib import Path
 import pytest
 import torch
 
-import amkd_viz.files as files
-from amkd_viz.errors import InputError
+import amkd_viz.core.files as files
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.files import append_line, write_atomic
 from amkd_viz.exercises import example_folder
-from amkd_viz.files import append_line, write_atomic
 from amkd_viz.models import build, load_teacher, save_classifier
 from amkd_viz.objectives import ce, kd, methods
-from amkd_viz.training import (
-    EpochEnded,
-    Recipe,
-    Run,
-    Started,
-    Training,
-    accuracy,
-    compare,
-    distill,
-    events,
-    fork,
-    logits_on,
-    replay,
-    resume,
-    table,
-)
-from amkd_viz.training import run as run_module
-from amkd_viz.training.recording import fresh_folder
+from amkd_viz.runs import Run, compare, distill, fork, replay, resume, table
+from amkd_viz.runs import run as run_module
+from amkd_viz.runs.recording import fresh_folder
+from amkd_viz.training import EpochEnded, Recipe, Started, Training, accuracy, events, logits_on
 from amkd_viz.training.teachers import weights_of
 
 POINTS = Recipe(
@@ -49,11 +35,11 @@ POINTS = Recipe(
     method="amkd",
     epochs=4,
     teacher_epochs=5,
-    limit_train=48,
+    num_train=48,
     batch_size=16,
     teacher_batch_size=16,
-    attacked=8,
-    similarity_images=20,
+    max_boundary_samples=8,
+    magsim_samples=20,
     device="cpu",
 )
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -179,7 +165,7 @@ def test_without_snapshots(tmp_path):
 def test_a_listener_hears_the_teacher_too(tmp_path, monkeypatch):
     monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "cache"))
     heard = []
-    recipe = POINTS.replace(method="kd", epochs=2, teacher_epochs=1, similarity_images=0)
+    recipe = POINTS.replace(method="kd", epochs=2, teacher_epochs=1, magsim_samples=0)
     run = distill(recipe, tmp_path / "run", listen=lambda e: heard.append(type(e).__name__))
     assert heard.count("Started") == heard.count("Finished") == 2
     assert heard.count("EpochEnded") == 1 + 2
@@ -207,7 +193,7 @@ def test_a_run_is_whole_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(home)
     example_folder(home / "pictures", classes=(0, 7), most=6)
     recipe = POINTS.replace(dataset="folder:pictures", teacher="cnn-tiny", student="cnn-tiny", method="kd", epochs=2)
-    recipe = recipe.replace(limit_train=None, batch_size=4, teacher_batch_size=4, teacher_epochs=1)
+    recipe = recipe.replace(num_train=None, batch_size=4, teacher_batch_size=4, teacher_epochs=1)
     run = distill(recipe, home / "run")
     save_classifier(run.teacher(), home / "teacher.safetensors")
     named = distill(recipe.replace(teacher="teacher.safetensors"), home / "named")
@@ -228,7 +214,7 @@ def test_a_run_is_whole_from_any_folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "recipe",
-    [POINTS, POINTS.replace(changes={"boundary_triplet.embedding": "feature", "boundary_triplet.weight": 1})],
+    [POINTS, POINTS.replace(overrides={"boundary_triplet.embedding": "feature", "boundary_triplet.weight": 1})],
     ids=["amkd", "projector"],
 )
 def test_a_run_that_was_stopped_goes_on_bit_by_bit(recipe, tmp_path):
@@ -490,7 +476,7 @@ def test_an_empty_folder_will_do(tmp_path):
 
 def test_a_recipe_that_does_not_fit_leaves_no_folder(tmp_path):
     with pytest.raises(InputError, match="Cannot keep 10000"):
-        distill(POINTS.replace(limit_train=10_000), tmp_path / "out")
+        distill(POINTS.replace(num_train=10_000), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -498,7 +484,7 @@ def test_a_recipe_that_does_not_fit_leaves_no_folder(tmp_path):
 
 
 def test_a_loss_that_runs_away_keeps_what_is_written(tmp_path):
-    recipe = POINTS.replace(method="triplet-kd", changes={"triplet.weight": 1e30})
+    recipe = POINTS.replace(method="triplet-kd", overrides={"triplet.weight": 1e30})
     training = Training(recipe)
     going = training.objective
 

@@ -17,9 +17,10 @@ import torch
 
 from amkd_viz import replay_view
 from amkd_viz.boundary import bss, fgsm
-from amkd_viz.errors import InputError
-from amkd_viz.session import Session, ViewState
-from amkd_viz.training import Recipe, Run, distill
+from amkd_viz.core.errors import InputError
+from amkd_viz.panels.session import Session, ViewState
+from amkd_viz.runs import Run, distill
+from amkd_viz.training import Recipe
 from amkd_viz.views import boundary_map, plane_map
 from amkd_viz.views.planes import Plane
 
@@ -31,10 +32,10 @@ SMALL = Recipe(
     method="kd",
     epochs=2,
     teacher_epochs=2,
-    limit_train=40,
+    num_train=40,
     batch_size=20,
     teacher_batch_size=20,
-    similarity_images=0,
+    magsim_samples=0,
     device="cpu",
 )
 
@@ -104,7 +105,7 @@ def test_maps_are_those_of_the_views(moons, digits):
 CODE = """
 import sys, hashlib, torch
 torch.set_num_threads(1)
-from amkd_viz.session import Session
+from amkd_viz.panels.session import Session
 maps = Session.open(sys.argv[1]).maps()
 parts = [name.encode() + value.dtype.str.encode() + value.tobytes() for name, value in sorted(maps.items())]
 print(hashlib.sha256(b"".join(parts)).hexdigest())
@@ -146,7 +147,7 @@ def test_opened_elsewhere_in_another_process_the_maps_are_the_same_bytes(moons, 
         ({"attack": BSS | {"step_size": float("nan")}}, "attack's step_size must be a number, not nan."),
         ({"attack": BSS | {"steps": 2.5}}, "attack's steps must be a whole number, not 2.5."),
         ({"attack": BSS | {"steps": -1}}, "attack's steps must be a whole number, not -1."),
-        ({"attack": BSS | {"rule": ["code"]}}, "attack's rule must be a text, not ['code']."),
+        ({"attack": BSS | {"step_rule": ["gap"]}}, "attack's step_rule must be a text, not ['gap']."),
         ({"attack": BSS | {"space": None}}, "attack's space must be a text, not None."),
         ({"attack": BSS | {"sampler": "fgsm", "epsilon": None}}, "attack's epsilon must be a number, not None."),
         ({"theme": "drak"}, "Unknown theme 'drak'; did you mean 'dark'"),
@@ -207,8 +208,8 @@ def test_a_plane_across_the_boundary_is_made_again(digits, tmp_path):
     target = (int(teacher(x).argmax()) + 1) % 10
     for own, found in (
         (
-            {"step_size": 0.4, "steps": 5, "rule": "paper"},
-            bss(teacher, x, torch.tensor([target]), step_size=0.4, steps=5, rule="paper"),
+            {"step_size": 0.4, "steps": 5, "step_rule": "newton"},
+            bss(teacher, x, torch.tensor([target]), step_size=0.4, steps=5, step_rule="newton"),
         ),
         ({"sampler": "fgsm", "epsilon": 0.1}, fgsm(teacher, x, torch.tensor([target]), epsilon=0.1)),
     ):

@@ -47,11 +47,11 @@ def one_step(static: bool, limit: int, method: str, **attack: str) -> tuple[Step
 
 
 @pytest.mark.parametrize("method", ["bss", "amkd", "amkd-student", "amkd-calibrated"])
-@pytest.mark.parametrize(("limit", "student_pass"), [(3, "separate"), (3, "joint"), (24, "frozen"), (24, "separate")])
-def test_static_and_dynamic_steps_agree(method, limit, student_pass):
+@pytest.mark.parametrize(("limit", "boundary_bn"), [(3, "separate"), (3, "joint"), (24, "frozen"), (24, "separate")])
+def test_static_and_dynamic_steps_agree(method, limit, boundary_bn):
     """With enough bases all is equal; with too few, all that does not go through the student's batch statistics."""
     (dynamic, loss, grads), (static, loss_static, grads_static) = (
-        one_step(static, limit, method, student_pass=student_pass) for static in (False, True)
+        one_step(static, limit, method, boundary_bn=boundary_bn) for static in (False, True)
     )
     count = len(dynamic.boundary.index)
     assert len(static.boundary.index) == min(limit, 24)
@@ -62,7 +62,7 @@ def test_static_and_dynamic_steps_agree(method, limit, student_pass):
     torch.testing.assert_close(static.boundary.samples.x[:count], dynamic.boundary.samples.x, rtol=0, atol=1e-4)
     again = torch.arange(len(static.boundary.index)) % count
     torch.testing.assert_close(static.boundary.samples.x, static.boundary.samples.x[again], rtol=0, atol=1e-4)
-    if limit == 3 or student_pass == "frozen":
+    if limit == 3 or boundary_bn == "frozen":
         torch.testing.assert_close(loss_static, loss, rtol=1e-4, atol=1e-5)
         assert (grads_static - grads).norm() < 1e-2 * grads.norm()
         for name in dynamic.metrics:
@@ -136,13 +136,13 @@ class Waits(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("method", ["bss", "amkd", "amkd-student", "amkd-calibrated"])
-@pytest.mark.parametrize(("sampler", "student_pass"), [("bss", "separate"), ("bss", "joint"), ("fgsm", "frozen")])
-def test_a_static_step_reads_no_value_from_the_device(method, sampler, student_pass, monkeypatch):
+@pytest.mark.parametrize(("sampler", "boundary_bn"), [("bss", "separate"), ("bss", "joint"), ("fgsm", "frozen")])
+def test_a_static_step_reads_no_value_from_the_device(method, sampler, boundary_bn, monkeypatch):
     """What ``torch.cuda.set_sync_debug_mode`` tells on a GPU, as far as a CPU can tell it."""
     _, student, x, y = nets()
     teacher = build("resnet8", num_classes=4, shape=(3, 8, 8), seed=5).eval()  # a frozen one looks at rows on a CPU
     monkeypatch.setattr(step_module, "bss", partial(bss, compact=False))
-    attack = Attack(limit=6, steps=3, sampler=sampler, student_pass=student_pass)
+    attack = Attack(limit=6, steps=3, sampler=sampler, boundary_bn=boundary_bn)
     step = Step(teacher, student.train(), x, y, 0.1, torch.Generator().manual_seed(7), attack, static=True)
     with Waits() as waits:
         methods[method]()(step).backward()

@@ -10,9 +10,10 @@ import pytest
 
 import amkd_viz.tracking as tracking
 from amkd_viz.cli import main
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
+from amkd_viz.runs import Job, Run, distill
 from amkd_viz.tracking import TensorBoard
-from amkd_viz.training import EpochEnded, Job, Recipe, Run, distill
+from amkd_viz.training import EpochEnded, Recipe
 
 RECIPE = Recipe(
     dataset="blobs",
@@ -21,10 +22,10 @@ RECIPE = Recipe(
     method="kd",
     epochs=3,
     teacher_epochs=2,
-    limit_train=48,
+    num_train=48,
     batch_size=16,
     teacher_batch_size=16,
-    similarity_images=5,
+    magsim_samples=5,
     device="cpu",
 )
 
@@ -113,7 +114,7 @@ def test_the_flag_of_distill(tmp_path, monkeypatch):
     pytest.importorskip("tensorboard")
     monkeypatch.chdir(tmp_path)
     words = ["--dataset", "blobs", "--teacher", "mlp-small", "--student", "mlp-tiny", "--method", "kd", "--epochs", "1"]
-    words += ["--teacher-epochs", "1", "--limit-train", "32", "--similarity-images", "0", "--batch-size", "16"]
+    words += ["--teacher-epochs", "1", "--num-train", "32", "--magsim-samples", "0", "--batch-size", "16"]
     assert main(["distill", *words, "--out", "run", "--tensorboard", "logs"]) == 0
     run = Run.open("run")
     scalars, _ = read(tmp_path / "logs" / f"kd-seed0-{run.recipe.hash}")

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from amkd_viz.data.seeds import defaults_seeded
-from amkd_viz.training import Job, Recipe, Run, Training, events, resume
-from amkd_viz.training.chance import Chance
+from amkd_viz.core.rng import defaults_seeded
+from amkd_viz.runs import Job, Run, resume
+from amkd_viz.training import Recipe, Training, events
+from amkd_viz.training.seeding import Chance
 
 POINTS = Recipe(
     dataset="spirals:n=60",
@@ -21,9 +22,9 @@ POINTS = Recipe(
     epochs=2,
     teacher_epochs=1,
     batch_size=20,
-    attacked=4,
+    max_boundary_samples=4,
     attack_steps=3,
-    similarity_images=0,
+    magsim_samples=0,
     device="cpu",
 )
 

@@ -8,8 +8,9 @@ import time
 import pytest
 import torch
 
-from amkd_viz.pauses import pausable, pause_point
-from amkd_viz.training import EpochEnded, Race, Recipe, Stepped, Training, events
+from amkd_viz.core.pauses import pausable, pause_point
+from amkd_viz.runs import Race
+from amkd_viz.training import EpochEnded, Recipe, Stepped, Training, events
 from amkd_viz.training.clock import Clock
 
 POINTS = Recipe(
@@ -20,7 +21,7 @@ POINTS = Recipe(
     epochs=2,
     teacher_epochs=1,
     batch_size=20,
-    similarity_images=0,
+    magsim_samples=0,
     device="cpu",
 )
 

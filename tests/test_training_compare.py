@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-import amkd_viz.training.comparison as comparison
-from amkd_viz.errors import InputError
-from amkd_viz.training import Recipe, Row, Run, Started, compare, format_table, reading, table
-from amkd_viz.training.difference import difference, t95
+import amkd_viz.runs.grid as comparison
+from amkd_viz.core.errors import InputError
+from amkd_viz.runs import Row, Run, compare, format_table, reading, table
+from amkd_viz.runs.stats import difference, t95
+from amkd_viz.training import Recipe, Started
 
 POINTS = Recipe(
     dataset="spirals",
@@ -21,11 +22,11 @@ POINTS = Recipe(
     student="mlp-tiny",
     epochs=2,
     teacher_epochs=3,
-    limit_train=32,
+    num_train=32,
     batch_size=16,
     teacher_batch_size=16,
-    attacked=8,
-    similarity_images=20,
+    max_boundary_samples=8,
+    magsim_samples=20,
     device="cpu",
 )
 
@@ -76,9 +77,9 @@ def test_methods_by_seeds(tmp_path):
 
 
 def test_changes_go_to_the_methods_that_have_the_term(tmp_path):
-    recipe = POINTS.replace(method="amkd", changes={"kd.scale": 0.5, "boundary_triplet.margin": 0.1}, epochs=1)
+    recipe = POINTS.replace(method="amkd", overrides={"kd.scale": 0.5, "boundary_triplet.margin": 0.1}, epochs=1)
     runs = compare(recipe, ["ce", "kd", "amkd"], 1, tmp_path / "out")
-    assert [r.recipe.changes for r in runs] == [{}, {"kd.scale": 0.5}, recipe.changes]
+    assert [r.recipe.overrides for r in runs] == [{}, {"kd.scale": 0.5}, recipe.overrides]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_changes_go_to_the_methods_that_have_the_term(tmp_path):
 def test_nothing_is_trained_for_a_comparison_that_cannot_be(tmp_path, monkeypatch, methods, seeds, changes, said):
     monkeypatch.setattr(comparison, "Training", None)  # calling it would be a TypeError
     with pytest.raises(InputError, match=said):
-        compare(POINTS.replace(method="amkd", changes=changes), methods, seeds, tmp_path / "out")
+        compare(POINTS.replace(method="amkd", overrides=changes), methods, seeds, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

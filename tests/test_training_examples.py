@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
-import amkd_viz.training.examples as examples
-from amkd_viz.errors import InputError
-from amkd_viz.training import EpochEnded, Recipe, example
+import amkd_viz.runs.examples as examples
+from amkd_viz.core.errors import InputError
+from amkd_viz.runs import example
+from amkd_viz.training import EpochEnded, Recipe
 
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recipe:
     monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path))
-    recipe = examples.SPIRALS.replace(epochs=3, teacher_epochs=1, limit_train=40, similarity_images=0, device="cpu")
+    recipe = examples.SPIRALS.replace(epochs=3, teacher_epochs=1, num_train=40, magsim_samples=0, device="cpu")
     monkeypatch.setitem(examples.EXAMPLES, "spirals", recipe)
     return recipe
 

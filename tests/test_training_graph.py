@@ -19,8 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 import amkd_viz.objectives.step as step_module
-import amkd_viz.training.setup as training_module
-from amkd_viz.data import generator
+import amkd_viz.training.training as training_module
+from amkd_viz.core.rng import generator
 from amkd_viz.objectives import Step
 from amkd_viz.training import Recipe, Stepped, Training, events
 from amkd_viz.training.graph import StepGraph
@@ -33,11 +33,11 @@ RECIPE = Recipe(
     student="cnn-tiny",
     teacher_epochs=6,
     epochs=3,
-    limit_train=640,
+    num_train=640,
     attack_steps=3,
     step_size=5.0,
-    attacked=16,
-    similarity_images=0,
+    max_boundary_samples=16,
+    magsim_samples=0,
 )
 
 
@@ -153,7 +153,7 @@ def test_replayed_steps_are_the_computed_ones(method: str) -> None:
 
 @pytest.mark.parametrize(
     "own",
-    [{"sampler": "fgsm"}, {"sampler": "noise"}, {"student_pass": "joint"}, {"student_pass": "frozen"}],
+    [{"sampler": "fgsm"}, {"sampler": "noise"}, {"boundary_bn": "joint"}, {"boundary_bn": "frozen"}],
     ids=str,
 )
 def test_so_are_those_of_other_attacks(own: dict[str, str]) -> None:
@@ -165,7 +165,7 @@ def test_so_are_those_of_other_attacks(own: dict[str, str]) -> None:
 
 
 def test_a_term_that_ends_and_a_slider_that_moves_are_recorded_anew() -> None:
-    recipe = RECIPE.replace(changes={"boundary_kd.scale": 0.5})
+    recipe = RECIPE.replace(overrides={"boundary_kd.scale": 0.5})
     wishes = {(1, 2): {"kd.temperature": 2.0}, (2, 1): {"attack_steps": 2, "learning_rate": 0.01}}
     (expected, lines, _), (found, own, again) = (trained(kind, recipe, dict(wishes)) for kind in (None, Again))
     assert again is not None

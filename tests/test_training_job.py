@@ -19,11 +19,12 @@ from typing import Any
 import pytest
 import torch
 
-from amkd_viz.errors import InputError
-from amkd_viz.training import EpochEnded, Event, Job, Recipe, Run, Stepped, distill, fork, replay, resume, teacher_for
-from amkd_viz.training import recording as recording_module
-from amkd_viz.training import run as run_module
-from amkd_viz.training.attach import Follower, locked
+from amkd_viz.core.errors import InputError
+from amkd_viz.runs import Job, Run, distill, fork, replay, resume
+from amkd_viz.runs import recording as recording_module
+from amkd_viz.runs import run as run_module
+from amkd_viz.runs.follow import Follower, locked
+from amkd_viz.training import EpochEnded, Event, Recipe, Stepped, teacher_for
 
 SMALL = Recipe(
     dataset="moons",
@@ -31,14 +32,14 @@ SMALL = Recipe(
     student="mlp-tiny",
     method="amkd-student",
     epochs=4,
-    limit_train=60,
+    num_train=60,
     batch_size=20,
     teacher_batch_size=20,
-    attacked=8,
-    rule="paper",
+    max_boundary_samples=8,
+    step_rule="newton",
     step_size=1.0,
     teacher_epochs=2,
-    similarity_images=20,
+    magsim_samples=20,
 )
 
 
@@ -320,7 +321,7 @@ def test_a_second_writer_trains_no_teacher_before_it_is_refused(tmp_path: Path, 
 
 def test_stop_inside_the_attack_leaves_no_trace(tmp_path: Path) -> None:
     """Digits: the student's batch statistics are updated before the attack runs, and must be put back."""
-    recipe = SMALL.replace(dataset="digits", teacher="cnn-tiny", student="cnn-tiny", rule="code", epochs=2)
+    recipe = SMALL.replace(dataset="digits", teacher="cnn-tiny", student="cnn-tiny", step_rule="gap", epochs=2)
     straight = distill(recipe, tmp_path / "straight")
     job = Job(recipe, tmp_path / "run")
     gate, calls = job._gate, itertools.count()
@@ -370,9 +371,9 @@ def test_a_fork_has_what_was_changed_by_hand_before_it(tmp_path: Path) -> None:
     assert [line["epoch"] for line in run.interventions()] == [1, 2, 3]
 
     child = fork(run, 3, tmp_path / "child")
-    assert child.recipe == SMALL.replace(changes={"kd.temperature": 9.0}, learning_rate=0.01, step_size=0.8)
+    assert child.recipe == SMALL.replace(overrides={"kd.temperature": 9.0}, learning_rate=0.01, step_size=0.8)
     assert fork(run, 1, tmp_path / "before").recipe == SMALL
-    own = fork(run, 3, tmp_path / "own", learning_rate=0.05, changes={})
+    own = fork(run, 3, tmp_path / "own", learning_rate=0.05, overrides={})
     assert own.recipe == SMALL.replace(learning_rate=0.05, step_size=0.8)
     other = fork(run, 3, tmp_path / "other", method="ce")  # has no kd
     assert other.recipe == SMALL.replace(method="ce", learning_rate=0.01, step_size=0.8)

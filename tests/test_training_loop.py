@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 import amkd_viz.objectives.step as step_module
-import amkd_viz.training.setup as setup
+import amkd_viz.training.training as setup
+from amkd_viz.core.errors import InputError
 from amkd_viz.data import load
-from amkd_viz.errors import InputError
 from amkd_viz.models import build, save_classifier
 from amkd_viz.training import (
     EpochEnded,
@@ -40,11 +40,11 @@ POINTS = Recipe(
     method="amkd",
     epochs=4,
     teacher_epochs=5,
-    limit_train=48,
+    num_train=48,
     batch_size=16,
     teacher_batch_size=16,
-    attacked=8,
-    similarity_images=20,
+    max_boundary_samples=8,
+    magsim_samples=20,
     device="cpu",
 )
 DIGITS = Recipe(
@@ -54,11 +54,11 @@ DIGITS = Recipe(
     method="amkd",
     epochs=2,
     teacher_epochs=2,
-    limit_train=60,
+    num_train=60,
     batch_size=20,
     teacher_batch_size=20,
-    attacked=8,
-    similarity_images=10,
+    max_boundary_samples=8,
+    magsim_samples=10,
     device="cpu",
 )
 
@@ -172,22 +172,22 @@ def test_the_caller_may_stop_anywhere():
 
 @pytest.mark.parametrize("method", ["ce", "kd", "triplet-kd"])
 def test_methods_without_boundary_terms_never_attack(method, attacks):
-    trained(POINTS.replace(method=method, epochs=1, similarity_images=0))
+    trained(POINTS.replace(method=method, epochs=1, magsim_samples=0))
     assert attacks == []
 
 
 def test_the_attack_stops_at_three_quarters(attacks):
     per_epoch: list[int] = []
-    for event in events(POINTS.replace(epochs=8, similarity_images=0)):
+    for event in events(POINTS.replace(epochs=8, magsim_samples=0)):
         if isinstance(event, EpochEnded):
             per_epoch.append(len(attacks) - sum(per_epoch))
     assert per_epoch == [3, 3, 3, 3, 3, 0, 0, 0]  # epoch 6 of 8 has weight 0 already
 
 
 def test_weight_zero_by_hand_stops_the_attack_too(attacks):
-    trained(POINTS.replace(changes={"boundary_kd.scale": 0, "boundary_triplet.weight": 0}, epochs=2))
+    trained(POINTS.replace(overrides={"boundary_kd.scale": 0, "boundary_triplet.weight": 0}, epochs=2))
     assert attacks == []
-    trained(POINTS.replace(changes={"boundary_kd.weight": 1}, epochs=1))  # and a constant weight keeps it going
+    trained(POINTS.replace(overrides={"boundary_kd.weight": 1}, epochs=1))  # and a constant weight keeps it going
     assert len(attacks) == 3
 
 
@@ -291,7 +291,7 @@ FEATURES = {"boundary_triplet.embedding": "feature"}
 
 
 def test_a_projector_starts_from_the_seed_too():
-    recipe = POINTS.replace(changes=FEATURES)
+    recipe = POINTS.replace(overrides=FEATURES)
     torch.manual_seed(1)
     one = Training(recipe)
     state = torch.random.get_rng_state()
@@ -303,7 +303,7 @@ def test_a_projector_starts_from_the_seed_too():
 
 
 def test_a_projector_is_trained():
-    recipe = POINTS.replace(changes={**FEATURES, "boundary_triplet.weight": 1})
+    recipe = POINTS.replace(overrides={**FEATURES, "boundary_triplet.weight": 1})
     training = Training(recipe)
     before = weights(training.modules)
     trained(recipe, training)
@@ -318,12 +318,12 @@ def test_a_projector_is_trained():
         (POINTS, {}),
         (POINTS, {**FEATURES, "boundary_triplet.mining": "random", "boundary_triplet.weight": 1}),
         (DIGITS.replace(epochs=3), {}),
-        (DIGITS.replace(epochs=3, method="amkd-calibrated", student_pass="joint"), {}),
+        (DIGITS.replace(epochs=3, method="amkd-calibrated", boundary_bn="joint"), {}),
     ],
     ids=["ce-step", "triplet-kd", "amkd", "amkd-features", "digits", "digits-joint"],
 )
 def test_going_on_from_a_state_equals_never_having_stopped(base, changes, tmp_path):
-    recipe = base.replace(changes=changes, similarity_images=0)
+    recipe = base.replace(overrides=changes, magsim_samples=0)
     whole = trained(recipe)
     first = Training(recipe)
     for event in events(recipe, first):
@@ -376,7 +376,7 @@ def test_momentum_starts_anew_at_each_drop(schedule, resets):
 
 
 def test_the_projector_and_the_student_share_one_learning_rate():
-    training = Training(POINTS.replace(changes=FEATURES))
+    training = Training(POINTS.replace(overrides=FEATURES))
     assert len(training.optimiser.param_groups) == 1
     inside = {id(p) for p in training.optimiser.param_groups[0]["params"]}
     assert inside == {id(p) for net in (training.student, training.modules) for p in net.parameters()}
@@ -399,7 +399,7 @@ def test_bf16_runs_and_is_not_fp32():
 
 
 def test_a_learning_rate_that_blows_up_is_said():
-    recipe = POINTS.replace(learning_rate=0.1, method="triplet-kd", changes={"triplet.weight": 1e30}, epochs=8)
+    recipe = POINTS.replace(learning_rate=0.1, method="triplet-kd", overrides={"triplet.weight": 1e30}, epochs=8)
     with pytest.raises(InputError, match=r"The loss is not finite in epoch \d .*lower learning_rate=0.1"):
         trained(recipe)
 
@@ -431,7 +431,7 @@ def test_a_single_step_that_is_not_finite_is_seen(monkeypatch):
 def test_like_lends_data_and_teacher_only_where_recipes_name_the_same():
     one = Training(POINTS)
     own = {"batch_size": 8, "learning_rate": 0.05}  # of the student: a sweep over them has one teacher
-    two = Training(POINTS.replace(method="kd", seed=3, epochs=9, limit_train=None, **own), one)
+    two = Training(POINTS.replace(method="kd", seed=3, epochs=9, num_train=None, **own), one)
     assert two.full is one.full
     assert two.teacher is one.teacher
     assert two.student is not one.student
@@ -479,7 +479,7 @@ def test_a_teacher_is_trained_once(tmp_path, monkeypatch):
     assert heard == ["Started", *(["Stepped"] * 56 + ["EpochEnded"]) * 5, "Finished"]  # 900 points, by 16
     (file,) = (tmp_path / "teachers").iterdir()
     stamp = file.stat().st_mtime_ns
-    two = teacher_for(POINTS.replace(method="kd", seed=4, epochs=2, limit_train=None), heard.append)
+    two = teacher_for(POINTS.replace(method="kd", seed=4, epochs=2, num_train=None), heard.append)
     assert len(heard) == 2 + 57 * 5
     assert same(weights(one), weights(two))
     assert file.stat().st_mtime_ns == stamp
@@ -528,7 +528,7 @@ def _paint(folder, classes):
 def test_a_teacher_learns_from_the_whole_training_split():
     recipe = POINTS.replace(teacher_epochs=12)
     own = teacher_recipe(recipe)
-    assert (own.limit_train, own.method, own.student, own.seed) == (None, "ce", "mlp-small", 0)
+    assert (own.num_train, own.method, own.student, own.seed) == (None, "ce", "mlp-small", 0)
     training = Training(recipe)
     assert accuracy(logits_on(training.teacher, training.full.test), training.full.test.y) > 0.9
 
@@ -581,16 +581,16 @@ def test_wishes_that_only_together_make_no_sense_are_refused_at_once():
     training.wish(**{"ce.weight": 1})
     training.wish(**{"kd.weight": 0})
     list(running)
-    assert training.recipe.changes == {"ce.weight": 1.0, "kd.weight": 0.0}
+    assert training.recipe.overrides == {"ce.weight": 1.0, "kd.weight": 0.0}
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"epochs": 1}, "With epochs=1 the terms on boundary samples of amkd never have a weight"),
-        ({"rule": "paper"}, "about 2.8 % of it is left after 10 and few samples cross"),
-        ({"rule": "paper", "step_size": 1.05}, None),
-        ({"rule": "paper", "method": "kd"}, None),
+        ({"step_rule": "newton"}, "about 2.8 % of it is left after 10 and few samples cross"),
+        ({"step_rule": "newton", "step_size": 1.05}, None),
+        ({"step_rule": "newton", "method": "kd"}, None),
         ({}, None),
     ],
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from amkd_viz.errors import InputError
-from amkd_viz.training import Changed, EpochEnded, Race, RacePlan, Recipe, Stepped, Training, events
+from amkd_viz.core.errors import InputError
+from amkd_viz.runs import Race, RacePlan
+from amkd_viz.training import Changed, EpochEnded, Recipe, Stepped, Training, events
 
 POINTS = Recipe(
     dataset="spirals:n=60",
@@ -16,9 +17,9 @@ POINTS = Recipe(
     teacher_epochs=2,
     batch_size=27,
     teacher_batch_size=27,
-    attacked=8,
+    max_boundary_samples=8,
     attack_steps=3,
-    similarity_images=0,
+    magsim_samples=0,
     device="cpu",
 )
 
@@ -70,8 +71,8 @@ def test_a_change_goes_to_those_who_have_the_term_and_costs_no_turn() -> None:
             at = [t.epoch * 100 + t.batch for t in race.trainings.values()]
             assert max(at) - min(at) <= 1
     assert seen == ["kd", "amkd", "amkd"]
-    assert race.trainings["amkd"].recipe.changes == {"boundary_triplet.margin": 0.4, "kd.temperature": 5}
-    assert race.trainings["kd"].recipe.changes == {"kd.temperature": 5}
+    assert race.trainings["amkd"].recipe.overrides == {"boundary_triplet.margin": 0.4, "kd.temperature": 5}
+    assert race.trainings["kd"].recipe.overrides == {"kd.temperature": 5}
 
 
 def test_what_no_racer_understands_is_refused() -> None:

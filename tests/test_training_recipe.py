@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.training import Recipe
 
 FIELDS = {field.name: field for field in dataclasses.fields(Recipe)}
@@ -34,10 +34,10 @@ def refused(**values) -> str:
 
 
 def test_the_lists_below_hold_the_fields_they_should():
-    assert {"epochs", "batch_size", "seed", "limit_train"} <= set(WHOLE)
+    assert {"epochs", "batch_size", "seed", "num_train"} <= set(WHOLE)
     assert {"learning_rate", "momentum", "step_size"} <= set(REAL)
     assert {"dataset", "root", "method", "device"} <= set(TEXT)
-    assert {"precision", "schedule", "augment", "sampler", "student_pass"} <= set(CHOICES)
+    assert {"precision", "schedule", "augment", "sampler", "boundary_bn"} <= set(CHOICES)
     assert {"epochs", "learning_rate", "momentum", "teacher_epochs"} <= {name for name, *_ in ABOVE}
     assert all(field.metadata["help"] for field in FIELDS.values())
 
@@ -79,8 +79,8 @@ def test_no_text(name):
 
 
 def test_none_only_where_it_means_something():
-    recipe = Recipe(root=None, limit_train=None)
-    assert (recipe.root, recipe.limit_train) == (None, None)
+    recipe = Recipe(root=None, num_train=None)
+    assert (recipe.root, recipe.num_train) == (None, None)
     for name in ("epochs", "method", "precision", "learning_rate"):
         assert "not None" in refused(**{name: None})
 
@@ -125,7 +125,7 @@ def test_whole_floats_and_numpy_numbers_become_plain_ones():
 
 def test_json_there_and_back():
     recipe = Recipe(
-        dataset="spirals", teacher="mlp", student="mlp-tiny", limit_train=60, changes={"kd.scale": 2, "ce.weight": 0.5}
+        dataset="spirals", teacher="mlp", student="mlp-tiny", num_train=60, overrides={"kd.scale": 2, "ce.weight": 0.5}
     )
     values = json.loads(json.dumps(recipe.to_json()))
     assert set(values) == set(FIELDS)
@@ -136,12 +136,12 @@ def test_json_there_and_back():
 
 def test_numbers_of_a_sweep_are_plain_and_hash_alike():
     ways = [3, 3.0, "3", np.int64(3), np.float32(3), torch.tensor(3.0)]
-    made = [Recipe(changes={"kd.temperature": way, "boundary_kd.t2": np.bool_(True)}) for way in ways]
+    made = [Recipe(overrides={"kd.temperature": way, "boundary_kd.t2": np.bool_(True)}) for way in ways]
     assert {recipe.hash for recipe in made} == {made[0].hash}
-    assert {type(recipe.changes["kd.temperature"]) for recipe in made} == {float}
+    assert {type(recipe.overrides["kd.temperature"]) for recipe in made} == {float}
     assert made[-1].changes["boundary_kd.t2"] is True
     with pytest.raises(InputError, match=r"kd\.temperature takes a float, not True"):
-        Recipe(changes={"kd.temperature": True})
+        Recipe(overrides={"kd.temperature": True})
 
 
 def test_a_recipe_is_hashable_and_takes_paths():
@@ -169,11 +169,11 @@ def test_from_json_names_a_field_it_does_not_know():
 
 
 def test_the_hash_is_the_same_in_another_process():
-    code = "from amkd_viz.training.recipe import Recipe; print(Recipe(epochs=7, changes={'kd.scale': 2}).hash)"
+    code = "from amkd_viz.training.recipe import Recipe; print(Recipe(epochs=7, overrides={'kd.scale': 2}).hash)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
     )
-    assert done.stdout.strip() == Recipe(epochs=7, changes={"kd.scale": 2}).hash
+    assert done.stdout.strip() == Recipe(epochs=7, overrides={"kd.scale": 2}).hash
     assert len(done.stdout.strip()) == 10
 
 
@@ -186,7 +186,7 @@ def test_the_hash_feels_every_field():
         "method": "bss",
         "changes": {"kd.scale": 2},
         "device": "cpu",
-        "limit_train": 100,
+        "num_train": 100,
     } | {name: FIELDS[name].metadata["choices"][1] for name in CHOICES}
     base = Recipe()
     hashes = [base.hash]
@@ -200,9 +200,9 @@ def test_the_hash_feels_every_field():
 
 def test_a_recipe_is_frozen_and_keeps_its_own_changes():
     given = {"kd.scale": 2}
-    recipe = Recipe(changes=given)
+    recipe = Recipe(overrides=given)
     given["kd.scale"] = 3
-    assert recipe.changes == {"kd.scale": 2}
+    assert recipe.overrides == {"kd.scale": 2}
     with pytest.raises(dataclasses.FrozenInstanceError):
         recipe.epochs = 3
     assert recipe.replace(epochs=9).epochs == 9
@@ -213,7 +213,7 @@ def test_a_recipe_is_frozen_and_keeps_its_own_changes():
 
 def test_changes_reach_the_objective():
     recipe = Recipe(
-        changes={"boundary_triplet.margin": 0.2, "boundary_triplet.mining": "hard", "kd.scale": 0.5, "ce.weight": 3}
+        overrides={"boundary_triplet.margin": 0.2, "boundary_triplet.mining": "hard", "kd.scale": 0.5, "ce.weight": 3}
     )
     term = {t.name: t for t, _ in recipe.objective.summands}["boundary_triplet"]
     assert (term.margin, term.mining) == (0.2, "hard")
@@ -242,7 +242,7 @@ def test_changes_reach_the_objective():
 )
 def test_changes_that_mean_nothing(changes, said):
     with pytest.raises(InputError, match=said):
-        Recipe(changes=changes)
+        Recipe(overrides=changes)
 
 
 @pytest.mark.parametrize(
@@ -254,11 +254,11 @@ def test_changes_that_mean_nothing(changes, said):
     ],
 )
 def test_an_epoch_without_any_loss(method, changes):
-    assert "must leave a term with a weight in every epoch" in refused(method=method, changes=changes)
-    assert Recipe(method="bss", changes={"ce.weight": 0}).objective.weights(1.0)["kd"] == 1
+    assert "must leave a term with a weight in every epoch" in refused(method=method, overrides=changes)
+    assert Recipe(method="bss", overrides={"ce.weight": 0}).objective.weights(1.0)["kd"] == 1
 
 
 def test_the_attack_takes_its_numbers_from_the_recipe():
-    attack = Recipe(step_size=0.1, attack_steps=4, attacked=7, sampler="noise", student_pass="frozen").attack
+    attack = Recipe(step_size=0.1, attack_steps=4, max_boundary_samples=7, sampler="noise", boundary_bn="frozen").attack
     assert (attack.step_size, attack.steps, attack.limit) == (0.1, 4, 7)
-    assert (attack.sampler, attack.student_pass) == ("noise", "frozen")
+    assert (attack.sampler, attack.boundary_bn) == ("noise", "frozen")

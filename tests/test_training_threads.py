@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from amkd_viz.training import Job, Recipe, Stepped, events
+from amkd_viz.runs import Job
+from amkd_viz.training import Recipe, Stepped, events
 
 POINTS = Recipe(
     dataset="moons:n=60",
@@ -19,7 +20,7 @@ POINTS = Recipe(
     epochs=40,
     teacher_epochs=1,
     batch_size=20,
-    similarity_images=0,
+    magsim_samples=0,
     device="cpu",
 )
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy.spatial import procrustes as scipy_procrustes
 from sklearn.manifold import trustworthiness as sklearn_trustworthiness
 
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.views.anchors import anchored, nearest_negatives
 from amkd_viz.views.chosen import Chosen
 from amkd_viz.views.fidelity import contradicted, procrustes, triplets_kept, trustworthiness

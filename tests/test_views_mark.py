@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.views import View
 from amkd_viz.views.gallery_page import gallery_page
 from amkd_viz.views.layout import blank
@@ -99,7 +99,7 @@ def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path, monkeypatch: pyte
         path.write_text("mine")
         link(old, new)
 
-    monkeypatch.setattr("amkd_viz.files.os.link", late)
+    monkeypatch.setattr("amkd_viz.core.files.os.link", late)
     with pytest.raises(InputError, match="Cannot write"):
         view().save(path)
     assert path.read_text() == "mine"

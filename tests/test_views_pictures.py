@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from amkd_viz.boundary import BoundarySamples, Status, bss, refine
+from amkd_viz.core.errors import InputError
 from amkd_viz.data import Dataset, Split, load
-from amkd_viz.errors import InputError
 from amkd_viz.models import Classifier, build
 from amkd_viz.objectives.metric import embed
 from amkd_viz.views import (
@@ -110,7 +110,7 @@ def test_2d_maps_at_the_edge() -> None:
 def test_samples_are_drawn_where_they_are() -> None:
     dataset = load("spirals", n=30)
     net = build("mlp", dataset, seed=3).eval()
-    found = refine(net, attacked(net, dataset.test.x[:6], rule="paper", step_size=1.05, steps=20))
+    found = refine(net, attacked(net, dataset.test.x[:6], step_rule="newton", step_size=1.05, steps=20))
     view = boundary_map(net, dataset, samples=found, resolution=9)
     drawn = [t for t in view.figure.data if t.type == "scatter"]
     rings = next(t for t in drawn if t.marker.symbol == "circle-open")
@@ -258,7 +258,7 @@ def test_a_path_ends_on_the_boundary() -> None:
     nets = pair(dataset)
     with torch.no_grad():  # an untrained net calls everything the same; now the images lie around its boundaries
         nets["teacher"].head.bias -= nets["teacher"](dataset.test.floats()).mean(0)
-    found = attacked(nets["teacher"], dataset.test.floats(), rule="paper", step_size=0.7, steps=30)
+    found = attacked(nets["teacher"], dataset.test.floats(), step_rule="newton", step_size=0.7, steps=30)
     which = int(found.crossed.nonzero()[0])
     view = boundary_path(nets, found, which, dataset.classes)
     gap = view.arrays["teacher.gap"]

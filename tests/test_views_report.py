@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 
+from amkd_viz.core.errors import InputError
 from amkd_viz.data import load
-from amkd_viz.errors import InputError
 from amkd_viz.models import build
-from amkd_viz.training import Recipe, Run, distill
-from amkd_viz.training import compare as train_all
-from amkd_viz.training.comparison import Row
+from amkd_viz.runs import Run, distill
+from amkd_viz.runs import compare as train_all
+from amkd_viz.runs.grid import Row
+from amkd_viz.training import Recipe
 from amkd_viz.views import View, compare, curves, write_report
 from amkd_viz.views.layout import keep, squares
 from amkd_viz.views.report import _table, attack_words, boundary_samples
@@ -30,7 +31,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AMKD_VIZ_CACHE", str(folder / "cache"))
         recipe = Recipe(
-            dataset="spirals", teacher="mlp-small", student="mlp-tiny", epochs=2, teacher_epochs=2, attacked=8
+            dataset="spirals",
+            teacher="mlp-small",
+            student="mlp-tiny",
+            epochs=2,
+            teacher_epochs=2,
+            max_boundary_samples=8,
         )
         found = train_all(recipe, ["ce", "amkd"], 2, folder / "spirals")
         [run.teacher() for run in found]
@@ -127,9 +133,9 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
             method="kd",
             epochs=1,
             teacher_epochs=1,
-            limit_train=60,
+            num_train=60,
             batch_size=20,
-            similarity_images=0,
+            magsim_samples=0,
         )
         recipes = [recipe, recipe.replace(epochs=2), recipe.replace(teacher="mlp-small", teacher_epochs=8)]
         recipes.append(recipe.replace(method="amkd", sampler="deepfool", attack_steps=4))
@@ -234,8 +240,8 @@ def test_students_of_different_teachers_are_compared_with_their_own(settings: li
     ("changes", "words"),
     [
         (
-            {"rule": "paper", "step_size": 1.05, "attack_steps": 20},
-            "bss (step size 1.05, at most 20 steps, rule paper)",
+            {"step_rule": "newton", "step_size": 1.05, "attack_steps": 20},
+            "bss (step size 1.05, at most 20 steps, step rule newton)",
         ),
         ({"sampler": "fgsm"}, "fgsm (epsilon 0.031)"),
         ({"sampler": "noise"}, "noise (epsilon 0.031)"),

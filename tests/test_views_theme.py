@@ -16,7 +16,7 @@ import plotly.graph_objects as go
 import pytest
 from PIL import Image
 
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.objectives import methods
 from amkd_viz.views import View, class_colour, method_colour, method_colours
 from amkd_viz.views.labels import class_label, mean_sd, number, percent, safe

@@ -6,16 +6,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from amkd_viz.boundary.bss import bss
-from amkd_viz.boundary.samplers import deepfool, fgsm, noise
+from amkd_viz.boundary.samplers.bss import bss
+from amkd_viz.boundary.samplers.others import deepfool, fgsm, noise
 from amkd_viz.boundary.samples import BoundarySamples
-from amkd_viz.data import generator
+from amkd_viz.core.rng import generator
 
 __all__ = ["OPTIONS", "sample_by_name"]
 
 SAMPLERS = {"bss": bss, "fgsm": fgsm, "noise": noise, "deepfool": deepfool}
 OPTIONS = {  # of each sampler, what can be chosen
-    "bss": ("step_size", "steps", "rule", "space"),
+    "bss": ("step_size", "steps", "step_rule", "space"),
     "fgsm": ("epsilon",),
     "noise": ("epsilon",),
     "deepfool": ("steps",),

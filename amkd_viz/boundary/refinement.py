@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from amkd_viz.boundary.samples import BoundarySamples, Passes, as_logits
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.models import freeze
 
 __all__ = ["refine"]

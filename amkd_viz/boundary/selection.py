@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 
 __all__ = ["sample_targets", "select_always", "select_bases"]
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from amkd_viz.boundary.bss import bss
 from amkd_viz.boundary.refinement import refine
+from amkd_viz.boundary.samplers.bss import bss
 from amkd_viz.boundary.samples import as_logits
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.models import freeze
 
 __all__ = ["BoundarySimilarity", "boundary_similarity"]
@@ -34,7 +34,7 @@ def boundary_similarity(
     refined: bool = False,
     step_size: float = 0.3,
     steps: int = 10,
-    rule: str = "code",
+    step_rule: str = "gap",
     clamp: float | tuple[float, float] | None = None,
     max_targets: int | None = None,
     batch_size: int = 256,
@@ -84,7 +84,7 @@ def boundary_similarity(
                     (yb + shift) % classes,
                     step_size=step_size,
                     steps=steps,
-                    rule=rule,
+                    step_rule=step_rule,
                     clamp=clamp,
                     check=False,
                 )

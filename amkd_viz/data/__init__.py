@@ -11,7 +11,6 @@ from amkd_viz.data.catalogue import dataset_names, load, parse_name, short_name
 from amkd_viz.data.checks import check_images, check_inputs
 from amkd_viz.data.dataset import Dataset, Split
 from amkd_viz.data.loader import Batch, Loader
-from amkd_viz.data.seeds import generator, mix
 from amkd_viz.data.where import Status, data_root, find, status
 
 __all__ = [
@@ -27,9 +26,7 @@ __all__ = [
     "data_root",
     "dataset_names",
     "find",
-    "generator",
     "load",
-    "mix",
     "parse_name",
     "short_name",
     "status",

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.data.dataset import Dataset
-from amkd_viz.errors import InputError, unknown
 
 __all__ = ["Augment", "augment_for"]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.data.cifar import load_cifar
 from amkd_viz.data.dataset import Dataset
 from amkd_viz.data.digits import load_digits
@@ -14,7 +15,6 @@ from amkd_viz.data.folder import load_folder
 from amkd_viz.data.points import PROBLEMS, load_points
 from amkd_viz.data.tiny_imagenet import load_tiny_imagenet
 from amkd_viz.data.where import FOLDERS, data_root
-from amkd_viz.errors import InputError, unknown
 
 __all__ = ["dataset_names", "load", "parse_name", "short_name"]
 

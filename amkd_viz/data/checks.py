@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 
 __all__ = ["check_images", "check_inputs", "require"]
 

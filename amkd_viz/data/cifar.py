@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.files import readable
 from amkd_viz.data.checks import require
 from amkd_viz.data.dataset import Dataset, Split
 from amkd_viz.data.where import FOLDERS, VARIABLE
-from amkd_viz.errors import InputError
-from amkd_viz.files import readable
 
 __all__ = ["load_cifar"]
 

@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from amkd_viz.core.errors import InputError
 from amkd_viz.data.strata import hold_out, pick, shuffled
-from amkd_viz.errors import InputError
 
 __all__ = ["Dataset", "Split"]
 

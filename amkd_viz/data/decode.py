@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.files import readable
 from amkd_viz.data.checks import require
-from amkd_viz.errors import InputError
-from amkd_viz.files import readable
 
 __all__ = ["decode"]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.files import files_below, readable
 from amkd_viz.data.dataset import Dataset, Split
 from amkd_viz.data.decode import decode
 from amkd_viz.data.strata import hold_out, shuffled
-from amkd_viz.errors import InputError
-from amkd_viz.files import files_below, readable
 
 __all__ = ["load_folder"]
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.rng import mix
 from amkd_viz.data.dataset import Split
-from amkd_viz.data.seeds import mix
 from amkd_viz.data.strata import shuffled
-from amkd_viz.errors import InputError
 
 __all__ = ["Batch", "Loader"]
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.rng import generator
 from amkd_viz.data.dataset import Dataset, Split
-from amkd_viz.data.seeds import generator
-from amkd_viz.errors import InputError
 
 __all__ = ["PROBLEMS", "load_points"]
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from amkd_viz.data.seeds import generator
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.rng import generator
 
 __all__ = ["hold_out", "pick", "rank_in_class", "shuffled"]
 

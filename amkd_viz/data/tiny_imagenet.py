@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.files import files_below, readable
 from amkd_viz.data.dataset import Dataset, Split
 from amkd_viz.data.decode import decode
 from amkd_viz.data.where import FOLDERS, VARIABLE, find
-from amkd_viz.errors import InputError
-from amkd_viz.files import files_below, readable
 
 __all__ = ["load_tiny_imagenet"]
 

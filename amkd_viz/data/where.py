@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.files import readable
 from amkd_viz.data.points import PROBLEMS
-from amkd_viz.errors import InputError
-from amkd_viz.files import readable
 
 __all__ = ["FOLDERS", "Status", "data_root", "find", "status"]
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from amkd_viz.exercises.checking import LookAgain, choice, exercise
-from amkd_viz.training import SPIRALS, Recipe, distill, example
+from amkd_viz.runs import distill, example
+from amkd_viz.training import SPIRALS, Recipe
 from amkd_viz.views import boundary_map
 
 WANTED = 0.92  # agreement with the teacher over the window, from 0.85
@@ -80,6 +81,6 @@ def closer(answer: Any) -> str:
     told = f"{differ[0]}={getattr(answer, differ[0])} gives {agree:.1%} agreement"
     if agree < WANTED:
         raise LookAgain(f"{told}. What does a student lack that has seen 100 points of three long arms?")
-    if differ[0] == "limit_train":
+    if differ[0] == "num_train":
         return f"{told}, from 84.8 %. Boundary samples are one way to say more about a boundary; more data is another."
-    return f"{told}, from 84.8 %, on the same {base.limit_train} points. Now see what limit_train=400 gives."
+    return f"{told}, from 84.8 %, on the same {base.num_train} points. Now see what num_train=400 gives."

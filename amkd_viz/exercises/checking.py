@@ -8,7 +8,7 @@ from html import escape
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from amkd_viz.errors import InputError, unknown
+from amkd_viz.core.errors import InputError, unknown
 
 __all__ = ["Exercise", "LookAgain", "Verdict", "check", "choice", "exercise", "exercises", "number"]
 

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from amkd_viz.exercises.checking import LookAgain, choice, exercise, number
-from amkd_viz.training.difference import difference
+from amkd_viz.runs.stats import difference
 
 FOUND = difference(0.6056, 0.0044, 3, 0.6071, 0.0015, 3)  # amkd and bss as in README: 2,000 images, three seeds
 

@@ -9,7 +9,7 @@ import torch
 from amkd_viz.exercises.checking import LookAgain, exercise, number
 from amkd_viz.export import Exported
 from amkd_viz.models import Classifier
-from amkd_viz.training import Run
+from amkd_viz.runs import Run
 
 MEAN, STD = 0.5, 0.25
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from amkd_viz.core.errors import InputError
 from amkd_viz.data import load
-from amkd_viz.errors import InputError
 
 __all__ = ["example_folder"]
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from amkd_viz.boundary import bss, sample_targets
-from amkd_viz.data import generator
+from amkd_viz.core.rng import generator
 from amkd_viz.exercises.checking import LookAgain, exercise, number
-from amkd_viz.training import example
+from amkd_viz.runs import example
 
 A, GAP, LENGTH = 0.3, 2.0, 4.0  # step size, logit gap, norm of the gradient
 
@@ -24,7 +24,7 @@ def step_length(answer: Any) -> str:
     value, code, paper = number(answer), A * GAP, A * GAP / LENGTH
     if abs(value - paper) < 1e-3:
         raise LookAgain(
-            "that is rule='paper', which divides by the squared norm; the published code divides by it once."
+            "that is step_rule='newton', which divides by the squared norm; the published code divides by it once."
         )
     if abs(value - A * GAP * LENGTH) < 1e-3:
         raise LookAgain("the gradient is divided by its norm, so only its direction is left.")

@@ -6,7 +6,7 @@ from typing import Any
 
 from amkd_viz.exercises.checking import LookAgain, exercise, number
 from amkd_viz.objectives import methods
-from amkd_viz.training import example
+from amkd_viz.runs import example
 from amkd_viz.views import boundary_map
 
 

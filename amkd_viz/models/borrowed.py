@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amkd_viz.errors import InputError, unknown
+from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.models.classifier import Classifier
 from amkd_viz.models.wrapped import wrap
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from amkd_viz.errors import InputError, unknown
+from amkd_viz.core.errors import InputError, unknown
 
 __all__ = ["Classifier", "Embedding", "Normalise", "freeze"]
 

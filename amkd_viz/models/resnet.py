@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from amkd_viz.errors import unknown
+from amkd_viz.core.errors import unknown
 
 __all__ = ["SHORTCUTS", "BasicBlock", "ResNetBody"]
 

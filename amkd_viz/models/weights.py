@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from amkd_viz.errors import InputError, unknown
-from amkd_viz.files import readable, write_atomic
+from amkd_viz.core.errors import InputError, unknown
+from amkd_viz.core.files import readable, write_atomic
 from amkd_viz.models.classifier import Classifier, ordinary, unwrapped
 from amkd_viz.models.resnet import SHORTCUTS, ResNetBody
 from amkd_viz.models.zoo import BODIES, build, is_architecture

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.models.classifier import Classifier, checked_shape, freeze, ordinary, unwrapped
 
 __all__ = ["wrap"]

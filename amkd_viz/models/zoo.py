@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from amkd_viz.data.seeds import defaults_seeded
-from amkd_viz.errors import InputError, unknown
+from amkd_viz.core.errors import InputError, unknown
+from amkd_viz.core.rng import defaults_seeded
 from amkd_viz.models.borrowed import borrowed, is_borrowed
 from amkd_viz.models.classifier import Classifier, checked_numbers, checked_shape, ordinary
 from amkd_viz.models.mobilenet import MobileNetV2Body

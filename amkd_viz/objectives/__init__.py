@@ -1,11 +1,11 @@
 """What a student is trained on: terms that scale and add, and the named sums of the literature."""
 
 from amkd_viz.objectives.algebra import Objective, Term
-from amkd_viz.objectives.distill import boundary_kd, ce, kd
 from amkd_viz.objectives.methods import methods
-from amkd_viz.objectives.schedule import Schedule, constant, linear
 from amkd_viz.objectives.step import Attack, BoundaryBatch, Step
-from amkd_viz.objectives.triplets import boundary_triplet, triplet
+from amkd_viz.objectives.terms.kd import boundary_kd, ce, kd
+from amkd_viz.objectives.terms.triplet import boundary_triplet, triplet
+from amkd_viz.objectives.weights import Schedule, constant, linear
 
 __all__ = [
     "Attack",

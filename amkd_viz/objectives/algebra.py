@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from amkd_viz.errors import InputError, unknown
+from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.models import Classifier
-from amkd_viz.objectives.schedule import Schedule, constant
 from amkd_viz.objectives.step import Step
+from amkd_viz.objectives.weights import Schedule, constant
 
 __all__ = ["Objective", "Term"]
 

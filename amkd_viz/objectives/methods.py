@@ -10,11 +10,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
-from amkd_viz.errors import InputError, unknown
+from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.objectives.algebra import Objective, Summand
-from amkd_viz.objectives.distill import boundary_kd, ce, kd
-from amkd_viz.objectives.schedule import constant, linear
-from amkd_viz.objectives.triplets import boundary_triplet, triplet
+from amkd_viz.objectives.terms.kd import boundary_kd, ce, kd
+from amkd_viz.objectives.terms.triplet import boundary_triplet, triplet
+from amkd_viz.objectives.weights import constant, linear
 
 __all__ = ["methods"]
 

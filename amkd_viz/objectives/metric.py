@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from amkd_viz.errors import unknown
+from amkd_viz.core.errors import unknown
 
 __all__ = ["EMBEDDINGS", "MININGS", "embed", "squared_distances", "triplet_hinge"]
 

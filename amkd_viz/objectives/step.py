@@ -21,7 +21,7 @@ from amkd_viz.boundary import (
     select_always,
     select_bases,
 )
-from amkd_viz.errors import InputError, unknown
+from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.models import Classifier, Embedding, FrozenResNet
 
 __all__ = ["Attack", "BoundaryBatch", "Step"]
@@ -37,18 +37,18 @@ class Attack:
     sampler: str = "bss"
     step_size: float = 0.3
     steps: int = 10
-    rule: str = "code"
+    step_rule: str = "gap"
     limit: int = 64
     epsilon: float = 8 / 255
-    student_pass: str = "separate"
+    boundary_bn: str = "separate"
 
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:
             raise unknown("boundary sampler", self.sampler, SAMPLERS)
-        if self.student_pass not in ("separate", "joint", "frozen"):
-            raise unknown("student pass", self.student_pass, ["separate", "joint", "frozen"])
-        if self.rule not in ("code", "paper"):
-            raise unknown("attack rule", self.rule, ["code", "paper"])
+        if self.boundary_bn not in ("separate", "joint", "frozen"):
+            raise unknown("student pass", self.boundary_bn, ["separate", "joint", "frozen"])
+        if self.step_rule not in ("gap", "newton"):
+            raise unknown("step_rule", self.step_rule, ["gap", "newton"])
         if not (self.step_size > 0 and self.epsilon > 0 and self.steps >= 1):
             raise InputError(
                 "The attack needs step_size > 0, epsilon > 0 and steps >= 1, "
@@ -69,7 +69,7 @@ class Attack:
 def _bss(
     a: Attack, net: nn.Module, x: Tensor, k: Tensor, _: torch.Generator, look: Look | None = None
 ) -> BoundarySamples:
-    return bss(net, x, k, step_size=a.step_size, steps=a.steps, rule=a.rule, check=False, look=look)
+    return bss(net, x, k, step_size=a.step_size, steps=a.steps, step_rule=a.step_rule, check=False, look=look)
 
 
 Sampler = Callable[[Attack, nn.Module, Tensor, Tensor, torch.Generator], BoundarySamples]
@@ -156,14 +156,14 @@ class Step:
 
     @cached_property
     def student_clean(self) -> Embedding:
-        if self.attack.student_pass == "joint" and self.reads_boundary:
+        if self.attack.boundary_bn == "joint" and self.reads_boundary:
             return self._joint[0]
         return _wide(self.student.embed(self.x))
 
     @cached_property
     def boundary(self) -> BoundaryBatch:
         """Base selection, target draw and attack (arXiv 1805.05532, sections 3.1 to 3.3)."""
-        if self.attack.student_pass == "joint":  # the joint pass needs the samples first, so select without it
+        if self.attack.boundary_bn == "joint":  # the joint pass needs the samples first, so select without it
             with torch.no_grad(), _frozen_norms(self.student):
                 student_logits = self.student(self.x)
         else:
@@ -196,7 +196,7 @@ class Step:
     @cached_property
     def student_boundary(self) -> Embedding:
         """The student on the boundary samples: in its own pass, joined to the clean batch, or with frozen norms."""
-        samples, mode = self.boundary.samples, self.attack.student_pass
+        samples, mode = self.boundary.samples, self.attack.boundary_bn
         if len(samples) == 0:
             return Embedding(self.student_clean.logits[:0], self.student_clean.features[:0], {})  # stays in the graph
         if mode == "joint":

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from amkd_viz.boundary import BoundarySamples, sample_targets
 from amkd_viz.boundary.by_name import OPTIONS, sample_by_name
-from amkd_viz.data import generator
+from amkd_viz.core.rng import generator
 from amkd_viz.panels.controls import choice, slider
 from amkd_viz.training import Recipe
 from amkd_viz.views.decisions import logits_at
@@ -34,7 +34,9 @@ def attack_controls(recipe: Recipe) -> dict[str, Any]:
             "step size", recipe.step_size, 0.01, 2.0, 0.01, "a in the formula (bss); 0.3 in the papers"
         ),
         "steps": slider("steps", recipe.attack_steps, 1, 40, 1, "at most so many (bss, deepfool)"),
-        "rule": choice("rule", recipe.rule, ["code", "paper"], "bss: p = 1 (published code) or 2 (Newton step)"),
+        "step_rule": choice(
+            "step_rule", recipe.step_rule, ["gap", "newton"], "bss: p = 1 (published code) or 2 (Newton step)"
+        ),
         "space": choice(
             "space",
             "normalised",

@@ -14,9 +14,11 @@ from torch import Tensor
 
 from amkd_viz.boundary import BoundarySamples, bss, refine, sample_targets
 from amkd_viz.boundary.samples import Status as Ending
-from amkd_viz.data import Dataset, generator, load, parse_name
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.pauses import pausable
+from amkd_viz.core.rng import generator
+from amkd_viz.data import Dataset, load, parse_name
 from amkd_viz.data.points import PROBLEMS
-from amkd_viz.errors import InputError
 from amkd_viz.models import Classifier, architectures, inference_copy
 from amkd_viz.objectives import methods
 from amkd_viz.panels.attack_marks import attack_table, path_marks
@@ -24,10 +26,10 @@ from amkd_viz.panels.canvas import MapCanvas, mark
 from amkd_viz.panels.controls import choice, slider, toggle
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.prediction import Prediction
+from amkd_viz.panels.session import Session
 from amkd_viz.panels.stills import map_still
-from amkd_viz.pauses import pausable
-from amkd_viz.session import Session
-from amkd_viz.training import SPIRALS, Event, Recipe, Run, Started, Training, distill, events
+from amkd_viz.runs import Run, distill
+from amkd_viz.training import SPIRALS, Event, Recipe, Started, Training, events
 from amkd_viz.views import View, boundary_map
 from amkd_viz.views.boundary_map import grid_points, window
 from amkd_viz.views.decisions import Decisions, agreement, decisions, logits_at
@@ -100,7 +102,7 @@ class BoundaryLab(Panel):
                     ),
                     "classes": slider("classes", int(options.get("classes", own.classes)), 2, 8, 1, "how many classes"),
                     "labelled": slider(
-                        "labelled", recipe.limit_train or 900, 20, 900, 20, "labelled points that the student gets"
+                        "labelled", recipe.num_train or 900, 20, 900, 20, "labelled points that the student gets"
                     ),
                 },
                 "Nets": {
@@ -112,7 +114,9 @@ class BoundaryLab(Panel):
                 "Attack": {
                     "step_size": slider("step size", recipe.step_size, 0.05, 3.0, 0.05, "a in the formula"),
                     "steps": slider("steps", recipe.attack_steps, 1, 40, 1, "at most so many"),
-                    "rule": choice("rule", recipe.rule, ["paper", "code"], "p = 2 (Newton step) or 1 (published code)"),
+                    "step_rule": choice(
+                        "step_rule", recipe.step_rule, ["newton", "gap"], "p = 2 (Newton step) or 1 (published code)"
+                    ),
                     "target": choice(
                         "target",
                         "drawn",
@@ -150,11 +154,11 @@ class BoundaryLab(Panel):
             student=v["student"],
             method=v["method"],
             epochs=v["epochs"],
-            limit_train=v["labelled"],
+            num_train=v["labelled"],
             step_size=float(f"{v['step_size']:.6g}"),  # a slider adds its steps up
             attack_steps=v["steps"],
-            rule=v["rule"],
-            similarity_images=0,
+            step_rule=v["step_rule"],
+            magsim_samples=0,
             evaluate_every=v["epochs"],
         )
 
@@ -312,7 +316,7 @@ class BoundaryLab(Panel):
         x = torch.tensor([self.canvas.point], dtype=torch.float32)
         teacher_logits = logits_at(self._nets["teacher"], x)
         target = self._target(teacher_logits)
-        about = {"step_size": self["step_size"], "steps": self["steps"], "rule": self["rule"]}
+        about = {"step_size": self["step_size"], "steps": self["steps"], "step_rule": self["step_rule"]}
         self._samples = {}
         for name, net in self._nets.items():
             self._samples[name] = refine(net, bss(net, x, target, keep_path=True, **about))
@@ -321,7 +325,7 @@ class BoundaryLab(Panel):
     def _telling_point(self, data: Dataset, teacher: Classifier) -> list[float]:
         """A test point whose way across can be seen, and does not leap far over the boundary."""
         x = data.test.x[:100]
-        about = {"step_size": self["step_size"], "steps": self["steps"], "rule": self["rule"]}
+        about = {"step_size": self["step_size"], "steps": self["steps"], "step_rule": self["step_rule"]}
         found = bss(teacher, x, self._target(logits_at(teacher, x)), **about)
         boundary = refine(teacher, found).x
         before, beyond = (boundary - x).norm(dim=1), (found.x - boundary).norm(dim=1)
@@ -409,7 +413,7 @@ class BoundaryLab(Panel):
         told = {n: v for n, v in recipe.to_json().items() if v != default.to_json()[n]}
         lines = ",\n    ".join(f"{name}={value!r}" for name, value in told.items())
         point = ", ".join(f"{v:.3f}" for v in self.canvas.point)
-        about = f"step_size={self['step_size']:g}, steps={self['steps']}, rule={self['rule']!r}"
+        about = f"step_size={self['step_size']:g}, steps={self['steps']}, step_rule={self['step_rule']!r}"
         return (
             "import amkd_viz\nimport torch\n"
             "from amkd_viz.boundary import bss, refine, sample_targets\n"

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from amkd_viz.training import Recipe, Run
+from amkd_viz.runs import Run
+from amkd_viz.training import Recipe
 
 __all__ = ["code_of"]
 

@@ -15,11 +15,11 @@ from amkd_viz.objectives import methods
 from amkd_viz.panels.controls import LABEL, choice, from_field, pairs, slider
 from amkd_viz.panels.objective_controls import objective_controls, objective_values
 from amkd_viz.training import Recipe
-from amkd_viz.training.setup import LIVE
+from amkd_viz.training.training import LIVE
 
 __all__ = ["DistillForm"]
 
-TYPED = ("epochs", "batch_size", "seed", "precision", "sampler", "rule", "student_pass")
+TYPED = ("epochs", "batch_size", "seed", "precision", "sampler", "step_rule", "boundary_bn")
 CHOSEN = ("dataset", "teacher", "student", "method", "device")
 Put = Callable[..., None]
 
@@ -30,7 +30,7 @@ class DistillForm:
     Attributes:
         terms: TERM.FIELD -> control, of every method's terms.
         groups: heading -> name -> control, as ``Panel.assemble`` takes them. Names are those of the recipe's fields;
-            ``labelled`` is ``limit_train``, 0 for all.
+            ``labelled`` is ``num_train``, 0 for all.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -45,8 +45,8 @@ class DistillForm:
         files = [*architectures(), *sorted(map(str, Path().glob("*.safetensors")))]
         devices = list(dict.fromkeys(["auto", "cpu", "cuda", recipe.device]))
         typed = {n: from_field(fields[n], getattr(recipe, n), n.replace("_", " ")) for n in TYPED}
-        labelled = widgets.BoundedIntText(value=recipe.limit_train or 0, min=0, max=10**7, description="labelled")
-        labelled.style, labelled.tooltip = LABEL, f"{help['limit_train']}; 0 for all"
+        labelled = widgets.BoundedIntText(value=recipe.num_train or 0, min=0, max=10**7, description="labelled")
+        labelled.style, labelled.tooltip = LABEL, f"{help['num_train']}; 0 for all"
         rate = slider("learning rate", recipe.learning_rate, 1e-4, 1.0, 0.02, help["learning_rate"], log=True)
         self.groups: dict[str, dict[str, Any]] = {
             "Problem": {
@@ -60,8 +60,15 @@ class DistillForm:
             "Attack": {
                 "step_size": slider("step size", recipe.step_size, 0.05, 3.0, 0.05, help["step_size"]),
                 "attack_steps": slider("steps", recipe.attack_steps, 1, 40, 1, help["attack_steps"]),
-                "attacked": slider("attacked", recipe.attacked, 1, max(256, recipe.attacked), 1, help["attacked"]),
-                **{name: typed[name] for name in ("sampler", "rule", "student_pass")},
+                "max_boundary_samples": slider(
+                    "max_boundary_samples",
+                    recipe.max_boundary_samples,
+                    1,
+                    max(256, recipe.max_boundary_samples),
+                    1,
+                    help["max_boundary_samples"],
+                ),
+                **{name: typed[name] for name in ("sampler", "step_rule", "boundary_bn")},
             },
             "Training": {
                 "learning_rate": rate,
@@ -78,11 +85,11 @@ class DistillForm:
         """
         own = objective_values(methods[values["method"]]())
         # a constant weight has no slider: it stays, and the slider scales it
-        kept = {k: v for k, v in self._recipe.changes.items() if k.endswith(".weight") and f"{k[:-7]}.scale" in own}
+        kept = {k: v for k, v in self._recipe.overrides.items() if k.endswith(".weight") and f"{k[:-7]}.scale" in own}
         changes = kept | {name: values[name] for name, default in own.items() if values[name] != default}
         return self._recipe.replace(
-            changes=changes,
-            limit_train=values["labelled"] or None,
+            overrides=changes,
+            num_train=values["labelled"] or None,
             **{name: values[name] for name in (*TYPED, *LIVE, *CHOSEN)},
         )
 
@@ -98,13 +105,13 @@ class DistillForm:
                 put(name, value=value)
             else:
                 put(name, max=max(control.max, value), value=value)
-        put("labelled", value=recipe.limit_train or 0)
+        put("labelled", value=recipe.num_train or 0)
         self.fit_terms(recipe, put)
 
     def fit_terms(self, recipe: Recipe, put: Put) -> None:
         """Sliders of the terms that the method has; the others are hidden."""
         values = objective_values(recipe.objective)
-        values |= {name: float(v) for name, v in recipe.changes.items() if name.endswith(".scale")}
+        values |= {name: float(v) for name, v in recipe.overrides.items() if name.endswith(".scale")}
         for name, control in self.terms.items():
             control.layout.display = None if name in values else "none"
             if name in values:

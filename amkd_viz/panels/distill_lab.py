@@ -10,8 +10,8 @@ from typing import Any
 import ipywidgets as widgets
 from PIL import Image
 
+from amkd_viz.core.errors import InputError
 from amkd_viz.data import short_name
-from amkd_viz.errors import InputError
 from amkd_viz.models import Classifier
 from amkd_viz.objectives import methods
 from amkd_viz.panels.controls import PACES, button, choice
@@ -23,11 +23,12 @@ from amkd_viz.panels.live import DutyCycle, LiveStudent, Pace, on_cpu
 from amkd_viz.panels.look_back import LookBack
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.pulse import Pulse
+from amkd_viz.panels.session import Session
 from amkd_viz.panels.stills import map_still
-from amkd_viz.session import Session
-from amkd_viz.training import DIGITS, EpochEnded, Event, Job, Recipe, Run, fork, suggested
-from amkd_viz.training.attach import Follower
-from amkd_viz.training.setup import LIVE
+from amkd_viz.runs import Job, Run, fork
+from amkd_viz.runs.follow import Follower
+from amkd_viz.training import DIGITS, EpochEnded, Event, Recipe, suggested
+from amkd_viz.training.training import LIVE
 from amkd_viz.views import View, curves
 from amkd_viz.views.labels import percent
 

@@ -16,7 +16,8 @@ from amkd_viz.panels.joint_canvas import MOST, JointLayout, Places
 from amkd_viz.panels.run_curves import log_text, show_curves
 from amkd_viz.panels.scatter import ScatterCanvas
 from amkd_viz.panels.worker import Worker
-from amkd_viz.training import Recipe, Run
+from amkd_viz.runs import Run
+from amkd_viz.training import Recipe
 from amkd_viz.views import View, embedding
 from amkd_viz.views.decisions import Decisions, agreement
 from amkd_viz.views.ground import Ground, telling_triple
@@ -145,6 +146,6 @@ class DistillPictures:
 
 def _plane(teacher: Classifier, data: Dataset, recipe: Recipe) -> Ground:
     images, labels = telling_triple(
-        teacher, data, step_size=recipe.step_size, steps=recipe.attack_steps, rule=recipe.rule
+        teacher, data, step_size=recipe.step_size, steps=recipe.attack_steps, step_rule=recipe.step_rule
     )
     return Ground(data, images, labels)

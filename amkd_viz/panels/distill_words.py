@@ -9,7 +9,7 @@ from typing import Any
 
 from amkd_viz.panels.live import LiveStudent
 from amkd_viz.panels.memory import memory_words
-from amkd_viz.training import Run
+from amkd_viz.runs import Run
 from amkd_viz.views.labels import percent
 
 __all__ = ["Speed", "done_share", "numbers", "words"]

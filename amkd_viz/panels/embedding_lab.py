@@ -8,8 +8,8 @@ import ipywidgets as widgets
 import numpy as np
 from PIL import Image
 
+from amkd_viz.core.errors import InputError
 from amkd_viz.data import Dataset
-from amkd_viz.errors import InputError
 from amkd_viz.models import Classifier
 from amkd_viz.objectives.metric import EMBEDDINGS
 from amkd_viz.panels.controls import button, choice, slider, toggle
@@ -17,9 +17,9 @@ from amkd_viz.panels.joint_picture import PARTS, Ground, Picture, code_for, fide
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.sample_list import DistanceBars, SampleList
 from amkd_viz.panels.scatter import ScatterCanvas, identities
+from amkd_viz.panels.session import Session
 from amkd_viz.panels.stills import scatter_still
-from amkd_viz.session import Session
-from amkd_viz.training import Run, example
+from amkd_viz.runs import Run, example
 from amkd_viz.views import View
 from amkd_viz.views.anchors import MARGIN
 from amkd_viz.views.joint import Fidelity, Outputs, outputs

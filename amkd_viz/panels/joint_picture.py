@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from amkd_viz.boundary import BoundarySamples, bss, sample_targets, select_bases
-from amkd_viz.data import Dataset, generator
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.rng import generator
+from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
-from amkd_viz.training import Recipe, Run
+from amkd_viz.runs import Run
+from amkd_viz.training import Recipe
 from amkd_viz.views import View, embedding
 from amkd_viz.views.anchors import Anchored
 from amkd_viz.views.chosen import Chosen, choose, class_triplets
@@ -62,7 +64,7 @@ def gather(run: Run, data: Dataset, nets: Mapping[str, Classifier], part: str, m
     before = logits_at(teacher, clean.x)
     bases = select_bases(before, logits_at(nets["student"], clean.x), torch.from_numpy(clean.label), rings)
     targets = sample_targets(before[bases], generator("cpu", "embedding lab"))
-    about: dict[str, Any] = {"rule": recipe.rule, "step_size": recipe.step_size, "steps": recipe.attack_steps}
+    about: dict[str, Any] = {"step_rule": recipe.step_rule, "step_size": recipe.step_size, "steps": recipe.attack_steps}
     samples = bss(teacher, clean.x[bases], targets, **about)
     published = torch.from_numpy(clean.index)[bases]
     chosen = choose(split, samples, published, most=most)
@@ -146,7 +148,7 @@ def code_for(opened: str, recipe: Recipe, v: Mapping[str, Any]) -> str:
         f"data, teacher, student = run.dataset(), run.teacher(), run.student({v['epoch']})\n{other}"
         "x, y = data.test.floats(), data.test.y\n"
         f"bases = select_bases(teacher(x), student(x), y, {v['rings']})\n"
-        f"samples = bss(teacher, x[bases], sample_targets(teacher(x[bases])), rule={recipe.rule!r}, "
+        f"samples = bss(teacher, x[bases], sample_targets(teacher(x[bases])), step_rule={recipe.step_rule!r}, "
         f"step_size={recipe.step_size}, steps={recipe.attack_steps})\n"
         'nets = {"teacher": teacher, "student": student}\n'
         f"embedding(nets, data, samples=samples, most={v['most']}, kind={v['kind']!r}, how={v['how']!r})\n"

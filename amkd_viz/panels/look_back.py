@@ -7,8 +7,8 @@ from collections import deque
 
 import ipywidgets as widgets
 
-from amkd_viz.errors import InputError
-from amkd_viz.training import Run
+from amkd_viz.core.errors import InputError
+from amkd_viz.runs import Run
 
 __all__ = ["LookBack"]
 

@@ -10,9 +10,9 @@ from typing import Any
 import ipywidgets as widgets
 from PIL import Image
 
+from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.data import load, parse_name
 from amkd_viz.data.points import PROBLEMS
-from amkd_viz.errors import InputError, unknown
 from amkd_viz.models import architectures
 from amkd_viz.objectives import methods as known_methods
 from amkd_viz.panels.controls import PACES, button, choice, number, slider, toggle
@@ -24,7 +24,8 @@ from amkd_viz.panels.race_pictures import RacePictures
 from amkd_viz.panels.race_words import best, differences, result_table, verdict
 from amkd_viz.panels.racing import Racing
 from amkd_viz.panels.stills import map_still
-from amkd_viz.training import DIGITS, SPIRALS, Changed, EpochEnded, Event, Finished, Race, RacePlan, Recipe, Started
+from amkd_viz.runs import Race, RacePlan
+from amkd_viz.training import DIGITS, SPIRALS, Changed, EpochEnded, Event, Finished, Recipe, Started
 from amkd_viz.views import View
 
 __all__ = ["MethodRace"]
@@ -108,12 +109,12 @@ class MethodRace(Panel):
 
     def _take(self, plan: RacePlan) -> list[Changed]:
         """Its numbers into the controls; returns what is to be changed on the way."""
-        for key, value in plan.changes.items():
+        for key, value in plan.overrides.items():
             if key in NAMES:
                 self.put(NAMES[key], value=value)
-        wanted = plan.recipe.replace(method=self.recipe.method, changes={})
+        wanted = plan.recipe.replace(method=self.recipe.method, overrides={})
         known = all(key in NAMES for change in plan.planned for key in change.changes)
-        same = (self.recipe, self.changes, set(self.methods)) == (wanted, dict(plan.changes), set(plan.methods))
+        same = (self.recipe, self.overrides, set(self.methods)) == (wanted, dict(plan.overrides), set(plan.methods))
         if not (known and same):
             self.close()
             raise InputError(
@@ -137,7 +138,7 @@ class MethodRace(Panel):
                 "noise": slider("noise", noise, 0.0, max(0.6, noise), 0.02, "sd added to each coordinate"),
                 "classes": slider("classes", classes, 2, max(8, classes), 1, "how many classes"),
                 "labelled": slider(
-                    "labelled", recipe.limit_train or 100, 20, 900, 20, "labelled samples that the students get"
+                    "labelled", recipe.num_train or 100, 20, 900, 20, "labelled samples that the students get"
                 ),
                 "student": choice("student", recipe.student, nets_for(name), "architecture of all students"),
                 "epochs": slider("epochs", recipe.epochs, 2, 200, 1, "passes over the labelled samples"),
@@ -171,17 +172,17 @@ class MethodRace(Panel):
             student=v["student"] if v["student"] in nets_for(v["problem"]) else base.student,
             method=(self.methods or ["kd"])[0],
             epochs=v["epochs"],
-            limit_train=v["labelled"],
+            num_train=v["labelled"],
             seed=v["seed"],
             step_size=float(f"{v['step_size']:.3g}"),  # the page rounds a logarithmic slider to its own steps
             attack_steps=v["attack_steps"],
             learning_rate=float(f"{v['learning_rate']:.3g}"),
-            similarity_images=0,
+            magsim_samples=0,
             evaluate_every=1,
         )
 
     @property
-    def changes(self) -> dict[str, Any]:
+    def overrides(self) -> dict[str, Any]:
         """TERM.FIELD -> value: the numbers of the objectives that are not at their defaults."""
         terms = {term for name in self.methods for term in known_methods[name]().names}
         default = live_defaults()
@@ -311,7 +312,7 @@ class MethodRace(Panel):
                 self.say(text, "busy", event.epoch / recipe.teacher_epochs)
 
         planned, self._planned = self._planned, []  # another race after this one is another race
-        return Race(recipe, self.methods, self.changes, listen=teaching, planned=planned)
+        return Race(recipe, self.methods, self.overrides, listen=teaching, planned=planned)
 
     def _ready(self) -> None:
         """The race stands at the start."""
@@ -464,7 +465,7 @@ class MethodRace(Panel):
     def session(self) -> RacePlan:
         """The race with what was changed on its way: the sliders may have moved since; before there is one, what the
         controls describe."""
-        return self.race.plan if self.race is not None else RacePlan(self.recipe, self.methods, self.changes)
+        return self.race.plan if self.race is not None else RacePlan(self.recipe, self.methods, self.overrides)
 
     def still(self) -> Image.Image | None:
         return map_still(self.pictures.maps)

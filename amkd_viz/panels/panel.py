@@ -17,13 +17,13 @@ from typing import Any, ClassVar, Self
 import ipywidgets as widgets
 from PIL import Image
 
-from amkd_viz.errors import InputError, unknown
+from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.panels.cells import this_cell
 from amkd_viz.panels.controls import button
+from amkd_viz.panels.session import Session
 from amkd_viz.panels.status import Status
 from amkd_viz.panels.worker import Worker
-from amkd_viz.session import Session
-from amkd_viz.training import RacePlan
+from amkd_viz.runs import RacePlan
 from amkd_viz.views.mark import write_own
 from amkd_viz.views.page import document, figure_block
 from amkd_viz.views.view import View

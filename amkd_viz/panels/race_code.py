@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from amkd_viz.training import RacePlan, Recipe
+from amkd_viz.runs import RacePlan
+from amkd_viz.training import Recipe
 
 __all__ = ["code_of"]
 
@@ -12,8 +13,8 @@ def code_of(plan: RacePlan) -> str:
     told = {n: v for n, v in plan.recipe.to_json().items() if v != default[n] and n != "method"}
     lines = ",\n    ".join(f"{name}={value!r}" for name, value in told.items())
     given = passed = replayed = more = ""
-    if plan.changes:
-        given, passed = f"changes = {dict(plan.changes)!r}\n", ", changes=changes"
+    if plan.overrides:
+        given, passed = f"overrides = {dict(plan.overrides)!r}\n", ", overrides=overrides"
     if plan.planned:
         own = "".join(f"    {change!r},\n" for change in plan.planned)
         given += f"by_hand = [  # before which batch, both counted from 0\n{own}]\n"

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from amkd_viz.objectives import methods
 from amkd_viz.panels.controls import from_field, slider
-from amkd_viz.training import Race, Recipe
+from amkd_viz.runs import Race
+from amkd_viz.training import Recipe
 
 __all__ = ["LIVE", "NAMES", "Live", "live_controls", "marks"]
 

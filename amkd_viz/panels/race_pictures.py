@@ -13,7 +13,8 @@ from amkd_viz.panels.curve_canvas import Curve, CurveCanvas
 from amkd_viz.panels.ground_marks import ground_marks
 from amkd_viz.panels.live import DutyCycle
 from amkd_viz.panels.worker import Worker
-from amkd_viz.training import Race, accuracy, logits_on
+from amkd_viz.runs import Race
+from amkd_viz.training import accuracy, logits_on
 from amkd_viz.views.curves import METRICS
 from amkd_viz.views.decisions import Decisions, agreement
 from amkd_viz.views.ground import Ground, telling_triple
@@ -63,7 +64,7 @@ class RacePictures:
         images: tuple[Any, ...] = ()
         if data.kind != "points":
             images = telling_triple(
-                self.teacher, data, step_size=recipe.step_size, steps=recipe.attack_steps, rule=recipe.rule
+                self.teacher, data, step_size=recipe.step_size, steps=recipe.attack_steps, step_rule=recipe.step_rule
             )
         self.ground, self._fixed = Ground(data, *images), {}
         marks = ground_marks(self.ground)

@@ -7,9 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from amkd_viz.core.pauses import pausable
 from amkd_viz.panels.worker import Worker
-from amkd_viz.pauses import pausable
-from amkd_viz.training import EpochEnded, Event, Race
+from amkd_viz.runs import Race
+from amkd_viz.training import EpochEnded, Event
 
 __all__ = ["Abandoned", "Racing"]
 

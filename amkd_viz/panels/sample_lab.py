@@ -12,9 +12,9 @@ from torch import nn
 
 from amkd_viz.boundary import BoundarySamples
 from amkd_viz.boundary.samples import Status as Ending
+from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.data import Dataset, parse_name
 from amkd_viz.data.points import PROBLEMS
-from amkd_viz.errors import InputError, unknown
 from amkd_viz.models import Classifier, inference_copy
 from amkd_viz.models.classifier import unwrapped
 from amkd_viz.panels.attack_controls import OPTIONS, attack_code, attack_controls, attack_image, attack_options
@@ -22,13 +22,14 @@ from amkd_viz.panels.controls import choice, slider, toggle
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.prediction import Prediction
 from amkd_viz.panels.sample_plane import FINE, SamplePlane
+from amkd_viz.panels.session import Session
 from amkd_viz.panels.stills import map_still
 from amkd_viz.panels.thumbs import Thumbs
 from amkd_viz.panels.walk_canvas import WalkCanvas
 from amkd_viz.panels.walk_words import class_words, walk_words
-from amkd_viz.session import Session
-from amkd_viz.training import DIGITS, EpochEnded, Event, Recipe, Run, example
-from amkd_viz.training.examples import EXAMPLES
+from amkd_viz.runs import Run, example
+from amkd_viz.runs.examples import EXAMPLES
+from amkd_viz.training import DIGITS, EpochEnded, Event, Recipe
 from amkd_viz.views import View, boundary_path, plane_map
 from amkd_viz.views.decisions import logits_at
 from amkd_viz.views.labels import class_label

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.panels.status import STATIC, script
 from amkd_viz.views.chosen import Chosen
 from amkd_viz.views.raster import image_pixels

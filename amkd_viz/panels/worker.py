@@ -7,7 +7,7 @@ import threading
 import traceback
 from collections.abc import Callable
 
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.training.device import threads_here
 
 __all__ = ["Worker"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from amkd_viz.pauses import held_seconds
+from amkd_viz.core.pauses import held_seconds
 
 __all__ = ["Clock"]
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from amkd_viz.errors import InputError, unknown
+from amkd_viz.core.errors import InputError, unknown
 
 __all__ = ["fitting_threads", "kept_memory", "pick_device", "threads_here"]
 

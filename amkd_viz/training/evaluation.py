@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from amkd_viz.core.pauses import pause_point
 from amkd_viz.data import Split
 from amkd_viz.models import freeze
-from amkd_viz.pauses import pause_point
 
 __all__ = ["accuracy", "logits_on", "scores"]
 

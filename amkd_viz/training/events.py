@@ -10,7 +10,7 @@ from torch import Tensor
 from amkd_viz.objectives import BoundaryBatch
 
 if TYPE_CHECKING:
-    from amkd_viz.training.setup import Training
+    from amkd_viz.training.training import Training
 
 __all__ = ["Changed", "EpochEnded", "Event", "Finished", "Started", "Stepped"]
 

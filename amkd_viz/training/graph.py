@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from amkd_viz.core.pauses import without_pauses
 from amkd_viz.models.classifier import buffers_kept
 from amkd_viz.objectives import Step
-from amkd_viz.pauses import without_pauses
 
 if TYPE_CHECKING:
-    from amkd_viz.training.setup import Training
+    from amkd_viz.training.training import Training
 
 __all__ = ["CudaRecorder", "Recorder", "StepGraph"]
 

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from amkd_viz.boundary import boundary_similarity
-from amkd_viz.data import generator
-from amkd_viz.pauses import pause_point
+from amkd_viz.core.pauses import pause_point
+from amkd_viz.core.rng import generator
 from amkd_viz.training.device import fitting_threads, kept_memory
 from amkd_viz.training.evaluation import accuracy
 from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped
 from amkd_viz.training.recipe import Recipe
-from amkd_viz.training.setup import Training
+from amkd_viz.training.training import Training
 
 __all__ = ["events"]
 
@@ -62,7 +62,7 @@ def final_scores(training: Training) -> dict[str, Any]:
     if training.teacher is None:
         return found
     found["teacher_test_accuracy"] = accuracy(training._teacher_logits["test"], test.y)
-    count = min(recipe.similarity_images, len(test))
+    count = min(recipe.magsim_samples, len(test))
     if count:
         chosen = torch.randperm(len(test), generator=generator("cpu", "similarity"))[:count].to(test.y.device)
         found |= boundary_similarity(
@@ -72,7 +72,7 @@ def final_scores(training: Training) -> dict[str, Any]:
             test.y[chosen],
             step_size=recipe.step_size,
             steps=recipe.attack_steps,
-            rule=recipe.rule,
+            step_rule=recipe.step_rule,
             max_targets=9,
         )._asdict()
     return found

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, get_args, get_type_hints
 
+from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.data import parse_name
 from amkd_viz.data.points import PROBLEMS
-from amkd_viz.errors import InputError, unknown
 from amkd_viz.models import architectures, is_architecture
 from amkd_viz.objectives import Attack, Objective, methods
 
@@ -19,7 +19,17 @@ __all__ = ["Recipe"]
 
 PRECISIONS = ("fp32", "bf16")
 SCHEDULES = ("onecycle", "step", "constant")
-RULES = ("code", "paper")
+RULES = ("gap", "newton")
+# Names in run folders of earlier versions.
+RENAMED = {
+    "attacked": "max_boundary_samples",
+    "changes": "overrides",
+    "limit_train": "num_train",
+    "rule": "step_rule",
+    "similarity_images": "magsim_samples",
+    "student_pass": "boundary_bn",
+}
+RENAMED_VALUES = {("rule", "code"): "gap", ("rule", "paper"): "newton"}
 AUGMENTS = ("auto", "none", "crop", "crop-flip")
 
 
@@ -40,7 +50,7 @@ class Recipe:
     'amkd'
     >>> Recipe(epochs=0)
     Traceback (most recent call last):
-    amkd_viz.errors.InputError: epochs must be at least 1, not 0.
+    amkd_viz.core.errors.InputError: epochs must be at least 1, not 0.
     """
 
     dataset: str = _field(
@@ -50,13 +60,13 @@ class Recipe:
     teacher: str = _field("cnn", "architecture or torchvision:NAME (trained once, then cached), or a .safetensors file")
     student: str = _field("cnn-tiny", "architecture of the student, or torchvision:NAME")
     method: str = _field("amkd", "named objective")
-    changes: Mapping[str, Any] = _field({}, "numbers of the objective, e.g. boundary_triplet.margin=0.2, kd.scale=2")
+    overrides: Mapping[str, Any] = _field({}, "numbers of the objective, e.g. boundary_triplet.margin=0.2, kd.scale=2")
     epochs: int = _field(30, "passes over the training data", low=1, high=10_000)
     batch_size: int = _field(128, "images per step", low=2, high=65_536)
     seed: int = _field(0, "of the student's weights, the order and every draw", low=0)
     device: str = _field("auto", "auto, cpu, cuda, cuda:1, mps, xpu")
     precision: str = _field("fp32", "arithmetic of both nets", choices=PRECISIONS)
-    limit_train: int | None = _field(None, "so many training samples for the student, classes balanced", low=2)
+    num_train: int | None = _field(None, "so many training samples for the student, classes balanced", low=2)
     augment: str = _field("auto", "augmentation of the training images", choices=AUGMENTS)
     learning_rate: float = _field(0.1, "peak learning rate of SGD", low=1e-6, high=10.0)
     schedule: str = _field(
@@ -66,14 +76,14 @@ class Recipe:
     weight_decay: float = _field(1e-4, "of SGD, on every parameter", low=0.0, high=1.0)
     sampler: str = _field("bss", "how boundary samples are made", choices=("bss", "fgsm", "noise", "deepfool"))
     step_size: float = _field(0.3, "of the BSS attack, in the normalised space", low=1e-3, high=10.0)
-    rule: str = _field(
-        "code",
-        "step of the BSS attack: code, as published, follows the logit gap; paper is a Newton step",
+    step_rule: str = _field(
+        "gap",
+        "step of the BSS attack: gap (published code), proportional to the logit gap, or newton (the paper's formula)",
         choices=RULES,
     )
     attack_steps: int = _field(10, "at most so many attack steps", low=1, high=100)
-    attacked: int = _field(64, "at most so many boundary samples per batch", low=1)
-    student_pass: str = _field(
+    max_boundary_samples: int = _field(64, "at most so many boundary samples per batch", low=1)
+    boundary_bn: str = _field(
         "separate", "how the student's batch norms see boundary samples", choices=("separate", "joint", "frozen")
     )
     teacher_epochs: int = _field(40, "of a teacher that is trained here", low=1, high=10_000)
@@ -81,7 +91,7 @@ class Recipe:
     teacher_learning_rate: float = _field(0.1, "of a teacher that is trained here", low=1e-6, high=10.0)
     data_seed: int = _field(0, "of the validation split, the limit and generated problems", low=0)
     evaluate_every: int = _field(1, "epochs between validations; the last one always", low=1)
-    similarity_images: int = _field(100, "test images for MagSim and AngSim; 0 to skip", low=0)
+    magsim_samples: int = _field(100, "test images for MagSim and AngSim; 0 to skip", low=0)
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
@@ -99,8 +109,10 @@ class Recipe:
                 raise InputError(f"{f.name} must be at least {about['low']}, not {value}.")
             if "high" in about and not value <= about["high"]:
                 raise InputError(f"{f.name} must be at most {about['high']}, not {value}.")
-        if not isinstance(self.changes, Mapping) or not all(isinstance(key, str) for key in self.changes):
-            raise InputError(f"changes must map TERM.FIELD to numbers, e.g. {{'kd.scale': 2}}, not {self.changes!r}.")
+        if not isinstance(self.overrides, Mapping) or not all(isinstance(key, str) for key in self.overrides):
+            raise InputError(
+                f"overrides must map TERM.FIELD to numbers, e.g. {{'kd.scale': 2}}, not {self.overrides!r}."
+            )
         parse_name(self.dataset)  # refuses unknown names and options
         if not is_architecture(self.student):
             told = unknown("student", self.student, [*architectures(), "torchvision:NAME"])
@@ -109,15 +121,15 @@ class Recipe:
             told = unknown("teacher", self.teacher, [*architectures(), "torchvision:NAME", "FILE.safetensors"])
             raise InputError(f"{told} A net of your own: models.register({self.teacher!r}, builder).")
         self._check_terms()
-        object.__setattr__(self, "changes", methods[self.method]().plain(self.changes))  # refuses unknown ones
+        object.__setattr__(self, "overrides", methods[self.method]().plain(self.overrides))  # refuses unknown ones
         objective = self.objective
         if not all(any(objective.weights(progress).values()) for progress in (1 / self.epochs, 1.0)):
-            raise InputError(f"changes must leave a term with a weight in every epoch, not {self.changes!r}.")
+            raise InputError(f"overrides must leave a term with a weight in every epoch, not {self.overrides!r}.")
 
     def _check_terms(self) -> None:
         """A term that other methods have is not unknown."""
         own = methods[self.method]().names
-        for name in self.changes:
+        for name in self.overrides:
             term = name.partition(".")[0]
             others = [method for method in methods if term in methods[method]().names]
             if term not in own and others:
@@ -146,8 +158,8 @@ class Recipe:
 
     @property
     def objective(self) -> Objective:
-        """The method's sum with ``changes`` applied."""
-        return methods[self.method]().changed(**self.changes)
+        """The method's sum with ``overrides`` applied."""
+        return methods[self.method]().changed(**self.overrides)
 
     @property
     def attack(self) -> Attack:
@@ -155,9 +167,9 @@ class Recipe:
             sampler=self.sampler,
             step_size=self.step_size,
             steps=self.attack_steps,
-            rule=self.rule,
-            limit=self.attacked,
-            student_pass=self.student_pass,
+            step_rule=self.step_rule,
+            limit=self.max_boundary_samples,
+            boundary_bn=self.boundary_bn,
         )
 
     def replace(self, **changes: Any) -> Recipe:
@@ -169,13 +181,16 @@ class Recipe:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Recipe:
+        values = {
+            RENAMED.get(name, name): RENAMED_VALUES.get((name, str(value)), value) for name, value in values.items()
+        }
         known = {f.name for f in fields(cls)}
         for name in values:
             if name not in known:
                 raise unknown("recipe field", name, sorted(known))
         # what was written before teachers had settings of their own: theirs were the student's
         shared = {f"teacher_{name}": values[name] for name in ("batch_size", "learning_rate") if name in values}
-        return cls(**(shared | dict(values)))
+        return cls(**(shared | values))
 
     def __hash__(self) -> int:
         return hash(self.hash)

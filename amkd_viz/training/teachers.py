@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from amkd_viz.core.files import check_writable
 from amkd_viz.data import Dataset, load, short_name
-from amkd_viz.files import check_writable
 from amkd_viz.models import Classifier, load_teacher, save_classifier
 from amkd_viz.training.recipe import Recipe
 
@@ -48,7 +48,7 @@ def teacher_recipe(recipe: Recipe) -> Recipe:
         learning_rate=recipe.teacher_learning_rate,
         data_seed=recipe.data_seed,
         evaluate_every=recipe.teacher_epochs,
-        similarity_images=0,
+        magsim_samples=0,
     )
 
 
@@ -69,7 +69,7 @@ def teacher_for(
     if not path.is_file():
         from amkd_viz.training.events import EpochEnded
         from amkd_viz.training.loop import events
-        from amkd_viz.training.setup import Training
+        from amkd_viz.training.training import Training
 
         check_writable(path.parent)
         training = Training(own, alone=True)
@@ -96,7 +96,7 @@ def _key(own: Recipe, data: Dataset | None) -> str:
     """Ten hex digits of what a teacher's weights depend on, and of nothing else: not of where data or device are, and
     not of fields at their default, so that a new field of Recipe leaves cached teachers valid."""
     default = Recipe().to_json()
-    without = ("root", "device", "teacher", "teacher_epochs", "evaluate_every", "similarity_images")
+    without = ("root", "device", "teacher", "teacher_epochs", "evaluate_every", "magsim_samples")
     matters = {n: v for n, v in own.to_json().items() if n not in without and (v != default[n] or n == "dataset")}
     if own.dataset.startswith(MAY_DIFFER):
         data = data or load(own.dataset, root=own.root, seed=own.data_seed)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from amkd_viz.boundary import BoundarySamples
+from amkd_viz.core.errors import InputError
 from amkd_viz.data import Dataset
-from amkd_viz.errors import InputError
 from amkd_viz.views.decisions import Decisions, agreement, decide
 from amkd_viz.views.labels import class_label, percent, plural, safe, shorten, used_of
 from amkd_viz.views.layout import DOTTED, RING, alike, axes, class_legend, keep, named, squares

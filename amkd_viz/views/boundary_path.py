@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 from torch import Tensor, nn
 
 from amkd_viz.boundary import BoundarySamples
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.views.labels import class_label, number, percent, safe
 from amkd_viz.views.layout import CROSS, DASHES, SYMBOLS, named
 from amkd_viz.views.raster import image_pixels, place, png, signed_pixels

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amkd_viz.errors import InputError
-from amkd_viz.training.comparison import groups
+from amkd_viz.core.errors import InputError
+from amkd_viz.runs.grid import groups
 from amkd_viz.views.labels import mean_sd, percent, safe
 from amkd_viz.views.layout import blank
 from amkd_viz.views.short import short, short_files
@@ -16,7 +16,7 @@ from amkd_viz.views.theme import LIGHT, method_colours
 from amkd_viz.views.view import View
 
 if TYPE_CHECKING:
-    from amkd_viz.training import Run
+    from amkd_viz.runs import Run
 
 __all__ = ["compare"]
 

@@ -11,8 +11,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from amkd_viz.errors import InputError
-from amkd_viz.training.comparison import groups
+from amkd_viz.core.errors import InputError
+from amkd_viz.runs.grid import groups
 from amkd_viz.views.labels import safe
 from amkd_viz.views.layout import axes, keep
 from amkd_viz.views.short import short
@@ -20,7 +20,7 @@ from amkd_viz.views.theme import LIGHT, method_colours, template
 from amkd_viz.views.view import View
 
 if TYPE_CHECKING:
-    from amkd_viz.training import Run
+    from amkd_viz.runs import Run
 
 __all__ = ["METRICS", "MOST_POINTS", "TERMS", "curves", "series"]
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
+from amkd_viz.core.errors import InputError
 from amkd_viz.data import Dataset
-from amkd_viz.errors import InputError
 from amkd_viz.views.boundary_map import Window, exact_map, window
 from amkd_viz.views.captioned import wrapped
 from amkd_viz.views.decisions import agreement

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 
 __all__ = ["Aligned", "contradicted", "procrustes", "rank_order", "squared", "triplets_kept", "trustworthiness"]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from amkd_viz.boundary import BoundarySamples
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.models import freeze
 from amkd_viz.views.labels import class_label, number, percent, plural, safe
 from amkd_viz.views.layout import SYMBOLS, blank, named

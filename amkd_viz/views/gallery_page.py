@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from amkd_viz.boundary import BoundarySamples, bss, refine, sample_targets, select_bases
-from amkd_viz.data import Dataset, generator, load
+from amkd_viz.core.rng import generator
+from amkd_viz.data import Dataset, load
 from amkd_viz.models import Classifier, build
 from amkd_viz.views import (
     View,
@@ -40,7 +41,7 @@ def views() -> Iterator[View]:
     last = student[20]
     points = spirals.test.floats(slice(25))
     target = sample_targets(teacher(points), generator("cpu", "gallery"))
-    samples = bss(teacher, points, target, rule="paper", step_size=1.05, steps=20, keep_path=True)
+    samples = bss(teacher, points, target, step_rule="newton", step_size=1.05, steps=20, keep_path=True)
     yield boundary_map({"teacher": teacher, "student": last}, spirals, samples=refine(teacher, samples))
     yield epochs(student, spirals, teacher=teacher)
 
@@ -50,7 +51,7 @@ def views() -> Iterator[View]:
     x, y = digits.test.floats(), digits.test.y
     index = select_bases(teacher(x), last(x), y, 40)
     target = sample_targets(teacher(x[index]), generator("cpu", "gallery"))
-    samples = bss(teacher, x[index], target, rule="paper", step_size=1.05, steps=10, keep_path=True)
+    samples = bss(teacher, x[index], target, step_rule="newton", step_size=1.05, steps=10, keep_path=True)
     yield _showcase(nets, samples, digits, index)
     longest = int((samples.steps * samples.crossed).argmax())
     yield boundary_path(nets, samples, longest, digits.classes)

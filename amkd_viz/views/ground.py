@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from amkd_viz.boundary import bss, sample_targets
-from amkd_viz.data import Dataset, generator
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.rng import generator
+from amkd_viz.data import Dataset
 from amkd_viz.views.boundary_map import exact_map, grid_points, window
 from amkd_viz.views.decisions import Decisions
 from amkd_viz.views.layout import keep

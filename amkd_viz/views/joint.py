@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.models import Classifier, freeze
 from amkd_viz.models.classifier import unwrapped
 from amkd_viz.objectives.metric import embed

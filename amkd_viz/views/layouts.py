@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amkd_viz.errors import InputError, unknown
+from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.views.fidelity import Aligned, procrustes
 
 __all__ = ["PROJECTIONS", "joint_layout", "pca"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
-from amkd_viz.errors import InputError
-from amkd_viz.files import explained, write_atomic
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.files import explained, write_atomic
 
 __all__ = ["marked", "refuse_others", "write_own"]
 

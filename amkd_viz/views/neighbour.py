@@ -7,8 +7,8 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
+from amkd_viz.core.errors import InputError
 from amkd_viz.data import Split
-from amkd_viz.errors import InputError
 from amkd_viz.views.layout import keep
 
 __all__ = ["nearest_image"]

@@ -10,7 +10,7 @@ from itertools import count
 import plotly.io as pio
 from plotly.offline import get_plotlyjs
 
-from amkd_viz.errors import unknown
+from amkd_viz.core.errors import unknown
 from amkd_viz.views.labels import safe
 from amkd_viz.views.theme import DARK, FONT, LIGHT, THEMES, Theme
 from amkd_viz.views.view import View

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.views.adaptive import Refined, adaptive_levels
 from amkd_viz.views.decisions import agreement, decisions, logits_at
 from amkd_viz.views.labels import percent, safe

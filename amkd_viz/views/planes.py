@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 
 __all__ = ["Plane"]
 

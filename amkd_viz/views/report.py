@@ -12,11 +12,12 @@ from torch import Tensor
 
 from amkd_viz.boundary import BoundarySamples, bss, refine, sample_targets, select_bases
 from amkd_viz.boundary.by_name import OPTIONS, sample_by_name
-from amkd_viz.data import Dataset, generator
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.rng import generator
+from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
+from amkd_viz.runs.grid import COLUMNS, Row, between, groups, reading, table
 from amkd_viz.training import Recipe
-from amkd_viz.training.comparison import COLUMNS, Row, between, groups, reading, table
 from amkd_viz.views.boundary_map import boundary_map
 from amkd_viz.views.compare import compare
 from amkd_viz.views.curves import curves
@@ -31,7 +32,7 @@ from amkd_viz.views.short import short, short_files
 from amkd_viz.views.theme import method_colours
 
 if TYPE_CHECKING:
-    from amkd_viz.training import Run
+    from amkd_viz.runs import Run
 
 __all__ = ["attack_words", "boundary_samples", "write_report"]
 
@@ -115,7 +116,12 @@ def _section(name: str, runs: Sequence[Run]) -> str:
 
 def attack_words(recipe: Recipe) -> str:
     """The recipe's attack in words."""
-    words = {"step_size": "step size {:g}", "steps": "at most {} steps", "epsilon": "epsilon {:.3f}", "rule": "rule {}"}
+    words = {
+        "step_size": "step size {:g}",
+        "steps": "at most {} steps",
+        "epsilon": "epsilon {:.3f}",
+        "step_rule": "rule {}",
+    }
     return f"{recipe.sampler} ({', '.join(words[name].format(value) for name, value in _options(recipe).items())})"
 
 
@@ -163,7 +169,9 @@ def _point_pictures(runs: Sequence[Run], dataset: Dataset) -> list[str]:
     for teacher, own in teachers:
         target = sample_targets(logits_at(teacher, points), generator("cpu", "report"))
         # Newton steps: with the published rule a step is as long as the logit gap, out of the picture at once in 2-D
-        samples = refine(teacher, bss(teacher, points, target, rule="paper", step_size=1.05, steps=20, keep_path=True))
+        samples = refine(
+            teacher, bss(teacher, points, target, step_rule="newton", step_size=1.05, steps=20, keep_path=True)
+        )
         kind = files[next(iter(own.values())).recipe.teacher].removesuffix(".safetensors")  # there is little room
         name = f"teacher {kind}" if len(teachers) > 1 else "teacher"
         nets = {name: teacher} | {label: run.student() for label, run in own.items()}
@@ -197,7 +205,7 @@ def _what(runs: Sequence[Run]) -> str:
             "student": f"student {one.student}",
             "teacher": f"teacher {files[one.teacher]}",
             "epochs": plural(one.epochs, "epoch"),
-            "limit_train": plural(one.limit_train, "training sample") if one.limit_train else "all training samples",
+            "num_train": plural(one.num_train, "training sample") if one.num_train else "all training samples",
         }
         methods = list(dict.fromkeys(r.method for r in own))
         seeds = sorted({r.seed for r in own})
@@ -213,7 +221,7 @@ def _what(runs: Sequence[Run]) -> str:
 def _apart(recipes: Sequence[Recipe]) -> dict[str, str]:
     """What differs among recipes of one data set, by field: each value, and the methods that have it."""
     told, files = {}, short_files(recipe.teacher for recipe in recipes)
-    for field in (f.name for f in fields(Recipe) if f.name not in ("method", "seed", "changes", "root")):
+    for field in (f.name for f in fields(Recipe) if f.name not in ("method", "seed", "overrides", "root")):
         having: dict[Any, list[str]] = {}
         for recipe in recipes:
             own = having.setdefault(getattr(recipe, field), [])

@@ -20,7 +20,7 @@ class Short(NamedTuple):
 
 
 def short(labels: Iterable[str]) -> Short:
-    """Labels as :func:`amkd_viz.training.comparison.groups` makes them; one letter is one setting, of any method.
+    """Labels as :func:`amkd_viz.runs.grid.groups` makes them; one letter is one setting, of any method.
 
     >>> short(["kd (epochs=1)", "kd (epochs=2)"]).names["kd (epochs=2)"]
     'kd (epochs=2)'

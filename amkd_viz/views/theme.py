@@ -11,7 +11,7 @@ from functools import cache
 import plotly.graph_objects as go
 import plotly.io as pio
 
-from amkd_viz.errors import unknown
+from amkd_viz.core.errors import unknown
 
 __all__ = [
     "DARK",

@@ -11,7 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from amkd_viz.errors import unknown
+from amkd_viz.core.errors import unknown
 from amkd_viz.views.layout import height_of
 from amkd_viz.views.mark import refuse_others, write_own
 from amkd_viz.views.output import bundle, words

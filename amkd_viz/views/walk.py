@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from amkd_viz.boundary import BoundarySamples, Status, refine
-from amkd_viz.errors import InputError, unknown
+from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.views.decisions import logits_at
 
 __all__ = ["Crossing", "Walk", "magnifier", "walk"]

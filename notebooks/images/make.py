@@ -13,8 +13,9 @@ from PIL import Image
 
 from amkd_viz import example
 from amkd_viz.boundary import bss, refine, sample_targets, select_bases
-from amkd_viz.data import generator
-from amkd_viz.training import DIGITS, Job
+from amkd_viz.core.rng import generator
+from amkd_viz.runs import Job
+from amkd_viz.training import DIGITS
 from amkd_viz.views import View, boundary_map, boundary_path, compare, curves, distances, plane_map
 
 HERE = Path(__file__).parent
@@ -27,7 +28,7 @@ def pictures(folder: Path) -> Iterator[tuple[str, View]]:
     yield "00", boundary_map({"teacher": teacher, "a student": run.student()}, data)
     x = data.test.floats(slice(30))
     target = sample_targets(teacher(x), generator("cpu", "pictures"))
-    samples = bss(teacher, x, target, rule="paper", step_size=1.05, steps=20, keep_path=True)
+    samples = bss(teacher, x, target, step_rule="newton", step_size=1.05, steps=20, keep_path=True)
     yield "01", boundary_map({"teacher": teacher}, data, samples=refine(teacher, samples))
 
     run, plain = example("digits", "amkd"), example("digits", "kd")

@@ -16,8 +16,8 @@ from amkd_viz.boundary.samples import (
     space_of,
     status_of,
 )
+from amkd_viz.core.errors import InputError
 from amkd_viz.data.checks import check_inputs
-from amkd_viz.errors import InputError
 from amkd_viz.models import freeze
 
 __all__ = ["deepfool", "fgsm", "noise"]

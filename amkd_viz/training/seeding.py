@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from amkd_viz.data.seeds import defaults_seeded, mix
+from amkd_viz.core.pauses import without_pauses
+from amkd_viz.core.rng import defaults_seeded, mix
 from amkd_viz.models.classifier import buffers_kept
-from amkd_viz.pauses import without_pauses
 
 __all__ = ["Chance"]
 

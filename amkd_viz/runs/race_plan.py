@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from amkd_viz.errors import InputError
-from amkd_viz.files import parsed, replace_own
-from amkd_viz.training.comparison import entrants
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.files import parsed, replace_own
+from amkd_viz.runs.grid import entrants
 from amkd_viz.training.events import Changed
 from amkd_viz.training.recipe import Recipe
-from amkd_viz.training.setup import changed
+from amkd_viz.training.training import changed
 
 __all__ = ["RacePlan"]
 
@@ -25,7 +25,7 @@ class RacePlan:
     """What :class:`Race` takes.
 
     Attributes:
-        recipe, methods, changes: as of ``Race``.
+        recipe, methods, overrides: as of ``Race``.
         planned: what was changed while the race was on, and where.
 
     Raises:
@@ -34,13 +34,13 @@ class RacePlan:
 
     recipe: Recipe
     methods: Sequence[str]
-    changes: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
     planned: Sequence[Changed] = ()
 
     def __post_init__(self) -> None:
         for name in ("methods", "planned"):  # lists, where they come from JSON
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        entrants(self.recipe, self.methods, self.changes)
+        entrants(self.recipe, self.methods, self.overrides)
         for change in self.planned:
             changed(self.recipe, {key: value for key, value in change.changes.items() if "." not in key})
             # a term that only some methods have is checked with theirs
@@ -71,7 +71,7 @@ class RacePlan:
             "race": FORMAT,
             "recipe": self.recipe.to_json(),
             "methods": list(self.methods),
-            "changes": dict(self.changes),
+            "changes": dict(self.overrides),
             "planned": [asdict(change) for change in self.planned],
         }
         return replace_own(Path(path), json.dumps(content, indent=2) + "\n", "race", self.open)

@@ -25,13 +25,13 @@ from typing import Any
 import torch
 
 from amkd_viz.data import Dataset, load
-from amkd_viz.errors import InputError
-from amkd_viz.files import append_line, check_writable, files_below, readable, write_atomic
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.files import append_line, check_writable, files_below, readable, write_atomic
 from amkd_viz.models import Classifier, load_teacher, save_classifier
-from amkd_viz.training.attach import Follower, locked
+from amkd_viz.runs.follow import Follower, locked
 from amkd_viz.training.device import pick_device
 from amkd_viz.training.recipe import Recipe
-from amkd_viz.training.setup import changed
+from amkd_viz.training.training import changed
 from amkd_viz.training.teachers import teacher_for, weights_of
 
 __all__ = ["Run"]
@@ -219,10 +219,10 @@ class Run:
         )
 
     def dataset(self) -> Dataset:
-        """The data as the student saw it, ``limit_train`` applied."""
+        """The data as the student saw it, ``num_train`` applied."""
         recipe = self.located()
         full = load(recipe.dataset, root=recipe.root, seed=recipe.data_seed)
-        return full.limit(recipe.limit_train, recipe.data_seed) if recipe.limit_train else full
+        return full.limit(recipe.num_train, recipe.data_seed) if recipe.num_train else full
 
     def located(self, recipe: Recipe | None = None) -> Recipe:
         """``recipe``, by default the run's own, with relative paths that are found from here.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 
 __all__ = [
     "append_line",

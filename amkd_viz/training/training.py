@@ -10,13 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from amkd_viz.core.errors import InputError, unknown
+from amkd_viz.core.rng import defaults_seeded, mix
 from amkd_viz.data import Dataset, Loader, augment_for, load
-from amkd_viz.data.seeds import defaults_seeded, mix
-from amkd_viz.errors import InputError, unknown
 from amkd_viz.models import Classifier, build, inference_copy
 from amkd_viz.models.classifier import buffers_kept
 from amkd_viz.objectives import Step
-from amkd_viz.training.chance import Chance
 from amkd_viz.training.clock import Clock
 from amkd_viz.training.device import pick_device
 from amkd_viz.training.evaluation import logits_on, scores
@@ -25,10 +24,16 @@ from amkd_viz.training.graph import CudaRecorder, StepGraph
 from amkd_viz.training.log import Log
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.schedule import learning_rate
+from amkd_viz.training.seeding import Chance
 
 __all__ = ["LIVE", "Training"]
 
-LIVE = ("learning_rate", "step_size", "attack_steps", "attacked")  # fields of Recipe that may change while training
+LIVE = (
+    "learning_rate",
+    "step_size",
+    "attack_steps",
+    "max_boundary_samples",
+)  # fields of Recipe that may change while training
 
 # Recipes that agree on these have the same data and the same teacher (see teacher_recipe).
 OF_DATA = ("dataset", "root", "data_seed", "device", "precision")
@@ -60,7 +65,7 @@ class Training:
             like = None
         self.device = pick_device(recipe.device)
         self.full: Dataset = like.full if like else load(recipe.dataset, root=recipe.root, seed=recipe.data_seed)
-        limited = self.full.limit(recipe.limit_train, recipe.data_seed) if recipe.limit_train else self.full
+        limited = self.full.limit(recipe.num_train, recipe.data_seed) if recipe.num_train else self.full
         self.dataset = limited.to(self.device)
         self.layout = torch.channels_last if self.dataset.kind == "images" else torch.contiguous_format
         self.student = build(recipe.student, self.dataset, seed=mix(recipe.seed, "student"))
@@ -276,7 +281,7 @@ def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
     for name in own:
         if name not in LIVE:
             raise unknown("setting to change while training", name, [*LIVE, "TERM.FIELD"])
-    return recipe.replace(**own, changes={**recipe.changes, **terms})
+    return recipe.replace(**own, overrides={**recipe.overrides, **terms})
 
 
 def notes_on(recipe: Recipe, dataset: Dataset) -> Iterator[str]:
@@ -293,10 +298,10 @@ def notes_on(recipe: Recipe, dataset: Dataset) -> Iterator[str]:
                 f"With epochs={recipe.epochs} the terms on boundary samples of {recipe.method} never have a weight, so "
                 "nothing is attacked: take more epochs."
             )
-        elif recipe.sampler == "bss" and recipe.rule == "paper" and recipe.step_size < 1:
+        elif recipe.sampler == "bss" and recipe.step_rule == "newton" and recipe.step_size < 1:
             left = (1 - recipe.step_size) ** recipe.attack_steps
             yield (
-                f"With rule=paper each step goes {recipe.step_size:g} of the way to the boundary, so that about "
+                f"With step_rule=newton each step goes {recipe.step_size:g} of the way to the boundary, so that about "
                 f"{100 * left:.1f} % of it is left after {recipe.attack_steps} and few samples cross: take a step_size "
                 "just above 1, such as 1.05."
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 
 __all__ = ["Schedule", "constant", "linear"]
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from amkd_viz.errors import InputError
-from amkd_viz.files import explained, readable
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.files import explained, readable
 
 __all__ = ["Follower", "locked"]
 

@@ -6,14 +6,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from amkd_viz.errors import InputError
-from amkd_viz.training.comparison import entrants
+from amkd_viz.core.errors import InputError
+from amkd_viz.runs.grid import entrants
 from amkd_viz.training.device import fitting_threads
 from amkd_viz.training.events import Changed, EpochEnded, Event, Finished
 from amkd_viz.training.loop import events
-from amkd_viz.training.race_plan import RacePlan
+from amkd_viz.runs.race_plan import RacePlan
 from amkd_viz.training.recipe import Recipe
-from amkd_viz.training.setup import Training, changed
+from amkd_viz.training.training import Training, changed
 
 __all__ = ["Race"]
 
@@ -26,13 +26,13 @@ class Race:
     Args:
         recipe: of all.
         methods: names, each once.
-        changes: numbers of the objectives, by default those of ``recipe``; each goes to the methods that have its term.
+        overrides: numbers of the objectives, by default those of ``recipe``; each goes to the methods that have its term.
         like: an earlier training that lends its data and teacher where the recipes name the same.
         listen: hears the training of the teacher, if there has to be one.
         planned: changes of an earlier race, to be made again at the same steps.
 
     Attributes:
-        recipe, changes: as given. trainings: by method, in the order given. metrics: of each finished epoch, by method.
+        recipe, overrides: as given. trainings: by method, in the order given. metrics: of each finished epoch, by method.
         summaries: by method, once the last epoch is done.
         made: what was changed while it ran: (epoch, batch), both from 0 -> the settings.
 
@@ -40,7 +40,7 @@ class Race:
         InputError: an unknown method, one named twice or none, or a change that no method has a term for.
 
     >>> race = Race(Recipe(dataset="moons", teacher="mlp-tiny", student="mlp-tiny", epochs=2, teacher_epochs=1,
-    ...     limit_train=20, batch_size=10, similarity_images=0), ["ce", "kd"])
+    ...     num_train=20, batch_size=10, magsim_samples=0), ["ce", "kd"])
     >>> [name for name, event in race.events() if isinstance(event, EpochEnded)]
     ['ce', 'kd', 'ce', 'kd']
     >>> sorted(race.summaries["kd"])[:2]
@@ -51,14 +51,14 @@ class Race:
         self,
         recipe: Recipe,
         methods: Sequence[str],
-        changes: Mapping[str, Any] | None = None,
+        overrides: Mapping[str, Any] | None = None,
         like: Training | None = None,
         listen: Callable[[Event], None] | None = None,
         planned: Iterable[Changed] = (),
     ) -> None:
-        self.recipe, self.changes = recipe, dict(recipe.changes if changes is None else changes)
+        self.recipe, self.overrides = recipe, dict(recipe.overrides if overrides is None else overrides)
         self.trainings: dict[str, Training] = {}
-        for name, own in entrants(recipe, methods, changes).items():
+        for name, own in entrants(recipe, methods, overrides).items():
             like = self.trainings[name] = Training(own, like, listen)
         self.metrics: dict[str, list[dict[str, Any]]] = {name: [] for name in self.trainings}
         self.summaries: dict[str, dict[str, Any]] = {}
@@ -139,7 +139,7 @@ class Race:
         """All that this race follows from, what has been changed so far included."""
         places = {(change.epoch, change.batch): change.changes for change in self.planned} | self.made
         made = [Changed(epoch, batch, dict(changes)) for (epoch, batch), changes in sorted(places.items())]
-        return RacePlan(self.recipe, list(self.trainings), self.changes, made)
+        return RacePlan(self.recipe, list(self.trainings), self.overrides, made)
 
     def step_seconds(self) -> dict[str, float]:
         """What a step of each method costs, in seconds: the median of the last ones; NaN before the first."""

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from amkd_viz.data import Dataset, load, short_name
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.models import Classifier, build
 from amkd_viz.objectives import methods
 from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped
 from amkd_viz.training.loop import events
 from amkd_viz.training.recipe import Recipe
-from amkd_viz.training.run import Run, refuse_used
-from amkd_viz.training.setup import Training
+from amkd_viz.runs.run import Run, refuse_used
+from amkd_viz.training.training import Training
 
 __all__ = ["distill", "fork", "fresh_folder", "recorded", "replay", "resume"]
 
@@ -122,7 +122,7 @@ def fork(run: Run, epoch: int, out: str | Path | None = None, **changes: Any) ->
 def _changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
     """Another method leaves behind the numbers of terms that it does not have."""
     terms = methods[changes.get("method", recipe.method)]().names
-    numbers = {name: value for name, value in recipe.changes.items() if name.partition(".")[0] in terms}
+    numbers = {name: value for name, value in recipe.overrides.items() if name.partition(".")[0] in terms}
     return recipe.replace(**{"changes": numbers, **changes})
 
 

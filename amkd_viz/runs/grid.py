@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from amkd_viz.errors import InputError
+from amkd_viz.core.errors import InputError
 from amkd_viz.objectives import methods as known_methods
-from amkd_viz.training.difference import Difference, difference
+from amkd_viz.runs.stats import Difference, difference
 from amkd_viz.training.events import Event
 from amkd_viz.training.recipe import Recipe
-from amkd_viz.training.recording import distill
-from amkd_viz.training.run import Run, refuse_used
-from amkd_viz.training.setup import Training
+from amkd_viz.runs.recording import distill
+from amkd_viz.runs.run import Run, refuse_used
+from amkd_viz.training.training import Training
 
 __all__ = [
     "COLUMNS",
@@ -64,7 +64,7 @@ def compare(
     seeds: int,
     out: str | Path,
     *,
-    changes: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     listen: Callable[[Event], None] | None = None,
 ) -> list[Run]:
     """Train ``recipe`` by each method with seeds 0 .. seeds - 1, each into its own folder ``out/METHOD-seedK``.
@@ -72,7 +72,7 @@ def compare(
     Data and teacher are shared.
 
     Args:
-        changes: numbers of the objectives, by default those of ``recipe``; each goes to the methods that have its term.
+        overrides: numbers of the objectives, by default those of ``recipe``; each goes to the methods that have its term.
 
     Raises:
         InputError: an unknown method, one named twice or none, no seed, a change that no method has a term for, or a
@@ -81,7 +81,7 @@ def compare(
     if seeds < 1:
         raise InputError(f"seeds must be at least 1, not {seeds}.")
     recipe.check_nets()
-    own_recipes = entrants(recipe, methods, changes)
+    own_recipes = entrants(recipe, methods, overrides)
     refuse_used(Path(out))
     runs: list[Run] = []
     like: Training | None = None
@@ -93,7 +93,7 @@ def compare(
     return runs
 
 
-def entrants(recipe: Recipe, methods: Sequence[str], changes: Mapping[str, Any] | None = None) -> dict[str, Recipe]:
+def entrants(recipe: Recipe, methods: Sequence[str], overrides: Mapping[str, Any] | None = None) -> dict[str, Recipe]:
     """The recipe of each method, by name; numbers of the objectives go to the methods that have the term.
 
     Raises:
@@ -103,13 +103,13 @@ def entrants(recipe: Recipe, methods: Sequence[str], changes: Mapping[str, Any] 
         raise InputError(
             f"methods must name one or more, each once, not {','.join(methods)!r}; allowed: {', '.join(known_methods)}."
         )
-    changes = recipe.changes if changes is None else changes
+    overrides = recipe.overrides if overrides is None else overrides
     found = {}
     for method in methods:
         terms = known_methods[method]().names
-        own_changes = {name: value for name, value in changes.items() if name.partition(".")[0] in terms}
-        found[method] = recipe.replace(method=method, changes=own_changes)
-    idle = [name for name in changes if not any(name in own.changes for own in found.values())]
+        own_changes = {name: value for name, value in overrides.items() if name.partition(".")[0] in terms}
+        found[method] = recipe.replace(method=method, overrides=own_changes)
+    idle = [name for name in overrides if not any(name in own.overrides for own in found.values())]
     if idle:
         raise InputError(f"None of {', '.join(methods)} has the term of {idle[0]}; leave it out or add such a method.")
     return found
@@ -150,9 +150,9 @@ def table(runs: Sequence[Run]) -> list[Row]:
 
 def _setting(recipe: Recipe, others: Sequence[Recipe]) -> str:
     """What of a recipe differs among ``others``, in words."""
-    values = [{**other.to_json(), **other.changes} for other in others]
-    own = {**recipe.to_json(), **recipe.changes}
-    names = [name for name in dict.fromkeys(key for v in values for key in v) if name not in ("seed", "changes")]
+    values = [{**other.to_json(), **other.overrides} for other in others]
+    own = {**recipe.to_json(), **recipe.overrides}
+    names = [name for name in dict.fromkeys(key for v in values for key in v) if name not in ("seed", "overrides")]
     return ", ".join(f"{n}={own.get(n, 'default')}" for n in names if len({repr(v.get(n)) for v in values}) > 1)
 
 

@@ -17,10 +17,10 @@ from amkd_viz.boundary.samples import (
     space_of,
     status_of,
 )
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.pauses import pause_point
 from amkd_viz.data.checks import check_inputs
-from amkd_viz.errors import InputError
 from amkd_viz.models import freeze
-from amkd_viz.pauses import pause_point
 
 __all__ = ["Look", "bss"]
 
@@ -46,7 +46,7 @@ def bss(
     *,
     step_size: float = 0.3,
     steps: int = 10,
-    rule: str = "code",
+    step_rule: str = "gap",
     space: str = "normalised",
     clamp: float | tuple[float, float] | None = None,
     keep_path: bool = False,
@@ -62,7 +62,7 @@ def bss(
     .. math:: x \leftarrow \mathrm{clamp}\bigl(x + a\,(f_b(x) - f_k(x) + \epsilon)\, g / \|g\|_2^{p}\bigr),
               \quad g = \nabla_x (f_k - f_b)
 
-    with p = 1 for ``rule="code"`` (as published) and p = 2 for ``rule="paper"`` (a damped Newton step). A sample that
+    with p = 1 for ``step_rule="gap"`` (as published) and p = 2 for ``step_rule="newton"`` (Newton). A sample that
     has left b is frozen, whatever class it landed in, so the result is the first iterate *past* the boundary. There is
     no epsilon ball: the step follows the logit gap, hence the scale of the logits and the space. The published
     a = 0.3 belongs to the normalised space.
@@ -88,15 +88,15 @@ def bss(
     """
     if check and len(x):
         check_inputs(x)
-    if rule not in ("code", "paper"):
-        raise InputError(f"rule must be 'code' or 'paper', not {rule!r}.")
+    if step_rule not in ("gap", "newton"):
+        raise InputError(f"step_rule must be 'gap' or 'newton', not {step_rule!r}.")
     if not step_size > 0 or steps < 1:
         raise InputError(f"The attack needs step_size > 0 and steps >= 1, not step_size={step_size}, steps={steps}.")
     if look is not None and space != "normalised":
         raise InputError(f"An attack in the {space} space cannot start from what the net said of normalised inputs.")
     here = space_of(model, x, space, clamp)
     compact = x.device.type == "cpu" if compact is None else compact
-    power = 1 if rule == "code" else 2
+    power = 1 if step_rule == "gap" else 2
     shape = (-1,) + (1,) * (x.ndim - 1)
 
     with freeze(model), torch.inference_mode(False), torch.enable_grad():

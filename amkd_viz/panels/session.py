@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from amkd_viz.boundary.by_name import OPTIONS, sample_by_name
+from amkd_viz.core.errors import InputError, unknown
+from amkd_viz.core.files import parsed, replace_own, write_atomic
 from amkd_viz.data import Dataset
-from amkd_viz.errors import InputError, unknown
-from amkd_viz.files import parsed, replace_own, write_atomic
-from amkd_viz.training import Recipe, Run
-from amkd_viz.training.run import versions
+from amkd_viz.runs import Run
+from amkd_viz.runs.run import versions
+from amkd_viz.training import Recipe
 from amkd_viz.views.ground import Ground
 from amkd_viz.views.layout import keep
 from amkd_viz.views.theme import THEMES, class_colour
@@ -48,7 +49,7 @@ class ViewState:
         anchors: three of them through which the plane goes; by default the first three samples.
         attack: in place of anchors, how the plane's second one is made: it goes through the first sample, its boundary
             sample, and the second sample. "net" (teacher or student) and "sampler" (bss, fgsm, noise, deepfool), the
-            class "target", and the sampler's own "step_size", "steps", "rule", "space" or "epsilon".
+            class "target", and the sampler's own "step_size", "steps", "step_rule", "space" or "epsilon".
         area: (x0, x1, y0, y1) of the map; by default around the data or the anchors.
         resolution: cells a side, 2 to 2000.
         epoch: of the student's snapshot; by default the last epoch.
@@ -279,7 +280,7 @@ def _check_attack(attack: Mapping[str, Any]) -> None:
     for names, kind, right in (
         (("step_size", "epsilon"), "a number", _number),
         (("steps",), "a whole number", _index),
-        (("rule", "space"), "a text", lambda value: isinstance(value, str)),
+        (("step_rule", "space"), "a text", lambda value: isinstance(value, str)),
     ):
         for name in names:
             _check(f"attack's {name}", attack.get(name), kind, name not in attack or right(attack[name]))

@@ -9,13 +9,13 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from amkd_viz.errors import InputError
-from amkd_viz.pauses import pausable
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.pauses import pausable
 from amkd_viz.training.events import EpochEnded, Event, Finished, Started, Stepped
 from amkd_viz.training.recipe import Recipe
-from amkd_viz.training.recording import continued, fresh_folder, recorded
-from amkd_viz.training.run import Run, refuse_used
-from amkd_viz.training.setup import Training, changed
+from amkd_viz.runs.recording import continued, fresh_folder, recorded
+from amkd_viz.runs.run import Run, refuse_used
+from amkd_viz.training.training import Training, changed
 
 __all__ = ["Job"]
 
