@@ -41,7 +41,7 @@ TINY = {
     "device": "cpu",
 }
 FLAGS = [word for name, value in TINY.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-PROMISED = ["dataset", "root", "teacher", "student", "method", "epochs", "batch-size", "seed", "limit-train", "device"]
+PROMISED = ["dataset", "root", "teacher", "student", "method", "epochs", "batch-size", "seed", "num-train", "device"]
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +138,7 @@ def test_distill_lists_every_field_of_the_recipe(call):
     _, out, _ = call("distill", "--help")
     flags = set(re.findall(r"^  --([a-z-]+)", out, re.MULTILINE))
     assert {*PROMISED, "precision", "out"} <= flags
-    fields = {name.replace("_", "-") for name in Recipe.__dataclass_fields__} - {"changes"}
+    fields = {name.replace("_", "-") for name in Recipe.__dataclass_fields__} - {"overrides"}
     assert fields | {"set", "download", "out", "resume", "tensorboard"} == flags
     assert "up for 15 %, cosine down" in " ".join(out.split())
     assert "(default: 0.1)" in out
@@ -234,12 +234,12 @@ def test_one_line_and_status_2(call, here, reports, words, said):
 
 
 def test_a_field_is_named_by_its_flag_and_a_path_is_left_alone(call, monkeypatch):
-    import amkd_viz.training
+    import amkd_viz.runs
 
     def diverged(recipe, out, listen):
         raise InputError("The loss is not finite (data/batch_size/x, epochs must); lower learning_rate=0.1.")
 
-    monkeypatch.setattr(amkd_viz.training, "distill", diverged)
+    monkeypatch.setattr(amkd_viz.runs, "distill", diverged)
     assert call("distill") == (
         2,
         "",
@@ -265,13 +265,13 @@ def test_other_errors_are_ours_and_keep_their_traceback(monkeypatch):
 
 
 def test_an_interrupt_gives_130(call, monkeypatch, here):
-    import amkd_viz.training
+    import amkd_viz.runs
 
     def stop(recipe, out, listen):
         Run.create(out, recipe)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(amkd_viz.training, "distill", stop)
+    monkeypatch.setattr(amkd_viz.runs, "distill", stop)
     status, _, err = call("distill", *FLAGS, "--out", "run")
     assert status == 130
     assert err.strip() == "amkd-viz distill: stopped; what has been written stays."
@@ -334,7 +334,7 @@ def test_distill(call, here):
 
 
 def test_the_same_flags_give_the_same_recipe_as_python(call, monkeypatch):
-    import amkd_viz.training
+    import amkd_viz.runs
 
     made = []
 
@@ -342,7 +342,7 @@ def test_the_same_flags_give_the_same_recipe_as_python(call, monkeypatch):
         made.append((recipe, out))
         raise InputError("enough.")
 
-    monkeypatch.setattr(amkd_viz.training, "distill", spy)
+    monkeypatch.setattr(amkd_viz.runs, "distill", spy)
     words = [
         *("--num-train", "50", "--learning-rate", "0.05", "--precision", "bf16", "--root", "data", "--out", "x y"),
         *("--set", "boundary_triplet.mining=semi-hard", "--set", "kd.t2=true", "--set", "boundary_triplet.margin=.25"),
@@ -371,10 +371,10 @@ def test_the_same_flags_give_the_same_recipe_as_python(call, monkeypatch):
     ],
 )
 def test_nets_that_are_not_named_fit_the_data(call, monkeypatch, dataset, teacher, student):
-    import amkd_viz.training
+    import amkd_viz.runs
 
     made = []
-    monkeypatch.setattr(amkd_viz.training, "distill", lambda recipe, out, listen: made.append(recipe) or 1 / 0)
+    monkeypatch.setattr(amkd_viz.runs, "distill", lambda recipe, out, listen: made.append(recipe) or 1 / 0)
     for words in ([], ["--student", "mlp"]):
         with pytest.raises(ZeroDivisionError):
             call("distill", "--dataset", dataset, *words)

@@ -15,7 +15,7 @@ from amkd_viz.models import Classifier, build, freeze
 from amkd_viz.objectives import Attack, Step, boundary_kd, boundary_triplet, ce, kd, linear, methods, triplet
 from amkd_viz.objectives import step as step_module
 from amkd_viz.objectives.metric import triplet_hinge
-from amkd_viz.objectives.terms import triplet as triplets_module
+from amkd_viz.objectives.terms import triplets as triplets_module
 
 CLASSES = 4
 

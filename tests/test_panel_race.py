@@ -180,7 +180,7 @@ def test_a_slider_before_the_start_changes_the_recipe(panel: MethodRace) -> None
     panel.set(margin=0.3, step_size=0.5)
     panel.wait()
     assert panel.race is not None
-    assert panel.race.changes == {"boundary_triplet.margin": 0.3}
+    assert panel.race.overrides == {"boundary_triplet.margin": 0.3}
     assert panel.race.recipe.step_size == 0.5
     assert "boundary_triplet.margin" in panel.code()
 

@@ -37,7 +37,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def dropping(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every student that is built drops a part of its features."""
-    from amkd_viz.training import setup
+    from amkd_viz.training import training as setup
 
     usual = setup.build
 

@@ -454,7 +454,7 @@ def test_like_lends_data_and_teacher_only_where_recipes_name_the_same():
 def test_trainings_that_share_a_teacher_name_the_same_teacher():
     """Every field that tells teachers apart must also tell trainings apart that could share one."""
     for name in Recipe.__dataclass_fields__:
-        if name in ("changes", "method", "dataset", "root", "device"):
+        if name in ("overrides", "method", "dataset", "root", "device"):
             continue
         old, allowed = getattr(POINTS, name), Recipe.__dataclass_fields__[name].metadata.get("choices", ["mlp"])
         number = old / 2 if isinstance(old, float) else 9

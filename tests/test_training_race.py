@@ -120,7 +120,7 @@ def test_all_take_a_change_at_the_same_step_and_a_race_can_be_run_again(tmp_path
     path = race.plan.save(tmp_path / "race.json")
     plan = RacePlan.open(path)
     assert plan == race.plan
-    again = Race(plan.recipe, plan.methods, plan.changes, planned=plan.planned)
+    again = Race(plan.recipe, plan.methods, plan.overrides, planned=plan.planned)
     assert again.plan == plan  # also before it has come to the changes
     list(again.events())
     assert again.plan == plan

@@ -21,7 +21,7 @@ ABOVE = [(n, f.metadata["high"], f.type) for n, f in FIELDS.items() if "high" in
 CHOICES = [n for n, f in FIELDS.items() if "choices" in f.metadata]
 WHOLE = [n for n, f in FIELDS.items() if "int" in str(f.type)]
 REAL = [n for n, f in FIELDS.items() if f.type == "float"]
-TEXT = [n for n, f in FIELDS.items() if "str" in str(f.type) and n != "changes"]
+TEXT = [n for n, f in FIELDS.items() if "str" in str(f.type) and n != "overrides"]
 
 
 def refused(**values) -> str:
@@ -139,7 +139,7 @@ def test_numbers_of_a_sweep_are_plain_and_hash_alike():
     made = [Recipe(overrides={"kd.temperature": way, "boundary_kd.t2": np.bool_(True)}) for way in ways]
     assert {recipe.hash for recipe in made} == {made[0].hash}
     assert {type(recipe.overrides["kd.temperature"]) for recipe in made} == {float}
-    assert made[-1].changes["boundary_kd.t2"] is True
+    assert made[-1].overrides["boundary_kd.t2"] is True
     with pytest.raises(InputError, match=r"kd\.temperature takes a float, not True"):
         Recipe(overrides={"kd.temperature": True})
 
@@ -184,7 +184,7 @@ def test_the_hash_feels_every_field():
         "teacher": "cnn-small",
         "student": "cnn-small",
         "method": "bss",
-        "changes": {"kd.scale": 2},
+        "overrides": {"kd.scale": 2},
         "device": "cpu",
         "num_train": 100,
     } | {name: FIELDS[name].metadata["choices"][1] for name in CHOICES}
@@ -235,9 +235,9 @@ def test_changes_reach_the_objective():
         ({"boundary_triplet.margin": 5}, "boundary_triplet.margin must lie between 0 and 4, not 5"),
         ({"boundary_triplet.mining": "soft"}, "Unknown boundary_triplet.mining 'soft'"),
         ({"kd.t2": "perhaps"}, "kd.t2 is true or false, not 'perhaps'"),
-        (None, r"changes must map TERM.FIELD to numbers.*not None"),
-        ("kd.scale=2", "changes must map TERM.FIELD to numbers"),
-        ({1: 2}, r"changes must map TERM.FIELD to numbers.*\{1: 2\}"),
+        (None, r"overrides must map TERM.FIELD to numbers.*not None"),
+        ("kd.scale=2", "overrides must map TERM.FIELD to numbers"),
+        ({1: 2}, r"overrides must map TERM.FIELD to numbers.*\{1: 2\}"),
     ],
 )
 def test_changes_that_mean_nothing(changes, said):

@@ -24,7 +24,8 @@ def step_length(answer: Any) -> str:
     value, code, paper = number(answer), A * GAP, A * GAP / LENGTH
     if abs(value - paper) < 1e-3:
         raise LookAgain(
-            "that is step_rule='newton', which divides by the squared norm; the published code divides by it once."
+            "that is the paper's formula (step_rule='newton'), which divides by the squared "
+            "norm; the published code divides by it once."
         )
     if abs(value - A * GAP * LENGTH) < 1e-3:
         raise LookAgain("the gradient is divided by its norm, so only its direction is left.")

@@ -3,8 +3,8 @@
 from amkd_viz.objectives.algebra import Objective, Term
 from amkd_viz.objectives.methods import methods
 from amkd_viz.objectives.step import Attack, BoundaryBatch, Step
-from amkd_viz.objectives.terms.kd import boundary_kd, ce, kd
-from amkd_viz.objectives.terms.triplet import boundary_triplet, triplet
+from amkd_viz.objectives.terms.soft_targets import boundary_kd, ce, kd
+from amkd_viz.objectives.terms.triplets import boundary_triplet, triplet
 from amkd_viz.objectives.weights import Schedule, constant, linear
 
 __all__ = [

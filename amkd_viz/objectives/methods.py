@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.objectives.algebra import Objective, Summand
-from amkd_viz.objectives.terms.kd import boundary_kd, ce, kd
-from amkd_viz.objectives.terms.triplet import boundary_triplet, triplet
+from amkd_viz.objectives.terms.soft_targets import boundary_kd, ce, kd
+from amkd_viz.objectives.terms.triplets import boundary_triplet, triplet
 from amkd_viz.objectives.weights import constant, linear
 
 __all__ = ["methods"]

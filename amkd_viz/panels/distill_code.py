@@ -30,12 +30,12 @@ def code_of(run: Run | None, lines: Sequence[Mapping[str, Any]], controls: Recip
         before = Run.open(parent["path"]).recipe_after(parent["epoch"]).to_json() if there else {}
         changes = "".join(f", {n}={v!r}" for n, v in forked.items() if v != before.get(n, v))
         made = f"run = resume(fork(amkd_viz.Run.open({parent['path']!r}), epoch={parent['epoch']}{changes}))\n"
-        text = f"import amkd_viz\nfrom amkd_viz.training import fork, resume\n\n{made}"
+        text = f"import amkd_viz\nfrom amkd_viz.runs import fork, resume\n\n{made}"
     else:
         text = f"import amkd_viz\n\nrecipe = {_recipe(run.recipe)}\nrun = amkd_viz.distill(recipe)\n"
     if any(line.get("kind") == "intervention" for line in lines):
         text += "\n# with the changes that were made by hand, at the same batches:\n"
-        text += f"from amkd_viz.training import replay\n\nrun = replay(amkd_viz.Run.open({str(run.path)!r}))\n"
+        text += f"from amkd_viz.runs import replay\n\nrun = replay(amkd_viz.Run.open({str(run.path)!r}))\n"
     text += CURVES
     if controls != run.recipe:
         own = f"recipe = {_recipe(controls)}\nrun = amkd_viz.distill(recipe)\n"

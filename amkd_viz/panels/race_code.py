@@ -21,8 +21,9 @@ def code_of(plan: RacePlan) -> str:
         replayed, more = ", planned=by_hand", "Changed, "
     return (
         "from amkd_viz import Recipe, views\n"
-        f"from amkd_viz.training import {more}EpochEnded, Race\n"
-        "from amkd_viz.training import compare, format_table, fresh_folder, reading, table\n\n"
+        f"from amkd_viz.runs import Race\n"
+        f"from amkd_viz.training import {more}EpochEnded\n"
+        "from amkd_viz.runs import compare, format_table, fresh_folder, reading, table\n\n"
         f"recipe = Recipe(\n    {lines},\n)\n"
         f"methods = {list(plan.methods)!r}\n"
         f"{given}\n"

@@ -123,7 +123,7 @@ def _changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
     """Another method leaves behind the numbers of terms that it does not have."""
     terms = methods[changes.get("method", recipe.method)]().names
     numbers = {name: value for name, value in recipe.overrides.items() if name.partition(".")[0] in terms}
-    return recipe.replace(**{"changes": numbers, **changes})
+    return recipe.replace(**{"overrides": numbers, **changes})
 
 
 def _check_fits(student: Classifier, data: Dataset) -> None:

@@ -181,9 +181,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Recipe:
-        values = {
-            RENAMED.get(name, name): RENAMED_VALUES.get((name, str(value)), value) for name, value in values.items()
-        }
+        values = {RENAMED.get(n, n): RENAMED_VALUES.get((n, str(v)), v) for n, v in dict(values).items()}
         known = {f.name for f in fields(cls)}
         for name in values:
             if name not in known:

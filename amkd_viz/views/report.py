@@ -120,7 +120,7 @@ def attack_words(recipe: Recipe) -> str:
         "step_size": "step size {:g}",
         "steps": "at most {} steps",
         "epsilon": "epsilon {:.3f}",
-        "step_rule": "rule {}",
+        "step_rule": "step rule {}",
     }
     return f"{recipe.sampler} ({', '.join(words[name].format(value) for name, value in _options(recipe).items())})"
 
