@@ -58,7 +58,7 @@ def test_what_is_on_the_canvas_is_what_the_nets_say(lab: EmbeddingLab, run: Run)
     assert len(lab.map.teacher) == len(lab.map.student) == 8 * len(ids_of(lab.map))
     table = np.frombuffer(lab.map.facts, "<f4").reshape(-1, 7)
     with torch.no_grad():
-        p = run.student().eval()(picture.ground.chosen.x).softmax(1)
+        p = run.student().eval()(picture.sample_set.chosen.x).softmax(1)
     assert (table[:, 2] == p.argmax(1).numpy()).all()
     assert np.allclose(table[:, 3], p.amax(1), atol=1e-5)
     assert "UMAP" not in lab.status.text
@@ -109,7 +109,7 @@ def test_what_misleads_is_marked_when_asked(lab: EmbeddingLab) -> None:
 def test_a_session_opens_where_it_was_saved(lab: EmbeddingLab, tmp_path: Path) -> None:
     chosen = [i for i in ids_of(lab.map) if i >= 0][:3]
     lab.select(chosen)
-    lab.set(margin=0.4, epoch=1)
+    lab.set(margin=0.4, epoch=1).wait()
     lab.map.morph = 0.5
     path = lab.save_session(tmp_path / "session.json")
     again = EmbeddingLab(Session.open(path)).wait()

@@ -73,7 +73,7 @@ def test_the_way_is_what_the_library_says(lab: SampleLab, run: Run) -> None:
     np.testing.assert_allclose(p[1], way.logits["student"].softmax(1)[:, shown], rtol=1e-3, atol=1e-4)
     assert frame["base"] == str(way.base)
     assert frame["target"] == "3"
-    assert f"towards 3: {way.steps} step" in lab.status.text
+    assert f"towards 3: after {way.steps} step" in lab.status.text
 
 
 def test_the_plane_goes_through_base_boundary_sample_and_negative(lab: SampleLab) -> None:
@@ -172,7 +172,7 @@ def test_the_way_waits_for_a_prediction(lab: SampleLab) -> None:
     assert not lab.walk.frame["hidden"]
     assert lab.canvas.frame["side"] == FINE
     lab.pick(int(lab._data.test.index[7]))
-    lab.answer(int(lab._attacked[1].status))
+    lab.answer(int(lab._shown.samples.status))
     lab.wait()
     assert "Right" in lab.prediction.question.value
     assert "1 of 2" in lab.prediction.question.value
@@ -218,8 +218,8 @@ def test_session_export_and_code(lab: SampleLab, run: Run, tmp_path: Path) -> No
     finally:
         again.close()
     maps = Session.open(saved).maps()  # without a panel: the same plane
-    assert lab.plane.found.keys() == {"teacher", "student"}
-    for net, shown in lab.plane.found.items():
+    assert lab.plane.maps.keys() == {"teacher", "student"}
+    for net, shown in lab.plane.maps.items():
         assert np.mean(maps[f"{net}.winner"] == shown.winner) >= 0.999
     names: dict[str, Any] = {}
     exec(lab.code(), names)

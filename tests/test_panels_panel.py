@@ -80,9 +80,9 @@ def test_set_moves_controls_as_a_person_does(panel: Small) -> None:
     ("values", "words"),
     [
         ({"margine": 1}, "Unknown control of Small 'margine'"),
-        ({"margin": 9}, "margin must lie between 0 and 4, not 9"),
-        ({"margin": "high"}, "margin must lie between 0 and 4"),
-        ({"rate": 100.0}, "rate must lie between 0.001 and 10"),
+        ({"margin": 9}, "margin must be between 0 and 4, got 9"),
+        ({"margin": "high"}, "margin must be between 0 and 4"),
+        ({"rate": 100.0}, "rate must be between 0.001 and 10"),
         ({"kind": "c"}, "Unknown kind 'c'"),
     ],
 )
@@ -180,7 +180,7 @@ def test_readers_without_a_kernel_get_a_still_picture(panel: Small) -> None:
 def test_a_traceback_is_one_sentence_and_the_rest_under_the_code(panel: Small) -> None:
     panel.compute.ask("broken", lambda: [][1])
     panel.wait()
-    assert panel.status.text.startswith("Something went wrong that should not: IndexError")
+    assert panel.status.text.startswith("Unexpected error: IndexError")
     assert "\n" not in panel.status.text
     assert "Traceback" in panel._code.value
 

@@ -70,30 +70,6 @@ def test_a_task_hears_that_newer_work_waits(worker: Worker) -> None:
     assert heard == [True, False]
 
 
-def test_a_long_task_serves_what_is_quick(worker: Worker, told: list[str]) -> None:
-    seen: list[str] = []
-    begun, go = threading.Event(), threading.Event()
-
-    def wrong() -> None:
-        raise InputError("no")
-
-    def long() -> None:
-        begun.set()
-        go.wait(10)
-        worker.serve("point", "wrong", "absent")
-        seen.append("long")
-
-    worker.ask("map", long)
-    assert begun.wait(10)
-    worker.ask("other", lambda: seen.append("other"))
-    worker.ask("point", lambda: seen.append("point"))
-    worker.ask("wrong", wrong)
-    go.set()
-    assert worker.wait(10)
-    assert seen == ["point", "long", "other"]
-    assert told == ["no"]
-
-
 def test_a_pause_bundles_and_ends_for_a_person(told: list[str]) -> None:
     worker, seen = Worker("test", told.append, pause=5.0), []
     try:
