@@ -63,6 +63,12 @@ class Small(Panel):
         return Image.new("RGB", (30, 20), "red")
 
 
+def until(right: Any) -> None:
+    """Wait until ``right()``; pytest's timeout ends what never comes."""
+    while not right():
+        time.sleep(0.01)
+
+
 @pytest.fixture
 def panel() -> Iterator[Small]:
     made = Small()
@@ -148,10 +154,7 @@ def test_the_name_of_a_written_file_goes_after_some_seconds(panel: Small, tmp_pa
     panel.export(tmp_path / "one.html")
     panel.paint.wait(5)
     assert panel.status.text.startswith("Wrote")
-    limit = time.monotonic() + 10
-    while panel.status.text != "Ready." and time.monotonic() < limit:
-        time.sleep(0.02)
-    assert panel.status.text == "Ready."
+    until(lambda: panel.status.text == "Ready.")
 
 
 def test_exports_never_overwrite(panel: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,10 +199,7 @@ def test_cancel_is_heard_by_long_work(panel: Small) -> None:
 def test_closing_twice_ends_the_threads_once(panel: Small) -> None:
     panel.close()
     panel.close()
-    limit = time.monotonic() + 10
-    while any(t.name.startswith("Small") for t in threading.enumerate()) and time.monotonic() < limit:
-        time.sleep(0.01)
-    assert not [t.name for t in threading.enumerate() if t.name.startswith("Small")]
+    until(lambda: not [t.name for t in threading.enumerate() if t.name.startswith("Small")])
     assert repr(panel) == "Small(closed)"
     for act in (lambda: panel.set(margin=2.0), panel.wait, panel.export, panel.save_session):
         with pytest.raises(InputError, match="Small is closed; run its cell again"):
