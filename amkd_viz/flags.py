@@ -12,9 +12,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import fields
 from typing import Any
 
+from amkd_viz.boundary import samplers
 from amkd_viz.core.errors import InputError
+from amkd_viz.core.fields import Fields
 from amkd_viz.models import architectures
-from amkd_viz.objectives import methods
+from amkd_viz.objectives import known_terms, methods
 from amkd_viz.training import Recipe, suggested
 
 __all__ = ["changes_of", "in_flags", "recipe_flags", "recipe_of", "refuse_settings"]
@@ -141,13 +143,19 @@ def _names() -> str:
     lines = ["methods, for --method or --methods:"]
     lines += [f"  {name:16s} {methods.about(name)}" for name in methods]
     lines += ["", "terms, for --set TERM.FIELD=VALUE; each also has weight (constant) and scale (times its schedule):"]
-    terms = {term.name: term for make in methods.values() for term, _ in make().summands}
-    for name, term in terms.items():
-        options = {f.name: "|".join(map(str, f.metadata.get("choices", [f.default]))) for f in fields(term)}
-        lines += _wrapped(f"  {name:16s} ", ", ".join(f"{key}={said}" for key, said in options.items()) or "-")
+    lines += [line for label, term in known_terms().items() for line in _options(label, term)]
+    lines += ["", "samplers, for --sampler and --set SAMPLER.FIELD=VALUE:"]
+    lines += [line for name, kind in samplers.items() for line in _options(name, kind())]
     points = ", ".join(architectures((2,)))
     lines += ["", f"nets, for --teacher and --student, besides torchvision:NAME; only {points} take points:"]
     return "\n".join([*lines, *_wrapped("  ", ", ".join(architectures()))])
+
+
+def _options(name: str, thing: Fields) -> list[str]:
+    """The name and the fields of a term or a sampler, choices first where there are any."""
+    shown = [f for f in fields(thing) if not f.metadata.get("wiring")]  # type: ignore[arg-type]
+    options = [f"{f.name}={'|'.join(map(str, f.metadata.get('choices', [f.default])))}" for f in shown]
+    return _wrapped(f"  {name:16s} ", ", ".join(options) or "-")
 
 
 def _wrapped(start: str, words: str) -> list[str]:

@@ -185,3 +185,23 @@ def as_logits(said: Any) -> Tensor:
         return said.float()
     what = f"a tensor of shape {tuple(said.shape)}" if isinstance(said, Tensor) else f"a {type(said).__name__}"
     raise InputError(f"The net returns {what}, not logits (N, K); wrap(module, shape=, mean=, std=) it first.")
+
+
+def one_step(
+    here: Space, x: Tensor, moved: Tensor, before: Tensor, target: Tensor, cost: Passes, keep_path: bool
+) -> BoundarySamples:
+    """Return the samples of an attack that has moved once, from ``x`` to ``moved``; ``before`` are logits on ``x``."""
+    logits, base = logits_in(here, moved), before.argmax(1)
+    stayed = (logits.argmax(1) == base).view((-1,) + (1,) * (x.ndim - 1))
+    return BoundarySamples(
+        x=moved,
+        base=base,
+        target=target.detach().clone(),
+        status=status_of(logits.argmax(1), base, target),
+        steps=torch.ones_like(target),
+        path=torch.stack([x.detach(), moved]) if keep_path else None,
+        passes=cost,
+        inside=torch.where(stayed, moved, x.detach()),
+        origin=x.detach().clone(),
+        logits=logits,
+    )

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from amkd_viz.boundary.attacks.bss import bss
 from amkd_viz.boundary.refinement import refine
-from amkd_viz.boundary.samplers.bss import bss
 from amkd_viz.boundary.samples import as_logits
 from amkd_viz.core.errors import InputError
 from amkd_viz.models import freeze

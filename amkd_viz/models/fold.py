@@ -47,4 +47,5 @@ def _folded(model: M) -> M:
     body = getattr(model, "body", None)
     if isinstance(body, ResNetBody) and FrozenResNet.takes(body):
         model.body = FrozenResNet(body).eval()
+        model.__dict__.pop("_measured", None)  # its layers have other names
     return model

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from amkd_viz.core.errors import unknown
-from amkd_viz.runs.recording import distill, resume
 from amkd_viz.runs.follow import locked
+from amkd_viz.runs.recording import distill, resume
 from amkd_viz.runs.run import Run
 from amkd_viz.training.events import Event
 from amkd_viz.training.examples import DIGITS, SPIRALS

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.objectives import baseline
 from amkd_viz.objectives import methods as known_methods
-from amkd_viz.runs.stats import Difference, difference
-from amkd_viz.training.events import Event
-from amkd_viz.training.recipe import Recipe
 from amkd_viz.runs.recording import distill
 from amkd_viz.runs.run import Run, refuse_used
+from amkd_viz.runs.stats import Difference, difference
+from amkd_viz.training.events import Event
+from amkd_viz.training.prepare import prepare
+from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.training import Training
 
 __all__ = [
@@ -72,7 +74,7 @@ def compare(
     Data and teacher are shared.
 
     Args:
-        overrides: numbers of the objectives, by default those of ``recipe``; each goes to the methods that have its term.
+        overrides: of terms, by default those of ``recipe``; each goes to the methods that have its term.
 
     Raises:
         InputError: an unknown method, one named twice or none, no seed, a change that no method has a term for, or a
@@ -88,7 +90,7 @@ def compare(
     for method, recipe_of_method in own_recipes.items():
         for seed in range(seeds):
             own = recipe_of_method.replace(seed=seed)
-            like = Training(own, like, listen)
+            like = prepare(own, like, listen)
             runs.append(distill(own, Path(out) / f"{method}-seed{seed}", listen=listen, training=like))
     return runs
 
@@ -107,7 +109,9 @@ def entrants(recipe: Recipe, methods: Sequence[str], overrides: Mapping[str, Any
     found = {}
     for method in methods:
         terms = known_methods[method]().names
-        own_changes = {name: value for name, value in overrides.items() if name.partition(".")[0] in terms}
+        own_changes = {
+            name: value for name, value in overrides.items() if name.partition(".")[0] in {*terms, recipe.sampler}
+        }
         found[method] = recipe.replace(method=method, overrides=own_changes)
     idle = [name for name in overrides if not any(name in own.overrides for own in found.values())]
     if idle:
@@ -201,8 +205,9 @@ def reading(rows: Sequence[Row]) -> list[str]:
     sentences = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
         own = {row.label: row for row in rows if row.dataset == dataset}  # several settings of a method: no sentence
-        for method, simpler in (("kd", "ce"), ("bss", "kd"), ("amkd", "bss")):
-            if method in own and simpler in own:
+        for method in own:
+            simpler = baseline(method) if method in known_methods else None  # a label may name several settings
+            if simpler in own:
                 sentences.append(f"{dataset}: {_difference(own[method], own[simpler])}")
     return sentences
 

@@ -11,10 +11,11 @@ from typing import Any
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.pauses import pausable
-from amkd_viz.training.events import EpochEnded, Event, Finished, Started, Stepped
-from amkd_viz.training.recipe import Recipe
 from amkd_viz.runs.recording import continued, fresh_folder, recorded
 from amkd_viz.runs.run import Run, refuse_used
+from amkd_viz.training.events import EpochEnded, Event, Finished, Started, Stepped
+from amkd_viz.training.prepare import prepare
+from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.training import Training, changed
 
 __all__ = ["Job"]
@@ -52,7 +53,7 @@ class Job:
         self._hold = False
         self._again = False  # start was called while stopping
         self._until: type[Event] | None = None  # pause after the next event of this kind
-        self._early_wishes: dict[str, Any] = {}
+        self._early: dict[str, Any] = {}
 
     def __repr__(self) -> str:
         return f"Job({self.recipe.dataset} {self.recipe.method}: {self.state})"
@@ -122,13 +123,13 @@ class Job:
             return self._state
 
     def set(self, **changes: Any) -> None:
-        """Other settings from the next batch on, written to metrics.jsonl: see ``Training.wish``."""
+        """Other settings from the next batch on, written to metrics.jsonl: see ``Training.override``."""
         with self._orders:
             if self._training is not None:
-                self._training.wish(**changes)
+                self._training.override(**changes)
             else:
                 changed(self.recipe, changes)  # refuses what is not allowed
-                self._early_wishes |= changes
+                self._early |= changes
 
     def _go_until(self, kind: type[Event]) -> None:
         with self._orders:  # over both lines: the thread must not go before it knows how far
@@ -169,7 +170,7 @@ class Job:
             if not self.run.finished:
                 yield from continued(self.run, self._listen)
             return
-        training = Training(self.recipe, listen=self._listen)
+        training = prepare(self.recipe, listen=self._listen)
         out = self._out if self._out is not None else fresh_folder(self.recipe)
         self.run = Run.create(out, self.recipe, teacher=training.teacher_weights)
         yield from recorded(self.run, training)
@@ -178,9 +179,9 @@ class Job:
         with self._orders:
             if isinstance(event, Started):
                 self._training = event.training
-                if self._early_wishes:
-                    event.training.wish(**self._early_wishes)
-                    self._early_wishes = {}
+                if self._early:
+                    event.training.override(**self._early)
+                    self._early = {}
             if self._state == "stopping":
                 return  # what is to come after belongs to the next start
             if self._until is not None and isinstance(event, self._until | Finished):
@@ -198,8 +199,8 @@ class Job:
             with suppress(InputError), self.run.writing():  # the log of whoever else is writing is not ours
                 self.run.log({"kind": "failure", "text": self.error})
         with self._orders:
-            for wish in self._training.wishes() if self._training is not None and state != "done" else ():
-                self._early_wishes |= wish  # no batch came after it
+            for wish in self._training.waiting() if self._training is not None and state != "done" else ():
+                self._early |= wish  # no batch came after it
             again, self._again = self._again and state == "idle", False
             self._training, self._state = None, "running" if again else state
             self._orders.notify_all()

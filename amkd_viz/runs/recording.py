@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from amkd_viz.data import Dataset, load, short_name
 from amkd_viz.core.errors import InputError
+from amkd_viz.data import Dataset, load, short_name
 from amkd_viz.models import Classifier, build
 from amkd_viz.objectives import methods
+from amkd_viz.runs.run import Run, refuse_used
 from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped
 from amkd_viz.training.loop import events
-from amkd_viz.training.recipe import Recipe
-from amkd_viz.runs.run import Run, refuse_used
+from amkd_viz.training.prepare import prepare
+from amkd_viz.training.recipe import Recipe, renamed
 from amkd_viz.training.training import Training
 
 __all__ = ["distill", "fork", "fresh_folder", "recorded", "replay", "resume"]
@@ -48,8 +49,8 @@ def distill(
     recipe.check_nets()
     refuse_used(Path(out) if out is not None else fresh_folder(recipe))  # before a teacher is trained for nothing
     # then the training: a recipe that does not fit its data leaves no folder behind
-    training = training or Training(recipe, listen=listen)
-    if training.recipe != recipe or not training.is_its_recipes:
+    training = training or prepare(recipe, listen=listen)
+    if training.recipe != recipe or not training.follows_recipe:
         raise InputError(
             "What is recorded must be what the recipe says: give a sum of your own a name by methods.register, and a "
             "net of your own one by models.register, then name them in the recipe."
@@ -74,7 +75,7 @@ def continued(run: Run, listen: Listener | None = None) -> Iterator[Event]:
     """The events of a run from its newest whole checkpoint on, recorded."""
     _same_objective(run)
     with run.writing():  # first: who is refused has trained no teacher
-        training = Training(run.located(), listen=listen)
+        training = prepare(run.located(), listen=listen)
         state = run.load_checkpoint()
         if state is None and "parent" in run.config:
             state = _inherited(run)
@@ -114,7 +115,7 @@ def fork(run: Run, epoch: int, out: str | Path | None = None, **changes: Any) ->
         _check_fits(student, load(recipe.dataset, root=recipe.root, seed=recipe.data_seed))
     parent = {"path": str(run.path.resolve()), "epoch": epoch, "recipe": run.recipe.hash}
     made = Run.create(out if out is not None else fresh_folder(recipe), recipe, parent=parent)
-    made.save_snapshot(student, epoch)
+    made.save_snapshot({"student": student}, epoch)
     made.save_checkpoint({"epoch": epoch, "student": student.state_dict()})
     return made
 
@@ -122,7 +123,9 @@ def fork(run: Run, epoch: int, out: str | Path | None = None, **changes: Any) ->
 def _changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
     """Another method leaves behind the numbers of terms that it does not have."""
     terms = methods[changes.get("method", recipe.method)]().names
-    numbers = {name: value for name, value in recipe.overrides.items() if name.partition(".")[0] in terms}
+    numbers = {
+        name: value for name, value in recipe.overrides.items() if name.partition(".")[0] in {*terms, recipe.sampler}
+    }
     return recipe.replace(**{"overrides": numbers, **changes})
 
 
@@ -149,7 +152,7 @@ def replay(run: Run, out: str | Path | None = None, *, listen: Listener | None =
     _same_objective(run)
     planned = _planned(run.interventions(all_of_them=True))
     recipe, parent = run.located(), run.config.get("parent")
-    training = Training(recipe, listen=listen)
+    training = prepare(recipe, listen=listen)
     if parent:  # also from epoch 0: the parent's first student may be of another seed
         training.restore(_inherited(run))
     out = out if out is not None else fresh_folder(recipe)
@@ -165,7 +168,7 @@ def recorded(run: Run, training: Training, planned: Iterable[Changed] = (), snap
 
 def _record(run: Run, training: Training, planned: Iterable[Changed], snapshots: bool = True) -> Iterator[Event]:
     saved = time.monotonic()
-    for event in events(training.recipe, training, planned):
+    for event in events(training, planned):
         match event:
             case Started():
                 run.know_teacher(training.teacher_weights)
@@ -173,7 +176,7 @@ def _record(run: Run, training: Training, planned: Iterable[Changed], snapshots:
                 for note in (note for note in training.notes if note not in told):  # a run that goes on has them
                     run.log({"kind": "note", "text": note})
                 if snapshots and training.batch == 0 and training.epoch not in run.snapshots():
-                    run.save_snapshot(training.student, training.epoch)
+                    run.save_snapshot(training.learning, training.epoch)
             case Changed(epoch, batch, changes):
                 run.log({"kind": "intervention", "epoch": epoch, "batch": batch, "changes": changes})
             case Stepped() if time.monotonic() - saved > CHECKPOINT_SECONDS:
@@ -185,9 +188,9 @@ def _record(run: Run, training: Training, planned: Iterable[Changed], snapshots:
                 run.save_checkpoint(training.state())
                 saved = time.monotonic()
                 if snapshots:
-                    run.save_snapshot(training.student, epoch)
+                    run.save_snapshot(training.learning, epoch)
             case Finished(summary):
-                run.finish(training.student, summary)
+                run.finish(training.learning, summary)
         yield event
 
 
@@ -207,7 +210,7 @@ def _inherited(run: Run) -> dict[str, Any]:
 
 
 def _planned(lines: Iterable[dict[str, Any]]) -> list[Changed]:
-    return [Changed(line["epoch"], line["batch"], line["changes"]) for line in lines]
+    return [Changed(line["epoch"], line["batch"], renamed(line["changes"])) for line in lines]
 
 
 def _hear(run: Run, happening: Iterable[Event], listen: Listener | None) -> Run:
@@ -225,7 +228,7 @@ def _hear(run: Run, happening: Iterable[Event], listen: Listener | None) -> Run:
 def _same_objective(run: Run) -> None:
     """A method of somebody's own may stand for another sum by now."""
     now, then = str(run.recipe.objective), run.config.get("objective")
-    if then is not None and now != then:
+    if then is not None and now != then.replace("(reading=", "(variant="):  # its name in earlier versions
         raise InputError(
             f"The run {run.path} was trained with {then}, but its method {run.recipe.method!r} now is {now}; register "
             "the sum that it was, or start a new run."

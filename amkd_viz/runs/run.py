@@ -2,7 +2,7 @@
 
 config.json          the recipe, versions, device, what tells its teacher from another
 metrics.jsonl        one object a line, appended
-student.safetensors  the student of the last epoch
+student.safetensors  the student of the last epoch; peer.safetensors a peer that learned with it
 checkpoints/         the last two states of training, each with its checksum
 snapshots/           the student after each epoch, for looking back
 summary.json         last-epoch numbers; its presence says that the run is finished
@@ -17,22 +17,23 @@ import platform
 import re
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from amkd_viz.data import Dataset, load
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import append_line, check_writable, files_below, readable, write_atomic
+from amkd_viz.data import Dataset, load
 from amkd_viz.models import Classifier, load_teacher, save_classifier
 from amkd_viz.runs.follow import Follower, locked
 from amkd_viz.training.device import pick_device
-from amkd_viz.training.recipe import Recipe
+from amkd_viz.training.prepare import teacher_for
+from amkd_viz.training.recipe import Recipe, renamed
+from amkd_viz.training.teachers import fingerprint
 from amkd_viz.training.training import changed
-from amkd_viz.training.teachers import teacher_for, weights_of
 
 __all__ = ["Run"]
 
@@ -58,7 +59,7 @@ class Run:
         """Start a run in a new or empty folder.
 
         Args:
-            parent: recorded where the run is a fork. teacher: its ``weights_of``, where it is known by now.
+            parent: recorded where the run is a fork. teacher: its ``fingerprint``, where it is known by now.
 
         Raises:
             InputError: the folder holds something already (it is left as it is), another process has taken it this
@@ -166,7 +167,7 @@ class Run:
         recipe = self.recipe
         for line in self.interventions(all_of_them=True):
             if line["epoch"] < epoch:
-                recipe = changed(recipe, line["changes"])
+                recipe = changed(recipe, renamed(line["changes"]))
         return recipe
 
     def follow(self) -> Follower:
@@ -192,6 +193,19 @@ class Run:
             raise InputError(f"The run {self.path} has no snapshot of epoch {epoch}; it has: {kept}.")
         return load_teacher(self._snapshot(epoch))
 
+    def net(self, name: str, epoch: int | None = None) -> Classifier:
+        """Return a net that learned: "student", or a peer ("peer", "peer2"), at the end or after ``epoch``.
+
+        Raises:
+            InputError: see ``student``; or the recipe has no such peer.
+        """
+        if name == "student":
+            return self.student(epoch)
+        path = self.path / f"{name}.safetensors" if epoch is None else self._snapshot(epoch, name)
+        if not path.exists():
+            raise InputError(f"The run {self.path} has no {name} {'yet' if epoch is None else f'of epoch {epoch}'}.")
+        return load_teacher(path)
+
     def snapshots(self) -> list[int]:
         """Epochs of which ``student(epoch)`` has a snapshot."""
         files = (path for path in files_below(self.path / "snapshots") if path.match("snapshots/epoch-*.safetensors"))
@@ -204,12 +218,12 @@ class Run:
         Warns where it is not the one that this run was trained with.
         """
         teacher = teacher_for(self.located())
-        if (told := self.compare_teacher(weights_of(teacher))) is not None:
+        if (told := self.compare_teacher(fingerprint(teacher))) is not None:
             warnings.warn(told, stacklevel=2)
         return teacher
 
     def compare_teacher(self, weights: str) -> str | None:
-        """A sentence, if these are not the weights (see ``teachers.weights_of``) of the teacher it was trained with."""
+        """Return a sentence if this is not the ``teachers.fingerprint`` of the teacher that it was trained with."""
         known = self.config.get("teacher_weights", weights)
         if weights == known:
             return None
@@ -234,7 +248,7 @@ class Run:
         return recipe.replace(
             dataset=recipe.dataset if folder == recipe.dataset else kind + self._found(folder),
             root=recipe.root and self._found(recipe.root),
-            teacher=self._found(recipe.teacher) if recipe.teacher.endswith(".safetensors") else recipe.teacher,
+            teacher="+".join(self._found(n) if n.endswith(".safetensors") else n for n in recipe.teachers),
         )
 
     def _found(self, path: str) -> str:
@@ -255,22 +269,29 @@ class Run:
         """Append one object to metrics.jsonl; numbers that are not finite become null."""
         append_line(self.path / "metrics.jsonl", json.dumps(_finite(line)))
 
-    def save_snapshot(self, student: Classifier, epoch: int) -> None:
-        save_classifier(student, self._snapshot(epoch), epoch=epoch)
+    def save_snapshot(self, nets: Mapping[str, Classifier], epoch: int) -> None:
+        """Keep the learning nets, by name, as they are after ``epoch``."""
+        for name, net in nets.items():
+            save_classifier(net, self._snapshot(epoch, name), epoch=epoch)
         self.thin_snapshots()
 
-    def _snapshot(self, epoch: int) -> Path:
-        return self.path / "snapshots" / f"epoch-{epoch:04d}.safetensors"
+    def _snapshot(self, epoch: int, net: str = "student") -> Path:
+        return self.path / "snapshots" / f"{'' if net == 'student' else f'{net}-'}epoch-{epoch:04d}.safetensors"
+
+    def _snapshot_files(self, epoch: int) -> list[Path]:
+        names = [f"*-epoch-{epoch:04d}.safetensors", f"epoch-{epoch:04d}.safetensors"]
+        return [path for path in files_below(self.path / "snapshots") if any(path.match(name) for name in names)]
 
     def thin_snapshots(self) -> None:
         """Drop snapshots until they fit SNAPSHOT_MB: the first and the last stay, the others at an even spread."""
         while len(epochs := self.snapshots()) > 2:
-            size = sum((self._snapshot(epoch)).stat().st_size for epoch in epochs)
+            size = sum(path.stat().st_size for epoch in epochs for path in self._snapshot_files(epoch))
             if size <= SNAPSHOT_MB * 2**20:
                 return
             # the one whose neighbours are closest to one another leaves the smallest gap
             gaps = {b: c - a for a, b, c in zip(epochs, epochs[1:], epochs[2:], strict=False)}
-            self._snapshot(min(gaps, key=lambda epoch: (gaps[epoch], epoch))).unlink()
+            for path in self._snapshot_files(min(gaps, key=lambda epoch: (gaps[epoch], epoch))):
+                path.unlink()
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """The state of training between two batches, with a checksum; the last two are kept."""
@@ -356,9 +377,10 @@ class Run:
                 write_atomic(log, content[: content.rfind(b"\n") + 1])
             yield
 
-    def finish(self, student: Classifier, summary: dict[str, Any]) -> None:
-        """Write the student, then the summary."""
-        save_classifier(student, self.path / "student.safetensors", recipe=self.recipe.to_json())
+    def finish(self, nets: Mapping[str, Classifier], summary: dict[str, Any]) -> None:
+        """Write the nets that learned, by name, then the summary."""
+        for name, net in nets.items():
+            save_classifier(net, self.path / f"{name}.safetensors", recipe=self.recipe.to_json())
         about = {
             "recipe": self.recipe.hash,
             "versions": versions(self.recipe.device),

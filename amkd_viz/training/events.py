@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from amkd_viz.objectives import BoundaryBatch
-
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from amkd_viz.objectives import Batch
     from amkd_viz.training.training import Training
 
 __all__ = ["Changed", "EpochEnded", "Event", "Finished", "Started", "Stepped"]
@@ -40,7 +39,7 @@ class Stepped:
     batch: int
     batches: int
     terms: dict[str, Tensor]
-    boundary: BoundaryBatch | None
+    boundary: Batch | None
 
 
 @dataclass(frozen=True)
