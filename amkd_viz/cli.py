@@ -14,9 +14,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
-from amkd_viz import __version__
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import check_writable, files_below
+from amkd_viz.core.version import __version__
 
 __all__ = ["main"]
 

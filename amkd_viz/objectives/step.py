@@ -195,7 +195,7 @@ class AttackOutputs(Outputs):
         return made
 
     @property
-    def features(self) -> Tensor:  # type: ignore[override]
+    def features(self) -> Tensor:
         if self._made is None:
             self._made = self._compute()
         return self._made

@@ -26,6 +26,7 @@ import torch
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import append_line, check_writable, files_below, readable, write_atomic
+from amkd_viz.core.version import __version__
 from amkd_viz.data import Dataset, load
 from amkd_viz.models import Classifier, load_teacher, save_classifier
 from amkd_viz.runs.follow import Follower, locked
@@ -405,8 +406,6 @@ def refuse_used(path: Path) -> None:
 
 def versions(device_name: str = "auto") -> dict[str, str]:
     """What a number depends on besides the recipe; the device is the one that the recipe's name means here."""
-    from amkd_viz import __version__
-
     where = pick_device(device_name)
     device = torch.cuda.get_device_name(where) if where.type == "cuda" else f"{platform.machine()} {where.type.upper()}"
     return {"amkd_viz": __version__, "python": platform.python_version(), "torch": torch.__version__, "device": device}
