@@ -1,4 +1,4 @@
-"""Samples on the decision boundary: attacks, selection, refinement, and how alike two boundaries are."""
+"""Samples on the decision boundary: attacks, selection, refinement, and the similarity of two boundaries."""
 
 from amkd_viz.boundary.attacks import BSS, FGSM, DeepFool, Look, Noise, bss, deepfool, fgsm, noise
 from amkd_viz.boundary.refinement import refine

@@ -1,4 +1,4 @@
-"""What a sampler of boundary samples is, and the registry of samplers."""
+"""The interface of samplers of boundary samples, and their registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training that obeys: a thread that can be paused, stepped, stopped, resumed and changed."""
+"""Interactive training: a background thread that you can pause, step, stop, resume and change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Job"]
 
 
 class Stopped(BaseException):
-    """Raised at a pause point to end a training; not an Exception, so that nobody takes it for an error."""
+    """Raised at a pause point to end a training; not an Exception, so that no handler mistakes it for an error."""
 
 
 class Job:
@@ -64,7 +64,7 @@ class Job:
             return self._state
 
     def start(self) -> None:
-        """Begin, or go on where the run stopped. A running job goes on running; one that is stopping stops first.
+        """Start, or continue where the run stopped. A running job keeps running; a stopping job stops first.
 
         Raises:
             InputError: the output folder holds something.
@@ -86,7 +86,7 @@ class Job:
     resume = start
 
     def pause(self) -> None:
-        """Hold at the next pause point."""
+        """Pause at the next pause point."""
         with self._orders:
             self._hold = True
 
@@ -99,7 +99,7 @@ class Job:
         self._go_until(EpochEnded)
 
     def stop(self) -> None:
-        """End at the next pause point, with a checkpoint of the batch that was reached. Nothing happens if idle."""
+        """Stop at the next pause point, with a checkpoint of the current batch. Idempotent."""
         with self._orders:
             self._again = False
             if self._state in ("running", "paused"):
@@ -107,13 +107,13 @@ class Job:
                 self._orders.notify_all()
 
     def wait(self, seconds: float | None = None) -> str:
-        """Wait until the thread has ended, or so long; returns the state."""
+        """Wait until the thread has ended, at most ``seconds``; return the state."""
         if self._thread is not None:
             self._thread.join(seconds)
         return self.state
 
     def settle(self, seconds: float | None = None) -> str:
-        """Wait until it holds (``pause``, ``step``, ``step_epoch``) or has ended, or so long; returns the state."""
+        """Wait until the job is paused or has ended, at most ``seconds``; return the state."""
 
         def still() -> bool:
             return self._state in ("idle", "done", "failed") or (self._state == "paused" and self._hold)
@@ -123,7 +123,7 @@ class Job:
             return self._state
 
     def set(self, **changes: Any) -> None:
-        """Other settings from the next batch on, written to metrics.jsonl: see ``Training.override``."""
+        """Override settings from the next batch on; metrics.jsonl records it. See ``Training.override``."""
         with self._orders:
             if self._training is not None:
                 self._training.override(**changes)
@@ -151,7 +151,7 @@ class Job:
             pass
 
     def _train(self) -> bool:
-        """To the end, or until it is stopped; returns whether to go on."""
+        """Train to the end, or until stopped; return whether to start again."""
         try:
             with pausable(self._gate), closing(self._events()) as happening:
                 for event in happening:
@@ -188,7 +188,7 @@ class Job:
                 self._hold, self._until = not isinstance(event, Finished), None
 
     def _end(self, state: str, keep: bool = False) -> bool:
-        """Keep what there is to keep; returns whether ``start`` was called while stopping."""
+        """Write the checkpoint and the state; return whether ``start`` was called while stopping."""
         try:
             if keep and self._training is not None and self.run is not None:
                 with self.run.writing():  # let go of when the training ended: somebody else may have it
@@ -208,5 +208,5 @@ class Job:
 
 
 def _said(error: BaseException) -> str:
-    """A sentence as it is; what nobody expected with its traceback."""
+    """Return the message of an InputError, or the whole traceback of any other error."""
     return str(error) if isinstance(error, InputError) else "".join(traceback.format_exception(error))

@@ -1,4 +1,4 @@
-"""Training into a run folder: to the end, again from where it stopped, from an earlier epoch, or a second time."""
+"""Train into a run folder: distill to the end, resume, fork from an earlier epoch, or replay."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def distill(
 
 
 def resume(run: Run, *, listen: Listener | None = None) -> Run:
-    """Go on from the newest whole checkpoint: the student comes out as if training had never stopped.
+    """Continue from the newest intact checkpoint: the student is the same as if training had never stopped.
 
     A finished run is returned as it is; one without any whole checkpoint starts again, a fork from the student that it
     had of its parent.
@@ -72,7 +72,7 @@ def resume(run: Run, *, listen: Listener | None = None) -> Run:
 
 
 def continued(run: Run, listen: Listener | None = None) -> Iterator[Event]:
-    """The events of a run from its newest whole checkpoint on, recorded."""
+    """Yield, and record, the events of a run from its newest intact checkpoint on."""
     _same_objective(run)
     with run.writing():  # first: who is refused has trained no teacher
         training = prepare(run.located(), listen=listen)
@@ -93,7 +93,7 @@ def continued(run: Run, listen: Listener | None = None) -> Iterator[Event]:
 
 
 def fork(run: Run, epoch: int, out: str | Path | None = None, **changes: Any) -> Run:
-    """A new run that starts from the snapshot of ``run`` after ``epoch``, with other settings; train it by ``resume``.
+    """Make a new run that starts from the snapshot of ``run`` after ``epoch``; ``resume`` trains it.
 
     Its settings are those that ``run`` had by then: its recipe, what was changed by hand before, and ``changes``.
 
@@ -121,7 +121,7 @@ def fork(run: Run, epoch: int, out: str | Path | None = None, **changes: Any) ->
 
 
 def _changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
-    """Another method leaves behind the numbers of terms that it does not have."""
+    """Return the recipe with changes, without the overrides of terms that a new method does not have."""
     terms = methods[changes.get("method", recipe.method)]().names
     numbers = {
         name: value for name, value in recipe.overrides.items() if name.partition(".")[0] in {*terms, recipe.sampler}
@@ -130,7 +130,7 @@ def _changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
 
 
 def _check_fits(student: Classifier, data: Dataset) -> None:
-    """Some nets take any height and width, so what is compared are the weights of one made for the data."""
+    """Refuse data that the student does not fit; compares weights, since some nets take any height and width."""
     try:
         fitting = build(student.architecture, data).state_dict()
     except InputError:  # no such net for data of this kind
@@ -144,7 +144,7 @@ def _check_fits(student: Classifier, data: Dataset) -> None:
 
 
 def replay(run: Run, out: str | Path | None = None, *, listen: Listener | None = None) -> Run:
-    """Train again with the same changes at the same batches: the same student, bit for bit on the CPU.
+    """Train again with the same overrides at the same batches: the same student, bit for bit on a CPU.
 
     Raises:
         InputError: see ``distill``; or a line of the run's log is damaged, and may have held such a change.
@@ -161,7 +161,7 @@ def replay(run: Run, out: str | Path | None = None, *, listen: Listener | None =
 
 
 def recorded(run: Run, training: Training, planned: Iterable[Changed] = (), snapshots: bool = True) -> Iterator[Event]:
-    """The events of a training, each written to the run before it is passed on."""
+    """Yield the events of a training, each written to the run first."""
     with run.writing():
         yield from _record(run, training, planned, snapshots)
 
@@ -195,7 +195,7 @@ def _record(run: Run, training: Training, planned: Iterable[Changed], snapshots:
 
 
 def fresh_folder(recipe: Recipe, parent: str | Path = "runs") -> Path:
-    """A folder that does not exist yet."""
+    """Return the path of a folder that does not exist yet."""
     stem = f"{short_name(recipe.dataset)}-{recipe.method}-seed{recipe.seed}-{recipe.hash}"
     path, number = Path(parent) / stem, 2
     while path.exists():
@@ -204,7 +204,7 @@ def fresh_folder(recipe: Recipe, parent: str | Path = "runs") -> Path:
 
 
 def _inherited(run: Run) -> dict[str, Any]:
-    """What a fork starts from: the student of its parent, of which it keeps a snapshot of its own."""
+    """Return the state that a fork starts from: its parent's student, which it keeps as a snapshot."""
     epoch = run.config["parent"]["epoch"]
     return {"epoch": epoch, "student": run.student(epoch).state_dict()}
 
@@ -226,7 +226,7 @@ def _hear(run: Run, happening: Iterable[Event], listen: Listener | None) -> Run:
 
 
 def _same_objective(run: Run) -> None:
-    """A method of somebody's own may stand for another sum by now."""
+    """Refuse a run whose registered method now stands for another sum."""
     now, then = str(run.recipe.objective), run.config.get("objective")
     if then is not None and now != then.replace("(reading=", "(variant="):  # its name in earlier versions
         raise InputError(

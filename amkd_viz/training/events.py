@@ -1,4 +1,4 @@
-"""What happens in a training, as it happens."""
+"""Events of a training, in the order in which they happen."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["Changed", "EpochEnded", "Event", "Finished", "Started", "Stepped"]
 
 @dataclass(frozen=True)
 class Started:
-    """Everything is loaded and checked; training goes on from ``training.epoch``."""
+    """Everything is loaded and checked; training continues from ``training.epoch``."""
 
     training: Training
 
 
 @dataclass(frozen=True)
 class Changed:
-    """Settings that were changed by hand (or by a replay) just before batch ``batch`` of ``epoch``, both from 0."""
+    """Settings that a person (or a replay) changed just before batch ``batch`` of ``epoch``, both from 0."""
 
     epoch: int
     batch: int

@@ -21,30 +21,30 @@ __all__ = ["CudaRecorder", "Recorder", "StepGraph", "Work"]
 R = TypeVar("R")
 CLOSE = 0.05  # of the norm: what bfloat16 and sums in another order may do to logits and gradients
 SAME = 0.9  # of the boundary samples come from the same image and go to the same class
-KNOWS_CHANCE = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 14)  # a capture finds its generators itself
+FINDS_GENERATORS = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 14)  # a capture finds its generators itself
 
 
 class Recorder(Protocol):
-    """What can do a piece of work again, on the same places in memory and without Python."""
+    """Records a piece of work and replays it, on the same places in memory and without Python."""
 
     def aside(self, work: Callable[[], R]) -> R:
-        """Do the work once where it will be recorded, so that libraries and autograd are set up there."""
+        """Do the work once on the stream that records, so that libraries and autograd are set up there."""
 
     def record(self, work: Callable[[], R]) -> R:
-        """Note the work without doing it; returns its result, whose tensors hold nothing yet."""
+        """Record the work without doing it; return its result, whose tensors hold nothing yet."""
 
     def replay(self) -> None:
-        """Do the work that was noted last."""
+        """Do the recorded work."""
 
     def forget(self) -> None:
-        """Let go of what was noted, and of its memory."""
+        """Free the recording and its memory."""
 
 
 class CudaRecorder:
     """A CUDA graph that is captured on a stream of its own and launched on the caller's.
 
     Args:
-        generator: of all chance in the work; what it is seeded with before a replay holds for that replay.
+        generator: the RNG of the work; its seed before a replay holds for that replay.
     """
 
     _one_by_one = threading.RLock()  # a capture does not bear another one, or a replay, in another thread
@@ -87,7 +87,7 @@ class CudaRecorder:
         self._graph = None
 
     def _capture(self, graph: torch.cuda.CUDAGraph, work: Callable[[], R], pool: Any = None) -> R:
-        if not KNOWS_CHANCE:
+        if not FINDS_GENERATORS:
             graph.register_generator_state(self._generator)
         # other threads (live pictures) may use the GPU meanwhile; the outer context holds where a capture fails
         with (
@@ -107,7 +107,7 @@ class CudaRecorder:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Within, no garbage is collected: a CUDA graph in it would end a capture."""
+    """Collect no garbage in this context: collecting a CUDA graph would end a capture."""
     before = gc.isenabled()
     gc.disable()
     try:
@@ -221,7 +221,7 @@ class StepGraph:
         return step
 
     def _fingerprint(self, step: Step) -> dict[str, Tensor]:
-        """What tells whether two computations of a step were the same one, copied."""
+        """Return a copy of the numbers that tell whether two computations of a step agree."""
         kept = {"logits": step.outputs().logits.detach().clone()}
         gradients = [p.grad.flatten() for p in self._work.parameters if p.grad is not None]
         if gradients:

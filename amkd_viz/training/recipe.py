@@ -1,4 +1,4 @@
-"""Everything that defines a distillation: flags, widgets and the JSON beside a result come from one dataclass."""
+"""The recipe of a distillation: flags, widgets and the JSON beside a result come from this one dataclass."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ AUGMENTS = ("auto", "none", "crop", "crop-flip")
 
 @dataclass(frozen=True, repr=False)
 class Recipe(Fields):
-    """A distillation. Each field's bounds and help stand in its metadata and are enforced.
+    """All settings of a distillation. Bounds and help of each field are in its metadata and are enforced.
 
     Raises:
-        InputError: a value is unknown or out of range: the field, the value and what is allowed.
+        InputError: a value is unknown or out of range; names the field, the value and what is allowed.
 
     >>> Recipe(dataset="digits", method="amkd", epochs=5).method
     'amkd'
@@ -150,10 +150,10 @@ class Recipe(Fields):
                 )
 
     def check_nets(self) -> None:
-        """Before data are loaded and a teacher is trained: both nets take points where the data are points.
+        """Check, before data are loaded and a teacher is trained, that the nets take points if the data are points.
 
         Raises:
-            InputError: one of them takes images only; those that fit are named.
+            InputError: a net takes images only; names the nets that fit.
         """
         own, fitting = parse_name(self.dataset)[0], architectures((2,))
         nets = [("teacher", name) for name in self.teachers if not name.endswith(".safetensors")]  # a file says itself
@@ -187,7 +187,7 @@ class Recipe(Fields):
         return tuple(_parts(self.peer)) if self.peer else ()
 
     def replace(self, **changes: Any) -> Recipe:
-        """The same recipe with other values, checked again."""
+        """Return the same recipe with other values, checked again."""
         return replace(self, **changes)
 
     def to_json(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ MAY_DIFFER = ("folder:", "tiny-imagenet")  # the same name, other images: a clas
 
 
 def cache_folder() -> Path:
-    """``AMKD_VIZ_CACHE``, or the user's cache folder."""
+    """Return ``AMKD_VIZ_CACHE``, or the user's cache folder."""
     return Path(os.environ.get("AMKD_VIZ_CACHE") or "~/.cache/amkd_viz").expanduser()
 
 
@@ -65,8 +65,8 @@ def fingerprint(net: nn.Module) -> str:
 
 
 def _key(own: Recipe, data: Dataset | None) -> str:
-    """Ten hex digits of what a teacher's weights depend on, and of nothing else: not of where data or device are, and
-    not of fields at their default, so that a new field of Recipe leaves cached teachers valid."""
+    """Return ten hex digits of what a teacher's weights depend on. Folders, the device and fields at their default are
+    left out, so that a new field of Recipe leaves cached teachers valid."""
     default = Recipe().to_json()
     without = ("root", "device", "teacher", "teacher_epochs", "evaluate_every", "magsim_samples")
     matters = {n: v for n, v in own.to_json().items() if n not in without and (v != default[n] or n == "dataset")}

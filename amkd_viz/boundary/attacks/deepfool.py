@@ -27,7 +27,7 @@ def deepfool(
     overshoot: float = 0.02,
     keep_path: bool = False,
 ) -> BoundarySamples:
-    r"""DeepFool, L2 (Moosavi-Dezfooli et al., CVPR 2016, arXiv 1511.04599): to the linearised net's nearest boundary.
+    r"""Move to the nearest boundary of the linearised net: DeepFool, L2 (Moosavi-Dezfooli et al., arXiv 1511.04599).
 
     In each step the class l with the smallest :math:`|f_l - f_b| / \|w_l\|`, w_l = grad(f_l - f_b), is approached by
     :math:`(|f_l - f_b| / \|w_l\|^2)\, w_l`; the sum of the steps is scaled by 1 + ``overshoot``.
@@ -43,7 +43,7 @@ def deepfool(
     if len(x):
         check_inputs(x)
     if steps < 1 or overshoot < 0:
-        raise InputError(f"deepfool needs steps >= 1 and overshoot >= 0, not {steps} and {overshoot}.")
+        raise InputError(f"deepfool needs steps >= 1 and overshoot >= 0, got {steps} and {overshoot}.")
     here = space_of(model, x, "pixel", None)
     shape = (-1,) + (1,) * (x.ndim - 1)
     with freeze(model), torch.inference_mode(False), torch.enable_grad():

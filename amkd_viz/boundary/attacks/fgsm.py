@@ -35,14 +35,14 @@ def fgsm(
     keep_path: bool = False,
     check: bool = True,
 ) -> BoundarySamples:
-    """Targeted fast gradient sign method (Goodfellow et al., ICLR 2015, arXiv 1412.6572): x - epsilon sign(grad CE).
+    """Return x - epsilon sign(grad CE), the targeted fast gradient sign method (Goodfellow et al., arXiv 1412.6572).
 
     Args:
         x: (M, C, H, W) in [0, 1], or (M, 2).
         target: (M,) classes.
         epsilon: > 0, in pixel units of [0, 1] (L-infinity).
         keep_path: keep both iterates.
-        check: look at the values of ``x`` and ``target`` first (on a GPU the host waits).
+        check: check the values of ``x`` and ``target`` first (on a GPU the host waits).
     """
     if check and len(x):
         check_inputs(x)

@@ -1,4 +1,4 @@
-"""Uniform noise, the control that knows no decision boundary."""
+"""Uniform noise, a control that does not use the decision boundary."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def noise(
     keep_path: bool = False,
     check: bool = True,
 ) -> BoundarySamples:
-    """x plus uniform noise in [-epsilon, epsilon], clamped to the pixel box: the control that knows no boundary.
+    """Add uniform noise in [-epsilon, epsilon], clamped to the valid pixel range: a control without any boundary.
 
     Args:
         x: (M, C, H, W) in [0, 1], or (M, 2).
