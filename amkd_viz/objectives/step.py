@@ -22,7 +22,7 @@ from amkd_viz.boundary import (
     select_bases,
 )
 from amkd_viz.core.errors import InputError, unknown
-from amkd_viz.models import Classifier, Embedding, FrozenResNet
+from amkd_viz.models import Classifier, FrozenResNet, Outputs
 
 __all__ = ["Attack", "BoundaryBatch", "Step"]
 
@@ -137,15 +137,15 @@ class Step:
     _seen: tuple[Tensor, Tensor] | None = field(default=None, init=False, repr=False)  # normalised batch and logits
 
     @cached_property
-    def teacher_clean(self) -> Embedding:
+    def teacher_clean(self) -> Outputs:
         if self._attack_starts_here:
             z = self.teacher.normalise(self.x.detach()).requires_grad_()
             with torch.enable_grad():
                 logits = self.teacher.head(features := self.teacher.body(z))
             self._seen = (z, logits)
-            return _wide(Embedding(logits.detach(), features.detach(), {}))
+            return _wide(Outputs(logits.detach(), features.detach(), {}))
         with torch.no_grad():
-            return _wide(self.teacher.embed(self.x))
+            return _wide(self.teacher.outputs(self.x))
 
     @property
     def _attack_starts_here(self) -> bool:
@@ -155,10 +155,10 @@ class Step:
         return frozen and self.reads_boundary and self.attack.sampler == "bss"
 
     @cached_property
-    def student_clean(self) -> Embedding:
+    def student_clean(self) -> Outputs:
         if self.attack.boundary_bn == "joint" and self.reads_boundary:
             return self._joint[0]
-        return _wide(self.student.embed(self.x))
+        return _wide(self.student.outputs(self.x))
 
     @cached_property
     def boundary(self) -> BoundaryBatch:
@@ -188,25 +188,25 @@ class Step:
         return batch
 
     @cached_property
-    def teacher_boundary(self) -> Embedding:
+    def teacher_boundary(self) -> Outputs:
         """The teacher on the boundary samples, with features; the logits alone come with the samples for free."""
         with torch.no_grad():
-            return _wide(self.teacher.embed(self.boundary.samples.x))
+            return _wide(self.teacher.outputs(self.boundary.samples.x))
 
     @cached_property
-    def student_boundary(self) -> Embedding:
+    def student_boundary(self) -> Outputs:
         """The student on the boundary samples: in its own pass, joined to the clean batch, or with frozen norms."""
         samples, mode = self.boundary.samples, self.attack.boundary_bn
         if len(samples) == 0:
-            return Embedding(self.student_clean.logits[:0], self.student_clean.features[:0], {})  # stays in the graph
+            return Outputs(self.student_clean.logits[:0], self.student_clean.features[:0], {})  # stays in the graph
         if mode == "joint":
             embedding = self._joint[1]
         elif mode == "frozen" or len(samples) == 1:  # one sample has no batch statistics
             with _frozen_norms(self.student):
-                embedding = _wide(self.student.embed(samples.x))
+                embedding = _wide(self.student.outputs(samples.x))
         else:
             with _counting(self.student, self.boundary.first):
-                embedding = _wide(self.student.embed(samples.x))
+                embedding = _wide(self.student.outputs(samples.x))
         log_teacher, log_student = samples.logits.log_softmax(1), embedding.logits.detach().log_softmax(1)
         mean = self.boundary.mean
         self.metrics["boundary.kl"] = mean((log_teacher.exp() * (log_teacher - log_student)).sum(1))
@@ -214,20 +214,20 @@ class Step:
         return embedding
 
     @cached_property
-    def _joint(self) -> tuple[Embedding, Embedding]:
+    def _joint(self) -> tuple[Outputs, Outputs]:
         samples = self.boundary.samples
-        both = _wide(self.student.embed(torch.cat([self.x, samples.x])))
+        both = _wide(self.student.outputs(torch.cat([self.x, samples.x])))
         (clean_z, edge_z), (clean_f, edge_f) = (part.split([len(self.x), len(samples)]) for part in both[:2])
-        return Embedding(clean_z, clean_f, {}), Embedding(edge_z, edge_f, {})
+        return Outputs(clean_z, clean_f, {}), Outputs(edge_z, edge_f, {})
 
 
-def _wide(embedding: Embedding) -> Embedding:
+def _wide(embedding: Outputs) -> Outputs:
     """float32 under autocast; float64 stays."""
 
     def wide(t: Tensor) -> Tensor:
         return t if t.dtype == torch.float64 else t.float()
 
-    return Embedding(wide(embedding.logits), wide(embedding.features), embedding.taps)
+    return Outputs(wide(embedding.logits), wide(embedding.features), embedding.layers)
 
 
 @contextmanager
