@@ -161,7 +161,7 @@ def test_joint_pass():
     index = select_bases(TEACHER(X), running, Y)
     assert torch.equal(step.boundary.index, index)
     expected = copy.deepcopy(STUDENT).train()
-    both = expected.embed(torch.cat([X, step.boundary.samples.x]))
+    both = expected.outputs(torch.cat([X, step.boundary.samples.x]))
     assert torch.equal(step.student_clean.logits, both.logits[:24])
     assert torch.equal(edge.logits, both.logits[24:])
     assert torch.equal(step.student_clean.features, both.features[:24])
@@ -337,7 +337,7 @@ def slow_triplets(step: Step, reading: str, mining: str, kind: str, margin: floa
     """Explicit triplets, one by one, from the step's outputs. The teacher is computed anew."""
     index, samples = step.boundary.index, step.boundary.samples
     with torch.no_grad():
-        t_edge, t_clean = TEACHER.embed(samples.x), TEACHER.embed(X)
+        t_edge, t_clean = TEACHER.outputs(samples.x), TEACHER.outputs(X)
     s_edge, s_clean = step.student_boundary, step.student_clean
     losses = []
     for i, own in enumerate(index.tolist()):

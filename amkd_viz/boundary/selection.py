@@ -30,7 +30,7 @@ def select_always(teacher_logits: Tensor, student_logits: Tensor, y: Tensor, lim
     """Choose as ``select_bases`` does, in fixed shapes, so that the host does not wait for a GPU.
 
     Returns:
-        ``best``, (L,) indices into the batch with L = min(limit, B), and ``count``, a scalar: the first ``count`` indices
+        ``best``, (L,) indices with L = min(limit, B), and ``count``, a scalar: the first ``count`` indices
         are those of ``select_bases``, the rest only fills the shape.
     """
     best, right = _ranked(teacher_logits, student_logits, y, limit)
