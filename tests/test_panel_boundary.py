@@ -18,6 +18,7 @@ from amkd_viz.core.rng import generator
 from amkd_viz.panels import BoundaryLab
 from amkd_viz.panels.attack_marks import attack_table
 from amkd_viz.panels.session import Session
+from amkd_viz.runs import Run
 from amkd_viz.views.boundary_map import exact_map, window
 
 PROBLEM = "spirals:n=200"
@@ -182,11 +183,11 @@ def test_cancel_ends_a_training(lab: BoundaryLab) -> None:
 
 def test_a_failed_training_is_a_sentence(lab: BoundaryLab, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
-        raise InputError("No teacher today.")
+        raise InputError("No folder today.")
 
-    monkeypatch.setattr("amkd_viz.training.teachers.teacher_for", fail)
+    monkeypatch.setattr(Run, "create", fail)
     lab.set(epochs=7).wait()
-    assert (lab.status.text, lab.status.kind) == ("No teacher today.", "error")
+    assert (lab.status.text, lab.status.kind) == ("No folder today.", "error")
 
 
 def test_a_session_keeps_the_run_of_the_nets_on_show(lab: BoundaryLab, tmp_path: Path, monkeypatch: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,7 @@ import pytest
 import torch
 
 from amkd_viz import build, load
-from amkd_viz.boundary import bss
-from amkd_viz.boundary.by_name import OPTIONS
+from amkd_viz.boundary import bss, samplers
 from amkd_viz.boundary.samples import Status
 from amkd_viz.core.errors import InputError
 from amkd_viz.data import Dataset
@@ -124,14 +124,14 @@ def test_a_point_of_the_plane_is_an_image(lab: SampleLab) -> None:
 
 
 def test_every_sampler_and_space_has_a_way(lab: SampleLab) -> None:
-    for sampler, used in OPTIONS.items():
+    for sampler, kind in samplers.items():
         lab.set(sampler=sampler).wait()
         assert lab.status.kind == "idle", lab.status.text
         assert lab.walk.frame["steps"] >= 1
         names = ("step_size", "attack_steps", "step_rule", "space", "epsilon")
         free = {name for name in names if not lab.controls[name].disabled}
-        assert free == {"attack_steps" if name == "steps" else name for name in used}
-        assert f"{sampler}(teacher, x, target" in lab.code()
+        assert free == {"attack_steps" if field.name == "steps" else field.name for field in fields(kind)}
+        assert f"samplers[{sampler!r}](" in lab.code()
     lab.set(sampler="bss")
     normalised = lab.attack().x
     lab.set(space="pixel")

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from amkd_viz.boundary import BoundarySamples, bss, sample_targets, select_bases
+from amkd_viz.boundary import BoundarySamples, sample_targets, select_bases
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.rng import generator
 from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
-from amkd_viz.panels.attack_controls import attack_code, attack_options
+from amkd_viz.panels.attack_controls import attack_code, sampler_of
 from amkd_viz.runs import Run
 from amkd_viz.training import Recipe
 from amkd_viz.views import View, embedding
@@ -68,8 +68,8 @@ def gather(run: Run, data: Dataset, nets: Mapping[str, Classifier], part: str, m
     before = logits_at(teacher, clean.x)
     bases = select_bases(before, logits_at(nets["student"], clean.x), torch.from_numpy(clean.label), rings)
     targets = sample_targets(before[bases], generator("cpu", "embedding lab"))
-    options = attack_options({**recipe.to_json(), "sampler": "bss"})
-    samples = bss(teacher, clean.x[bases], targets, **options)
+    sampler = sampler_of({**vars(recipe), "sampler": "bss"})
+    samples = sampler(teacher, clean.x[bases], targets, generator("cpu", "attack"))
     published = torch.from_numpy(clean.index)[bases]
     chosen = choose(split, samples, published, most=most)
     seen, triplets = outputs(teacher, chosen.x, "teacher"), class_triplets(chosen.label)
@@ -155,12 +155,10 @@ def quality_table(teacher: Fidelity, student: Fidelity) -> str:
 def code_for(opened: str, recipe: Recipe, v: Mapping[str, Any]) -> str:
     """Return Python that draws the picture with the settings ``v`` of the run that the expression ``opened`` gives."""
     other = "" if v["part"] == "test" else f"data = dataclasses.replace(data, test=data.{PARTS[v['part']]})\n"
-    call = attack_code(
-        "teacher", "x[bases]", "sample_targets(teacher(x[bases]))", {**recipe.to_json(), "sampler": "bss"}
-    )
+    call = attack_code("teacher", "x[bases]", "sample_targets(teacher(x[bases]))", {**vars(recipe), "sampler": "bss"})
     return (
-        ("import dataclasses\n\n" if other else "") + "from amkd_viz import Run, example\n"
-        "from amkd_viz.boundary import bss, sample_targets, select_bases\n"
+        ("import dataclasses\n\n" if other else "") + "import torch\nfrom amkd_viz import Run, example\n"
+        "from amkd_viz.boundary import sample_targets, samplers, select_bases\n"
         "from amkd_viz.views import embedding, triplets\n\n"
         f"run = {opened}\n"
         f"data, teacher, student = run.dataset(), run.teacher(), run.student({v['epoch']})\n{other}"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
 from torch import nn
 
-from amkd_viz.boundary import BoundarySamples
-from amkd_viz.boundary.by_name import OPTIONS
+from amkd_viz.boundary import BoundarySamples, samplers
 from amkd_viz.boundary.samples import Status as Ending
 from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.data import Dataset, parse_name
@@ -22,7 +22,7 @@ from amkd_viz.panels.attack_controls import (
     attack,
     attack_code,
     attack_controls,
-    attack_options,
+    sampler_of,
     target_options,
     used_by,
 )
@@ -215,7 +215,7 @@ class SampleLab(Panel):
 
     def _use(self, sampler: str) -> None:
         """Disable the controls that the sampler does not use."""
-        for name in set().union(*map(used_by, OPTIONS)):
+        for name in set().union(*map(used_by, samplers)):
             self.controls[name].disabled = name not in used_by(sampler)
 
     def _second(self, change: Any) -> None:
@@ -455,7 +455,7 @@ class SampleLab(Panel):
         if self._shown is not None:
             path, values = self._shown.path, self._shown.values
             attacked = {"net": path.attacked, "sampler": values["sampler"], "target": path.target}
-            attacked |= attack_options(values)
+            attacked |= asdict(sampler_of(values))
         shown = {"samples": tuple(samples), "attack": attacked, "resolution": FINE}
         return Session.of(self.run, **shown, camera={"SampleLab": kept})
 
@@ -484,7 +484,7 @@ class SampleLab(Panel):
         nets = ", ".join(f"{name!r}: {name}" for name in order)
         return (
             "import amkd_viz\nimport torch\n"
-            f"from amkd_viz.boundary import {values['sampler']}\n"
+            "from amkd_viz.boundary import samplers\n"
             "from amkd_viz.views import boundary_path, plane_map\n\n"
             f"{source}"
             f"nets = {{{nets}}}  # the attacked one first\n\n"
@@ -529,5 +529,7 @@ def _restored(session: Session | None) -> Mapping[str, Any]:
     kept = session.view.camera.get("SampleLab", {}) if session else {}
     if not isinstance(kept, dict):
         return {}
-    controls = {"attack_steps" if name == "steps" else name: value for name, value in kept.get("controls", {}).items()}
-    return {**kept, "controls": controls}  # "steps": in sessions of earlier versions
+    controls = dict(kept.get("controls", {}))
+    if "steps" in controls:  # a session of an earlier version
+        controls |= {"attack_steps": controls.pop("steps"), "epsilon": controls["epsilon"] / 255}
+    return {**kept, "controls": controls}
