@@ -217,8 +217,8 @@ def test_session_export_and_code(lab: SampleLab, run: Run, tmp_path: Path) -> No
     finally:
         again.close()
     maps = Session.open(saved).maps()  # without a panel: the same plane
-    assert lab.plane.maps.keys() == {"teacher", "student"}
-    for net, shown in lab.plane.maps.items():
+    assert lab.plane.maps.maps.keys() == {"teacher", "student"}
+    for net, shown in lab.plane.maps.maps.items():
         assert np.mean(maps[f"{net}.winner"] == shown.winner) >= 0.999
     names: dict[str, Any] = {}
     exec(lab.code(), names)

@@ -25,18 +25,18 @@ from amkd_viz.models import Classifier, architectures, inference_copy
 from amkd_viz.objectives import methods
 from amkd_viz.panels.attack_controls import attack, attack_code, attack_controls, target_options
 from amkd_viz.panels.attack_marks import attack_table, path_marks
-from amkd_viz.panels.canvas import MapCanvas, mark
+from amkd_viz.panels.canvas import mark
 from amkd_viz.panels.controls import choice, from_fields, slider, temperature_control, toggle, with_values
+from amkd_viz.panels.net_maps import NetMaps
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.prediction import Prediction
 from amkd_viz.panels.session import Session
-from amkd_viz.panels.stills import map_still
 from amkd_viz.runs import Job, Run, fresh_folder
 from amkd_viz.training import SPIRALS, Event, Recipe, Started, Training
 from amkd_viz.views import View, boundary_map
 from amkd_viz.views.boundary_map import grid_points, window
-from amkd_viz.views.decisions import Decisions, agreement, decisions, logits_at
-from amkd_viz.views.labels import class_label, percent, plural
+from amkd_viz.views.decisions import logits_at
+from amkd_viz.views.labels import class_label, plural
 from amkd_viz.views.layout import keep
 
 __all__ = ["BoundaryLab"]
@@ -90,8 +90,7 @@ class BoundaryLab(Panel):
         self._drawn = 0.0
         self._data: Dataset | None = None
         self._nets: dict[str, Classifier] = {}
-        self._logits: dict[str, tuple[int, Tensor]] = {}  # name -> grid resolution R, logits (R * R, K)
-        self._maps: dict[str, Decisions] = {}
+        self._logits: dict[str, Tensor] = {}  # name -> (R, R, K) on the grid of the map
         self._samples: dict[str, BoundarySamples] = {}
         self._attack_values: Mapping[str, Any] = {}  # with which the samples were made
         self._build(recipe, name, options)
@@ -102,7 +101,8 @@ class BoundaryLab(Panel):
             self.changed("problem", name)
 
     def _build(self, recipe: Recipe, name: str, options: Mapping[str, Any]) -> None:
-        self.canvas = MapCanvas(interactive=True, least=200, columns=3, empty="The teacher is being trained.")
+        self.maps = NetMaps(self.paint, "The teacher is being trained.")
+        self.canvas = self.maps.canvas
         self.canvas.levels = [0.25, 0.5, 0.75]
         self.table = widgets.HTML()
         self.prediction = Prediction(
@@ -254,29 +254,16 @@ class BoundaryLab(Panel):
         for name, net in self._nets.items():
             if self.compute.waits("nets", "begin"):
                 return
-            if self._logits.get(name, (0,))[0] != resolution:
-                self._logits[name] = resolution, logits_at(net, points, 8192)
+            if len(self._logits.get(name, ())) != resolution:
+                self._logits[name] = logits_at(net, points, 8192).unflatten(0, (resolution, resolution))
         self._draw()
 
     def _draw(self) -> None:
         if not self._logits or self._data is None:
             return
-        coarsest = min(resolution for resolution, _ in self._logits.values())
-        area, temperature = window(self._data), self["temperature"]
-        maps = {
-            name: decisions(logits / temperature).shaped(resolution, resolution)
-            for name, (resolution, logits) in self._logits.items()
-            if resolution == coarsest
-        }
-        apart = percent(1 - agreement(*maps.values())) if len(maps) == 2 else None
-        self._maps = maps
-        marks, margins = self._marks(), bool(self["margins"])
-
-        def show() -> None:
-            self.canvas.marks = marks
-            self.canvas.show(maps, area, disagreement=apart, margin=margins)
-
-        self.paint.ask("maps", show)
+        resolution = min(map(len, self._logits.values()))
+        logits = {name: own for name, own in self._logits.items() if len(own) == resolution}
+        self.maps.draw(logits, window(self._data), self["temperature"], self._marks(), margin=bool(self["margins"]))
 
     def _marks(self) -> list[dict[str, Any]]:
         assert self._data is not None
@@ -387,7 +374,7 @@ class BoundaryLab(Panel):
         return Session.of(self.run, resolution=FINE)
 
     def still(self) -> Image.Image | None:
-        return map_still(self._maps)
+        return self.maps.still()
 
     def code(self) -> str:
         recipe = self.run.recipe if self.run is not None else self.recipe

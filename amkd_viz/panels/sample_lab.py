@@ -31,7 +31,6 @@ from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.prediction import Prediction
 from amkd_viz.panels.sample_plane import FINE, SamplePlane
 from amkd_viz.panels.session import Session
-from amkd_viz.panels.stills import map_still
 from amkd_viz.panels.thumbs import Thumbs
 from amkd_viz.panels.view_widget import class_names
 from amkd_viz.panels.walk_canvas import WalkCanvas
@@ -460,7 +459,7 @@ class SampleLab(Panel):
         return Session.of(self.run, **shown, camera={"SampleLab": kept})
 
     def still(self) -> Image.Image | None:
-        return map_still(self.plane.maps)
+        return self.plane.maps.still()
 
     def code(self) -> str:
         names = list(self._nets) or ["teacher"]
