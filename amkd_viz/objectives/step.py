@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from amkd_viz.boundary import (
     BoundarySamples,
-    Look,
     bss,
     deepfool,
     fgsm,
@@ -22,7 +21,7 @@ from amkd_viz.boundary import (
     select_bases,
 )
 from amkd_viz.core.errors import InputError, unknown
-from amkd_viz.models import Classifier, FrozenResNet, Outputs
+from amkd_viz.models import Classifier, Outputs
 
 __all__ = ["Attack", "BoundaryBatch", "Step"]
 
@@ -57,19 +56,13 @@ class Attack:
         if self.limit < 1:
             raise InputError(f"At least one sample of a batch must be attacked, not {self.limit}.")
 
-    def __call__(
-        self, model: nn.Module, x: Tensor, target: Tensor, generator: torch.Generator, look: Look | None = None
-    ) -> BoundarySamples:
-        """Boundary samples of ``x``; ``look`` is for "bss" alone."""
-        if look is not None:
-            return _bss(self, model, x, target, generator, look)
+    def __call__(self, model: nn.Module, x: Tensor, target: Tensor, generator: torch.Generator) -> BoundarySamples:
+        """Boundary samples of ``x``."""
         return SAMPLERS[self.sampler](self, model, x, target, generator)
 
 
-def _bss(
-    a: Attack, net: nn.Module, x: Tensor, k: Tensor, _: torch.Generator, look: Look | None = None
-) -> BoundarySamples:
-    return bss(net, x, k, step_size=a.step_size, steps=a.steps, step_rule=a.step_rule, check=False, look=look)
+def _bss(a: Attack, net: nn.Module, x: Tensor, k: Tensor, _: torch.Generator) -> BoundarySamples:
+    return bss(net, x, k, step_size=a.step_size, steps=a.steps, step_rule=a.step_rule, check=False)
 
 
 Sampler = Callable[[Attack, nn.Module, Tensor, Tensor, torch.Generator], BoundarySamples]
@@ -134,25 +127,11 @@ class Step:
     terms: dict[str, Tensor] = field(default_factory=dict)
     metrics: dict[str, Tensor] = field(default_factory=dict)
     histograms: dict[str, Tensor] = field(default_factory=dict)
-    _seen: tuple[Tensor, Tensor] | None = field(default=None, init=False, repr=False)  # normalised batch and logits
 
     @cached_property
     def teacher_clean(self) -> Outputs:
-        if self._attack_starts_here:
-            z = self.teacher.normalise(self.x.detach()).requires_grad_()
-            with torch.enable_grad():
-                logits = self.teacher.head(features := self.teacher.body(z))
-            self._seen = (z, logits)
-            return _wide(Outputs(logits.detach(), features.detach(), {}))
         with torch.no_grad():
             return _wide(self.teacher.outputs(self.x))
-
-    @property
-    def _attack_starts_here(self) -> bool:
-        """One teacher pass for the clean logits and the attack's first gradient, where that costs only the attacked
-        rows and a byte per activation."""
-        frozen = isinstance(self.teacher.body, FrozenResNet) and self.x.device.type == "cpu"
-        return frozen and self.reads_boundary and self.attack.sampler == "bss"
 
     @cached_property
     def student_clean(self) -> Outputs:
@@ -178,9 +157,7 @@ class Step:
         else:
             index = select_bases(*told)
             target = sample_targets(self.teacher_clean.logits[index], self.generator)
-        look = () if self._seen is None else (Look(*self._seen, index),)
-        samples = self.attack(self.teacher, self.x[index].detach(), target, self.generator, *look)
-        self._seen = None  # frees what the teacher kept
+        samples = self.attack(self.teacher, self.x[index].detach(), target, self.generator)
         batch = BoundaryBatch(index, samples, first)
         if len(index):
             self.metrics["attack.crossed"] = batch.mean(samples.crossed.float())
