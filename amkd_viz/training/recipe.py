@@ -17,7 +17,7 @@ from amkd_viz.objectives import Attack, Objective, methods
 
 __all__ = ["Recipe"]
 
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16", "auto")
 SCHEDULES = ("onecycle", "step", "constant")
 RULES = ("gap", "newton")
 # Names in run folders of earlier versions.

@@ -17,7 +17,7 @@ from amkd_viz.models import Classifier, build, inference_copy
 from amkd_viz.models.classifier import buffers_kept
 from amkd_viz.objectives import Step
 from amkd_viz.training.clock import Clock
-from amkd_viz.training.device import pick_device
+from amkd_viz.training.device import pick_device, pick_precision
 from amkd_viz.training.evaluation import logits_on, scores
 from amkd_viz.training.events import Event
 from amkd_viz.training.graph import CudaRecorder, StepGraph
@@ -101,7 +101,8 @@ class Training:
             augment=augment_for(self.dataset, recipe.augment),
             device=self.device,
         )
-        self.autocast = torch.bfloat16 if recipe.precision == "bf16" else None
+        precision, about_precision = pick_precision(recipe.precision, self.device.type)
+        self.autocast = torch.bfloat16 if precision == "bf16" else None
         few = self.dataset.train.floats(slice(0, 2)).contiguous(memory_format=self.layout)
         self.chance = Chance(recipe.seed, self.student, few)
         on_gpu = self.device.type == "cuda"
@@ -110,7 +111,7 @@ class Training:
         self.clock = Clock(self.device)  # of the steps, over all sessions
         self.log = Log()  # of the epoch that is going on
         self.changes: dict[str, Any] = {}  # made while training
-        self.notes = list(notes_on(recipe, self.dataset))
+        self.notes = [*notes_on(recipe, self.dataset), *([about_precision] if about_precision else [])]
         self._asking = threading.Lock()
         self._wishes: deque[dict[str, Any]] = deque()
         self._wished = recipe  # with all wishes that wait
