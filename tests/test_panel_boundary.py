@@ -61,7 +61,7 @@ def test_an_attacked_point_is_the_library_s_attack(lab: BoundaryLab) -> None:
     assert lab.canvas.point == [0.4, -0.9]
     x, net = torch.tensor([[0.4, -0.9]]), lab._nets["teacher"]
     with torch.no_grad():
-        target = sample_targets(net(x), generator("cpu", "boundary lab"))
+        target = sample_targets(net(x), generator("cpu", "target"))
     recipe = lab.recipe
     own = bss(net, x, target, step_size=recipe.step_size, steps=recipe.attack_steps, step_rule=recipe.step_rule)
     assert int(found.steps) == int(own.steps)
@@ -105,13 +105,13 @@ def test_a_burst_ends_on_the_last_value(lab: BoundaryLab, monkeypatch: pytest.Mo
         begun.set()
         assert go.wait(20)
         attack()
-        seen.append(lab["steps"])
+        seen.append(lab["attack_steps"])
 
     monkeypatch.setattr(lab, "_attack", slow)
-    lab.set(steps=39)
+    lab.set(attack_steps=39)
     assert begun.wait(20)
     for value in [*range(1, 26), *range(1, 26)]:
-        lab.set(steps=value)
+        lab.set(attack_steps=value)
     go.set()
     lab.wait()
     assert seen[-1] == 25
@@ -160,7 +160,7 @@ def test_a_point_is_attacked_while_the_student_trains() -> None:
     lab = BoundaryLab(PROBLEM)
     try:
         lab.wait()
-        lab.set(epochs=200, labelled=160)
+        lab.set(epochs=200, num_train=160)
         limit = time.monotonic() + 30
         while not lab.status.text.startswith("Training the student") and time.monotonic() < limit:
             time.sleep(0.005)
@@ -331,10 +331,10 @@ def test_a_dragged_point_is_attacked_where_it_was_let_go(notebook: Any) -> None:
 def test_a_burst_in_the_page_costs_few_evaluations(notebook: Any) -> None:
     notebook.ask("own = p._attack; seen = []\ndef count():\n    own(); seen.append(p['step_size'])\np._attack = count")
     notebook.page.evaluate(BURST, "step size")
-    notebook.until(lambda: notebook.ask("print(p.wait()['step_size'])") == pytest.approx(0.05 * 51))
+    notebook.until(lambda: notebook.ask("print(p.wait()['step_size'])") == pytest.approx(0.51))
     seen = notebook.ask("p.wait(); print(seen)")
     notebook.ask("p._attack = own")
-    assert seen[-1] == pytest.approx(0.05 * 51)
+    assert seen[-1] == pytest.approx(0.51)
     assert len(seen) <= 5, seen
 
 

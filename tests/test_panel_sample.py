@@ -13,12 +13,12 @@ import torch
 
 from amkd_viz import build, load
 from amkd_viz.boundary import bss
+from amkd_viz.boundary.by_name import OPTIONS
 from amkd_viz.boundary.samples import Status
 from amkd_viz.core.errors import InputError
 from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
 from amkd_viz.panels import SampleLab
-from amkd_viz.panels.attack_controls import OPTIONS
 from amkd_viz.panels.sample_lab import FINE, PAGE
 from amkd_viz.panels.session import Session
 from amkd_viz.runs import Run, distill
@@ -43,7 +43,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def shared(run: Run) -> Iterator[SampleLab]:
-    made = SampleLab(run, steps=20, step_size=0.2)
+    made = SampleLab(run, attack_steps=20, step_size=0.2)
     yield made.wait()
     made.close()
     made.close()
@@ -52,7 +52,7 @@ def shared(run: Run) -> Iterator[SampleLab]:
 @pytest.fixture
 def lab(shared: SampleLab) -> SampleLab:
     shared.set(sampler="bss", net="teacher", target="drawn", predict=False, temperature=1.0, negative="nearest")
-    shared.set(shown="all", space="normalised", step_rule="gap", steps=20, step_size=0.2)
+    shared.set(shown="all", space="normalised", step_rule="gap", attack_steps=20, step_size=0.2)
     return shared.wait()
 
 
@@ -125,14 +125,13 @@ def test_a_point_of_the_plane_is_an_image(lab: SampleLab) -> None:
 
 
 def test_every_sampler_and_space_has_a_way(lab: SampleLab) -> None:
-    for sampler, heeded in OPTIONS.items():
+    for sampler, used in OPTIONS.items():
         lab.set(sampler=sampler).wait()
         assert lab.status.kind == "idle", lab.status.text
         assert lab.walk.frame["steps"] >= 1
-        free = {
-            name for name in ("step_size", "steps", "step_rule", "space", "epsilon") if not lab.controls[name].disabled
-        }
-        assert free == set(heeded)
+        names = ("step_size", "attack_steps", "step_rule", "space", "epsilon")
+        free = {name for name in names if not lab.controls[name].disabled}
+        assert free == {"attack_steps" if name == "steps" else name for name in used}
         assert f"{sampler}(teacher, x, target" in lab.code()
     lab.set(sampler="bss")
     normalised = lab.attack().x
@@ -204,7 +203,7 @@ def test_the_strip_shows_a_class_page_by_page(lab: SampleLab) -> None:
 
 def test_session_export_and_code(lab: SampleLab, run: Run, tmp_path: Path) -> None:
     index = int(lab._data.test.index[4])
-    lab.set(steps=7, target=1)
+    lab.set(attack_steps=7, target=1)
     lab.pick(index)
     page = lab.export(tmp_path / "page.html").read_text()
     assert "logit gap" in page
@@ -213,7 +212,7 @@ def test_session_export_and_code(lab: SampleLab, run: Run, tmp_path: Path) -> No
     again = SampleLab(Session.open(saved)).wait()
     try:
         assert again.thumbs.chosen == index
-        assert again["steps"] == 7
+        assert again["attack_steps"] == 7
         assert again["target"] == 1
         assert again.walk.frame["gap"] == lab.walk.frame["gap"]
     finally:
@@ -343,7 +342,7 @@ def test_it_shows_thumbnails_the_way_and_the_plane(notebook: Any) -> None:
 @pytest.mark.browser
 def test_scrubbing_changes_the_picture_without_the_kernel(notebook: Any) -> None:
     page = notebook.page
-    settle(notebook, "lab.set(step_size=0.1, steps=20)")
+    settle(notebook, "lab.set(step_size=0.1, attack_steps=20)")
     steps = int(page.evaluate(f"{WALK}.dataset.steps"))
     assert steps >= 2
     page.evaluate(
@@ -375,7 +374,7 @@ def test_scrubbing_changes_the_picture_without_the_kernel(notebook: Any) -> None
 @pytest.mark.browser
 def test_play_walks_to_the_boundary(notebook: Any) -> None:
     page = notebook.page
-    settle(notebook, "lab.set(step_size=0.15, steps=20)\nlab.wait()\nlab.scrub(0)")
+    settle(notebook, "lab.set(step_size=0.15, attack_steps=20)\nlab.wait()\nlab.scrub(0)")
     page.get_by_text("play", exact=False).first.click()
     page.wait_for_function(f"{WALK}.dataset.step === {WALK}.dataset.steps", timeout=30_000)
     page.wait_for_function("document.querySelector('.amkd-walk-bar button').textContent.includes('play')")
@@ -400,7 +399,7 @@ def test_a_slider_burst_ends_on_the_last_value(notebook: Any) -> None:
     settle(notebook)
     assert notebook.ask(
         "import torch\nfrom amkd_viz.boundary import bss\nf = lab.attack()\n"
-        "g = bss(lab._nets['teacher'], f.origin, f.target, step_size=0.6, steps=lab['steps'])\n"
+        "g = bss(lab._nets['teacher'], f.origin, f.target, step_size=0.6, steps=lab['attack_steps'])\n"
         "print(torch.equal(f.x, g.x))"
     ) in (True, "True")
     assert time.monotonic() - began < 60

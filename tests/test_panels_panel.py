@@ -9,6 +9,7 @@ import threading
 import time
 import types
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from PIL import Image
 import amkd_viz.panels.panel as panel_module
 from amkd_viz.core.errors import InputError
 from amkd_viz.panels.cells import Cell, this_cell
-from amkd_viz.panels.controls import choice, slider, toggle
+from amkd_viz.panels.controls import choice, from_fields, slider, toggle, with_values
 from amkd_viz.panels.panel import Panel
+from amkd_viz.training import Recipe
 from amkd_viz.views import View
 
 
@@ -246,3 +248,45 @@ def test_same_cell_means_another_execution_of_it() -> None:
     assert Cell("a", "1").same_but_later(Cell("a", "2"))
     assert not Cell("a", "1").same_but_later(Cell("a", "1"))
     assert not Cell("a", "1").same_but_later(Cell("b", "2"))
+
+
+# controls from fields
+
+
+def test_fields_become_controls_and_values_become_fields() -> None:
+    recipe = Recipe(step_size=5.0, max_boundary_samples=900)
+    names = ["precision", "epochs", "attack_steps", "step_size", "learning_rate", "num_train", "device", "batch_size"]
+    made = from_fields(recipe, names, epochs={"high": 200, "help": "passes"}, device={"choices": ["auto", "cpu"]})
+    assert {name: type(control).__name__ for name, control in made.items()} == {
+        "precision": "Dropdown",
+        "epochs": "IntSlider",
+        "attack_steps": "IntSlider",
+        "step_size": "FloatSlider",
+        "learning_rate": "FloatLogSlider",
+        "num_train": "BoundedIntText",
+        "device": "Dropdown",
+        "batch_size": "BoundedIntText",
+    }
+    assert (made["epochs"].max, made["epochs"].tooltip) == (200, "passes")
+    assert made["step_size"].max == 5.0  # the value widens what is shown
+    assert made["num_train"].value == 0  # None: all
+    values = {name: control.value for name, control in made.items()}
+    assert with_values(recipe, values | {"not a field": 1}) == recipe
+    changed = with_values(recipe, values | {"step_size": 0.1 + 0.2, "num_train": 60, "precision": "bf16"})
+    assert (changed.step_size, changed.num_train, changed.precision) == (0.3, 60, "bf16")
+    with pytest.raises(InputError, match="epochs"):
+        with_values(recipe, {"epochs": 0})
+
+
+def test_a_term_of_your_own_gets_controls_too() -> None:
+    @dataclass(frozen=True)
+    class Mine:
+        scale: float = 1.5
+        margin: float = field(default=0.2, metadata={"low": 0.0, "high": 4.0})
+        squared: bool = False
+        norm: str = field(default="l2", metadata={"choices": ("l1", "l2")})
+
+    made = from_fields(Mine())
+    assert [type(c).__name__ for c in made.values()] == ["BoundedFloatText", "FloatSlider", "Checkbox", "Dropdown"]
+    made["margin"].value += made["margin"].step
+    assert with_values(Mine(), {n: c.value for n, c in made.items()}) == Mine(margin=0.25)

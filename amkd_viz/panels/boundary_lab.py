@@ -12,18 +12,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from amkd_viz.boundary import BoundarySamples, bss, refine, sample_targets
+from amkd_viz.boundary import BoundarySamples, refine
 from amkd_viz.boundary.samples import Status as Ending
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.pauses import pausable
-from amkd_viz.core.rng import generator
 from amkd_viz.data import Dataset, load, parse_name
 from amkd_viz.data.points import PROBLEMS
 from amkd_viz.models import Classifier, architectures, inference_copy
 from amkd_viz.objectives import methods
+from amkd_viz.panels.attack_controls import attack, attack_code, attack_controls, target_options
 from amkd_viz.panels.attack_marks import attack_table, path_marks
 from amkd_viz.panels.canvas import MapCanvas, mark
-from amkd_viz.panels.controls import choice, slider, toggle
+from amkd_viz.panels.controls import choice, from_fields, slider, temperature_control, toggle, with_values
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.prediction import Prediction
 from amkd_viz.panels.session import Session
@@ -40,7 +40,8 @@ __all__ = ["BoundaryLab"]
 
 COARSE, FINE = 100, 200  # cells a side of the first picture and of the last
 LIVE = 0.15  # seconds between pictures of a net that is being trained
-OF_PROBLEM = ("problem", "noise", "classes", "labelled", "teacher", "student", "method", "epochs")
+MOST = 900  # training points of a problem that is not told its size
+OF_PROBLEM = ("problem", "noise", "classes", "num_train", "teacher", "student", "method", "epochs")
 QUICK = ("attack", "draw", "ask", "answer")  # work that need not wait for the end of a training
 
 
@@ -91,44 +92,33 @@ class BoundaryLab(Panel):
         self.prediction = Prediction(
             self.paint, lambda ending: self.compute.ask("answer", lambda: self.answer(ending), soon=True)
         )
-        nets = [a for a in architectures() if a.startswith("mlp")]
-        own = PROBLEMS[name]
+        nets = {"choices": [a for a in architectures() if a.startswith("mlp")]}
+        own, attack = PROBLEMS[name], attack_controls(recipe)
+        noise, classes = float(options.get("noise", own.noise)), int(options.get("classes", own.classes))
+        recipe = recipe.replace(num_train=recipe.num_train or MOST)
+        labelled = {"low": 20, "high": MOST, "step": 20}
         self.assemble(
             {
                 "Problem": {
-                    "problem": choice("problem", name, list(PROBLEMS), "which points"),
-                    "noise": slider(
-                        "noise", float(options.get("noise", own.noise)), 0.0, 0.6, 0.02, "sd added to each coordinate"
-                    ),
-                    "classes": slider("classes", int(options.get("classes", own.classes)), 2, 8, 1, "how many classes"),
-                    "labelled": slider(
-                        "labelled", recipe.num_train or 900, 20, 900, 20, "labelled points that the student gets"
-                    ),
+                    "problem": choice("problem", name, list(PROBLEMS), "family of 2-D curves, one per class"),
+                    "noise": slider("noise", noise, 0.0, 0.6, 0.02, "standard deviation added to each coordinate"),
+                    "classes": slider("classes", classes, 2, 8, 1, "number of classes"),
+                    **from_fields(recipe, ["num_train"], num_train=labelled),
                 },
-                "Nets": {
-                    "teacher": choice("teacher", recipe.teacher, nets, "architecture of the teacher"),
-                    "student": choice("student", recipe.student, nets, "architecture of the student"),
-                    "method": choice("method", recipe.method, list(methods), "how the student learns"),
-                    "epochs": slider("epochs", recipe.epochs, 1, 200, 1, "of the student's training"),
-                },
+                "Nets": from_fields(
+                    recipe,
+                    ["teacher", "student", "method", "epochs"],
+                    teacher=nets,
+                    student=nets,
+                    method={"choices": list(methods)},
+                    epochs={"high": 200},
+                ),
                 "Attack": {
-                    "step_size": slider("step size", recipe.step_size, 0.05, 3.0, 0.05, "a in the formula"),
-                    "steps": slider("steps", recipe.attack_steps, 1, 40, 1, "at most so many"),
-                    "step_rule": choice(
-                        "step_rule", recipe.step_rule, ["newton", "gap"], "p = 2 (Newton step) or 1 (published code)"
-                    ),
-                    "target": choice(
-                        "target",
-                        "drawn",
-                        ["drawn", "second"],
-                        "drawn from the teacher's softmax without its top class, or its second class",
-                    ),
+                    **{name: attack[name] for name in ("step_size", "attack_steps", "step_rule", "target")},
                     "predict": toggle("What will happen? Ask me first", False, "answer before the path is shown"),
                 },
                 "Look": {
-                    "temperature": slider(
-                        "temperature", 1.0, 0.5, 8.0, 0.5, "softens the answers; the classes stay as they are"
-                    ),
+                    "temperature": temperature_control(),
                     "margins": toggle("margin lines", True, "where the two largest probabilities differ by .25 .5 .75"),
                 },
             },
@@ -148,19 +138,8 @@ class BoundaryLab(Panel):
     def recipe(self) -> Recipe:
         """The distillation that the controls describe."""
         v = self.values
-        return self._recipe.replace(
-            dataset=f"{v['problem']}:noise={v['noise']:g},classes={v['classes']}{self._count}",
-            teacher=v["teacher"],
-            student=v["student"],
-            method=v["method"],
-            epochs=v["epochs"],
-            num_train=v["labelled"],
-            step_size=float(f"{v['step_size']:.6g}"),  # a slider adds its steps up
-            attack_steps=v["steps"],
-            step_rule=v["step_rule"],
-            magsim_samples=0,
-            evaluate_every=v["epochs"],
-        )
+        dataset = f"{v['problem']}:noise={v['noise']:g},classes={v['classes']}{self._count}"
+        return with_values(self._recipe, v).replace(dataset=dataset, magsim_samples=0, evaluate_every=v["epochs"])
 
     def attack(self, x: float, y: float) -> BoundarySamples:
         """Attack the point (x, y), as if it had been dragged there; returns the teacher's boundary sample.
@@ -246,7 +225,7 @@ class BoundaryLab(Panel):
                 return
         self._data = data
         self._nets, self._logits, self._samples = {}, {}, {}
-        targets = [("drawn", "drawn"), ("second", "second"), *((name, k) for k, name in enumerate(data.classes))]
+        targets = target_options(data.classes)
         chosen = self["target"] if self["target"] in ("drawn", "second") else "drawn"
 
         def show() -> None:
@@ -314,30 +293,25 @@ class BoundaryLab(Panel):
         if "teacher" not in self._nets or not self.canvas.point:
             return
         x = torch.tensor([self.canvas.point], dtype=torch.float32)
-        teacher_logits = logits_at(self._nets["teacher"], x)
-        target = self._target(teacher_logits)
-        about = {"step_size": self["step_size"], "steps": self["steps"], "step_rule": self["step_rule"]}
-        self._samples = {}
-        for name, net in self._nets.items():
-            self._samples[name] = refine(net, bss(net, x, target, keep_path=True, **about))
+        teacher = self._attacked(self._nets["teacher"], x)
+        self._samples = {"teacher": teacher}
+        if "student" in self._nets:
+            self._samples["student"] = self._attacked(self._nets["student"], x, teacher.target)
         self._ask()
+
+    def _attacked(self, net: Classifier, x: Tensor, target: Tensor | None = None) -> BoundarySamples:
+        """Attack points x (N, 2) as the controls say, and refine the boundary samples."""
+        return refine(net, attack(net, x, self.values | {"sampler": "bss"}, target))
 
     def _telling_point(self, data: Dataset, teacher: Classifier) -> list[float]:
         """A test point whose way across can be seen, and does not leap far over the boundary."""
         x = data.test.x[:100]
-        about = {"step_size": self["step_size"], "steps": self["steps"], "step_rule": self["step_rule"]}
-        found = bss(teacher, x, self._target(logits_at(teacher, x)), **about)
-        boundary = refine(teacher, found).x
-        before, beyond = (boundary - x).norm(dim=1), (found.x - boundary).norm(dim=1)
-        best = (found.crossed * (before.clamp(max=1) - beyond)).argmax()
+        crossing = attack(teacher, x, self.values | {"sampler": "bss"})
+        boundary = refine(teacher, crossing).x
+        before, beyond = (boundary - x).norm(dim=1), (crossing.x - boundary).norm(dim=1)
+        best = (crossing.crossed * (before.clamp(max=1) - beyond)).argmax()
         start: list[float] = x[best].tolist()
         return start
-
-    def _target(self, logits: Tensor) -> Tensor:
-        chosen = self["target"]
-        if chosen == "drawn":
-            return sample_targets(logits, generator("cpu", "boundary lab"))
-        return logits.topk(2).indices[:, 1] if chosen == "second" else torch.full((len(logits),), chosen)
 
     def _draw_attack(self) -> None:
         assert self._data is not None
@@ -379,7 +353,7 @@ class BoundaryLab(Panel):
         assert self._data is not None
         if self["predict"]:
             classes = (class_label(self._data.classes, int(v)) for v in (found.base, found.target))
-            self.prediction.ask(f"{self['steps']} steps at most", *classes)
+            self.prediction.ask(f"{self['attack_steps']} steps at most", *classes)
         else:
             self.prediction.drop()
         self._draw_attack()
@@ -413,7 +387,7 @@ class BoundaryLab(Panel):
         told = {n: v for n, v in recipe.to_json().items() if v != default.to_json()[n]}
         lines = ",\n    ".join(f"{name}={value!r}" for name, value in told.items())
         point = ", ".join(f"{v:.3f}" for v in self.canvas.point)
-        about = f"step_size={self['step_size']:g}, steps={self['steps']}, step_rule={self['step_rule']!r}"
+        call = attack_code("teacher", "x", "sample_targets(teacher(x))", self.values | {"sampler": "bss"})
         return (
             "import amkd_viz\nimport torch\n"
             "from amkd_viz.boundary import bss, refine, sample_targets\n"
@@ -422,7 +396,7 @@ class BoundaryLab(Panel):
             "run = amkd_viz.distill(recipe)\n"
             "data, teacher, student = run.dataset(), run.teacher(), run.student()\n\n"
             f"x = torch.tensor([[{point}]])\n"
-            f"samples = bss(teacher, x, sample_targets(teacher(x)), {about}, keep_path=True)\n"
+            f"samples = {call}\n"
             'boundary_map({"teacher": teacher, "student": student}, data, samples=refine(teacher, samples))\n'
         )
 

@@ -11,14 +11,22 @@ from PIL import Image
 from torch import nn
 
 from amkd_viz.boundary import BoundarySamples
+from amkd_viz.boundary.by_name import OPTIONS
 from amkd_viz.boundary.samples import Status as Ending
 from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.data import Dataset, parse_name
 from amkd_viz.data.points import PROBLEMS
 from amkd_viz.models import Classifier, inference_copy
 from amkd_viz.models.classifier import unwrapped
-from amkd_viz.panels.attack_controls import OPTIONS, attack_code, attack_controls, attack_image, attack_options
-from amkd_viz.panels.controls import choice, slider, toggle
+from amkd_viz.panels.attack_controls import (
+    attack,
+    attack_code,
+    attack_controls,
+    attack_options,
+    target_options,
+    used_by,
+)
+from amkd_viz.panels.controls import choice, temperature_control, toggle
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.prediction import Prediction
 from amkd_viz.panels.sample_plane import FINE, SamplePlane
@@ -116,7 +124,6 @@ class SampleLab(Panel):
             self.paint, lambda ending: self.compute.ask("answer", lambda: self.answer(ending), soon=True)
         )
         names = ["teacher", "student"] if self._given is None else list(self._given[0])
-        attack = attack_controls(recipe)
         self.assemble(
             {
                 "Image": {
@@ -131,18 +138,16 @@ class SampleLab(Panel):
                 },
                 "Attack": {
                     "net": choice("attacked net", names[0], names, "whose boundary the image is pushed to"),
-                    **attack,
+                    **attack_controls(recipe),
                     "predict": toggle("What will happen? Ask me first", False, "answer before the way is shown"),
                 },
                 "Look": {
-                    "temperature": slider(
-                        "temperature", 1.0, 0.5, 8.0, 0.5, "softens the answers; the classes stay as they are"
-                    ),
+                    "temperature": temperature_control(),
                 },
             },
             [self.thumbs, self.prediction.row, self.walk, self.canvas, self.plane.numbers, self.plane.point],
         )
-        self._use("bss")
+        self._use(self["sampler"])
         self.thumbs.observe(lambda _: self.compute.ask("attack", self._attack), names="chosen")
         self.thumbs.observe(self._second, names="second")
         self.thumbs.observe(lambda _: self.compute.ask("page", self._show_page), names="page")
@@ -200,8 +205,8 @@ class SampleLab(Panel):
 
     def _use(self, sampler: str) -> None:
         """Controls that the sampler does not heed are off."""
-        for name in {name for names in OPTIONS.values() for name in names}:
-            self.controls[name].disabled = name not in OPTIONS[sampler]
+        for name in set().union(*map(used_by, OPTIONS)):
+            self.controls[name].disabled = name not in used_by(sampler)
 
     def _second(self, change: Any) -> None:
         if change["new"] is not None and not self.closed:
@@ -225,7 +230,8 @@ class SampleLab(Panel):
         self._data = data.to("cpu")
         if self._data.train.x[0].numel() > LARGE:
             torch.set_num_threads(self._threads)  # of this thread, which shares the machine with no training
-        classes = [(class_name(data.classes, k), k) for k in range(data.num_classes)]
+        names = [class_name(data.classes, k) for k in range(data.num_classes)]
+        classes = [(name, k) for k, name in enumerate(names)]
         restored = _restored(self._session)
         base = restored.get("base")
         base = self._telling() if base is None else base
@@ -235,7 +241,7 @@ class SampleLab(Panel):
             offered = {
                 "shown": [("all", "all"), *classes],
                 "negative": [("nearest other class", "nearest"), *classes, ("as chosen", "chosen")],
-                "target": [("drawn", "drawn"), ("second", "second"), *classes],
+                "target": target_options(names),
             }
             for name, options in offered.items():
                 self.put(name, options=options, value=self[name])
@@ -262,7 +268,7 @@ class SampleLab(Panel):
         rows = rows[keep(len(rows), TRIES)]
         if not len(rows):
             return int(test.index[0])
-        found = attack_image(self._nets[self["net"]], x[rows], self.values)
+        found = attack(self._nets[self["net"]], x[rows], self.values)
         best = (found.steps * (found.status == Ending.TARGET)).argmax()
         return int(test.index[tried[rows[best]]])
 
@@ -300,11 +306,15 @@ class SampleLab(Panel):
         if self._data is None or self.thumbs.chosen is None:
             return
         place, values = self._place(self.thumbs.chosen), self.values
-        found = attack_image(self._nets[values["net"]], self._data.test.floats([place]), values)
+        found = attack(self._nets[values["net"]], self._data.test.floats([place]), values)
         self._attacked = place, found, walk(self._nets, found, 0, values["net"])
         if values["predict"]:
             way = self._attacked[2]
-            most = f"{values['steps']} steps at most" if "steps" in OPTIONS[values["sampler"]] else "One step"
+            most = (
+                f"{values['attack_steps']} steps at most"
+                if "attack_steps" in used_by(values["sampler"])
+                else "One step"
+            )
             self.prediction.ask(most, *(class_label(self._data.classes, k) for k in (way.base, way.target)))
         else:
             self.prediction.drop()
@@ -507,4 +517,7 @@ def _given(
 def _restored(session: Session | None) -> Mapping[str, Any]:
     """What a session of this panel kept: base, second and controls."""
     kept = session.view.camera.get("SampleLab", {}) if session else {}
-    return kept if isinstance(kept, dict) else {}
+    if not isinstance(kept, dict):
+        return {}
+    controls = {"attack_steps" if name == "steps" else name: value for name, value in kept.get("controls", {}).items()}
+    return {**kept, "controls": controls}  # "steps": in sessions of earlier versions
