@@ -331,7 +331,7 @@ class Race:
 
 def _own(recipe: Recipe, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return the overrides that a recipe has a field or a term for."""
-    terms = recipe.objective.names
+    terms = {*recipe.objective.names, recipe.sampler}
     return {key: v for key, v in overrides.items() if "." not in key or key.partition(".")[0] in terms}
 
 
