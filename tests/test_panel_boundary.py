@@ -17,6 +17,7 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.core.rng import generator
 from amkd_viz.panels import BoundaryLab
 from amkd_viz.panels.attack_marks import attack_table
+from amkd_viz.panels.session import Session
 from amkd_viz.views.boundary_map import exact_map, window
 
 PROBLEM = "spirals:n=200"
@@ -38,12 +39,17 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BoundaryLab]:
     made.close()
 
 
+def until(right: Any) -> None:
+    """Wait until ``right()``; pytest's timeout ends what never comes."""
+    while not right():
+        time.sleep(0.005)
+
+
 @pytest.fixture
 def lab(shared: BoundaryLab) -> Iterator[BoundaryLab]:
     before = shared.values
     yield shared
-    shared.set(**{name: value for name, value in before.items() if name not in ("problem", "target")})
-    shared.wait()
+    shared.set(**{name: value for name, value in before.items() if name not in ("problem", "target")}).wait()
 
 
 def test_the_first_picture_has_both_nets_and_where_they_differ(lab: BoundaryLab) -> None:
@@ -53,7 +59,7 @@ def test_the_first_picture_has_both_nets_and_where_they_differ(lab: BoundaryLab)
     assert lab._data is not None
     assert tuple(frame["area"]) == pytest.approx(window(lab._data))
     exact = exact_map(lab._nets["teacher"], window(lab._data), frame["side"])[2]
-    assert (exact.winner == lab._found["teacher"].winner).all()
+    assert (exact.winner == lab._maps["teacher"].winner).all()
 
 
 def test_an_attacked_point_is_the_library_s_attack(lab: BoundaryLab) -> None:
@@ -78,10 +84,10 @@ def test_the_options_of_the_problem_are_kept(lab: BoundaryLab) -> None:
 
 
 def test_temperature_changes_confidence_and_no_class(lab: BoundaryLab) -> None:
-    before = lab._found["teacher"]
+    before = lab._maps["teacher"]
     lab.set(temperature=4.0)
     lab.wait()
-    after = lab._found["teacher"]
+    after = lab._maps["teacher"]
     assert (before.winner == after.winner).all()
     assert after.confidence.mean() < before.confidence.mean()
 
@@ -138,42 +144,64 @@ def test_the_path_waits_for_a_prediction(lab: BoundaryLab) -> None:
     assert "1 of 2" in lab.prediction.question.value
 
 
-def test_noise_while_training_abandons_the_old_training(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_newer_settings_stop_a_training_and_a_point_does_not_wait_for_it() -> None:
     lab = BoundaryLab(PROBLEM)
     try:
-        lab.wait()
-        taken: list[str] = []
-        take = lab._take
-        monkeypatch.setattr(lab, "_take", lambda data, *nets: (taken.append(data.name), take(data, *nets)))
-        lab.set(epochs=200)
-        time.sleep(0.2)
-        lab.set(noise=0.2, epochs=3)
-        lab.wait()
-        assert len(taken) == 1
-        assert lab.recipe.epochs == 3
-        assert "noise=0.2" in lab.recipe.dataset
-    finally:
-        lab.close()
-
-
-def test_a_point_is_attacked_while_the_student_trains() -> None:
-    lab = BoundaryLab(PROBLEM)
-    try:
-        lab.wait()
+        trained = lab.wait().run
+        assert trained is not None
         lab.set(epochs=200, num_train=160)
-        limit = time.monotonic() + 30
-        while not lab.status.text.startswith("Training the student") and time.monotonic() < limit:
-            time.sleep(0.005)
+        until(lambda: lab.status.text.startswith("Training the student"))
         lab.canvas.point = [0.3, 0.3]
-        while time.monotonic() < limit:
-            found = lab._samples.get("teacher")
-            if found is not None and found.origin.tolist() == [[pytest.approx(0.3), pytest.approx(0.3)]]:
-                break
-            time.sleep(0.005)
-        assert not lab.compute.idle  # it still trains
-        lab.wait()
+        until(lambda: lab._samples["teacher"].origin[0].tolist() == pytest.approx([0.3, 0.3]))
+        assert lab.job is not None
+        job = lab.job
+        assert job.state == "running"
+        assert "epochs=200" not in lab.code()  # the nets on show are those of the last whole training
+        lab.set(noise=0.2, epochs=3)
+        assert lab.wait().run is not trained
+        assert job.state == "idle"
+        assert lab.run is not None
+        assert lab.run.recipe == lab.recipe
+        assert lab.run.recipe.epochs == 3
+        assert "noise=0.2" in lab.run.recipe.dataset
+        assert not trained.path.exists()  # it was in the panel's own folder
     finally:
         lab.close()
+    assert not lab.run.path.exists()
+
+
+def test_cancel_ends_a_training(lab: BoundaryLab) -> None:
+    shown = lab.run
+    lab.set(epochs=200)
+    until(lambda: lab.status.cancellable)
+    lab.status.cancelled += 1
+    lab.wait()
+    assert lab.run is shown
+    assert "Cancelled" in lab.status.text
+
+
+def test_a_failed_training_is_a_sentence(lab: BoundaryLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise InputError("No teacher today.")
+
+    monkeypatch.setattr("amkd_viz.training.teachers.teacher_for", fail)
+    lab.set(epochs=7).wait()
+    assert (lab.status.text, lab.status.kind) == ("No teacher today.", "error")
+
+
+def test_a_session_keeps_the_run_of_the_nets_on_show(lab: BoundaryLab, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept = Session.open(lab.save_session(tmp_path / "one.json")).open_run()
+    assert kept.path.parent.name == "runs"
+    assert lab.run is not None
+    assert lab.run.path.resolve() == kept.path
+    assert "Run.open" in lab.code()
+    again = BoundaryLab(kept).wait()
+    assert again._maps["student"].winner.tolist() == lab._maps["student"].winner.tolist()
+    again.close()
+    lab.set(epochs=2).wait()  # trained in the panel's folder again
+    assert kept.path.exists()
+    assert "Run.open" not in lab.code()
 
 
 def test_its_code_runs_and_attacks_the_same_point(lab: BoundaryLab, tmp_path: Path, monkeypatch: Any) -> None:
@@ -182,7 +210,7 @@ def test_its_code_runs_and_attacks_the_same_point(lab: BoundaryLab, tmp_path: Pa
     names: dict[str, Any] = {}
     exec(compile(lab.code(), "shown", "exec"), names)
     assert names["x"].tolist() == [[pytest.approx(0.4), pytest.approx(-0.9)]]
-    assert int(names["samples"].base) == int(lab._samples["teacher"].base)
+    assert int(names["samples"]["teacher"].base) == int(lab._samples["teacher"].base)
 
 
 def test_export_writes_a_page(lab: BoundaryLab, tmp_path: Path) -> None:
@@ -393,7 +421,7 @@ def test_a_reloaded_page_finds_the_panel_and_a_cell_run_again_replaces_it(notebo
     notebook.settled("towards")
     notebook.until(lambda: page.locator(".amkd-panel").count() == 1)
     threads = "import threading; print(sum(t.name.startswith('BoundaryLab') for t in threading.enumerate()))"
-    notebook.until(lambda: notebook.ask(threads) == 2)
+    notebook.until(lambda: notebook.ask(threads) == 3)  # compute, paint, slow
 
 
 @pytest.mark.browser

@@ -437,7 +437,7 @@ def test_morphing_walks_in_the_page_and_ends_in_the_trait(page: Any) -> None:
     own = page.page
     ids = page.ask("print(json.dumps(numpy.frombuffer(lab.map.ids, '<i4').tolist()))")
     start = where(own, ids[0])
-    own.get_by_role("button", name="Show where the student puts the samples").click()
+    own.get_by_role("button", name="Show the student's layout").click()
     own.wait_for_function(f"() => {SCATTER}.dataset.morph === '1'")
     end = where(own, ids[0])
     assert start != end
@@ -445,7 +445,7 @@ def test_morphing_walks_in_the_page_and_ends_in_the_trait(page: Any) -> None:
     page.ask("lab.map.morph = 0.5")
     own.wait_for_function(f"() => {SCATTER}.dataset.morph === '0.5'")
     assert where(own, ids[0]) == pytest.approx([(a + b) / 2 for a, b in zip(start, end, strict=True)], abs=1)
-    own.get_by_role("button", name="Show where the teacher puts the samples").click()
+    own.get_by_role("button", name="Show the teacher's layout").click()
     own.wait_for_function(f"() => {SCATTER}.dataset.morph === '0'")
 
 
@@ -511,7 +511,7 @@ def test_both_themes(page: Any) -> None:
         own.wait_for_function(f"() => {SCATTER}.dataset.theme === '{theme}'")
         paper = own.evaluate("getComputedStyle(document.querySelector('.amkd-scatter-stage')).backgroundColor")
         assert (sum(map(int, paper[4:-1].split(","))) < 200) == (theme == "dark")
-        page.until(lambda theme=theme: page.ask("print(lab.map.theme)") == theme)
+        page.until(lambda theme=theme: page.ask("print(lab.status.theme)") == theme)
     own.set_viewport_size({"width": 1000, "height": 1300})
     own.wait_for_timeout(300)
     body = own.locator(".amkd-embedding").first

@@ -121,7 +121,7 @@ def test_a_point_of_the_plane_is_an_image(lab: SampleLab) -> None:
     assert lab.plane.point.frame["inside"]
     lab.look(float(anchors[0][0] + 50), 0.0)
     assert not lab.plane.point.frame["inside"]
-    assert "no picture" in lab.plane.point.frame["words"][1]
+    assert "outside the valid pixel range" in lab.plane.point.frame["words"][1]
 
 
 def test_every_sampler_and_space_has_a_way(lab: SampleLab) -> None:

@@ -9,7 +9,7 @@ import anywidget
 import numpy as np
 import traitlets
 
-from amkd_viz.panels.status import script
+from amkd_viz.panels.view_widget import script
 from amkd_viz.views.curves import MOST_POINTS
 from amkd_viz.views.layout import keep
 

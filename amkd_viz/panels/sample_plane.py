@@ -44,7 +44,7 @@ class SamplePlane:
 
     def __init__(self, paint: Worker) -> None:
         self.canvas = MapCanvas(interactive=True, least=200, columns=3, empty="The plane opens with the first attack.")
-        self.numbers, self.point = widgets.HTML(), PointCanvas()
+        self.numbers, self.point = widgets.HTML(), PointCanvas(empty="")
         self.ground: Ground | None = None
         self.found: dict[str, Decisions] = {}
         self.temperature = 1.0
