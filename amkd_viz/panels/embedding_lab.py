@@ -58,7 +58,9 @@ class EmbeddingLab(Panel):
         session = run if isinstance(run, Session) else None
         if not isinstance(run, Run | Session | str):
             raise InputError(f"EmbeddingLab takes a run, a session or the name of an example, not {run!r}.")
-        self.run: Run = example(run) if isinstance(run, str) else run.open_run() if isinstance(run, Session) else run
+        self.run: Run = (
+            example(run) if isinstance(run, str) else run.open_run(self) if isinstance(run, Session) else run
+        )
         epochs = self.run.snapshots()
         if not epochs:
             raise InputError(f"The run {self.run.path} has no snapshot yet; train it for an epoch first.")
@@ -177,12 +179,10 @@ class EmbeddingLab(Panel):
             self.paint.wait()
         self._gather()
         if session is not None:
-            self.paint.ask("selected", lambda: self.map.select(session.view.samples))
+            self.paint.ask("selected", lambda: self.map.select(session.state["samples"]))
 
     def _restore(self, session: Session) -> None:
-        kept = dict(session.view.camera)
-        if session.view.epoch is not None:
-            kept["epoch"] = session.view.epoch
+        kept = session.state
         for name, value in kept.items():
             if name in self.controls:
                 self.put(name, value=value)
@@ -339,11 +339,10 @@ class EmbeddingLab(Panel):
         return self._picture.view(nets, self._data, self["most"])
 
     def session(self) -> Session | None:
-        kept = {name: value for name, value in self.values.items() if name != "epoch"}
-        kept |= {"morph": self.map.morph, "only": list(self.map.only)}
-        samples = tuple(i for i in self.map.selection if i >= 0)
-        theme = self.status.theme
-        return Session.of(self.run, samples=samples, epoch=self["epoch"], theme=theme, camera=kept)
+        samples = [i for i in self.map.selection if i >= 0]
+        return Session.of(
+            self, self.run, **self.values, samples=samples, morph=self.map.morph, only=list(self.map.only)
+        )
 
     def code(self) -> str:
         return code_for(self._opened, self.run.recipe, self.values)

@@ -19,11 +19,13 @@ def objective_controls() -> dict[str, Any]:
     ``TERM.scale`` multiplies the scheduled weight of a term.
     """
     made: dict[str, Any] = {}
-    for term in {term.name: term for name in methods for term, _ in methods[name]().summands}.values():
-        made[f"_{term.name}"] = widgets.HTML(f"<b>{term.title or term.name}</b>")
-        help = f"multiplies the scheduled weight of {term.name}; at 0 it is not computed"
-        made[f"{term.name}.scale"] = slider("weight ×", 1.0, 0.0, 4.0, 0.05, help)
-        made |= {f"{term.name}.{name}": control for name, control in from_fields(term, _numbers(term)).items()}
+    for term in [term for name in methods for term, _ in methods[name]().summands]:
+        if f"_{term.label}" in made:
+            continue
+        made[f"_{term.label}"] = widgets.HTML(f"<b>{term.title or term.label}</b>")
+        help = f"multiplies the scheduled weight of {term.label}; at 0 it is not computed"
+        made[f"{term.label}.scale"] = slider("weight ×", 1.0, 0.0, 4.0, 0.05, help)
+        made |= {f"{term.label}.{name}": control for name, control in from_fields(term, _numbers(term)).items()}
     return made
 
 
@@ -31,14 +33,14 @@ def objective_values(objective: Objective) -> dict[str, Any]:
     """Return TERM.FIELD -> value for the terms of an objective; each scale is 1."""
     found: dict[str, Any] = {}
     for term, _ in objective.summands:
-        found[f"{term.name}.scale"] = 1.0
-        found |= {f"{term.name}.{name}": getattr(term, name) for name in _numbers(term)}
+        found[f"{term.label}.scale"] = 1.0
+        found |= {f"{term.label}.{name}": getattr(term, name) for name in _numbers(term)}
     return found
 
 
 def fit_objective(controls: dict[str, Any], objectives: list[Objective]) -> None:
     """Hide the controls of the terms that none of the objectives has."""
-    terms = {term.name for objective in objectives for term, _ in objective.summands}
+    terms = {term.label for objective in objectives for term, _ in objective.summands}
     for name, control in controls.items():
         control.layout.display = None if name.lstrip("_").partition(".")[0] in terms else "none"
 

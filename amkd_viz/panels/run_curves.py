@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amkd_viz.panels.curve_canvas import Curve, CurveCanvas
+from amkd_viz.panels.curve_canvas import Curve
 from amkd_viz.panels.run_log import RunLog
 from amkd_viz.views.curves import METRICS, series
 from amkd_viz.views.theme import method_colour
 
-__all__ = ["show_curves"]
+__all__ = ["run_curves"]
 
 
-def show_curves(canvas: CurveCanvas, log: RunLog, others: Sequence[RunLog] = ()) -> None:
-    """Draw the curves of ``log``, and faintly behind them those of ``others``."""
+Marks = list[tuple[float, str]]
+
+
+def run_curves(log: RunLog, others: Sequence[RunLog] = ()) -> tuple[list[tuple[str, str]], list[Curve], Marks, int]:
+    """Return what ``CurveCanvas.show`` draws: the curves of ``log``, and faintly behind them those of ``others``."""
     logs = [log, *(other for other in others if other.run.path != log.run.path)]
     read = [(own, series(own.epochs)) for own in logs]
     seen = {key for _, curves in read for key in curves}
-    named = {f"terms.{t.name}": (t.title or t.name, t.unit or "loss") for own in logs for t, _ in own.run.recipe.objective.summands}
+    terms = {term.label: term for own in logs for term, _ in own.run.recipe.objective.summands}
+    named = {f"terms.{label}": (term.title or label, term.unit or "loss") for label, term in terms.items()}
     panels = [name for name in named if name in seen]
     panels += sorted(key for key in seen if key.startswith("terms.") and key not in panels)
     panels += [key for key in METRICS if key in seen]
@@ -30,4 +34,4 @@ def show_curves(canvas: CurveCanvas, log: RunLog, others: Sequence[RunLog] = ())
             if points:
                 colour = method_colour(own.run.recipe.method)
                 curves.append(Curve(number, own.run.path.name, points, colour, faint=own is not log))
-    canvas.show(axes, curves, log.marks(), log.run.recipe.epochs)
+    return axes, curves, log.marks(), log.run.recipe.epochs

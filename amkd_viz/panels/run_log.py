@@ -8,7 +8,7 @@ from typing import Any
 
 from amkd_viz.runs import Run
 
-__all__ = ["RunLog"]
+__all__ = ["RunLog", "value_words"]
 
 Line = dict[str, Any]
 
@@ -61,7 +61,7 @@ class RunLog:
         found: dict[tuple[int, str], str] = {}
         for epoch, _, values in self.overrides():
             for name, value in values.items():
-                found[epoch, name] = f"{name} → {value:g}" if isinstance(value, float) else f"{name} → {value}"
+                found[epoch, name] = f"{name} → {value_words(value)}"
         return [(float(epoch), words) for (epoch, _), words in found.items()]
 
     def text(self, most: int = 200) -> str:
@@ -69,10 +69,15 @@ class RunLog:
         return "\n".join(_words(line) for line in reversed(self.lines[-most:]))
 
 
+def value_words(value: Any) -> str:
+    """Return a setting as text: numbers short."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _words(line: Line) -> str:
     kind = line.get("kind", "epoch")
     if kind == "intervention":
-        values = ", ".join(f"{name} → {value}" for name, value in line["changes"].items())
+        values = ", ".join(f"{name} → {value_words(value)}" for name, value in line["changes"].items())
         return f"you: {values} (epoch {line['epoch']}, batch {line['batch']})"
     if kind != "epoch":
         return f"{kind}: {line.get('text', '')}"

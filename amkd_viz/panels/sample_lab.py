@@ -22,7 +22,6 @@ from amkd_viz.panels.attack_controls import (
     attack,
     attack_code,
     attack_controls,
-    attack_options,
     target_options,
     used_by,
 )
@@ -92,7 +91,7 @@ class SampleLab(Panel):
         **controls: Any,
     ) -> None:
         self._session = run if isinstance(run, Session) else None
-        self.run = run if isinstance(run, Run) else self._session.open_run() if self._session else None
+        self.run = run if isinstance(run, Run) else self._session.open_run(self) if self._session else None
         self._example = run if isinstance(run, str) else "digits"
         if not isinstance(run, Run | Session | str | None):
             raise InputError(f"SampleLab takes a run, a session or the name of an example, not {run!r}.")
@@ -232,7 +231,7 @@ class SampleLab(Panel):
             torch.set_num_threads(self._threads)  # of this thread, which shares the machine with no training
         names = [class_name(data.classes, k) for k in range(data.num_classes)]
         classes = [(name, k) for k, name in enumerate(names)]
-        restored = _restored(self._session)
+        restored = self._session.state if self._session else {}
         base = restored.get("base")
         base = self._telling() if base is None else base
 
@@ -436,16 +435,7 @@ class SampleLab(Panel):
     def session(self) -> Session | None:
         if self.run is None or self._data is None or self.thumbs.chosen is None:
             return None
-        index = self._data.test.index
-        samples = [self.thumbs.chosen] + ([] if self._negative is None else [int(index[self._negative])])
-        kept = {"base": self.thumbs.chosen, "second": self.thumbs.second, "controls": self.values}
-        attack = None
-        if self._attacked is not None:
-            way = self._attacked[2]
-            attack = {"net": way.attacked, "sampler": self["sampler"], "target": way.target}
-            attack |= attack_options(self.values)
-        shown = {"samples": tuple(samples), "attack": attack, "resolution": FINE}
-        return Session.of(self.run, **shown, camera={"SampleLab": kept})
+        return Session.of(self, self.run, base=self.thumbs.chosen, second=self.thumbs.second, controls=self.values)
 
     def still(self) -> Image.Image | None:
         return map_still(self.plane.found)
@@ -512,12 +502,3 @@ def _given(
                 f"{dataset.shape} and {dataset.num_classes}."
             )
     return nets, dataset
-
-
-def _restored(session: Session | None) -> Mapping[str, Any]:
-    """What a session of this panel kept: base, second and controls."""
-    kept = session.view.camera.get("SampleLab", {}) if session else {}
-    if not isinstance(kept, dict):
-        return {}
-    controls = {"attack_steps" if name == "steps" else name: value for name, value in kept.get("controls", {}).items()}
-    return {**kept, "controls": controls}  # "steps": in sessions of earlier versions

@@ -86,7 +86,7 @@ class Race:
         """Start a race in a new or empty folder, by default a new one under ``runs/``.
 
         Args:
-            overrides: numbers of the objectives, by default those of ``recipe``; each goes to the methods with its term.
+            overrides: by default those of ``recipe``; each goes to the methods that have its term.
 
         Raises:
             InputError: an unknown method, one named twice or none, an override that fits no method, nets that do not
@@ -242,6 +242,7 @@ class Race:
         with self._turns:
             if self.state in ("idle", "failed"):
                 self._share_overrides()
+                self.like, self.trainings = next(iter(self.trainings.values()), self.like), {}
                 self._jobs, self._places, self._stopping, self.error = {}, {}, False, None
                 self._begun = (0, 0)
                 self._start_next()
