@@ -215,13 +215,13 @@ class Recipe(Fields):
 
 def _parts(names: str) -> Iterator[str]:
     """The nets that ``+`` joins; a ``+`` within the path of a file stays."""
-    name = ""
+    name = None
     for part in names.split("+"):
-        name = f"{name}+{part}" if name else part
+        name = part if name is None else f"{name}+{part}"
         if name.endswith(".safetensors") or is_architecture(name):
             yield name
-            name = ""
-    if name:
+            name = None
+    if name is not None:
         yield name
 
 

@@ -3,13 +3,14 @@ Decision Boundary", AAAI 2019, arXiv 1805.05532, section 3.1."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from amkd_viz.boundary.sampler import Sampler, samplers
+from amkd_viz.boundary.sampler import Attack, samplers
 from amkd_viz.boundary.samples import (
     BoundarySamples,
     Passes,
@@ -161,31 +162,14 @@ def bss(
 
 
 @dataclass(frozen=True, repr=False)
-class BSS(Sampler):
+class BSS(Attack):
     """Boundary supporting samples; see ``bss``."""
 
+    function: ClassVar[Callable[..., BoundarySamples]] = staticmethod(bss)
     step_size: float = option(0.3, "step size a, in the normalised space", low=1e-3, high=10.0)
     steps: int = option(10, "maximum number of attack steps", low=1, high=100)
     step_rule: str = option("gap", "gap (published code) or newton (the paper's formula)", choices=("gap", "newton"))
     space: str = option("normalised", "space in which the attack moves", choices=("normalised", "pixel"))
-
-    def __call__(
-        self, net: nn.Module, x: Tensor, target: Tensor, generator: torch.Generator, keep_path: bool = False
-    ) -> BoundarySamples:
-        return bss(
-            net,
-            x,
-            target,
-            step_size=self.step_size,
-            steps=self.steps,
-            step_rule=self.step_rule,
-            space=self.space,
-            keep_path=keep_path,
-            check=False,
-        )
-
-    def trajectory(self, net: nn.Module, x: Tensor, target: Tensor, generator: torch.Generator) -> BoundarySamples:
-        return self(net, x, target, generator, keep_path=True)
 
 
 samplers.add("bss", BSS)
