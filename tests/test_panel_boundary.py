@@ -18,6 +18,7 @@ from amkd_viz.core.rng import generator
 from amkd_viz.panels import BoundaryLab
 from amkd_viz.panels.attack_marks import attack_table
 from amkd_viz.panels.session import Session
+from amkd_viz.runs import Run
 from amkd_viz.views.boundary_map import exact_map, window
 
 PROBLEM = "spirals:n=200"
@@ -182,11 +183,11 @@ def test_cancel_ends_a_training(lab: BoundaryLab) -> None:
 
 def test_a_failed_training_is_a_sentence(lab: BoundaryLab, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
-        raise InputError("No teacher today.")
+        raise InputError("No folder today.")
 
-    monkeypatch.setattr("amkd_viz.training.teachers.teacher_for", fail)
+    monkeypatch.setattr(Run, "create", fail)
     lab.set(epochs=7).wait()
-    assert (lab.status.text, lab.status.kind) == ("No teacher today.", "error")
+    assert (lab.status.text, lab.status.kind) == ("No folder today.", "error")
 
 
 def test_a_session_keeps_the_run_of_the_nets_on_show(lab: BoundaryLab, tmp_path: Path, monkeypatch: Any) -> None:
@@ -257,34 +258,12 @@ BURST = """(label) => {
 
 
 @pytest.fixture(scope="module")
-def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    from tests.lab import Lab
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from tests.lab import panel_page
 
-    made = Lab(
-        tmp_path_factory.mktemp("lab"),
-        AMKD_VIZ_CACHE=str(tmp_path_factory.getbasetemp() / "teachers-of-the-session"),
-    )
-    made.write("one.ipynb", CELL)
-    made.write("two.ipynb", CELL, CELL.replace("p = ", "q = ").replace("\np", "\nq"))
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def context() -> Iterator[Any]:
-    from tests.lab import browser
-
-    with browser() as made:
+    cache = str(tmp_path_factory.getbasetemp() / "teachers-of-the-session")
+    with panel_page(tmp_path_factory.mktemp("lab"), CELL, begin, AMKD_VIZ_CACHE=cache) as made:
         yield made
-        assert made.blocked == []
-
-
-@pytest.fixture(scope="module")
-def opened(jupyter: Any, context: Any) -> Iterator[Any]:
-    made = jupyter.open(context, "one.ipynb")
-    begin(made)
-    yield made
-    assert made.errors == []
 
 
 @pytest.fixture
@@ -301,21 +280,19 @@ def begin(notebook: Any) -> None:
 
 
 def at(page: Any, share_x: float, share_y: float) -> tuple[float, float]:
-    """Page coordinates of a place in the first map, from its lower left corner."""
+    """Return the page coordinates of a place in the first map, counted from its lower left corner."""
     box = page.locator(".amkd-map canvas").first.bounding_box()
     size = box["width"] - 40
     return box["x"] + 34 + share_x * size, box["y"] + 4 + (1 - share_y) * size
 
 
 def point(notebook: Any) -> list[float]:
-    """Where the kernel has it, once no message of the page is under way any more."""
-    found: list[float] = []
-    for _ in range(40):
-        last, found = found, notebook.ask("print(p.wait().canvas.point)")
-        if found == last:
-            break
+    """Return the kernel's point once the page sends no newer one."""
+    seen: list[list[float]] = [[], notebook.ask("print(p.wait().canvas.point)")]
+    while seen[-1] != seen[-2]:
         notebook.page.wait_for_timeout(300)
-    return found
+        seen.append(notebook.ask("print(p.wait().canvas.point)"))
+    return seen[-1]
 
 
 @pytest.mark.browser
@@ -368,16 +345,6 @@ def test_a_burst_in_the_page_costs_few_evaluations(notebook: Any) -> None:
 
 @pytest.mark.browser
 @pytest.mark.slow
-def test_temperature_changes_the_picture(notebook: Any) -> None:
-    page = notebook.page
-    before, serial = page.evaluate(HASH), page.evaluate(f"{MAPS}.serial")
-    notebook.ask("p.set(temperature=5.0)")
-    page.wait_for_function(f"{MAPS}.serial !== '{serial}'")
-    assert page.evaluate(HASH) != before
-
-
-@pytest.mark.browser
-@pytest.mark.slow
 def test_predicting_hides_the_path_until_answered(notebook: Any) -> None:
     page = notebook.page
     page.get_by_label("What will happen? Ask me first").check()
@@ -391,22 +358,25 @@ def test_predicting_hides_the_path_until_answered(notebook: Any) -> None:
 
 @pytest.mark.browser
 @pytest.mark.slow
-def test_dark_is_another_picture_on_the_same_data(notebook: Any) -> None:
+def test_temperature_and_theme_change_the_picture(notebook: Any) -> None:
     page = notebook.page
-    before = page.evaluate(HASH)
+    before, serial = page.evaluate(HASH), page.evaluate(f"{MAPS}.serial")
+    notebook.ask("p.set(temperature=5.0)")
+    page.wait_for_function(f"{MAPS}.serial !== '{serial}'")
+    warm = page.evaluate(HASH)
+    assert warm != before
     notebook.theme("dark")
-    notebook.until(lambda: page.evaluate(HASH) != before)
+    notebook.until(lambda: page.evaluate(HASH) != warm)
     notebook.until(lambda: notebook.ask("print(p.status.theme)") == "dark")
     notebook.theme("light")
 
 
 @pytest.mark.browser
 @pytest.mark.slow
-def test_a_reloaded_page_finds_the_panel_and_a_cell_run_again_replaces_it(notebook: Any) -> None:
+def test_a_reloaded_page_finds_the_panel_and_a_cell_run_again_replaces_its_own(notebook: Any) -> None:
     page, before = notebook.page, point(notebook)
     notebook.ask("p.set(temperature=2.0)")
-    page.keyboard.press("Control+s")
-    page.wait_for_timeout(1000)
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
     page.reload()
     notebook.ready()
     page.wait_for_selector(".amkd-map canvas", timeout=60_000)
@@ -416,25 +386,12 @@ def test_a_reloaded_page_finds_the_panel_and_a_cell_run_again_replaces_it(notebo
     serial = page.evaluate(f"{MAPS}.serial")
     notebook.ask("p.set(temperature=3.0)")  # and it is alive
     page.wait_for_function(f"{MAPS}.serial !== '{serial}'")
-    for _ in range(3):
+    notebook.ask(CELL.replace("p = ", "q = "))  # another panel, of no cell
+    for _ in range(2):
         notebook.run()
     notebook.settled("towards")
     notebook.until(lambda: page.locator(".amkd-panel").count() == 1)
+    assert notebook.ask("q.attack(0.1, 0.2); print(p.wait().canvas.point == q.canvas.point, q.closed)") == "False False"
+    notebook.ask("q.close()")
     threads = "import threading; print(sum(t.name.startswith('BoundaryLab') for t in threading.enumerate()))"
     notebook.until(lambda: notebook.ask(threads) == 3)  # compute, paint, slow
-
-
-@pytest.mark.browser
-@pytest.mark.slow
-def test_two_panels_on_a_page_do_not_mix(jupyter: Any, context: Any) -> None:
-    notebook = jupyter.open(context, "two.ipynb")
-    notebook.run(0)
-    notebook.run(1)
-    notebook.settled("towards", 0)
-    notebook.settled("towards", 1)
-    notebook.until(lambda: notebook.page.locator(".amkd-panel").count() == 2)
-    notebook.ask("q.attack(0.1, 0.2)")
-    assert notebook.ask("print(p.canvas.point == q.canvas.point)") == "False"
-    notebook.ask("p.close()")
-    assert notebook.ask("q.set(temperature=2.0); q.wait(); print(q['temperature'])") == 2.0
-    assert notebook.errors == []

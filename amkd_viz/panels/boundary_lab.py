@@ -402,7 +402,7 @@ class BoundaryLab(Panel):
         samples = ",\n".join(f"    {name!r}: refine({name}, {call})" for name, call in calls.items())
         return (
             "import amkd_viz\nimport torch\n"
-            "from amkd_viz.boundary import bss, refine\n"
+            "from amkd_viz.boundary import refine, samplers\n"
             "from amkd_viz.views import boundary_map\n\n"
             f"{source}"
             "data, teacher, student = run.dataset(), run.teacher(), run.student()\n\n"

@@ -33,8 +33,10 @@ SHOWN: dict[str, dict[str, Any]] = {
     "step_size": {"low": 0.01, "high": 3.0, "step": 0.01},
     "learning_rate": {"low": 1e-4, "high": 1.0},
     "temperature": {"step": 0.5},
+    "epsilon": {"choices": [(f"{n}/255", n / 255) for n in range(1, 129)]},
 }
 TYPED = 1000  # a range of more whole numbers than this is typed
+MENU = 100  # this many choices are a slider
 T = TypeVar("T")
 
 
@@ -117,7 +119,10 @@ def from_field(field: Field[Any], value: Any, label: str | None = None, step: fl
     label = label or about.get("label") or field.name.replace("_", " ")
     if "choices" in about:
         options = pairs(about["choices"])
-        return choice(label, value, options if value in dict(options).values() else [*options, value], help)
+        options += [] if value in dict(options).values() else pairs([value])
+        if len(options) < MENU:
+            return choice(label, value, options, help)
+        return widgets.SelectionSlider(value=value, options=options, description=label, tooltip=help, style=LABEL)
     if isinstance(value, bool):
         return toggle(label, value, help)
     low, high = about.get("low"), about.get("high")

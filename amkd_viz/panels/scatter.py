@@ -26,8 +26,8 @@ FACTS = ("teacher class", "teacher p", "student class", "student p", "d(a, p)", 
 
 
 class ScatterCanvas(ViewWidget, scripts=["scatter_marks.js", "scatter_draw.js", "scatter.js"], style="scatter.css"):
-    """N samples at their places in the teacher's and in the student's layout, drawn in the page: morph, hover, arrow keys
-    and lasso need no kernel.
+    """N samples at their places in the teacher's and in the student's layout. Morph, hover, arrow keys and lasso happen
+    in the page, without the kernel.
 
     A sample has an identity, a number that filtering, resampling and sorting leave as it is: see :func:`identities`.
     Lists and tables beside the canvas read and write its ``selection``.
