@@ -384,7 +384,7 @@ class BoundaryLab(Panel):
             kept = fresh_folder(self.run.recipe)
             shutil.copytree(self.run.path, kept)
             self.run = Run.open(kept)
-        return Session.of(self.run, resolution=FINE)
+        return Session.of(self, self.run)
 
     def still(self) -> Image.Image | None:
         return map_still(self._maps)
