@@ -192,12 +192,18 @@ def test_a_failed_training_is_a_sentence(lab: BoundaryLab, monkeypatch: pytest.M
 
 def test_a_session_keeps_the_run_of_the_nets_on_show(lab: BoundaryLab, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    kept = Session.open(lab.save_session(tmp_path / "one.json")).open_run()
+    lab.set(attack_steps=7, target=1)
+    lab.attack(0.4, -0.9)
+    session = Session.open(lab.save_session(tmp_path / "one.json"))
+    kept = session.open_run(lab)
     assert kept.path.parent.name == "runs"
     assert lab.run is not None
     assert lab.run.path.resolve() == kept.path
     assert "Run.open" in lab.code()
-    again = BoundaryLab(kept).wait()
+    again = BoundaryLab(session).wait()
+    assert again["attack_steps"] == 7
+    assert int(again._samples["teacher"].target) == 1
+    assert again.canvas.point == lab.canvas.point
     assert again.maps.maps["student"].winner.tolist() == lab.maps.maps["student"].winner.tolist()
     again.close()
     lab.set(epochs=2).wait()  # trained in the panel's folder again

@@ -216,10 +216,6 @@ def test_session_export_and_code(lab: SampleLab, run: Run, tmp_path: Path) -> No
         assert again.walk.frame["gap"] == lab.walk.frame["gap"]
     finally:
         again.close()
-    maps = Session.open(saved).maps()  # without a panel: the same plane
-    assert lab.plane.maps.maps.keys() == {"teacher", "student"}
-    for net, shown in lab.plane.maps.maps.items():
-        assert np.mean(maps[f"{net}.winner"] == shown.winner) >= 0.999
     names: dict[str, Any] = {}
     exec(lab.code(), names)
     torch.testing.assert_close(names["samples"].x, lab.attack().x, rtol=1e-4, atol=1e-5)

@@ -54,7 +54,8 @@ class BoundaryLab(Panel):
     and export describe the nets on show.
 
     Args:
-        problem: "moons", "circles", "spirals", "blobs", with options as in ``load``; or a finished run of one.
+        problem: "moons", "circles", "spirals", "blobs", with options as in ``load``; a finished run of one, or a
+            session of this panel.
         method: how the student learns.
 
     Raises:
@@ -71,8 +72,9 @@ class BoundaryLab(Panel):
         "(Heo et al., 2019, arXiv 1805.05532)."
     )
 
-    def __init__(self, problem: str | Run = "spirals", *, method: str = "amkd") -> None:
-        run = problem if isinstance(problem, Run) else None
+    def __init__(self, problem: str | Run | Session = "spirals", *, method: str = "amkd") -> None:
+        session = problem if isinstance(problem, Session) else None
+        run = session.open_run(self) if session else problem if isinstance(problem, Run) else None
         recipe = run.recipe if run else SPIRALS.replace(dataset=str(problem), method=method)
         name, options = parse_name(recipe.dataset)
         if name not in PROBLEMS:
@@ -96,7 +98,7 @@ class BoundaryLab(Panel):
         self._build(recipe, name, options)
         if run is not None:
             self.say(f"Reading {run.path.name} ...", "busy")
-            self.compute.ask("nets", lambda: self._take(run))
+            self.compute.ask("nets", lambda: self._take(run, session.state if session else {}))
         else:
             self.changed("problem", name)
 
@@ -210,14 +212,16 @@ class BoundaryLab(Panel):
         words = f"Training the student: epoch {epoch} of {epochs}"
         self.say(words, "busy", epoch / epochs, cancellable=True)
 
-    def _take(self, run: Run) -> None:
-        """Show the nets of a finished run."""
+    def _take(self, run: Run, state: Mapping[str, Any] | None = None) -> None:
+        """Show the nets of a finished run, with the point and controls of a session's state."""
         before, self.run = self.run, run
         self._begin(run.dataset(), {"teacher": run.teacher(), "student": run.student()})
         if before is not None and before.path.parent == Path(self._folder.name):
             shutil.rmtree(before.path, ignore_errors=True)
+        if state:
+            self.paint.ask("state", lambda: self.set(**state["controls"]))
         if not self.canvas.point:
-            start = self._first_point()
+            start = state["point"] if state else self._first_point()
             self.paint.ask("point", lambda: setattr(self.canvas, "point", start))
         self._compute_maps(COARSE)
         self._attack()
@@ -371,7 +375,8 @@ class BoundaryLab(Panel):
             kept = fresh_folder(self.run.recipe)
             shutil.copytree(self.run.path, kept)
             self.run = Run.open(kept)
-        return Session.of(self.run, resolution=FINE)
+        controls = {name: value for name, value in self.values.items() if name not in OF_PROBLEM}
+        return Session.of(self, self.run, point=list(self.canvas.point), controls=controls)
 
     def still(self) -> Image.Image | None:
         return self.maps.still()

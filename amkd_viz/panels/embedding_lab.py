@@ -61,7 +61,9 @@ class EmbeddingLab(Panel):
         session = run if isinstance(run, Session) else None
         if not isinstance(run, Run | Session | str):
             raise InputError(f"EmbeddingLab takes a run, a session or the name of an example, got {run!r}.")
-        self.run: Run = example(run) if isinstance(run, str) else run.open_run() if isinstance(run, Session) else run
+        self.run: Run = (
+            example(run) if isinstance(run, str) else run.open_run(self) if isinstance(run, Session) else run
+        )
         epochs = self.run.snapshots()
         if not epochs:
             raise InputError(f"The run {self.run.path} has no snapshot yet; train it for an epoch first.")
@@ -182,12 +184,10 @@ class EmbeddingLab(Panel):
             self.paint.wait()
         self._gather()
         if session is not None:
-            self.paint.ask("selected", lambda: self.map.select(session.view.samples))
+            self.paint.ask("selected", lambda: self.map.select(session.state["samples"]))
 
     def _restore(self, session: Session) -> None:
-        kept = dict(session.view.camera)
-        if session.view.epoch is not None:
-            kept["epoch"] = session.view.epoch
+        kept = session.state
         for name, value in kept.items():
             if name in self.controls:
                 self.put(name, value=value)
@@ -351,9 +351,10 @@ class EmbeddingLab(Panel):
         return self._picture.view(nets, self._data)
 
     def session(self) -> Session | None:
-        kept = self._settings | {"morph": self.map.morph, "only": list(self.map.only)}
-        samples, epoch = tuple(i for i in self.map.selection if i >= 0), kept.pop("epoch")
-        return Session.of(self.run, samples=samples, epoch=epoch, theme=self.status.theme, camera=kept)
+        samples = [i for i in self.map.selection if i >= 0]
+        return Session.of(
+            self, self.run, **self._settings, samples=samples, morph=self.map.morph, only=list(self.map.only)
+        )
 
     def code(self) -> str:
         return code_for(self._opened, self.run.recipe, self._settings)

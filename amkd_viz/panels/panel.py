@@ -23,7 +23,6 @@ from amkd_viz.panels.controls import button
 from amkd_viz.panels.session import Session
 from amkd_viz.panels.status import Status
 from amkd_viz.panels.worker import Worker
-from amkd_viz.runs import RacePlan
 from amkd_viz.views.mark import write_own
 from amkd_viz.views.page import document, figure_block
 from amkd_viz.views.view import View
@@ -89,7 +88,7 @@ class Panel:
         view = self.view()
         return (view.title, [view]) if view is not None else ("", [])
 
-    def session(self) -> Session | RacePlan | None:
+    def session(self) -> Session | None:
         """Return what is on show as a session to save, or None."""
         return None
 

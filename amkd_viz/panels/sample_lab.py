@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import torch
@@ -22,7 +21,6 @@ from amkd_viz.panels.attack_controls import (
     attack,
     attack_code,
     attack_controls,
-    sampler_of,
     target_options,
     used_by,
 )
@@ -101,7 +99,7 @@ class SampleLab(Panel):
         **controls: Any,
     ) -> None:
         self._session = run if isinstance(run, Session) else None
-        self.run = run if isinstance(run, Run) else self._session.open_run() if self._session else None
+        self.run = run if isinstance(run, Run) else self._session.open_run(self) if self._session else None
         self._example = run if isinstance(run, str) else "digits"
         if not isinstance(run, Run | Session | str | None):
             raise InputError(f"SampleLab takes a run, a session or the name of an example, got {run!r}.")
@@ -241,7 +239,7 @@ class SampleLab(Panel):
             torch.set_num_threads(self._threads)  # in this thread: no training runs beside it
         names = class_names(data.classes)
         classes = [(name, k) for k, name in enumerate(names)]
-        restored = _restored(self._session)
+        restored = self._session.state if self._session else {}
         base = restored.get("base")
         base = self._first_image() if base is None else base
 
@@ -447,16 +445,7 @@ class SampleLab(Panel):
     def session(self) -> Session | None:
         if self.run is None or self._data is None or self.thumbs.chosen is None:
             return None
-        index = self._data.test.index
-        samples = [self.thumbs.chosen] + ([] if self._negative is None else [int(index[self._negative])])
-        kept = {"base": self.thumbs.chosen, "second": self.thumbs.second, "controls": self.values}
-        attacked = None
-        if self._shown is not None:
-            path, values = self._shown.path, self._shown.values
-            attacked = {"net": path.attacked, "sampler": values["sampler"], "target": path.target}
-            attacked |= asdict(sampler_of(values))
-        shown = {"samples": tuple(samples), "attack": attacked, "resolution": FINE}
-        return Session.of(self.run, **shown, camera={"SampleLab": kept})
+        return Session.of(self, self.run, base=self.thumbs.chosen, second=self.thumbs.second, controls=self.values)
 
     def still(self) -> Image.Image | None:
         return self.plane.maps.still()
@@ -521,14 +510,3 @@ def _given(
                 f"{dataset.shape} and {dataset.num_classes}."
             )
     return nets, dataset
-
-
-def _restored(session: Session | None) -> Mapping[str, Any]:
-    """Return what a session of this panel kept: base, second and controls."""
-    kept = session.view.camera.get("SampleLab", {}) if session else {}
-    if not isinstance(kept, dict):
-        return {}
-    controls = dict(kept.get("controls", {}))
-    if "steps" in controls:  # a session of an earlier version
-        controls |= {"attack_steps": controls.pop("steps"), "epsilon": controls["epsilon"] / 255}
-    return {**kept, "controls": controls}
