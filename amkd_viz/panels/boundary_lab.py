@@ -219,13 +219,16 @@ class BoundaryLab(Panel):
         if before is not None and before.path.parent == Path(self._folder.name):
             shutil.rmtree(before.path, ignore_errors=True)
         if state:
-            self.paint.ask("state", lambda: self.set(**state["controls"]))
+            self.paint.ask("state", lambda: self._restore(state["controls"]))
         if not self.canvas.point:
             start = state["point"] if state else self._first_point()
             self.paint.ask("point", lambda: setattr(self.canvas, "point", start))
         self._compute_maps(COARSE)
         self._attack()
         self._compute_maps(FINE)
+
+    def _restore(self, controls: Mapping[str, Any]) -> None:
+        self.set(**controls)
 
     def _begin(self, data: Dataset, nets: Mapping[str, Classifier]) -> None:
         """Show another problem, or the same one with other nets."""
