@@ -29,7 +29,6 @@ def test_every_name_resolves_to_what_it_says():
     from amkd_viz.data import load
     from amkd_viz.models import build, load_teacher
     from amkd_viz.objectives import methods
-    from amkd_viz.replay import replay_view
     from amkd_viz.runs import Run, distill, example
     from amkd_viz.training import Recipe
 
@@ -42,7 +41,6 @@ def test_every_name_resolves_to_what_it_says():
         "load": load,
         "load_teacher": load_teacher,
         "methods": methods,
-        "replay_view": replay_view,
     }
     assert set(amkd_viz.__all__) == set(ours)
     assert all(getattr(amkd_viz, name) is value for name, value in ours.items())

@@ -102,14 +102,7 @@ def test_modules_on_top_reach_no_further_than_they_say(name, reach):
 
 def test_no_package_imports_a_module_on_top():
     files = [file for name in ORDER if there(name) and name != "panels" for file in files_of(name)]
-    assert not [file for file in files if parts_used(file) & {*TOP, "replay", "cli", "flags"}]
-
-
-def test_the_replay_stands_on_the_lowest_modules_alone():
-    assert parts_used(PACKAGE / "replay.py") <= set(BELOW)
-    loaded = modules_after("import amkd_viz; amkd_viz.replay_view")
-    assert {"amkd_viz.replay", "plotly.graph_objects", "numpy", "PIL"} <= loaded
-    assert not loaded & {"torch", "sklearn", "umap", "ipywidgets", "amkd_viz.views", "amkd_viz.training"}
+    assert not [file for file in files if parts_used(file) & {*TOP, "cli", "flags"}]
 
 
 def test_importing_the_library_alone_does_not_load_torch():

@@ -100,19 +100,19 @@ def test_a_run_from_start_to_end(lab: Callable[..., DistillLab], here: Path) -> 
 
 
 def test_the_picture_is_what_the_nets_say(lab: Callable[..., DistillLab]) -> None:
-    from amkd_viz.views.boundary_map import exact_map, window
+    from amkd_viz.views.slices import exact_map, window
 
     run = distill(TINY)
     panel = lab(run)
     until(lambda: panel.pictures.maps.frame.get("side") == 160)
     panel.wait()
-    truth = exact_map(run.student(), window(run.dataset()), 160)[2].winner
+    truth = exact_map(run.student(), window(run.dataset()), 160).winner
     shown = np.frombuffer(panel.pictures.maps.frame["maps"][1]["winner"], np.uint8).reshape(160, 160)
     assert (shown == truth).all()
 
 
 def test_the_batch_that_is_held_is_drawn(lab: Callable[..., DistillLab]) -> None:
-    from amkd_viz.views.boundary_map import exact_map
+    from amkd_viz.views.slices import exact_map
 
     panel = lab(TINY.replace(epochs=2000))
     panel.start()
@@ -128,7 +128,7 @@ def test_the_batch_that_is_held_is_drawn(lab: Callable[..., DistillLab]) -> None
     frame, training = panel.pictures.maps.frame, panel._live.training
     assert training is not None
     held = training.student.eval()
-    truth = exact_map(held, tuple(frame["area"]), frame["side"])[2].winner
+    truth = exact_map(held, tuple(frame["area"]), frame["side"]).winner
     held.train()
     assert (np.frombuffer(frame["maps"][1]["winner"], np.uint8).reshape(truth.shape) == truth).all()
     assert not panel._buttons["Stop"].disabled

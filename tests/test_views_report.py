@@ -283,7 +283,7 @@ def test_a_report_of_nothing_is_a_sentence(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_report_opens_offline_in_both_themes(runs: list[Run], tmp_path: Path) -> None:
     playwright = pytest.importorskip("playwright.sync_api")
-    from amkd_viz.views.export import browser
+    from amkd_viz.views.chromium import browser
 
     if browser() is None:
         pytest.skip("needs Chromium")

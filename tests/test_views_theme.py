@@ -178,7 +178,7 @@ def test_save_refuses_what_it_cannot_write(tmp_path: Path) -> None:
 
 
 def test_pictures_without_a_browser_are_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("amkd_viz.views.export.browser", lambda: None)
+    monkeypatch.setattr("amkd_viz.views.chromium.browser", lambda: None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match="needs Chromium"):
         View(figure()).save(tmp_path / "x.png")
@@ -187,7 +187,7 @@ def test_pictures_without_a_browser_are_a_sentence(tmp_path: Path, monkeypatch: 
 @pytest.mark.browser
 @pytest.mark.slow
 def test_pictures(tmp_path: Path) -> None:
-    from amkd_viz.views.export import browser
+    from amkd_viz.views.chromium import browser
 
     if browser() is None:
         pytest.skip("needs Chromium")

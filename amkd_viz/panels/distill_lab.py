@@ -24,7 +24,6 @@ from amkd_viz.panels.look_back import LookBack
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.pulse import Pulse
 from amkd_viz.panels.session import Session
-from amkd_viz.panels.stills import map_still
 from amkd_viz.runs import Job, Run, fork
 from amkd_viz.runs.follow import Follower
 from amkd_viz.training import DIGITS, EpochEnded, Event, Recipe, suggested
@@ -523,7 +522,7 @@ class DistillLab(Panel):
         return None if self.run is None else Session.of(self.run, epoch=self._back.epoch(self.run))
 
     def still(self) -> Image.Image | None:
-        return map_still(self.pictures.found)
+        return self.pictures.maps.still()
 
     def code(self) -> str:
         return code_of(self.run, self._lines, self.recipe)

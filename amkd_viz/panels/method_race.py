@@ -16,14 +16,13 @@ from amkd_viz.data.points import PROBLEMS
 from amkd_viz.models import architectures
 from amkd_viz.objectives import methods as known_methods
 from amkd_viz.panels.controls import PACES, button, choice, number, slider, toggle
-from amkd_viz.panels.ground_marks import ground_view
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.race_code import code_of
 from amkd_viz.panels.race_controls import LIVE, NAMES, live_controls, marks
 from amkd_viz.panels.race_pictures import RacePictures
 from amkd_viz.panels.race_words import best, differences, result_table, verdict
 from amkd_viz.panels.racing import Racing
-from amkd_viz.panels.stills import map_still
+from amkd_viz.panels.slice_marks import slice_view
 from amkd_viz.runs import Race, RacePlan
 from amkd_viz.training import DIGITS, SPIRALS, Changed, EpochEnded, Event, Finished, Recipe, Started
 from amkd_viz.views import View
@@ -460,7 +459,7 @@ class MethodRace(Panel):
             return None
         if self.racing.state == "racing":
             raise InputError("The race is on; press Pause, then export.")
-        return ground_view({"teacher": teacher, **self.pictures.students(race)}, ground)
+        return slice_view({"teacher": teacher, **self.pictures.students(race)}, ground)
 
     def session(self) -> RacePlan:
         """The race with what was changed on its way: the sliders may have moved since; before there is one, what the
@@ -468,7 +467,7 @@ class MethodRace(Panel):
         return self.race.plan if self.race is not None else RacePlan(self.recipe, self.methods, self.overrides)
 
     def still(self) -> Image.Image | None:
-        return map_still(self.pictures.maps)
+        return self.pictures.canvas.still()
 
     def code(self) -> str:
         return code_of(self.session())

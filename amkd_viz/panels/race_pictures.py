@@ -10,15 +10,15 @@ from typing import Any
 from amkd_viz.models import Classifier, inference_copy
 from amkd_viz.panels.canvas import MapCanvas
 from amkd_viz.panels.curve_canvas import Curve, CurveCanvas
-from amkd_viz.panels.ground_marks import ground_marks
 from amkd_viz.panels.live import DutyCycle
+from amkd_viz.panels.slice_marks import slice_marks
 from amkd_viz.panels.worker import Worker
 from amkd_viz.runs import Race
 from amkd_viz.training import accuracy, logits_on
 from amkd_viz.views.curves import METRICS
 from amkd_viz.views.decisions import Decisions, agreement
-from amkd_viz.views.ground import Ground, telling_triple
 from amkd_viz.views.labels import percent
+from amkd_viz.views.slices import Slice, telling_triple
 from amkd_viz.views.theme import method_colour
 
 __all__ = ["RacePictures"]
@@ -41,7 +41,7 @@ class RacePictures:
         self.canvas = MapCanvas(least=200, empty="The teacher is being trained.")
         self.curves = CurveCanvas(height=150)
         self.maps: dict[str, Decisions] = {}
-        self.ground: Ground | None = None
+        self.ground: Slice | None = None
         self.teacher: Classifier | None = None
         self.teacher_scores = (math.nan, math.nan)
         self.cost = 0.0
@@ -66,8 +66,8 @@ class RacePictures:
             images = telling_triple(
                 self.teacher, data, step_size=recipe.step_size, steps=recipe.attack_steps, step_rule=recipe.step_rule
             )
-        self.ground, self._fixed = Ground(data, *images), {}
-        marks = ground_marks(self.ground)
+        self.ground, self._fixed = Slice(data, *images), {}
+        marks = slice_marks(self.ground)
 
         def show() -> None:
             self.canvas.classes(data.classes)

@@ -1,12 +1,10 @@
 """What a person was looking at, in one small file: the recipe, the run and the state of the view.
 
-Opened elsewhere it gives the same maps, byte for byte on the same versions. ``Session.record`` writes what
-``amkd_viz.replay_view`` shows on a machine without torch.
+Opened elsewhere it gives the same maps, byte for byte on the same versions.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -16,26 +14,23 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from amkd_viz.boundary.by_name import OPTIONS, sample_by_name
 from amkd_viz.core.errors import InputError, unknown
-from amkd_viz.core.files import parsed, replace_own, write_atomic
+from amkd_viz.core.files import parsed, replace_own
 from amkd_viz.data import Dataset
 from amkd_viz.runs import Run
 from amkd_viz.runs.run import versions
 from amkd_viz.training import Recipe
-from amkd_viz.views.ground import Ground
-from amkd_viz.views.layout import keep
-from amkd_viz.views.theme import THEMES, class_colour
+from amkd_viz.views.slices import Slice
+from amkd_viz.views.theme import THEMES
 
 __all__ = ["Session", "ViewState"]
 
 FORMAT = 1
-MOST_FRAMES = 60
 MOST = 2**53  # as large as a number of a JSON file can be and stay what it is
 HEX = re.compile(r"#[0-9a-f]{6}")
 
@@ -184,50 +179,6 @@ class Session:
             arrays |= {f"{name}.{part}": value for part, value in found._asdict().items()}
         return arrays
 
-    def record(self, path: str | Path) -> Path:
-        """Write a self-contained ``.npz`` of the maps over the run's snapshots, for ``amkd_viz.replay_view``.
-
-        Holds, for E epochs (at most 60, first and last among them): ``epoch`` (E,), ``teacher.winner`` (R, R) and
-        ``student.winner`` (E, R, R) int16, the same with ``confidence`` uint8 (255 is 1), test points or the anchors'
-        pictures, and the words and colours as JSON.
-
-        Raises:
-            InputError: see :meth:`maps`; or ``path`` is there already.
-        """
-        path = Path(path)
-        if path.exists():
-            raise InputError(f"{path} is there already and is never overwritten; choose another name.")
-        run = self.open_run()
-        data, epochs = run.dataset(), run.snapshots()
-        if not epochs:
-            raise InputError(f"The run {run.path} has no snapshots to record.")
-        ground = _ground(data, self.view, {"teacher": run.teacher(), "student": run.student(self.view.epoch)})
-        epochs = [epochs[i] for i in keep(len(epochs), MOST_FRAMES)]
-        teacher = ground.decisions(run.teacher(), self.view.resolution)
-        students = [ground.decisions(run.student(epoch), self.view.resolution) for epoch in epochs]
-        colours = asdict(THEMES[self.view.theme])
-        about = {
-            "format": FORMAT,
-            "kind": data.kind,
-            "title": f"{data.name.rpartition('/')[2]}, {self.recipe.method}, seed {self.recipe.seed}",
-            "classes": list(data.classes),
-            "colours": [*self.view.palette, *map(class_colour, range(len(self.view.palette), data.num_classes))],
-            "theme": {name: colours[name] for name in ("ink", "muted", "line", "paper")},
-            "names": [data.classes[k] for k in ground.labels],
-        }
-        arrays = ground.arrays(self.view.resolution) | {
-            "about": np.array(json.dumps(about)),
-            "epoch": np.array(epochs),
-            "teacher.winner": teacher.winner,
-            "teacher.confidence": _bytes(teacher.confidence),
-            "student.winner": np.stack([s.winner for s in students]),
-            "student.confidence": _bytes(np.stack([s.confidence for s in students])),
-            **ground.marks(),
-        }
-        file = io.BytesIO()
-        np.savez_compressed(file, allow_pickle=False, **arrays)
-        return write_atomic(path, file.getvalue())
-
 
 def _view(values: Mapping[str, Any]) -> ViewState:
     known = [f.name for f in fields(ViewState)]
@@ -237,20 +188,20 @@ def _view(values: Mapping[str, Any]) -> ViewState:
     return ViewState(**values)
 
 
-def _ground(data: Dataset, view: ViewState, nets: Mapping[str, nn.Module]) -> Ground:
+def _ground(data: Dataset, view: ViewState, nets: Mapping[str, nn.Module]) -> Slice:
     area = None if view.area is None else _four(view.area)
     if data.kind == "points":
-        return Ground(data, area=area)
+        return Slice(data, area=area)
     if view.attack is not None:
         return _across(data, view, nets[view.attack["net"]], area)
     chosen = view.samples[:3] if view.anchors is None else view.anchors
     if len(chosen) != 3:
         raise InputError(f"A map of images needs three chosen samples, not {len(chosen)}; set samples or anchors.")
     places = [_place(data, index) for index in chosen]
-    return Ground(data, data.test.floats(places), data.test.y[places].tolist(), area)
+    return Slice(data, data.test.floats(places), data.test.y[places].tolist(), area)
 
 
-def _across(data: Dataset, view: ViewState, net: nn.Module, area: tuple[float, float, float, float] | None) -> Ground:
+def _across(data: Dataset, view: ViewState, net: nn.Module, area: tuple[float, float, float, float] | None) -> Slice:
     """The plane through a sample, its boundary sample as ``view.attack`` makes it, and another sample."""
     assert view.attack is not None
     if len(view.samples) < 2:
@@ -263,7 +214,7 @@ def _across(data: Dataset, view: ViewState, net: nn.Module, area: tuple[float, f
     x = data.test.floats([base])
     found = sample_by_name(own["sampler"], net, x, torch.tensor([target]), **options)
     labels = [int(found.base[0]), int(found.logits[0].argmax()), int(data.test.y[other])]
-    return Ground(data, torch.stack([x[0], found.x[0], data.test.floats([other])[0]]), labels, area)
+    return Slice(data, torch.stack([x[0], found.x[0], data.test.floats([other])[0]]), labels, area)
 
 
 def _check_attack(attack: Mapping[str, Any]) -> None:
@@ -292,10 +243,6 @@ def _place(data: Dataset, index: int) -> int:
     if not found:
         raise InputError(f"{data.name} has no test sample {index}; it has {len(data.test)}, see dataset.test.index.")
     return int(found[0])
-
-
-def _bytes(confidence: NDArray[Any]) -> NDArray[np.uint8]:
-    return (255 * confidence + 0.5).astype(np.uint8)
 
 
 def _file(path: str | Path) -> Path:

@@ -15,7 +15,7 @@ from amkd_viz.views.chosen import choose, class_triplets
 from amkd_viz.views.joint import NEIGHBOURS, fidelity, spaces
 from amkd_viz.views.labels import class_label, number, percent, safe, used_of
 from amkd_viz.views.layout import DOTTED, RING, SYMBOLS, alike, axes, class_legend, named, squares
-from amkd_viz.views.layouts import joint_layout
+from amkd_viz.views.projection import joint_layout
 from amkd_viz.views.theme import LIGHT, class_colour
 from amkd_viz.views.view import View
 

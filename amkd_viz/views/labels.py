@@ -6,7 +6,7 @@ import html
 import math
 from collections.abc import Sequence
 
-__all__ = ["class_label", "mean_sd", "number", "percent", "plural", "safe", "shorten", "used_of"]
+__all__ = ["class_label", "class_name", "mean_sd", "number", "percent", "plural", "safe", "shorten", "used_of"]
 
 DASH = "\N{EM DASH}"
 
@@ -25,16 +25,20 @@ def shorten(text: str, width: int = 18) -> str:
     return text if len(text) <= width else text[: width - 1].rstrip() + "…"
 
 
-def class_label(classes: Sequence[str], k: int, width: int = 18) -> str:
-    """The escaped name of class ``k``, shortened; its number where it has no name, a word where it is no class.
+def class_name(classes: Sequence[str], k: int) -> str:
+    """Return the name of class ``k``, or its number if it has no name; "undecided" for -1.
 
-    >>> class_label(["cat", ""], 1), class_label(["cat", ""], -1)
-    ('class 1', 'undecided')
+    >>> class_name(["cat", ""], 0), class_name(["cat", ""], 1), class_name(["cat", ""], -1)
+    ('cat', 'class 1', 'undecided')
     """
     if k < 0:
         return "undecided"
-    name = classes[k].strip() if k < len(classes) else ""
-    return safe(shorten(name, width)) if name else f"class {k}"
+    return (classes[k].strip() if k < len(classes) else "") or f"class {k}"
+
+
+def class_label(classes: Sequence[str], k: int, width: int = 18) -> str:
+    """Return the name of class ``k``, shortened and escaped."""
+    return safe(shorten(class_name(classes, k), width))
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -43,7 +43,7 @@ class Plane:
         """
         stack = torch.stack(list(images)) if not isinstance(images, Tensor) else images
         if len(stack) != 3:
-            raise InputError(f"A plane goes through three images, not {len(stack)}.")
+            raise InputError(f"A plane needs three images, got {len(stack)}.")
         flat = stack.detach().cpu().double().flatten(1).numpy()
         if not np.isfinite(flat).all():
             raise InputError("An anchor holds NaN or infinity; a plane needs three finite images.")

@@ -18,7 +18,7 @@ from amkd_viz.views.fidelity import trustworthiness
 from amkd_viz.views.joint import spaces
 from amkd_viz.views.labels import class_label, number, percent, used_of
 from amkd_viz.views.layout import RING, keep
-from amkd_viz.views.layouts import joint_layout
+from amkd_viz.views.projection import joint_layout
 from amkd_viz.views.theme import LIGHT, class_colour, template
 from amkd_viz.views.view import View
 

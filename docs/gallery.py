@@ -1,4 +1,4 @@
-"""Every view on one page, with data that needs no download: ``python -m amkd_viz.views.gallery_page OUT.html``."""
+"""Every view on one page, with data that needs no download: ``python -m docs.gallery OUT.html``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from amkd_viz.views import (
 from amkd_viz.views.labels import plural
 from amkd_viz.views.mark import refuse_others, write_own
 from amkd_viz.views.page import document, figure_block
-from amkd_viz.views.plane_map import NAMES
+from amkd_viz.views.slices import NAMES
 
 __all__ = ["gallery_page", "views"]
 
