@@ -26,7 +26,7 @@ from amkd_viz.runs import Run, compare, distill, fork, replay, resume, table
 from amkd_viz.runs import run as run_module
 from amkd_viz.runs.recording import fresh_folder
 from amkd_viz.training import EpochEnded, Recipe, Started, Training, accuracy, events, logits_on
-from amkd_viz.training.teachers import weights_of
+from amkd_viz.training.teachers import fingerprint
 
 POINTS = Recipe(
     dataset="blobs",
@@ -701,7 +701,7 @@ def test_a_run_knows_its_teacher_from_another_one(tmp_path, monkeypatch):
     monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "cache"))
     run = distill(POINTS, tmp_path / "run")
     known = Run.open(run.path).config["teacher_weights"]
-    assert known == weights_of(run.teacher())
+    assert known == fingerprint(run.teacher())
     assert not [line for line in run.lines() if line["kind"] == "note"]
 
     (file,) = (tmp_path / "cache" / "teachers").iterdir()
@@ -709,7 +709,7 @@ def test_a_run_knows_its_teacher_from_another_one(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match=rf"is not the one that it was trained with \(weights \w+, then {known}\)"):
         run.teacher()
     again = replay(run, tmp_path / "again")
-    assert again.config["teacher_weights"] == weights_of(load_teacher(file)) != known
+    assert again.config["teacher_weights"] == fingerprint(load_teacher(file)) != known
 
     (run.path / "summary.json").unlink()
     resume(Run.open(run.path))

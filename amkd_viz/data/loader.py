@@ -85,10 +85,14 @@ class Loader:
         for batch in range(start, len(self)):
             self.seek(epoch, batch + 1)  # first: whoever saves inside the loop's body has used this batch
             at = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            x = self.split.x[at]
-            if self.augment is not None:
-                x = self.augment(x, self._random.manual_seed(mix(self.seed, "augment", epoch, batch)))
-            yield (x if x.is_floating_point() else x.float() / 255), self.split.y[at], at
+            yield self.view(at, self._random.manual_seed(mix(self.seed, "augment", epoch, batch))), self.split.y[at], at
+
+    def view(self, at: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the samples at positions ``at`` (B,) of the split as floats, augmented by ``generator``."""
+        x = self.split.x[at]
+        if self.augment is not None:
+            x = self.augment(x, generator)
+        return x if x.is_floating_point() else x.float() / 255
 
     def _order(self, epoch: int) -> Tensor:
         n = len(self.split)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 
 from amkd_viz.runs import Race, Row, reading
-from amkd_viz.views.compare import NAMES
+from amkd_viz.views.comparison import NAMES
 from amkd_viz.views.labels import percent
 
 __all__ = ["best", "differences", "result_table", "verdict"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from amkd_viz.panels.curve_canvas import Curve, CurveCanvas
-from amkd_viz.views.curves import METRICS, TERMS, series
+from amkd_viz.views.curves import heading, ordered, series
 from amkd_viz.views.theme import method_colour
 
 __all__ = ["log_text", "show_curves"]
@@ -25,15 +25,9 @@ def show_curves(
     """
     runs = {name: (method, lines, False)} | {n: (m, own, True) for n, (m, own) in others.items() if n != name}
     read = {n: (m, series(epochs_of(own)), faint) for n, (m, own, faint) in runs.items()}
-    seen = {key for _, own, _ in read.values() for key in own}
-    panels = [f"terms.{term}" for term in TERMS if f"terms.{term}" in seen]
-    panels += sorted(key for key in seen if key.startswith("terms.") and key not in panels)
-    panels += [key for key in METRICS if key in seen]
     axes, curves = [], []
-    for number, panel in enumerate(panels):
-        term = panel.removeprefix("terms.")
-        words, unit = TERMS.get(term, (term, "loss")) if term != panel else METRICS[panel][:2]
-        factor = METRICS[panel][2] if panel in METRICS else 1
+    for number, panel in enumerate(ordered(key for _, own, _ in read.values() for key in own)):
+        words, unit, factor = heading(panel)
         axes.append((words, unit))
         for label, (kind, own, faint) in sorted(read.items(), key=lambda item: not item[1][2]):
             points = [(epoch, value * factor) for epoch, value in own.get(panel, [])]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from amkd_viz.boundary import BoundarySamples
 from amkd_viz.core.errors import InputError
-from amkd_viz.views.labels import class_label, number, percent, safe
+from amkd_viz.views.labels import class_label, class_name, number, percent, safe
 from amkd_viz.views.layout import CROSS, DASHES, SYMBOLS, named
 from amkd_viz.views.raster import image_pixels, place, png, signed_pixels
 from amkd_viz.views.theme import LIGHT, template
@@ -86,16 +86,12 @@ def boundary_path(
         | {f"{name}.gap": gap for name, gap in gaps.items()}
         | {f"{name}.probabilities": z.softmax(1).numpy() for name, z in logits.items()},
         notes,
-        f"From {_plain(classes, b)} towards {_plain(classes, k)}: the image, and what has changed since the base "
+        f"From {class_name(classes, b)} towards {class_name(classes, k)}: the image, and what has changed since the base "
         f"(orange adds, blue takes; one scale). Above 0 a net prefers the base class, below the target. {ended} after "
         f"{steps} steps, L2 {number(float(l2[-2]))} in pixel values; the refined point is at {number(float(l2[-1]))}, "
         f"where the gap is: {there}.",
         "Path to the boundary",
     )
-
-
-def _plain(classes: Sequence[str], k: int) -> str:
-    return classes[k] or f"class {k}"
 
 
 def _pictures(

@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 NAMES = ("base", "boundary", "negative")  # the anchors of a plane across the boundary
+RINGS = (NAMES[1], "attacked")  # names of anchors drawn as a ring
 PER_BATCH = 1024  # images of a plane evaluated at a time: a whole grid of them takes 500 MB
 
 
@@ -192,7 +193,7 @@ class Slice:
         for at, image, name, left in zip(anchors, self.images, names, sides, strict=True):
             pixels, (low, below) = image_pixels(image.detach().cpu().numpy()), [bool(v) for v in at < middle]
             marks.append(Mark("image", at, pixels=pixels, panel=0, left=low, below=below))
-            marks.append(Mark("ring" if name.partition(":")[0] == NAMES[1] else "square", at, text=(name,)))
+            marks.append(Mark("ring" if name.partition(":")[0] in RINGS else "square", at, text=(name,)))
             marks.append(Mark("label", at, text=(name,), left=left))
         return marks
 

@@ -12,11 +12,11 @@ from amkd_viz.boundary import BoundarySamples
 from amkd_viz.core.errors import InputError
 from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
-from amkd_viz.objectives.terms.triplets import negatives_of
+from amkd_viz.objectives.losses.triplets import negatives_of
 from amkd_viz.views.anchors import MARGIN, anchored
 from amkd_viz.views.fidelity import trustworthiness
 from amkd_viz.views.joint import spaces
-from amkd_viz.views.labels import class_label, number, percent, used_of
+from amkd_viz.views.labels import class_label, class_name, number, percent, used_of
 from amkd_viz.views.layout import RING, keep
 from amkd_viz.views.projection import joint_layout
 from amkd_viz.views.theme import LIGHT, class_colour, template
@@ -83,7 +83,7 @@ def triplets(
     }
     arrays = {"index": dataset.test.index[taken].cpu().numpy()[shown], "d_an": d_an, "misleads": wrong, "low": low}
     figure = _figure(low, y.cpu().numpy(), shown, wrong, found.d_ap, d_an, margin, dataset.classes)
-    base, target = (dataset.classes[int(k)] for k in (own.base, own.target))
+    base, target = (class_name(dataset.classes, int(k)) for k in (own.base, own.target))
     told = (
         f"Anchor: teacher on a boundary sample from {base} to {target}; positive: student there, d(a, p) = "
         f"{number(found.d_ap)}. Negatives: student on {used_of(len(taken), len(dataset.test), 'test sample')}. Of "
