@@ -15,7 +15,7 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.views import View
 from amkd_viz.views.layout import blank
 from amkd_viz.views.report import write_report
-from amkd_viz.views.writers import WRITERS
+from amkd_viz.views.view import WRITERS
 from docs.gallery import gallery_page
 
 ENDINGS = [".html", ".png", ".svg", ".gif", ".npz"]

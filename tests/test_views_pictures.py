@@ -16,17 +16,7 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.data import Dataset, Split, load
 from amkd_viz.models import Classifier, build
 from amkd_viz.objectives.metric import embed
-from amkd_viz.views import (
-    View,
-    boundary_map,
-    boundary_path,
-    distances,
-    embedding,
-    epochs,
-    gallery,
-    plane_map,
-    triplets,
-)
+from amkd_viz.views import View, boundary_map, boundary_path, distances, embedding, epochs, gallery, plane_map, triplets
 from amkd_viz.views.labels import class_label, number, percent
 from amkd_viz.views.layout import blank
 from amkd_viz.views.neighbour import nearest_image

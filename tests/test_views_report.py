@@ -258,7 +258,7 @@ def test_the_report_attacks_as_the_recipe_does(changes: dict[str, Any], words: s
     assert len(samples) == 8
     assert attack_words(recipe) == words
     if recipe.sampler != "noise":  # the same as in training
-        own = recipe.attack(nets[0], samples.origin, samples.target, torch.Generator())
+        own = recipe.boundary.sampler(nets[0], samples.origin, samples.target, torch.Generator())
         assert torch.allclose(samples.x, own.x, atol=1e-6)
 
 

@@ -20,9 +20,10 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.objectives import methods
 from amkd_viz.views import View, class_colour, method_colour, method_colours
 from amkd_viz.views.labels import class_label, mean_sd, number, percent, safe
-from amkd_viz.views.page import document, figure_block
+from amkd_viz.views.page import document
 from amkd_viz.views.raster import class_pixels, image_pixels, png, signed_pixels
 from amkd_viz.views.theme import DARK, LIGHT, in_theme, template
+from amkd_viz.views.writers import figure_block
 
 
 def opened(uri: str) -> np.ndarray:

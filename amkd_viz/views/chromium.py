@@ -1,4 +1,4 @@
-"""A figure as PNG or SVG, by kaleido where it is installed, else by any Chromium on the machine."""
+"""Render a figure as PNG or SVG with kaleido if it is installed, else with any Chromium on the machine."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def rendered(figure: go.Figure, kind: str, width: int = 1100) -> bytes:
         )
         command = [program, "--headless", "--disable-gpu", "--virtual-time-budget=20000", f"--user-data-dir={folder}/u"]
         if hasattr(os, "geteuid") and os.geteuid() == 0:
-            command.append("--no-sandbox")  # Chromium refuses its sandbox to root, as in most containers
+            command.append("--no-sandbox")  # Chromium has no sandbox for root, as in most containers
         try:
             shown = subprocess.run(
                 [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=60, check=False

@@ -1,4 +1,4 @@
-"""Words and numbers as people read them, safe to stand in Plotly text and in HTML."""
+"""Names and numbers as people read them, safe in Plotly text and in HTML."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DASH = "\N{EM DASH}"
 
 
 def safe(text: object) -> str:
-    """Escape what Plotly or a browser would read as markup.
+    """Escape markup for Plotly and HTML.
 
     >>> safe("<b>cat</b> & dog")
     '&lt;b&gt;cat&lt;/b&gt; &amp; dog'
@@ -21,7 +21,7 @@ def safe(text: object) -> str:
 
 
 def shorten(text: str, width: int = 18) -> str:
-    """At most ``width`` characters, an ellipsis in place of the rest."""
+    """Cut a text to at most ``width`` characters, the last one an ellipsis."""
     return text if len(text) <= width else text[: width - 1].rstrip() + "…"
 
 
@@ -50,7 +50,7 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """A number with ``digits`` decimals and a true minus sign, a dash where there is none.
+    """Format a number with ``digits`` decimals and a true minus sign; a dash for None or NaN.
 
     >>> number(-0.001), number(-0.01) == number(0.01)
     ('0.00', False)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from functools import cache
 from importlib import resources
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import plotly.graph_objects as go
 import plotly.io as pio
@@ -16,10 +16,7 @@ from amkd_viz.core.errors import unknown
 from amkd_viz.views.labels import safe
 from amkd_viz.views.theme import DARK, FONT, LIGHT, THEMES, Theme
 
-if TYPE_CHECKING:
-    from amkd_viz.views.view import View
-
-__all__ = ["bundle", "document", "figure_block", "figures_js", "spec"]
+__all__ = ["bundle", "document", "figures_js", "spec"]
 
 SOURCE = f"https://cdn.plot.ly/plotly-{get_plotlyjs_version()}.min.js"  # for pages made of a notebook by nbconvert
 # A page may fetch nothing, whatever its figures contain. Plotly's WebGL traces compile their shaders with Function.
@@ -35,7 +32,7 @@ def document(title: str, body: str, *, theme: str = "auto") -> str:
 
     Args:
         title: plain text, the page's heading.
-        body: HTML, with figures from :func:`figure_block`.
+        body: HTML, with figures from ``writers.figure_block``.
         theme: "light", "dark", or "auto" to follow the reader's system; a button changes it in any case.
     """
     if theme not in (*THEMES, "auto"):
@@ -65,17 +62,6 @@ def document(title: str, body: str, *, theme: str = "auto") -> str:
 </body>
 </html>
 """
-
-
-def figure_block(view: View) -> str:
-    """Return the HTML of one view: its figure, drawn when the page has loaded, and its caption."""
-    number = next(_ids)
-    text = f"<figcaption>{safe(view.caption)}</figcaption>" if view.caption else ""
-    name = safe(view.title or f"figure {number}")
-    return (
-        f'<figure><div class="plot" role="img" aria-label="{name}"></div>'
-        f'<script type="application/json">{spec(view.figure)}</script>{text}</figure>'
-    )
 
 
 def _variables(theme: Theme, selector: str) -> str:

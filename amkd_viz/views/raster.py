@@ -14,16 +14,7 @@ from PIL import Image
 
 from amkd_viz.views.theme import LIGHT, class_colour
 
-__all__ = [
-    "WARM",
-    "class_pixels",
-    "class_table",
-    "image_pixels",
-    "place",
-    "png",
-    "signed_pixels",
-    "warm_pixels",
-]
+__all__ = ["WARM", "class_pixels", "class_table", "image_pixels", "place", "png", "signed_pixels", "warm_pixels"]
 
 LEVELS = 8  # of opacity; few, so that a map is a palette PNG of a few kilobytes
 FAINT, FULL = 0.18, 0.72  # opacity at zero and full confidence; data points stand out on the strongest region

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,8 @@ from amkd_viz.views.mark import refuse_others, write_own
 from amkd_viz.views.page import bundle
 from amkd_viz.views.scene import Scene
 from amkd_viz.views.theme import in_theme
-from amkd_viz.views.writers import WRITERS
 
-__all__ = ["View"]
+__all__ = ["WRITERS", "View"]
 
 NOTEBOOK_WIDTH = 940  # of an output cell, in CSS pixels: JupyterLab in a window of 1,300
 
@@ -85,3 +85,7 @@ class View:
             raise unknown("file ending", path.suffix, list(WRITERS))
         refuse_others(path)
         return write_own(path, WRITERS[path.suffix](self, theme, width))
+
+
+# Suffix -> (view, theme, width in CSS pixels) -> content of a file; ``writers`` fills it.
+WRITERS: dict[str, Callable[[View, str | None, int], bytes | str]] = {}

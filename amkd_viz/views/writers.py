@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -12,17 +11,25 @@ from PIL import Image
 from amkd_viz.core.errors import InputError
 from amkd_viz.views.caption import captioned, wrapped
 from amkd_viz.views.chromium import rendered
-from amkd_viz.views.page import document, figure_block
+from amkd_viz.views.labels import safe
+from amkd_viz.views.page import document, spec
 from amkd_viz.views.picture import GAP, animation
 from amkd_viz.views.theme import in_theme
+from amkd_viz.views.view import WRITERS, View
 
-if TYPE_CHECKING:
-    from amkd_viz.views.view import View
-
-__all__ = ["WRITERS"]
+__all__ = ["figure_block"]
 
 FRAME, LAST = 250, 1500  # milliseconds of an animation's frames and of its last one
 SIDE = 420  # pixels of a map in an animation
+
+
+def figure_block(view: View) -> str:
+    """Return the HTML of one view: its figure, drawn when the page has loaded, and its caption."""
+    text = f"<figcaption>{safe(view.caption)}</figcaption>" if view.caption else ""
+    return (
+        f'<figure><div class="plot" role="img" aria-label="{safe(view.title or "figure")}"></div>'
+        f'<script type="application/json">{spec(view.figure)}</script>{text}</figure>'
+    )
 
 
 def _html(view: View, theme: str | None, width: int) -> str:
@@ -53,10 +60,4 @@ def _gif(view: View, theme: str | None, width: int) -> bytes:
     return file.getvalue()
 
 
-WRITERS: dict[str, Callable[[View, str | None, int], bytes | str]] = {
-    ".html": _html,
-    ".png": _rendered("png"),
-    ".svg": _rendered("svg"),
-    ".gif": _gif,
-    ".npz": _npz,
-}
+WRITERS |= {".html": _html, ".png": _rendered("png"), ".svg": _rendered("svg"), ".gif": _gif, ".npz": _npz}
