@@ -91,6 +91,7 @@ def _execute(notebook: nbformat.NotebookNode) -> None:
     from nbclient import NotebookClient
 
     with TemporaryDirectory() as folder:
+        (Path(folder) / "exercises").symlink_to(ROOT / "notebooks/exercises")
         # Sockets in the folder: over TCP a kernel warns that it is not encrypted.
         sockets = Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
         where = {"metadata": {"path": folder}}

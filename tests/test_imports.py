@@ -117,10 +117,3 @@ def test_importing_the_library_alone_does_not_load_torch():
     assert "amkd_viz" in loaded
     assert "torch" not in loaded
     assert not loaded & set(HEAVY)
-
-
-def test_the_exercises_stand_on_the_views_and_nothing_stands_on_them():
-    used = set().union(*(parts_used(file) for file in files_of("exercises")))
-    assert used <= {*ORDER[: ORDER.index("views") + 1], *BELOW, "exercises", "export"}
-    others = [file for file in PACKAGE.rglob("*.py") if "exercises" not in file.relative_to(PACKAGE).parts]
-    assert not [file for file in others if "exercises" in parts_used(file)]

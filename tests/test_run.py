@@ -19,7 +19,6 @@ import torch
 import amkd_viz.core.files as files
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import append_line, write_atomic
-from amkd_viz.exercises import example_folder
 from amkd_viz.models import build, load_teacher, save_classifier
 from amkd_viz.objectives import ce, kd, methods
 from amkd_viz.runs import Run, compare, distill, fork, replay, resume, table
@@ -27,6 +26,7 @@ from amkd_viz.runs import run as run_module
 from amkd_viz.runs.recording import fresh_folder
 from amkd_viz.training import EpochEnded, Recipe, Started, Training, accuracy, events, logits_on
 from amkd_viz.training.teachers import weights_of
+from exercises import example_folder
 
 POINTS = Recipe(
     dataset="blobs",

@@ -19,7 +19,7 @@ TOPICS = {
     "03": "metric",
     "04": "distilling",
     "05": "comparing",
-    "06": "own",
+    "06": "your_own",
 }
 COLOURS = {True: "#3a7d44", False: "#b3541e", None: "#6b7280"}
 
@@ -71,7 +71,7 @@ def exercise(name: str, question: str) -> Callable[[Callable[[Any], str]], Calla
 def exercises() -> dict[str, str]:
     """Every exercise: name -> question."""
     for topic in TOPICS.values():
-        import_module(f"amkd_viz.exercises.{topic}")
+        import_module(f"exercises.{topic}")
     return {name: _known[name].question for name in sorted(_known)}
 
 
@@ -94,7 +94,7 @@ def check(name: str, answer: Any = ...) -> Verdict:
     """
     topic = TOPICS.get(str(name).partition(".")[0])
     if topic is not None:
-        import_module(f"amkd_viz.exercises.{topic}")
+        import_module(f"exercises.{topic}")
     if name not in _known:
         raise unknown("exercise", name, exercises())
     question, why = _known[name]

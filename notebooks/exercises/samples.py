@@ -8,8 +8,8 @@ import torch
 
 from amkd_viz.boundary import bss, sample_targets
 from amkd_viz.core.rng import generator
-from amkd_viz.exercises.checking import LookAgain, exercise, number
 from amkd_viz.runs import example
+from exercises.checking import LookAgain, exercise, number
 
 A, GAP, LENGTH = 0.3, 2.0, 4.0  # step size, logit gap, norm of the gradient
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from amkd_viz.exercises.checking import LookAgain, exercise, number
 from amkd_viz.export import Exported
 from amkd_viz.models import Classifier
 from amkd_viz.runs import Run
+from exercises.checking import LookAgain, exercise, number
 
 MEAN, STD = 0.5, 0.25
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from amkd_viz.exercises.checking import LookAgain, choice, exercise, number
 from amkd_viz.runs.stats import difference
+from exercises.checking import LookAgain, choice, exercise, number
 
 FOUND = difference(0.6056, 0.0044, 3, 0.6071, 0.0015, 3)  # amkd and bss as in README: 2,000 images, three seeds
 

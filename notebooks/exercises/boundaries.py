@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from amkd_viz.exercises.checking import LookAgain, choice, exercise
 from amkd_viz.runs import distill, example
 from amkd_viz.training import SPIRALS, Recipe
 from amkd_viz.views import boundary_map
+from exercises.checking import LookAgain, choice, exercise
 
 WANTED = 0.92  # agreement with the teacher over the window, from 0.85
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from amkd_viz.exercises.checking import LookAgain, exercise, number
 from amkd_viz.objectives.metric import triplet_hinge
 from amkd_viz.objectives.terms.triplets import negatives_of
+from exercises.checking import LookAgain, exercise, number
 
 POSITIVE, NEGATIVES, MARGIN = 0.3, (0.5, 0.9, 1.6), 0.5
 BASE, TARGET = 3, 8
