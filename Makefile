@@ -45,10 +45,12 @@ test: lint ## lint, then every test
 test-quick: install ## the tests that need neither a browser nor patience
 	$(PYTEST) -m "not slow and not browser" $(ARGS)
 
-lint: install ## ruff and mypy
+lint: install ## ruff, mypy, spelling and prose
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
+	$(RUN) codespell_lib
+	$(RUN) docs.prose
 
 format: install ## let ruff repair what it can
 	$(RUN) ruff check --fix .
