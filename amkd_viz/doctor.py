@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from amkd_viz import __version__
 from amkd_viz.core.files import files_below
+from amkd_viz.core.version import __version__
 from amkd_viz.data import status
 from amkd_viz.training.teachers import cache_folder
 

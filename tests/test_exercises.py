@@ -87,7 +87,7 @@ def test_numbers() -> None:
 
 
 def test_the_last_attack_is_the_objective_s_own() -> None:
-    live = [e for e in range(1, DIGITS.epochs + 1) if DIGITS.objective.reads_boundary(e / DIGITS.epochs)]
+    live = [e for e in range(1, DIGITS.epochs + 1) if "boundary" in DIGITS.objective.batches(e / DIGITS.epochs)]
     assert check("04.a", live[-1])
     assert "exactly 0" in said("04.a", live[-1] + 1)
     assert said("04.a", 200)
@@ -95,7 +95,7 @@ def test_the_last_attack_is_the_objective_s_own() -> None:
 
 def test_terms_and_negatives() -> None:
     assert check("00.b", "boundary_triplet")
-    assert check("00.b", "boundary_triplet(reading=A)")
+    assert check("00.b", "boundary_triplet(variant=A)")
     assert "bss has" in said("00.b", "boundary_kd")
     assert "no term" in said("00.b", "triplets")
     assert check("03.b", {0, 1, 2, 4, 5, 6, 7, 9})

@@ -67,7 +67,7 @@ def test_wrapped_net_gives_its_logits_and_penultimate_features(name):
         net.eval()
         expected = module.eval()((x - mean) / std)
         assert torch.allclose(net(x), expected, atol=1e-5)
-        embedding = net.embed(x)
+        embedding = net.outputs(x)
         assert torch.equal(net.head(embedding.features), embedding.logits)
         torch.testing.assert_close(inference_copy(net)(x), expected, rtol=1e-3, atol=1e-4)
 
@@ -114,7 +114,7 @@ def test_where_the_last_linear_is_not_the_last_operation_features_are_logits(kin
     assert isinstance(net.body.last, nn.Linear)  # put back
     x = torch.rand(5, 3, 2, 2)
     with torch.no_grad():
-        embedding = net.embed(x)
+        embedding = net.outputs(x)
         assert torch.allclose(embedding.logits, module((x - 0.5) / 0.25))
         assert torch.equal(embedding.features, embedding.logits)
 

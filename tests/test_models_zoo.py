@@ -1,4 +1,4 @@
-"""Nets by name: shapes, sizes, seeds, embeddings and taps, and the folded copy."""
+"""Nets by name: shapes, sizes, seeds, outputs, and the folded copy."""
 
 from __future__ import annotations
 
@@ -59,11 +59,10 @@ def test_every_name_takes_digits_and_folds_to_the_same_logits(name):
     with torch.no_grad():
         logits = net(x)
         assert logits.shape == (3, 7)
-        embedding = net.embed(x, taps=net.tap_names)
-        assert torch.equal(embedding.logits, logits)
-        assert torch.equal(net.head(embedding.features), logits)
-        assert embedding.features.shape == (3, net.feature_width)
-        assert tuple(embedding.taps) == net.tap_names
+        given = net.outputs(x)
+        assert torch.equal(given.logits, logits)
+        assert torch.equal(net.head(given.features), logits)
+        assert given.features.shape == (3, net.feature_width)
         assert torch.equal(net.normalised(net.normalise(x)), logits)
 
         net.train()
@@ -209,37 +208,6 @@ def test_wrong_channels_are_refused_and_not_broadcast(shape):
     net = build("cnn-tiny", shape=(3, 8, 8))
     with pytest.raises(InputError, match=r"takes inputs of shape \(N, 3, H, W\), not"):
         net(torch.rand(shape))
-
-
-def test_taps_are_what_the_stages_give():
-    net = lived_in(build("resnet14", shape=(3, 16, 16)))
-    x = batch(2, net.shape)
-    with torch.no_grad():
-        taps = net.embed(x, taps=("layer1", "layer3", "layer1.0")).taps
-        assert set(taps) == {"layer1", "layer3", "layer1.0"}
-        stem = net.body.bn1(net.body.conv1(net.normalise(x))).relu()
-        assert torch.equal(taps["layer1"], net.body.layer1(stem))
-        assert torch.equal(taps["layer1.0"], net.body.layer1[0](stem))
-        assert torch.allclose(taps["layer3"].mean((2, 3)), net.embed(x).features)
-    assert net.tap_names == ("layer1", "layer2", "layer3")
-    assert not any(m._forward_hooks for m in net.modules())
-
-
-def test_unknown_tap_is_refused_and_leaves_no_hook():
-    net = build("cnn-tiny")
-    with pytest.raises(InputError, match=r"Unknown tap 'stage9'; did you mean 'stage"):
-        net.embed(batch(1, (3, 32, 32)), taps=("stage1", "stage9"))
-    assert not any(m._forward_hooks for m in net.modules())
-
-
-def test_tap_names_of_a_body_whose_stages_are_modules():
-    body = nn.Sequential()
-    body.stages = nn.Sequential(nn.Flatten())
-    net = Classifier(body, nn.Identity(), mean=[0], std=[1], num_classes=4, shape=(1, 2, 2))
-    assert net.tap_names == ("stages",)
-    assert torch.equal(
-        net.embed(batch(2, (1, 2, 2)), taps=net.tap_names).taps["stages"], batch(2, (1, 2, 2)).flatten(1)
-    )
 
 
 # ------------------------------------------------------------------ freeze

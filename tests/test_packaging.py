@@ -137,7 +137,7 @@ def test_conda_environment_installs_this_project_with_the_same_versions() -> Non
 
 def test_one_version_number() -> None:
     assert PROJECT["project"]["dynamic"] == ["version"]
-    assert PROJECT["tool"]["hatch"]["version"]["path"] == "amkd_viz/__init__.py"
+    assert PROJECT["tool"]["hatch"]["version"]["path"] == "amkd_viz/core/version.py"
     (cited,) = re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), flags=re.MULTILINE)
     assert importlib.import_module("amkd_viz").__version__ == cited
 

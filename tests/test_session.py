@@ -167,15 +167,15 @@ def test_view_states_that_are_refused(view, said):
 
 
 def test_files_that_are_refused(moons, home, tmp_path):
-    with pytest.raises(InputError, match="There is no session"):
+    with pytest.raises(InputError, match="Session not found"):
         Session.open(tmp_path / "session.json")
     path = Session.of(moons).save(tmp_path / "session.json")
     good = json.loads(path.read_text())
     for change, said in (
         ({"format": 2}, "has session format 2, but this version reads 1"),
         ({"view": {"zoom": 1}}, "Unknown view field 'zoom'"),
-        ({"run": None}, "is no session, or damaged"),
-        ({"run": "\0"}, "is no session, or damaged"),
+        ({"run": None}, "is not a valid session"),
+        ({"run": "\0"}, "is not a valid session"),
     ):
         path.write_text(json.dumps(good | change))
         with pytest.raises(InputError, match=said):
@@ -183,7 +183,7 @@ def test_files_that_are_refused(moons, home, tmp_path):
     with pytest.raises(InputError, match="Unknown view field 'zoom'"):
         Session.of(moons, zoom=1)
     path.write_text("my own notes")
-    with pytest.raises(InputError, match="is not replaced"):
+    with pytest.raises(InputError, match="never overwritten"):
         Session.of(moons).save(path)
     assert path.read_text() == "my own notes"
 

@@ -132,19 +132,19 @@ def test_all_take_a_change_at_the_same_step_and_a_race_can_be_run_again(tmp_path
 def test_a_file_that_is_no_race_is_said_and_kept(tmp_path) -> None:
     plan = RacePlan(POINTS, ["ce", "kd"])
     for text, words in (
-        ("{", "is no race, or damaged"),
-        ("[]", "is no race, or damaged"),
+        ("{", "is not a valid race"),
+        ("[]", "is not a valid race"),
         ('{"race": 7}', "has race format 7, but this version reads 1"),
-        ('{"race": 1, "recipe": {}, "methods": ["kd"], "changes": {}, "planned": [{"epoch": 1}]}', "is no race, or"),
+        ('{"race": 1, "recipe": {}, "methods": ["kd"], "changes": {}, "planned": [{"epoch": 1}]}', "is not a valid race"),
     ):
         path = tmp_path / "file.json"
         path.write_text(text)
         with pytest.raises(InputError, match=words):
             RacePlan.open(path)
-        with pytest.raises(InputError, match="is not replaced"):
+        with pytest.raises(InputError, match="never overwritten"):
             plan.save(path)
         assert path.read_text() == text
-    with pytest.raises(InputError, match="There is no race"):
+    with pytest.raises(InputError, match="Race not found"):
         RacePlan.open(tmp_path / "none.json")
     with pytest.raises(InputError, match="None of ce, kd has the term"):
         RacePlan(POINTS, ["ce", "kd"], planned=[Changed(0, 1, {"boundary_triplet.margin": 1.0})])

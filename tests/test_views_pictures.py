@@ -223,7 +223,7 @@ def test_embedding_spaces_are_those_of_the_objectives(shape: tuple[int, ...], cl
     assert all(np.array_equal(view.arrays[name], again.arrays[name]) for name in view.arrays)
     x = torch.cat([dataset.test.floats(), found.x])
     with torch.no_grad():
-        expected = embed("logit", *nets["student"].embed(x)[:2])
+        expected = embed("logit", *nets["student"].outputs(x)[:2])
     assert np.allclose(view.arrays["student.high"], expected, atol=1e-5)
     assert view.arrays["boundary"].sum() == len(found)
     assert view.notes["teacher.residual"] == 0
@@ -280,9 +280,9 @@ def test_triplets_and_distances_against_loops(classes: int) -> None:
     nets = pair(dataset)
     found = attacked(nets["teacher"], dataset.test.floats(slice(5)))
     with torch.no_grad():
-        a = embed("logit", *nets["teacher"].embed(found.x)[:2]).double()
-        p = embed("logit", *nets["student"].embed(found.x)[:2]).double()
-        n = embed("logit", *nets["student"].embed(dataset.test.floats())[:2]).double()
+        a = embed("logit", *nets["teacher"].outputs(found.x)[:2]).double()
+        p = embed("logit", *nets["student"].outputs(found.x)[:2]).double()
+        n = embed("logit", *nets["student"].outputs(dataset.test.floats())[:2]).double()
     view = distances(nets, dataset, found, margin=0.3)
     pairs, active = [], 0
     for i in range(5):
@@ -321,8 +321,8 @@ def test_some_samples_of_a_split_in_the_order_of_its_classes_are_of_all_classes(
     assert set(label.tolist()) == set(range(6)) - {int(found.base[0]), int(found.target[0])}
     assert "30 of 300 test samples, taken evenly from the split" in one.caption
     with torch.no_grad():
-        a = embed("logit", *nets["teacher"].embed(found.x[:1])[:2]).double()
-        n = embed("logit", *nets["student"].embed(dataset.test.floats((299 - one.arrays["index"]).tolist()))[:2])
+        a = embed("logit", *nets["teacher"].outputs(found.x[:1])[:2]).double()
+        n = embed("logit", *nets["student"].outputs(dataset.test.floats((299 - one.arrays["index"]).tolist()))[:2])
     assert np.allclose(one.arrays["d_an"], (a - n.double()).square().sum(1), atol=1e-5)
 
 

@@ -28,10 +28,10 @@ GIVEN = ("seed", "root", "download")  # passed to a source that has the paramete
 def _source(name: str, source: Any) -> Source:
     if not callable(source) or "seed" not in inspect.signature(source).parameters:
         raise InputError(f"Data set {name!r} must be a function that takes seed=..., got {source!r}.")
-    return source  # type: ignore[no-any-return]
+    return source
 
 
-datasets: Registry[Source] = Registry("data set", _source)
+datasets: Registry[Source] = Registry("data set", _source, "data.register")
 register = datasets.register
 for _name in PROBLEMS:
     datasets.add(_name, partial(load_points, _name))

@@ -78,7 +78,7 @@ def _listing(folder: Path, classes: tuple[str, ...]) -> tuple[list[Path], Tensor
     """Return the sorted image files of each class, and their labels (N,)."""
     extra = sorted(set(_classes(folder)) - set(classes))
     if extra:
-        raise InputError(f"{folder / extra[0]} is not a class of the training folder; the parts must share their classes.")
+        raise InputError(f"{folder / extra[0]} must be a class of the training folder, {', '.join(classes[:5])}.")
     paths, labels = [], []
     for k, name in enumerate(classes):
         found = [p for p in files_below(folder / name) if p.suffix.lower() in SUFFIXES and p.name[0] != "."]

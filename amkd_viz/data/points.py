@@ -18,7 +18,7 @@ __all__ = ["PROBLEMS", "load_points"]
 
 
 class Problem(NamedTuple):
-    """A family of curves: ``curve(t, k, classes)`` maps t in [0, 1] (N,) to points (N, 2) on the curves of classes k (N,)."""
+    """A family of curves: ``curve(t, k, classes)`` maps t in [0, 1] (N,) and classes k (N,) to points (N, 2)."""
 
     curve: Callable[[Tensor, Tensor, int], Tensor]
     classes: int

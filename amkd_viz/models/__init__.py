@@ -1,8 +1,9 @@
 """Nets that are classifiers: normalise -> body -> head."""
 
-from amkd_viz.models.classifier import Classifier, Embedding, Normalise, freeze
+from amkd_viz.models.classifier import Classifier, Normalise, Outputs, freeze
 from amkd_viz.models.fold import inference_copy
 from amkd_viz.models.frozen import FrozenResNet
+from amkd_viz.models.layers import Layer, Pre, pre
 from amkd_viz.models.registered import register
 from amkd_viz.models.weights import load_teacher, load_weights, save_classifier
 from amkd_viz.models.wrapped import wrap
@@ -10,9 +11,11 @@ from amkd_viz.models.zoo import architectures, build, is_architecture
 
 __all__ = [
     "Classifier",
-    "Embedding",
     "FrozenResNet",
+    "Layer",
     "Normalise",
+    "Outputs",
+    "Pre",
     "architectures",
     "build",
     "freeze",
@@ -20,6 +23,7 @@ __all__ = [
     "is_architecture",
     "load_teacher",
     "load_weights",
+    "pre",
     "register",
     "save_classifier",
     "wrap",

@@ -6,8 +6,9 @@ into penultimate features (N, D) and the head turns features into logits (N, K).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from math import isfinite
 from numbers import Integral
 from typing import NamedTuple
@@ -15,17 +16,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from amkd_viz.core.errors import InputError, unknown
+from amkd_viz.core.errors import InputError
+from amkd_viz.models.layers import Layer, Pre, Recorder, measured_stages
 
-__all__ = ["Classifier", "Embedding", "Normalise", "freeze"]
+__all__ = ["Classifier", "Normalise", "Outputs", "freeze"]
 
 
-class Embedding(NamedTuple):
-    """What a classifier says of a batch: ``logits`` (N, K), ``features`` (N, D), ``taps`` name -> activation."""
+class Outputs(NamedTuple):
+    """Logits (N, K), penultimate features (N, D), and the activation (N, ...) of each layer that was asked for."""
 
     logits: Tensor
     features: Tensor
-    taps: dict[str, Tensor]
+    layers: Mapping[Layer, Tensor]
 
 
 class Normalise(nn.Module):
@@ -95,35 +97,94 @@ class Classifier(nn.Module):
         """Logits (N, K) of inputs that are normalised already: the space in which BSS defines its step."""
         return self.head(self.body(z))
 
-    def embed(self, x: Tensor, taps: Sequence[str] = ()) -> Embedding:
-        """Logits, penultimate features and the activations of the named ``taps`` (submodules of the body)."""
-        kept: dict[str, Tensor] = {}
+    def outputs(self, x: Tensor, layers: Sequence[Layer] = ()) -> Outputs:
+        """Return logits, features and the activations of ``layers`` from one forward pass.
 
-        def keeper(name: str):  # type: ignore[no-untyped-def]
-            return lambda _module, _inputs, output: kept.__setitem__(name, output)
+        Args:
+            x: (N, *shape), images in [0, 1] or points.
+            layers: stages counted from the end (-1 the last), or ``pre(-1)`` for the activation before the stage's
+                last ReLU.
 
-        with ExitStack() as stack:
-            for name in taps:
-                if name not in dict(self.body.named_modules()):
-                    raise unknown("tap", name, self.tap_names)
-                stack.callback(self.body.get_submodule(name).register_forward_hook(keeper(name)).remove)
+        Raises:
+            InputError: the net has no such layer.
+
+        >>> from amkd_viz.models import build, pre
+        >>> given = build("resnet8").outputs(torch.zeros(2, 3, 32, 32), [-1, pre(-1)])
+        >>> given.features.shape, given.layers[-1].shape
+        (torch.Size([2, 64]), torch.Size([2, 64, 8, 8]))
+        >>> torch.equal(given.layers[-1], given.layers[pre(-1)].relu())
+        True
+        """
+        for layer in layers:
+            self.check_layer(layer, "the net")
+        if not layers:
             features = self.body(self.normalise(x))
-        return Embedding(self.head(features), features, kept)
+            return Outputs(self.head(features), features, {})
+        names = {layer: self.stages[layer.stage if isinstance(layer, Pre) else layer] for layer in layers}
+        before = any(isinstance(layer, Pre) for layer in layers)
+        with Recorder().of(self.body, list(dict.fromkeys(names.values())), before) as record:
+            features = self.body(self.normalise(x))
+        activations = {
+            layer: (record.before if isinstance(layer, Pre) else record.after)[name] for layer, name in names.items()
+        }
+        return Outputs(self.head(features), features, activations)
 
     @property
-    def tap_names(self) -> tuple[str, ...]:
-        """Names that ``embed(taps=...)`` takes, in the order in which the body's stages run."""
-        stages = getattr(self.body, "stages", None)
-        if isinstance(stages, tuple):  # a wrapped net may have an attribute of this name that is something else
-            return stages
-        return tuple(name for name, _ in self.body.named_children())
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages in the order in which they run; layers count from the last one."""
+        listed = getattr(self.body, "stages", None)  # a wrapped net may have an attribute of this name for its modules
+        return listed if isinstance(listed, tuple) else self._measured[0]
+
+    def check_layer(self, layer: Layer, role: str = "student") -> None:
+        """Do nothing if ``outputs`` can give this layer.
+
+        Args:
+            role: which net this is, for the message.
+
+        Raises:
+            InputError: there is no such stage, or its output is not that of a ReLU, so nothing lies before one.
+        """
+        stage, count = layer.stage if isinstance(layer, Pre) else layer, len(self.stages)
+        if not count:
+            raise InputError(f"{role} has no layers to read: {self.architecture} runs as one module, got {layer!r}.")
+        if not isinstance(stage, int) or not -count <= stage <= -1:
+            raise InputError(f"layer of {role} must be between -{count} and -1 for {self.architecture}, got {layer!r}.")
+        if isinstance(layer, Pre) and self.stages[stage] not in self._measured[1]:
+            raise InputError(
+                f"layer of {role} must be {stage} instead of {layer!r}: stage {self.stages[stage]!r} of "
+                f"{self.architecture} does not end with a ReLU."
+            )
+
+    def layer_shape(self, layer: Layer) -> tuple[int, ...]:
+        """Return the shape of ``layer`` for one input, without N. Batch statistics stay as they are.
+
+        >>> from amkd_viz.models import build
+        >>> build("resnet8").layer_shape(-2)
+        (32, 16, 16)
+        """
+        with freeze(self), torch.no_grad():
+            return tuple(self.outputs(self._blank, [layer]).layers[layer].shape[1:])
+
+    @cached_property
+    def _measured(self) -> tuple[tuple[str, ...], frozenset[str]]:
+        """Names of the stages, and of those that end with a ReLU."""
+        listed = getattr(self.body, "stages", None)
+        with freeze(self), torch.no_grad():
+            z = self.normalise(self._blank)
+            stages = listed if isinstance(listed, tuple) else measured_stages(self.body, z)
+            with Recorder().of(self.body, stages, True) as record:
+                self.body(z)
+        return stages, frozenset(record.before)
+
+    @property
+    def _blank(self) -> Tensor:
+        return self.normalise.mean.new_zeros(1, *self.shape)
 
     @property
     def feature_width(self) -> int:
         """D, the width of the penultimate features (one forward pass of one blank input)."""
-        blank = self.normalise.mean.new_zeros(1, *self.shape)
         with freeze(self), torch.no_grad():
-            return int(self.body(blank).shape[1])
+            return int(self.body(self._blank).shape[1])
 
 
 def checked_shape(shape: Sequence[int]) -> tuple[int, ...]:

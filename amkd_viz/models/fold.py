@@ -43,8 +43,9 @@ def _folded(model: M) -> M:
                 setattr(module, after, nn.Identity().eval())
                 folded = True
     if folded and isinstance(model, Classifier):
-        model.architecture = "custom"  # no name rebuilds it
+        model.architecture = f"folded {model.architecture}"  # a name that rebuilds nothing
     body = getattr(model, "body", None)
     if isinstance(body, ResNetBody) and FrozenResNet.takes(body):
         model.body = FrozenResNet(body).eval()
+        model.__dict__.pop("_measured", None)  # its layers have other names
     return model

@@ -27,15 +27,16 @@ class FrozenResNet(nn.Module):
     Parameters get no gradient, whatever their flags say. Under autocast it runs in autocast's type.
     """
 
-    stages = ()  # activations have no module of their own here, so there is nothing to tap
-
     def __init__(self, body: ResNetBody) -> None:
         super().__init__()
         self.body = body
+        self.stages = tuple(f"body.{name}" for name in body.stages)
         self._stem = FrozenConv(body.conv1)
         self._blocks = [_Block(m) for m in body.modules() if isinstance(m, BasicBlock)]  # as they run
 
     def forward(self, z: Tensor) -> Tensor:
+        if any(m._forward_hooks for m in self.body.modules()):  # layers are asked for
+            return self.body(z)
         return _Pass.apply(z, self._stem, self._blocks)
 
     @staticmethod

@@ -19,6 +19,7 @@ class MLPBody(nn.Sequential):
             layers += [nn.Linear(before, width), nn.ReLU()]
             before = width
         super().__init__(*layers)
+        self.stages = tuple(str(i) for i, layer in enumerate(layers) if isinstance(layer, nn.ReLU))
 
 
 class CNNBody(nn.Module):

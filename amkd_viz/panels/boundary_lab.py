@@ -29,7 +29,7 @@ from amkd_viz.panels.prediction import Prediction
 from amkd_viz.panels.session import Session
 from amkd_viz.panels.stills import map_still
 from amkd_viz.runs import Run, distill
-from amkd_viz.training import SPIRALS, Event, Recipe, Started, Training, events
+from amkd_viz.training import SPIRALS, Event, Recipe, Started, events, prepare
 from amkd_viz.views import View, boundary_map
 from amkd_viz.views.boundary_map import grid_points, window
 from amkd_viz.views.decisions import Decisions, agreement, decisions, logits_at
@@ -206,11 +206,11 @@ class BoundaryLab(Panel):
         try:
             with pausable(gate):
                 self.say("Training the teacher ...", "busy", cancellable=True)
-                training = Training(recipe, listen=listen)
+                training = prepare(recipe, listen=listen)
                 self._look(training.dataset)
                 assert training.teacher is not None
                 self._set_net("teacher", training.teacher)
-                for event in events(recipe, training):
+                for event in events(training):
                     gate()
                     self.compute.serve(*QUICK)
                     if time.monotonic() - drawn > LIVE:
@@ -427,5 +427,5 @@ class BoundaryLab(Panel):
         )
 
 
-def training_of(event: Event) -> Training | None:
+def training_of(event: Event) -> object:
     return event.training if isinstance(event, Started) else None

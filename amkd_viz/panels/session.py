@@ -23,7 +23,7 @@ from torch import nn
 
 from amkd_viz.boundary.by_name import OPTIONS, sample_by_name
 from amkd_viz.core.errors import InputError, unknown
-from amkd_viz.core.files import parsed, replace_own, write_atomic
+from amkd_viz.core.files import claim, parsed, write_atomic
 from amkd_viz.data import Dataset
 from amkd_viz.runs import Run
 from amkd_viz.runs.run import versions
@@ -150,7 +150,7 @@ class Session:
             "view": asdict(self.view),
             "versions": versions("cpu"),
         }
-        return replace_own(path, json.dumps(content, indent=2) + "\n", "session", Session.open)
+        return write_atomic(claim(path, Session.open), json.dumps(content, indent=2) + "\n")
 
     def open_run(self) -> Run:
         """The run.
@@ -194,9 +194,7 @@ class Session:
         Raises:
             InputError: see :meth:`maps`; or ``path`` is there already.
         """
-        path = Path(path)
-        if path.exists():
-            raise InputError(f"{path} is there already and is never overwritten; choose another name.")
+        path = claim(Path(path))
         run = self.open_run()
         data, epochs = run.dataset(), run.snapshots()
         if not epochs:

@@ -8,10 +8,11 @@ from typing import Any
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.runs.grid import entrants
+from amkd_viz.runs.race_plan import RacePlan
 from amkd_viz.training.device import fitting_threads
 from amkd_viz.training.events import Changed, EpochEnded, Event, Finished
 from amkd_viz.training.loop import events
-from amkd_viz.runs.race_plan import RacePlan
+from amkd_viz.training.prepare import prepare
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.training import Training, changed
 
@@ -26,13 +27,14 @@ class Race:
     Args:
         recipe: of all.
         methods: names, each once.
-        overrides: numbers of the objectives, by default those of ``recipe``; each goes to the methods that have its term.
+        overrides: of terms, by default those of ``recipe``; each goes to the methods that have its term.
         like: an earlier training that lends its data and teacher where the recipes name the same.
         listen: hears the training of the teacher, if there has to be one.
         planned: changes of an earlier race, to be made again at the same steps.
 
     Attributes:
-        recipe, overrides: as given. trainings: by method, in the order given. metrics: of each finished epoch, by method.
+        recipe, overrides: as given. trainings: by method, in the order given.
+        metrics: of each finished epoch, by method.
         summaries: by method, once the last epoch is done.
         made: what was changed while it ran: (epoch, batch), both from 0 -> the settings.
 
@@ -59,7 +61,7 @@ class Race:
         self.recipe, self.overrides = recipe, dict(recipe.overrides if overrides is None else overrides)
         self.trainings: dict[str, Training] = {}
         for name, own in entrants(recipe, methods, overrides).items():
-            like = self.trainings[name] = Training(own, like, listen)
+            like = self.trainings[name] = prepare(own, like, listen)
         self.metrics: dict[str, list[dict[str, Any]]] = {name: [] for name in self.trainings}
         self.summaries: dict[str, dict[str, Any]] = {}
         self.made: dict[tuple[int, int], dict[str, Any]] = {}
@@ -84,11 +86,11 @@ class Race:
     def events(self) -> Iterator[tuple[str, Event]]:
         """(method, event), in turn: what ``training.events`` yields of each, every method as far as the others."""
         with fitting_threads(self.first.dataset.shape):
-            running = {name: events(t.recipe, t, self._planned_of(name)) for name, t in self.trainings.items()}
+            running = {name: events(t, self._planned_of(name)) for name, t in self.trainings.items()}
             while running:
                 while self._wishes:  # between two rounds, so that all take a change at the same step
                     for name, wish in self._wishes.popleft().items():
-                        self.trainings[name].wish(**wish)
+                        self.trainings[name].override(**wish)
                 for name in list(running):
                     for event in running[name]:
                         self._note(name, event)
@@ -107,7 +109,7 @@ class Race:
             self.summaries[name] = event.summary
 
     def wish(self, **changes: Any) -> list[str]:
-        """Other settings from the next step on, for the methods that have the term: see ``Training.wish``.
+        """Other settings from the next step on, for the methods that have the term: see ``Training.override``.
 
         Returns:
             the methods that will change.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from amkd_viz.core.errors import InputError
-from amkd_viz.core.files import parsed, replace_own
+from amkd_viz.core.files import claim, parsed, write_atomic
 from amkd_viz.runs.grid import entrants
 from amkd_viz.training.events import Changed
 from amkd_viz.training.recipe import Recipe
@@ -74,4 +74,4 @@ class RacePlan:
             "changes": dict(self.overrides),
             "planned": [asdict(change) for change in self.planned],
         }
-        return replace_own(Path(path), json.dumps(content, indent=2) + "\n", "race", self.open)
+        return write_atomic(claim(Path(path), self.open), json.dumps(content, indent=2) + "\n")

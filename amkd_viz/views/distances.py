@@ -15,7 +15,7 @@ from torch import nn
 from amkd_viz.boundary import BoundarySamples
 from amkd_viz.core.errors import InputError
 from amkd_viz.data import Dataset
-from amkd_viz.objectives.terms.triplets import negatives_of
+from amkd_viz.objectives.losses.triplets import negatives_of
 from amkd_viz.views.anchors import MARGIN
 from amkd_viz.views.joint import spaces
 from amkd_viz.views.labels import class_label, number, percent, plural, safe, used_of

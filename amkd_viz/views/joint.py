@@ -46,7 +46,7 @@ def outputs(net: nn.Module, x: Tensor, name: str = "net") -> Outputs:
     if not isinstance(net, Classifier):
         raise InputError(f"{name} is a {type(net).__name__} without embed(); wrap(module, ...) it first.")
     with freeze(net), torch.no_grad():
-        parts = [net.embed(part) for part in x.split(500)]
+        parts = [net.outputs(part) for part in x.split(500)]
     return Outputs(
         torch.cat([part.logits.float().cpu() for part in parts]),
         torch.cat([part.features.float().cpu() for part in parts]),

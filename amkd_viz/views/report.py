@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from amkd_viz.boundary import BoundarySamples, bss, refine, sample_targets, select_bases
-from amkd_viz.boundary.by_name import OPTIONS, sample_by_name
+from amkd_viz.boundary.by_name import sample_by_name
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.rng import generator
 from amkd_viz.data import Dataset
@@ -126,7 +126,7 @@ def attack_words(recipe: Recipe) -> str:
 
 
 def _options(recipe: Recipe) -> dict[str, Any]:
-    return {name: value for name, value in asdict(recipe.attack).items() if name in OPTIONS[recipe.sampler]}
+    return {name: v for name, v in asdict(recipe.boundary.sampler).items() if name != "space"}
 
 
 def _image_pictures(runs: Sequence[Run], dataset: Dataset) -> list[str]:

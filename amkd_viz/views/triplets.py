@@ -12,7 +12,7 @@ from amkd_viz.boundary import BoundarySamples
 from amkd_viz.core.errors import InputError
 from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
-from amkd_viz.objectives.terms.triplets import negatives_of
+from amkd_viz.objectives.losses.triplets import negatives_of
 from amkd_viz.views.anchors import MARGIN, anchored
 from amkd_viz.views.fidelity import trustworthiness
 from amkd_viz.views.joint import spaces

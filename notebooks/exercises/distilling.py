@@ -17,11 +17,11 @@ from exercises.checking import LookAgain, exercise, number
 )
 def last_attack(answer: Any) -> str:
     value, epochs = number(answer, "an epoch"), DIGITS.epochs
-    right = max(e for e in range(1, epochs + 1) if DIGITS.objective.reads_boundary(e / epochs))
+    right = max(e for e in range(1, epochs + 1) if "boundary" in DIGITS.objective.batches(e / epochs))
     if value == right + 1:
         raise LookAgain(f"in epoch {right + 1} the weight is exactly 0, and a term of weight 0 is not computed.")
     if value != right:
-        raise LookAgain("objective.reads_boundary(e / E) says whether the attack runs in epoch e of E.")
+        raise LookAgain("'boundary' in objective.batches(e / E) says whether the attack runs in epoch e of E.")
     return f"epoch {right}: from then on an epoch costs no more than one of kd."
 
 

@@ -3,11 +3,13 @@ Decision Boundary", AAAI 2019, arXiv 1805.05532, section 3.1."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from amkd_viz.boundary.sampler import Sampler, samplers
 from amkd_viz.boundary.samples import (
     BoundarySamples,
     Passes,
@@ -18,11 +20,12 @@ from amkd_viz.boundary.samples import (
     status_of,
 )
 from amkd_viz.core.errors import InputError
+from amkd_viz.core.fields import option
 from amkd_viz.core.pauses import pause_point
 from amkd_viz.data.checks import check_inputs
 from amkd_viz.models import freeze
 
-__all__ = ["Look", "bss"]
+__all__ = ["BSS", "Look", "bss"]
 
 
 class Look(NamedTuple):
@@ -155,3 +158,34 @@ def bss(
         origin=x.detach().clone(),
         logits=logits,
     )
+
+
+@dataclass(frozen=True, repr=False)
+class BSS(Sampler):
+    """Boundary supporting samples; see ``bss``."""
+
+    step_size: float = option(0.3, "step size a, in the normalised space", low=1e-3, high=10.0)
+    steps: int = option(10, "maximum number of attack steps", low=1, high=100)
+    step_rule: str = option("gap", "gap (published code) or newton (the paper's formula)", choices=("gap", "newton"))
+    space: str = option("normalised", "space in which the attack moves", choices=("normalised", "pixel"))
+
+    def __call__(
+        self, net: nn.Module, x: Tensor, target: Tensor, generator: torch.Generator, keep_path: bool = False
+    ) -> BoundarySamples:
+        return bss(
+            net,
+            x,
+            target,
+            step_size=self.step_size,
+            steps=self.steps,
+            step_rule=self.step_rule,
+            space=self.space,
+            keep_path=keep_path,
+            check=False,
+        )
+
+    def trajectory(self, net: nn.Module, x: Tensor, target: Tensor, generator: torch.Generator) -> BoundarySamples:
+        return self(net, x, target, generator, keep_path=True)
+
+
+samplers.add("bss", BSS)

@@ -1,83 +1,21 @@
-"""Other ways across, or towards, a decision boundary. Each is one pure function that returns BoundarySamples."""
+"""DeepFool, the nearest decision boundary of the linearised net."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from amkd_viz.boundary.samples import (
-    BoundarySamples,
-    Passes,
-    Space,
-    check_target,
-    differentiable,
-    logits_in,
-    space_of,
-    status_of,
-)
+from amkd_viz.boundary.sampler import Sampler, samplers
+from amkd_viz.boundary.samples import BoundarySamples, Passes, check_target, logits_in, space_of, status_of
 from amkd_viz.core.errors import InputError
+from amkd_viz.core.fields import option
 from amkd_viz.data.checks import check_inputs
 from amkd_viz.models import freeze
 
-__all__ = ["deepfool", "fgsm", "noise"]
-
-
-def fgsm(
-    model: nn.Module,
-    x: Tensor,
-    target: Tensor,
-    *,
-    epsilon: float = 8 / 255,
-    keep_path: bool = False,
-    check: bool = True,
-) -> BoundarySamples:
-    """Targeted fast gradient sign method (Goodfellow et al., ICLR 2015, arXiv 1412.6572): x - epsilon sign(grad CE).
-
-    Args:
-        x: (M, C, H, W) in [0, 1], or (M, 2).
-        target: (M,) classes.
-        epsilon: > 0, in pixel units of [0, 1] (L-infinity).
-        keep_path: keep both iterates.
-        check: look at the values of ``x`` and ``target`` first (on a GPU the host waits).
-    """
-    _check(x, check)
-    _positive("epsilon", epsilon)
-    here = space_of(model, x, "pixel", None)
-    with freeze(model), torch.inference_mode(False), torch.enable_grad():
-        start, target = x.detach().clone().requires_grad_(), differentiable(target)
-        before = logits_in(here, start, grad=True)
-        check_target(target, before, values=check)
-        (g,) = torch.autograd.grad(F.cross_entropy(before, target, reduction="sum"), start)
-        moved = here.clamp(start.detach() - epsilon * g.sign())
-        return _one_step(here, x, moved, before.detach(), target, Passes(2 * len(x), len(x)), keep_path)
-
-
-def noise(
-    model: nn.Module,
-    x: Tensor,
-    target: Tensor,
-    *,
-    epsilon: float = 8 / 255,
-    generator: torch.Generator | None = None,
-    keep_path: bool = False,
-    check: bool = True,
-) -> BoundarySamples:
-    """x plus uniform noise in [-epsilon, epsilon], clamped to the pixel box: the control that knows no boundary.
-
-    Args:
-        x: (M, C, H, W) in [0, 1], or (M, 2).
-        target: (M,) classes, only used for the status.
-        check: as in ``fgsm``.
-    """
-    _check(x, check)
-    _positive("epsilon", epsilon)
-    here = space_of(model, x, "pixel", None)
-    with freeze(model):
-        before = logits_in(here, x.detach())
-        check_target(target, before, values=check)
-        shift = torch.empty_like(x).uniform_(-epsilon, epsilon, generator=generator)
-        return _one_step(here, x, here.clamp(x.detach() + shift), before, target, Passes(2 * len(x), 0), keep_path)
+__all__ = ["DeepFool", "deepfool"]
 
 
 def deepfool(
@@ -89,7 +27,7 @@ def deepfool(
     overshoot: float = 0.02,
     keep_path: bool = False,
 ) -> BoundarySamples:
-    r"""DeepFool, L2 (Moosavi-Dezfooli et al., CVPR 2016, arXiv 1511.04599): to the linearised net's nearest boundary.
+    r"""Move to the nearest boundary of the linearised net: DeepFool, L2 (Moosavi-Dezfooli et al., arXiv 1511.04599).
 
     In each step the class l with the smallest :math:`|f_l - f_b| / \|w_l\|`, w_l = grad(f_l - f_b), is approached by
     :math:`(|f_l - f_b| / \|w_l\|^2)\, w_l`; the sum of the steps is scaled by 1 + ``overshoot``.
@@ -102,9 +40,10 @@ def deepfool(
         overshoot: >= 0.
         keep_path: keep every iterate.
     """
-    _check(x)
+    if len(x):
+        check_inputs(x)
     if steps < 1 or overshoot < 0:
-        raise InputError(f"deepfool needs steps >= 1 and overshoot >= 0, not {steps} and {overshoot}.")
+        raise InputError(f"deepfool needs steps >= 1 and overshoot >= 0, got {steps} and {overshoot}.")
     here = space_of(model, x, "pixel", None)
     shape = (-1,) + (1,) * (x.ndim - 1)
     with freeze(model), torch.inference_mode(False), torch.enable_grad():
@@ -168,30 +107,21 @@ def deepfool(
     )
 
 
-def _one_step(
-    here: Space, x: Tensor, moved: Tensor, before: Tensor, target: Tensor, cost: Passes, keep_path: bool
-) -> BoundarySamples:
-    logits, base = logits_in(here, moved), before.argmax(1)
-    stayed = (logits.argmax(1) == base).view((-1,) + (1,) * (x.ndim - 1))
-    return BoundarySamples(
-        x=moved,
-        base=base,
-        target=target.detach().clone(),
-        status=status_of(logits.argmax(1), base, target),
-        steps=torch.ones_like(target),
-        path=torch.stack([x.detach(), moved]) if keep_path else None,
-        passes=cost,
-        inside=torch.where(stayed, moved, x.detach()),
-        origin=x.detach().clone(),
-        logits=logits,
-    )
+@dataclass(frozen=True, repr=False)
+class DeepFool(Sampler):
+    """DeepFool towards the target class; see ``deepfool``."""
+
+    static: ClassVar[bool] = False
+
+    steps: int = option(10, "maximum number of attack steps", low=1, high=100)
+
+    def __call__(
+        self, net: nn.Module, x: Tensor, target: Tensor, generator: torch.Generator, keep_path: bool = False
+    ) -> BoundarySamples:
+        return deepfool(net, x, target, steps=self.steps, keep_path=keep_path)
+
+    def trajectory(self, net: nn.Module, x: Tensor, target: Tensor, generator: torch.Generator) -> BoundarySamples:
+        return self(net, x, target, generator, keep_path=True)
 
 
-def _check(x: Tensor, wanted: bool = True) -> None:
-    if wanted and len(x):  # an empty batch is a batch
-        check_inputs(x)
-
-
-def _positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise InputError(f"{name} must be > 0, not {value}.")
+samplers.add("deepfool", DeepFool)
