@@ -12,7 +12,7 @@ import traitlets
 from numpy.typing import NDArray
 from PIL import Image
 
-from amkd_viz.panels.status import script
+from amkd_viz.panels.view_widget import script
 from amkd_viz.views.decisions import Decisions
 from amkd_viz.views.labels import class_name
 from amkd_viz.views.picture import picture

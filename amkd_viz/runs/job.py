@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.core.files import check_writable, claim
 from amkd_viz.core.pauses import pausable
 from amkd_viz.runs.recording import continued, fresh_folder, recorded
-from amkd_viz.runs.run import Run, refuse_used
+from amkd_viz.runs.run import Run
 from amkd_viz.training.events import EpochEnded, Event, Finished, Started, Stepped
 from amkd_viz.training.prepare import prepare
 from amkd_viz.training.recipe import Recipe
@@ -36,16 +37,23 @@ class Job:
         what: a recipe to start, or a run to go on with.
         out: folder of a new run; by default a new one under ``runs/``.
         listen: called in the training thread with each event; keep it short.
+        like: a training that lends its data and teacher.
+        ended: called in the training thread when the training has ended, whatever the state is then.
     """
 
     def __init__(
-        self, what: Recipe | Run, out: str | Path | None = None, listen: Callable[[Event], None] | None = None
+        self,
+        what: Recipe | Run,
+        out: str | Path | None = None,
+        listen: Callable[[Event], None] | None = None,
+        like: Training | None = None,
+        ended: Callable[[], None] | None = None,
     ) -> None:
         self.run: Run | None = what if isinstance(what, Run) else None
         self.recipe = what.recipe if isinstance(what, Run) else what
         self.error: str | None = None
         self._out = Path(out) if out is not None else None
-        self._listen = listen
+        self._listen, self._like, self._ended = listen, like, ended
         self._training: Training | None = None
         self._thread: threading.Thread | None = None
         self._orders = threading.Condition()
@@ -71,7 +79,7 @@ class Job:
         """
         with self._orders:
             if self._state in ("idle", "done", "failed") and self.run is None and self._out is not None:
-                refuse_used(self._out)
+                check_writable(claim(self._out))
             self._hold, self._until = False, None
             self._orders.notify_all()
             if self._state in ("running", "paused"):
@@ -149,6 +157,8 @@ class Job:
     def _work(self) -> None:
         while self._train():
             pass
+        if self._ended is not None:
+            self._ended()
 
     def _train(self) -> bool:
         """Train to the end, or until stopped; return whether to start again."""
@@ -168,9 +178,9 @@ class Job:
     def _events(self) -> Generator[Event]:
         if self.run is not None:
             if not self.run.finished:
-                yield from continued(self.run, self._listen)
+                yield from continued(self.run, self._listen, self._like)
             return
-        training = prepare(self.recipe, listen=self._listen)
+        training = prepare(self.recipe, self._like, self._listen)
         out = self._out if self._out is not None else fresh_folder(self.recipe)
         self.run = Run.create(out, self.recipe, teacher=training.teacher_weights)
         yield from recorded(self.run, training)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.core.files import check_writable, claim
 from amkd_viz.data import Dataset, load, short_name
 from amkd_viz.models import Classifier, build
 from amkd_viz.objectives import methods
-from amkd_viz.runs.run import Run, refuse_used
+from amkd_viz.runs.run import Run
 from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped
 from amkd_viz.training.loop import events
 from amkd_viz.training.prepare import prepare
@@ -47,7 +48,7 @@ def distill(
     if not isinstance(recipe, Recipe):
         raise InputError(f"distill takes a recipe, such as Recipe(dataset='digits'), not {recipe!r}.")
     recipe.check_nets()
-    refuse_used(Path(out) if out is not None else fresh_folder(recipe))  # before a teacher is trained for nothing
+    check_writable(claim(Path(out) if out is not None else fresh_folder(recipe)))  # before training a teacher
     # then the training: a recipe that does not fit its data leaves no folder behind
     training = training or prepare(recipe, listen=listen)
     if training.recipe != recipe or not training.follows_recipe:
@@ -71,11 +72,11 @@ def resume(run: Run, *, listen: Listener | None = None) -> Run:
     return run if run.finished else _hear(run, continued(run, listen), listen)
 
 
-def continued(run: Run, listen: Listener | None = None) -> Iterator[Event]:
-    """Yield, and record, the events of a run from its newest intact checkpoint on."""
+def continued(run: Run, listen: Listener | None = None, like: Training | None = None) -> Iterator[Event]:
+    """Yield, and record, the events of a run from its newest intact checkpoint on; ``like`` lends data and teacher."""
     _same_objective(run)
     with run.writing():  # first: who is refused has trained no teacher
-        training = prepare(run.located(), listen=listen)
+        training = prepare(run.located(), like, listen)
         state = run.load_checkpoint()
         if state is None and "parent" in run.config:
             state = _inherited(run)
@@ -194,9 +195,9 @@ def _record(run: Run, training: Training, planned: Iterable[Changed], snapshots:
         yield event
 
 
-def fresh_folder(recipe: Recipe, parent: str | Path = "runs") -> Path:
-    """Return the path of a folder that does not exist yet."""
-    stem = f"{short_name(recipe.dataset)}-{recipe.method}-seed{recipe.seed}-{recipe.hash}"
+def fresh_folder(recipe: Recipe, parent: str | Path = "runs", kind: str = "") -> Path:
+    """Return the path of a folder that does not exist yet, named after the recipe; ``kind`` replaces its method."""
+    stem = f"{short_name(recipe.dataset)}-{kind or recipe.method}-seed{recipe.seed}-{recipe.hash}"
     path, number = Path(parent) / stem, 2
     while path.exists():
         path, number = Path(parent) / f"{stem}-{number}", number + 1
