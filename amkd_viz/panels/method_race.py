@@ -25,6 +25,7 @@ from amkd_viz.panels.race_pictures import RacePictures
 from amkd_viz.panels.race_words import best, result_table, verdict
 from amkd_viz.panels.run_log import RunLog, value_words
 from amkd_viz.panels.session import Session
+from amkd_viz.panels.slice_marks import slice_view
 from amkd_viz.runs import Race
 from amkd_viz.runs.grid import entrants
 from amkd_viz.training import DIGITS, SPIRALS, EpochEnded, Event, Recipe, Started, Training, prepare

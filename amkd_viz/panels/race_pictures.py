@@ -12,6 +12,7 @@ from amkd_viz.panels.canvas import MapCanvas
 from amkd_viz.panels.curve_canvas import Curve, CurveCanvas
 from amkd_viz.panels.live import on_cpu
 from amkd_viz.panels.run_log import RunLog
+from amkd_viz.panels.slice_marks import slice_marks
 from amkd_viz.panels.worker import Worker
 from amkd_viz.training import Recipe, accuracy, logits_on
 from amkd_viz.views.curves import METRICS, series

@@ -80,13 +80,13 @@ def curves(runs: Run | Sequence[Run], *, metrics: Sequence[str] | None = None, c
             own = [(run, s[panel]) for run, s in read if labels[id(run)] == method and panel in s]
             look = names[method], colours[method]
             for run, points in own if len(own) > 1 else []:
-                told = f"seed {run.recipe.seed}"
-                figure.add_trace(_line(points, factor, told, *look, thin=True).update(where))
+                text = f"seed {run.recipe.seed}"
+                figure.add_trace(_line(points, factor, text, *look, thin=True).update(where))
             if own:
                 mean = _mean([points for _, points in own])
                 arrays[f"{method}.{panel.removeprefix('terms.')}"] = np.array(mean)[keep(len(mean), MOST_POINTS)]
-                told = f"mean of {len(own)}" if len(own) > 1 else f"seed {own[0][0].recipe.seed}"
-                figure.add_trace(_line(mean, factor, told, *look, thin=False).update(where))
+                text = f"mean of {len(own)}" if len(own) > 1 else f"seed {own[0][0].recipe.seed}"
+                figure.add_trace(_line(mean, factor, text, *look, thin=False).update(where))
     for method in methods:  # one entry per method, whatever terms it has
         line = {"color": colours[method], "width": 3}
         figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=safe(names[method]), showlegend=True)
@@ -153,7 +153,7 @@ def _mean(runs: Sequence[Sequence[tuple[int, float]]]) -> list[tuple[int, float]
 
 
 def _line(
-    points: Sequence[tuple[int, float]], factor: float, told: str, method: str, colour: str, thin: bool
+    points: Sequence[tuple[int, float]], factor: float, text: str, method: str, colour: str, thin: bool
 ) -> go.Scatter:
     shown = [points[i] for i in keep(len(points), MOST_POINTS)]
     return go.Scatter(
@@ -164,7 +164,7 @@ def _line(
         opacity=0.4 if thin else 1,
         name=safe(method),
         showlegend=False,
-        hovertemplate=f"{safe(method)}, {safe(told)}<br>epoch %{{x}}: %{{y:.4g}}<extra></extra>",
+        hovertemplate=f"{safe(method)}, {safe(text)}<br>epoch %{{x}}: %{{y:.4g}}<extra></extra>",
     )
 
 
@@ -215,9 +215,9 @@ def _interventions(figure: go.Figure, runs: Sequence[Run], panels: Sequence[str]
             )
     # in the strip above the headings, right of the legend: two lines fit
     above = 50 + LINE * (max(_heading(panel).count("<br>") for panel in panels) - 1)
-    told = [", ".join(f"{name} → {value}" for name, value in c["changes"].items()) + " (you)" for c in changes]
-    told = told if len(told) <= 2 else [told[0], f"{told[1]}, and {len(told) - 2} more"]
-    for line, text in enumerate(told):
+    notes = [", ".join(f"{name} → {value}" for name, value in c["changes"].items()) + " (you)" for c in changes]
+    notes = notes if len(notes) <= 2 else [notes[0], f"{notes[1]}, and {len(notes) - 2} more"]
+    for line, text in enumerate(notes):
         figure.add_annotation(
             x=1,
             y=1,

@@ -95,8 +95,8 @@ def distances(
     for name in given:
         gap = np.abs(arrays[f"{name}.classes"] - first)
         notes[f"{name}.class_gap"] = float(np.nanmean(gap)) if np.isfinite(gap).any() else float("nan")
-    told = _caption(list(given), notes, len(samples), len(taken), len(dataset.test))
-    return View(_figure(list(given), arrays, dataset), arrays, notes, told, "Distances")
+    caption = _caption(list(given), notes, len(samples), len(taken), len(dataset.test))
+    return View(_figure(list(given), arrays, dataset), arrays, notes, caption, "Distances")
 
 
 def _figure(names: list[str], arrays: Mapping[str, NDArray[Any]], dataset: Dataset) -> go.Figure:
@@ -170,13 +170,13 @@ def _figure(names: list[str], arrays: Mapping[str, NDArray[Any]], dataset: Datas
 
 def _caption(names: list[str], notes: Mapping[str, float], rings: int, used: int, there: int) -> str:
     active = ", ".join(f"{name} {percent(notes[f'{name}.active'], 0)}" for name in names)
-    told = (
+    caption = (
         f"Anchor: {names[0]} on each of {plural(rings, 'boundary sample')}; positive: the net on the same sample; "
         f"negatives: the net on those of {used_of(used, there, 'test sample')} that are of neither base nor target "
         f"class. Active triplets at margin {notes['margin']:g}: {active}. Below, mean squared distance between two "
         "classes of these samples, 0 in the colour of the paper"
     )
     if len(names) == 2:
-        told += f"; right, {names[1]} minus {names[0]} (orange farther apart, blue closer), mean difference "
-        told += number(notes[f"{names[1]}.class_gap"])
-    return told + "."
+        caption += f"; right, {names[1]} minus {names[0]} (orange farther apart, blue closer), mean difference "
+        caption += number(notes[f"{names[1]}.class_gap"])
+    return caption + "."

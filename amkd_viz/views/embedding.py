@@ -146,10 +146,10 @@ def _contradicted(low: Any, misleading: Any, words: list[str]) -> list[go.Scatte
         x, y = np.stack([a, ends, gap], 1).reshape(-1, 2).T
         line = {"color": LIGHT.ink, "width": 1.2, "dash": dash}
         traces.append(go.Scatter(x=x, y=y, mode="lines", line=line, opacity=0.7, hoverinfo="skip"))
-    told = [f"the picture misleads here: {words[i]}, {words[j]} and {words[k]}" for i, j, k in misleading]
+    caption = [f"the picture misleads here: {words[i]}, {words[j]} and {words[k]}" for i, j, k in misleading]
     cross = {"symbol": "x", "size": 9, "color": LIGHT.ink, "line": {"width": 1, "color": LIGHT.paper}}
     tip = "%{text}<extra></extra>"
-    return [*traces, go.Scatter(x=n[:, 0], y=n[:, 1], mode="markers", marker=cross, text=told, hovertemplate=tip)]
+    return [*traces, go.Scatter(x=n[:, 0], y=n[:, 1], mode="markers", marker=cross, text=caption, hovertemplate=tip)]
 
 
 def _centres(low: Any, label: Any) -> dict[int, tuple[float, float]]:
@@ -174,14 +174,14 @@ def _caption(
     method = {"umap": "UMAP", "pca": "PCA"}[how]
     trust = ", ".join(f"{name} {number(notes[f'{name}.trustworthiness'])}" for name in names)
     kept = ", ".join(f"{name} {percent(notes[f'{name}.triplets'], 0)}" for name in names)
-    told = f"{method} of the {kind} embeddings of {used_of(points, there, 'test sample')}" + (
+    caption = f"{method} of the {kind} embeddings of {used_of(points, there, 'test sample')}" + (
         f" and {rings} boundary samples (ringed, in the colour of their base class)" if rings else ""
     )
-    told += f", fitted on {names[0]}" + ("; each next one starts there and is aligned to it. " if names[1:] else ". ")
-    told += f"Trustworthiness (k = {NEIGHBOURS}, 1 is best): {trust}. "
+    caption += f", fitted on {names[0]}" + ("; the others start there and are aligned to it. " if names[1:] else ". ")
+    caption += f"Trustworthiness (k = {NEIGHBOURS}, 1 is best): {trust}. "
     if names[1:]:
-        told += "Procrustes disparity (0 for the same shape): "
-        told += ", ".join(f"{name} {number(notes[f'{name}.residual'])}" for name in names[1:]) + ". "
-    told += f"Triplets whose order of distances the layout keeps: {kept}. Lines with a cross: in each panel the "
-    told += f"{WORST} triplets that it contradicts most clearly: by true distance the dotted line is the "
-    return told + "shorter one if it is longer here, and vice versa. Axes have no unit."
+        caption += "Procrustes disparity (0 for the same shape): "
+        caption += ", ".join(f"{name} {number(notes[f'{name}.residual'])}" for name in names[1:]) + ". "
+    caption += f"Triplets whose order of distances the layout keeps: {kept}. Lines with a cross: in each panel the "
+    caption += f"{WORST} triplets that it contradicts most clearly: by true distance the dotted line is the "
+    return caption + "shorter one if it is longer here, and vice versa. Axes have no unit."

@@ -110,11 +110,11 @@ def gallery(
             align="left",
             showarrow=False,
         )
-        told = [f"L2 {number(float(l2[i]))}", _muted(plural(int(samples.steps[i]), "step"))]
+        lines = [f"L2 {number(float(l2[i]))}", _muted(plural(int(samples.steps[i]), "step"))]
         if not crossed:
-            told = ["<b>not crossed</b>", *told]
+            lines = ["<b>not crossed</b>", *lines]
         figure.add_annotation(
-            text="<br>".join(told if crossed else map(_muted, told)),
+            text="<br>".join(lines if crossed else map(_muted, lines)),
             x=2.95,
             y=i + 0.5,
             xanchor="left",

@@ -61,13 +61,13 @@ def spaces(nets: Mapping[str, nn.Module], x: Tensor, kind: str = "logit") -> dic
 def facts(teacher: Outputs, student: Outputs, chosen: Chosen, kind: str) -> NDArray[np.float64]:
     """Return the columns (N, 7) of a table of samples: class and probability by teacher and by student, d(a, p), the
     least d(a, n) with the sample as anchor, and the target class of a boundary sample; NaN for an empty cell."""
-    told: list[NDArray[Any]] = []
+    columns: list[NDArray[Any]] = []
     for net in (teacher, student):
         found = decisions(net.logits)
-        told += [found.winner.astype(np.float64), found.confidence]
-    told += nearest_negatives(teacher.space(kind), student.space(kind), chosen)
-    told.append(np.where(chosen.boundary, chosen.target, np.nan))
-    return np.stack(told, 1)
+        columns += [found.winner.astype(np.float64), found.confidence]
+    columns += nearest_negatives(teacher.space(kind), student.space(kind), chosen)
+    columns.append(np.where(chosen.boundary, chosen.target, np.nan))
+    return np.stack(columns, 1)
 
 
 def triplets_of(

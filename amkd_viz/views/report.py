@@ -101,10 +101,10 @@ def _section(name: str, runs: Sequence[Run]) -> str:
     rows, dataset = table(runs), runs[0].dataset()
     names, key = short(row.label for row in rows)
     rows = [replace(row, label=names[row.label]) for row in rows]
-    said = [sentence.removeprefix(f"{name}: ").replace(" -", " \N{MINUS SIGN}") for sentence in reading(rows)]
-    lead = f"<p class='lead'>{safe(_lead(rows))}</p><ul>{''.join(f'<li>{safe(s)}</li>' for s in said)}</ul>"
+    sentences = [sentence.removeprefix(f"{name}: ").replace(" -", " \N{MINUS SIGN}") for sentence in reading(rows)]
+    lead = f"<p class='lead'>{safe(_lead(rows))}</p><ul>{''.join(f'<li>{safe(s)}</li>' for s in sentences)}</ul>"
     shown = compare(runs)
-    shown = replace(shown, caption=shown.caption.removesuffix(key).strip())  # the letters were told above
+    shown = replace(shown, caption=shown.caption.removesuffix(key).strip())  # the letters were text above
     parts = [
         f"<h2>{safe(name)}</h2>",
         lead + (f"<p class='quiet'>{safe(key).replace('; ', ';<br>')}</p>" if key else ""),
@@ -199,7 +199,7 @@ def _same(one: Classifier, other: Classifier) -> bool:
 
 
 def _what(runs: Sequence[Run]) -> str:
-    told = []
+    parts = []
     for name in dict.fromkeys(run.recipe.dataset for run in runs):
         own = [run.recipe for run in runs if run.recipe.dataset == name]
         one, apart, files = own[0], _apart(own), short_files(r.teacher for r in own)
@@ -211,18 +211,18 @@ def _what(runs: Sequence[Run]) -> str:
         }
         methods = list(dict.fromkeys(r.method for r in own))
         seeds = sorted({r.seed for r in own})
-        said = [text for field, text in facts.items() if field not in apart]
-        said.append(f"{'methods' if len(methods) > 1 else 'method'} {', '.join(methods)}")
-        said.append(f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}")
-        told.append(f"{name}: {', '.join(said)}.")
+        sentences = [text for field, text in facts.items() if field not in apart]
+        sentences.append(f"{'methods' if len(methods) > 1 else 'method'} {', '.join(methods)}")
+        sentences.append(f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}")
+        parts.append(f"{name}: {', '.join(sentences)}.")
         if apart:
-            told.append(f"Not all were trained alike: {'; '.join(apart.values())}.")
-    return " ".join(told)
+            parts.append(f"Not all were trained alike: {'; '.join(apart.values())}.")
+    return " ".join(parts)
 
 
 def _apart(recipes: Sequence[Recipe]) -> dict[str, str]:
     """Return what differs among recipes of one data set, by field: each value, and the methods that have it."""
-    told, files = {}, short_files(recipe.teacher for recipe in recipes)
+    apart, files = {}, short_files(recipe.teacher for recipe in recipes)
     for field in (f.name for f in fields(Recipe) if f.name not in ("method", "seed", "overrides", "root")):
         having: dict[Any, list[str]] = {}
         for recipe in recipes:
@@ -236,8 +236,8 @@ def _apart(recipes: Sequence[Recipe]) -> dict[str, str]:
             }
             alike = len({tuple(own) for own in having.values()}) == 1
             each = [values[value] + ("" if alike else f" ({', '.join(own)})") for value, own in having.items()]
-            told[field] = f"{field.replace('_', ' ')} {' or '.join(each)}"
-    return told
+            apart[field] = f"{field.replace('_', ' ')} {' or '.join(each)}"
+    return apart
 
 
 def _ranked(rows: Sequence[Row]) -> list[Row]:
@@ -251,17 +251,17 @@ def _lead(rows: Sequence[Row]) -> str:
         return "No run has a test accuracy."
     best = ranked[0]
     mean, sd = best.numbers["test_accuracy"]
-    told = f"{best.label} came out highest with {mean_sd(mean, sd, factor=100)} % test accuracy"
+    text = f"{best.label} came out highest with {mean_sd(mean, sd, factor=100)} % test accuracy"
     if len(ranked) == 1:
         return f"{best.label}: {mean_sd(mean, sd, factor=100)} % test accuracy."
     gap = 100 * (mean - ranked[1].numbers["test_accuracy"][0])
-    told += f", {gap:.2f} points above {ranked[1].label}"
+    text += f", {gap:.2f} points above {ranked[1].label}"
     found = between(best, ranked[1])
     if found is None:
-        return told + "; one seed: significance cannot be assessed."
+        return text + "; one seed: significance cannot be assessed."
     verdict = "more than the noise between seeds" if found.seen else "within the noise between seeds"
     low, high = (f"{value:+.2f}".replace("-", "\N{MINUS SIGN}") for value in found.interval)
-    return f"{told}: {verdict} (95 % interval {low} to {high}, {len(best.seeds)} seeds a method)."
+    return f"{text}: {verdict} (95 % interval {low} to {high}, {len(best.seeds)} seeds a method)."
 
 
 def _table(rows: Sequence[Row]) -> str:

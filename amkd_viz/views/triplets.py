@@ -83,7 +83,7 @@ def triplets(
     arrays = {"index": dataset.test.index[taken].cpu().numpy()[shown], "d_an": d_an, "misleads": wrong, "low": low}
     figure = _figure(low, y.cpu().numpy(), shown, wrong, found.d_ap, d_an, margin, dataset.classes)
     base, target = (class_name(dataset.classes, int(k)) for k in (own.base, own.target))
-    told = (
+    caption = (
         f"Anchor: teacher on a boundary sample from {base} to {target}; positive: student there, d(a, p) = "
         f"{number(found.d_ap)}. Negatives: student on {used_of(len(taken), len(dataset.test), 'test sample')}. Of "
         f"{len(found.negative)} valid ones {percent(notes['active'], 0)} are active at margin {margin:g}: nearer than "
@@ -91,7 +91,7 @@ def triplets(
         f"({how.upper()}, trustworthiness {number(notes['trustworthiness'])}) puts {percent(notes['misleading'], 0)} "
         "of all on the wrong side of the positive, marked by a cross."
     )
-    return View(figure, arrays, notes, told, "Triplets of one boundary sample")
+    return View(figure, arrays, notes, caption, "Triplets of one boundary sample")
 
 
 def _figure(
