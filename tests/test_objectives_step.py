@@ -14,8 +14,8 @@ from amkd_viz.boundary import bss, sample_targets, select_bases
 from amkd_viz.models import Classifier, build, freeze
 from amkd_viz.objectives import Attack, Step, boundary_kd, boundary_triplet, ce, kd, linear, methods, triplet
 from amkd_viz.objectives import step as step_module
-from amkd_viz.objectives.metric import triplet_hinge
 from amkd_viz.objectives.losses import triplets as triplets_module
+from amkd_viz.objectives.metric import triplet_hinge
 
 CLASSES = 4
 

@@ -135,7 +135,10 @@ def test_a_file_that_is_no_race_is_said_and_kept(tmp_path) -> None:
         ("{", "is not a valid race"),
         ("[]", "is not a valid race"),
         ('{"race": 7}', "has race format 7, but this version reads 1"),
-        ('{"race": 1, "recipe": {}, "methods": ["kd"], "changes": {}, "planned": [{"epoch": 1}]}', "is not a valid race"),
+        (
+            '{"race": 1, "recipe": {}, "methods": ["kd"], "changes": {}, "planned": [{"epoch": 1}]}',
+            "is not a valid race",
+        ),
     ):
         path = tmp_path / "file.json"
         path.write_text(text)
