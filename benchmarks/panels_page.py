@@ -34,7 +34,8 @@ HELPERS = """
         const limit = setTimeout(() => (observer.disconnect(), reject(new Error(`never: ${until}`))), 15000);
         act();
     });
-    const slider = (label) => document.querySelector(`.noUi-handle[aria-label="${label}"]`)
+    const named = (label) => [...document.querySelectorAll(`.noUi-handle[aria-label="${label}"]`)];
+    const slider = (label) => named(label).find((handle) => handle.offsetParent)
         || [...document.querySelectorAll('.widget-slider')]
             .find((box) => box.querySelector('.widget-label')?.textContent === label).querySelector('.noUi-handle');
     const press = (handle, key) => handle.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));

@@ -589,10 +589,10 @@ def test_doctor_finds_teachers_and_what_is_missing(tmp_path, monkeypatch):
     said = "\n".join(diagnosis())
     assert "Teachers trained here: 1, in " in said
     (path,) = (tmp_path / "deep" / "er" / "teachers").iterdir()
-    told = rf"  {path.stem}: mlp-small on blobs, [\d.]+% right in validation, [1-9] kB"
+    told = rf"  {path.stem}: mlp-small on blobs, [\d.]+% validation accuracy, [1-9] kB"
     assert re.search(told, said)
     path.write_bytes(path.read_bytes()[:20])
-    assert f"  {path.stem}: damaged, or not readable; delete it" in "\n".join(diagnosis())
+    assert f"  {path.stem}: damaged or not readable; delete it" in "\n".join(diagnosis())
 
     def some(name):
         if name in ("plotly", "jupyterlab"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -14,7 +15,7 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.core.fields import Fields
 from amkd_viz.core.registry import Registry
 
-__all__ = ["Sampler", "samplers"]
+__all__ = ["Attack", "Sampler", "samplers"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,6 +43,27 @@ class Sampler(Fields, ABC):
     def trajectory(self, net: nn.Module, x: Tensor, target: Tensor, generator: torch.Generator) -> BoundarySamples:
         """Return the same samples, with every iterate in ``path`` if this sampler keeps them."""
         return self(net, x, target, generator)
+
+
+@dataclass(frozen=True, repr=False)
+class Attack(Sampler):
+    """A sampler that calls a pure function with its fields.
+
+    Attributes:
+        function: takes (net, x, target), the fields by name, ``keep_path`` and ``check``. draws: and a ``generator``.
+    """
+
+    function: ClassVar[Callable[..., BoundarySamples]]
+    draws: ClassVar[bool] = False
+
+    def __call__(
+        self, net: nn.Module, x: Tensor, target: Tensor, generator: torch.Generator, keep_path: bool = False
+    ) -> BoundarySamples:
+        more = {"generator": generator} if self.draws else {}
+        return type(self).function(net, x, target, **asdict(self), **more, keep_path=keep_path, check=False)
+
+    def trajectory(self, net: nn.Module, x: Tensor, target: Tensor, generator: torch.Generator) -> BoundarySamples:
+        return self(net, x, target, generator, keep_path=True)
 
 
 def _check(name: str, thing: Any) -> type[Sampler]:

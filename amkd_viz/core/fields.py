@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import field, fields
 from typing import Any
 
+import numpy as np
+
 from amkd_viz.core.errors import InputError, unknown
 
 __all__ = ["Fields", "option"]
@@ -81,9 +83,9 @@ def check(name: str, value: Any, annotation: Any, about: Mapping[str, Any]) -> A
 
 
 def _converted(name: str, value: Any, kind: type) -> Any:
-    if isinstance(value, bool) or kind is bool:
-        if isinstance(value, kind):
-            return value
+    if isinstance(value, bool | np.bool_) or kind is bool:
+        if isinstance(value, bool | np.bool_) and kind is bool:
+            return bool(value)
     elif kind is str:
         if isinstance(value, str | os.PathLike):
             return os.fspath(value)

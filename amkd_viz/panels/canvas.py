@@ -11,7 +11,7 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
-from amkd_viz.panels.status import script
+from amkd_viz.panels.view_widget import script
 from amkd_viz.views.decisions import Decisions
 from amkd_viz.views.theme import class_colour
 

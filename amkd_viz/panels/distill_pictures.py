@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets as widgets
@@ -13,10 +14,10 @@ from amkd_viz.panels.canvas import MapCanvas
 from amkd_viz.panels.curve_canvas import CurveCanvas
 from amkd_viz.panels.ground_marks import ground_marks, ground_view, ground_words
 from amkd_viz.panels.joint_canvas import MOST, JointLayout, Places
-from amkd_viz.panels.run_curves import log_text, show_curves
+from amkd_viz.panels.run_curves import run_curves
+from amkd_viz.panels.run_log import RunLog
 from amkd_viz.panels.scatter import ScatterCanvas
 from amkd_viz.panels.worker import Worker
-from amkd_viz.runs import Run
 from amkd_viz.training import Recipe
 from amkd_viz.views import View, embedding
 from amkd_viz.views.decisions import Decisions, agreement
@@ -131,14 +132,12 @@ class DistillPictures:
         assert self._teacher is not None
         return embedding({"teacher": self._teacher, "student": student}, self._ground.data, most=MOST, how=how)
 
-    def draw_log(self, run: Run, lines: list[dict[str, Any]], other: Run | None = None) -> None:
-        """The run's curves, ``other`` faintly behind, and its log in words."""
-        lines, name, end = list(lines), run.path.name, run.recipe.epochs
-        others = {} if other is None else {other.path.name: (other.recipe.method, other.lines())}
-        text = html.escape(log_text(lines))
+    def draw_log(self, log: RunLog, others: Sequence[RunLog] = ()) -> None:
+        """Draw the curves of a run, those of others faintly behind, and its log in words."""
+        curves, text = run_curves(log, others), html.escape(log.text())
 
         def show() -> None:
-            show_curves(self.curves, name, run.recipe.method, lines, end, others)
+            self.curves.show(*curves)
             self.log.value = f"<pre>{text}</pre>"
 
         self._paint.ask("curves", show)

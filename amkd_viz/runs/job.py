@@ -37,16 +37,23 @@ class Job:
         what: a recipe to start, or a run to go on with.
         out: folder of a new run; by default a new one under ``runs/``.
         listen: called in the training thread with each event; keep it short.
+        like: a training that lends its data and teacher.
+        ended: called in the training thread when the training has ended, whatever the state is then.
     """
 
     def __init__(
-        self, what: Recipe | Run, out: str | Path | None = None, listen: Callable[[Event], None] | None = None
+        self,
+        what: Recipe | Run,
+        out: str | Path | None = None,
+        listen: Callable[[Event], None] | None = None,
+        like: Training | None = None,
+        ended: Callable[[], None] | None = None,
     ) -> None:
         self.run: Run | None = what if isinstance(what, Run) else None
         self.recipe = what.recipe if isinstance(what, Run) else what
         self.error: str | None = None
         self._out = Path(out) if out is not None else None
-        self._listen = listen
+        self._listen, self._like, self._ended = listen, like, ended
         self._training: Training | None = None
         self._thread: threading.Thread | None = None
         self._orders = threading.Condition()
@@ -150,6 +157,8 @@ class Job:
     def _work(self) -> None:
         while self._train():
             pass
+        if self._ended is not None:
+            self._ended()
 
     def _train(self) -> bool:
         """Train to the end, or until stopped; return whether to start again."""
@@ -169,9 +178,9 @@ class Job:
     def _events(self) -> Generator[Event]:
         if self.run is not None:
             if not self.run.finished:
-                yield from continued(self.run, self._listen)
+                yield from continued(self.run, self._listen, self._like)
             return
-        training = prepare(self.recipe, listen=self._listen)
+        training = prepare(self.recipe, self._like, self._listen)
         out = self._out if self._out is not None else fresh_folder(self.recipe)
         self.run = Run.create(out, self.recipe, teacher=training.teacher_weights)
         yield from recorded(self.run, training)

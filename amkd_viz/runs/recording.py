@@ -72,11 +72,11 @@ def resume(run: Run, *, listen: Listener | None = None) -> Run:
     return run if run.finished else _hear(run, continued(run, listen), listen)
 
 
-def continued(run: Run, listen: Listener | None = None) -> Iterator[Event]:
-    """Yield, and record, the events of a run from its newest intact checkpoint on."""
+def continued(run: Run, listen: Listener | None = None, like: Training | None = None) -> Iterator[Event]:
+    """Yield, and record, the events of a run from its newest intact checkpoint on; ``like`` lends data and teacher."""
     _same_objective(run)
     with run.writing():  # first: who is refused has trained no teacher
-        training = prepare(run.located(), listen=listen)
+        training = prepare(run.located(), like, listen)
         state = run.load_checkpoint()
         if state is None and "parent" in run.config:
             state = _inherited(run)
@@ -195,9 +195,9 @@ def _record(run: Run, training: Training, planned: Iterable[Changed], snapshots:
         yield event
 
 
-def fresh_folder(recipe: Recipe, parent: str | Path = "runs") -> Path:
-    """Return the path of a folder that does not exist yet."""
-    stem = f"{short_name(recipe.dataset)}-{recipe.method}-seed{recipe.seed}-{recipe.hash}"
+def fresh_folder(recipe: Recipe, parent: str | Path = "runs", kind: str = "") -> Path:
+    """Return the path of a folder that does not exist yet, named after the recipe; ``kind`` replaces its method."""
+    stem = f"{short_name(recipe.dataset)}-{kind or recipe.method}-seed{recipe.seed}-{recipe.hash}"
     path, number = Path(parent) / stem, 2
     while path.exists():
         path, number = Path(parent) / f"{stem}-{number}", number + 1

@@ -30,7 +30,7 @@ from amkd_viz.core.version import __version__
 from amkd_viz.data import Dataset, load
 from amkd_viz.models import Classifier, load_teacher, save_classifier
 from amkd_viz.runs.follow import Follower, locked
-from amkd_viz.training.device import pick_device
+from amkd_viz.training.device import pick_device, pick_precision
 from amkd_viz.training.prepare import teacher_for
 from amkd_viz.training.recipe import Recipe, renamed
 from amkd_viz.training.teachers import fingerprint
@@ -74,7 +74,7 @@ class Run:
             "folder": str(Path.cwd()),  # what relative paths of the recipe are relative to
             "objective": str(recipe.objective),
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "versions": versions(recipe.device),
+            "versions": versions(recipe.device, recipe.precision),
             **({"teacher_weights": teacher} if teacher else {}),
             **({"parent": parent} if parent else {}),
         }
@@ -384,17 +384,18 @@ class Run:
             save_classifier(net, self.path / f"{name}.safetensors", recipe=self.recipe.to_json())
         about = {
             "recipe": self.recipe.hash,
-            "versions": versions(self.recipe.device),
+            "versions": versions(self.recipe.device, self.recipe.precision),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
         write_atomic(self.path / "summary.json", json.dumps(_finite({**summary, **about}), indent=2) + "\n")
 
 
-def versions(device_name: str = "auto") -> dict[str, str]:
-    """Return what a number depends on besides the recipe: versions and the device."""
+def versions(device_name: str = "auto", precision: str | None = None) -> dict[str, str]:
+    """Return what a number depends on besides the recipe: versions, the device and what ``precision`` means there."""
     where = pick_device(device_name)
     device = torch.cuda.get_device_name(where) if where.type == "cuda" else f"{platform.machine()} {where.type.upper()}"
-    return {"amkd_viz": __version__, "python": platform.python_version(), "torch": torch.__version__, "device": device}
+    found = {"amkd_viz": __version__, "python": platform.python_version(), "torch": torch.__version__, "device": device}
+    return found | ({"precision": pick_precision(precision, where.type)[0]} if precision else {})
 
 
 def _finite(value: Any) -> Any:

@@ -20,7 +20,7 @@ __all__ = ["Recipe", "renamed"]
 
 # Fields of Recipe that a sampler takes where it has a field of the name on the right.
 SHARED = {"step_size": "step_size", "attack_steps": "steps", "step_rule": "step_rule"}
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16", "auto")
 SCHEDULES = ("onecycle", "step", "constant")
 RULES = ("gap", "newton")
 # Names in run folders of earlier versions.
@@ -215,13 +215,13 @@ class Recipe(Fields):
 
 def _parts(names: str) -> Iterator[str]:
     """The nets that ``+`` joins; a ``+`` within the path of a file stays."""
-    name = ""
+    name = None
     for part in names.split("+"):
-        name = f"{name}+{part}" if name else part
+        name = part if name is None else f"{name}+{part}"
         if name.endswith(".safetensors") or is_architecture(name):
             yield name
-            name = ""
-    if name:
+            name = None
+    if name is not None:
         yield name
 
 

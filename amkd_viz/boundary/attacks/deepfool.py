@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from amkd_viz.boundary.sampler import Sampler, samplers
+from amkd_viz.boundary.sampler import Attack, samplers
 from amkd_viz.boundary.samples import BoundarySamples, Passes, check_target, logits_in, space_of, status_of
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.fields import option
@@ -26,6 +27,7 @@ def deepfool(
     steps: int = 50,
     overshoot: float = 0.02,
     keep_path: bool = False,
+    check: bool = True,
 ) -> BoundarySamples:
     r"""Move to the nearest boundary of the linearised net: DeepFool, L2 (Moosavi-Dezfooli et al., arXiv 1511.04599).
 
@@ -38,9 +40,9 @@ def deepfool(
             in which the sample ended.
         steps: >= 1.
         overshoot: >= 0.
-        keep_path: keep every iterate.
+        keep_path: keep every iterate. check: check the values of ``x`` first.
     """
-    if len(x):
+    if check and len(x):
         check_inputs(x)
     if steps < 1 or overshoot < 0:
         raise InputError(f"deepfool needs steps >= 1 and overshoot >= 0, got {steps} and {overshoot}.")
@@ -108,20 +110,13 @@ def deepfool(
 
 
 @dataclass(frozen=True, repr=False)
-class DeepFool(Sampler):
+class DeepFool(Attack):
     """DeepFool towards the target class; see ``deepfool``."""
 
+    function: ClassVar[Callable[..., BoundarySamples]] = staticmethod(deepfool)
     static: ClassVar[bool] = False
 
     steps: int = option(10, "maximum number of attack steps", low=1, high=100)
-
-    def __call__(
-        self, net: nn.Module, x: Tensor, target: Tensor, generator: torch.Generator, keep_path: bool = False
-    ) -> BoundarySamples:
-        return deepfool(net, x, target, steps=self.steps, keep_path=keep_path)
-
-    def trajectory(self, net: nn.Module, x: Tensor, target: Tensor, generator: torch.Generator) -> BoundarySamples:
-        return self(net, x, target, generator, keep_path=True)
 
 
 samplers.add("deepfool", DeepFool)

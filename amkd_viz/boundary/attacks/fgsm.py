@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from amkd_viz.boundary.sampler import Sampler, samplers
+from amkd_viz.boundary.sampler import Attack, samplers
 from amkd_viz.boundary.samples import (
     BoundarySamples,
     Passes,
@@ -59,18 +61,11 @@ def fgsm(
 
 
 @dataclass(frozen=True, repr=False)
-class FGSM(Sampler):
+class FGSM(Attack):
     """One signed gradient step towards the target class; see ``fgsm``."""
 
+    function: ClassVar[Callable[..., BoundarySamples]] = staticmethod(fgsm)
     epsilon: float = option(8 / 255, "largest change of a pixel, in [0, 1]", low=1e-6, high=1.0)
-
-    def __call__(
-        self, net: nn.Module, x: Tensor, target: Tensor, generator: torch.Generator, keep_path: bool = False
-    ) -> BoundarySamples:
-        return fgsm(net, x, target, epsilon=self.epsilon, keep_path=keep_path, check=False)
-
-    def trajectory(self, net: nn.Module, x: Tensor, target: Tensor, generator: torch.Generator) -> BoundarySamples:
-        return self(net, x, target, generator, keep_path=True)
 
 
 samplers.add("fgsm", FGSM)

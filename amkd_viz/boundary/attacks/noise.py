@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from amkd_viz.boundary.sampler import Sampler, samplers
+from amkd_viz.boundary.sampler import Attack, samplers
 from amkd_viz.boundary.samples import BoundarySamples, Passes, check_target, logits_in, one_step, space_of
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.fields import option
@@ -47,18 +49,12 @@ def noise(
 
 
 @dataclass(frozen=True, repr=False)
-class Noise(Sampler):
+class Noise(Attack):
     """Uniform noise; see ``noise``."""
 
+    function: ClassVar[Callable[..., BoundarySamples]] = staticmethod(noise)
+    draws: ClassVar[bool] = True
     epsilon: float = option(8 / 255, "largest change of a pixel, in [0, 1]", low=1e-6, high=1.0)
-
-    def __call__(
-        self, net: nn.Module, x: Tensor, target: Tensor, generator: torch.Generator, keep_path: bool = False
-    ) -> BoundarySamples:
-        return noise(net, x, target, epsilon=self.epsilon, generator=generator, keep_path=keep_path, check=False)
-
-    def trajectory(self, net: nn.Module, x: Tensor, target: Tensor, generator: torch.Generator) -> BoundarySamples:
-        return self(net, x, target, generator, keep_path=True)
 
 
 samplers.add("noise", Noise)
