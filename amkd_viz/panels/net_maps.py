@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from math import nan
 from typing import Any
 
-from PIL import Image
 from torch import Tensor
 
 from amkd_viz.panels.canvas import MapCanvas
-from amkd_viz.panels.stills import map_still
 from amkd_viz.panels.worker import Worker
 from amkd_viz.views.decisions import Decisions, agreement, decisions
 from amkd_viz.views.labels import percent
+from amkd_viz.views.scene import Area, Mark
 
 __all__ = ["NetMaps"]
 
@@ -37,9 +36,9 @@ class NetMaps:
     def draw(
         self,
         logits: Mapping[str, Tensor],
-        area: tuple[float, float, float, float],
+        area: Area,
         temperature: float,
-        marks: Sequence[dict[str, Any]],
+        marks: Sequence[Mark],
         inside: Any = None,
         margin: bool = False,
     ) -> tuple[float, float]:
@@ -73,7 +72,3 @@ class NetMaps:
             self.canvas.empty, self.canvas.marks, self.canvas.frame, self.canvas.point = why, [], {}, []
 
         self._paint.ask("maps", show)
-
-    def still(self) -> Image.Image | None:
-        """Return the maps as a small image, if there are any."""
-        return map_still(self.maps)

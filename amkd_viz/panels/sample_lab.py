@@ -41,7 +41,7 @@ from amkd_viz.views.decisions import logits_at
 from amkd_viz.views.labels import class_label
 from amkd_viz.views.layout import keep
 from amkd_viz.views.neighbour import nearest_image
-from amkd_viz.views.plane_map import NAMES
+from amkd_viz.views.slices import NAMES
 from amkd_viz.views.walk import Walk, walk
 
 __all__ = ["SampleLab"]
@@ -448,7 +448,7 @@ class SampleLab(Panel):
         return Session.of(self, self.run, base=self.thumbs.chosen, second=self.thumbs.second, controls=self.values)
 
     def still(self) -> Image.Image | None:
-        return self.plane.maps.still()
+        return self.canvas.still()
 
     def code(self) -> str:
         names = list(self._nets) or ["teacher"]

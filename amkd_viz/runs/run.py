@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from amkd_viz.core.errors import InputError
-from amkd_viz.core.files import append_line, check_writable, files_below, readable, write_atomic
+from amkd_viz.core.files import append_line, check_writable, claim, files_below, readable, write_atomic
 from amkd_viz.core.version import __version__
 from amkd_viz.data import Dataset, load
 from amkd_viz.models import Classifier, load_teacher, save_classifier
@@ -67,7 +67,7 @@ class Run:
                 moment, or it cannot be written.
         """
         path = Path(path)
-        refuse_used(path)
+        check_writable(claim(path))
         config = {
             "format": FORMAT,
             "recipe": recipe.to_json(),
@@ -388,20 +388,6 @@ class Run:
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
         write_atomic(self.path / "summary.json", json.dumps(_finite({**summary, **about}), indent=2) + "\n")
-
-
-def refuse_used(path: Path) -> None:
-    """Refuse a folder that holds files or cannot be written, before anything is trained.
-
-    Raises:
-        InputError: ``path`` is a file, or a folder that holds something, or it cannot be read or written.
-    """
-    with readable(path):
-        used = path.exists() and (not path.is_dir() or any(path.iterdir()))
-    if used:
-        what = "another run" if (path / "config.json").exists() else "other files" if path.is_dir() else "a file"
-        raise InputError(f"{path} holds {what} and is never overwritten; choose a new folder.")
-    check_writable(path)
 
 
 def versions(device_name: str = "auto", precision: str | None = None) -> dict[str, str]:
