@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from amkd_viz.runs import Job
-from amkd_viz.training import Recipe, Stepped, events
+from amkd_viz.training import Recipe, Stepped, events, prepare
 
 POINTS = Recipe(
     dataset="moons:n=60",
@@ -44,7 +44,7 @@ def born() -> int:
 
 
 def test_trainings_that_take_turns_put_back_what_the_first_found() -> None:
-    one, other = events(POINTS), events(POINTS)
+    one, other = events(prepare(POINTS)), events(prepare(POINTS))
     for running in (one, other, one):
         next(running)
         assert (torch.get_num_threads(), born()) == (1, 2)

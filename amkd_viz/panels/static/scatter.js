@@ -103,7 +103,8 @@ class Scatter extends Drawing {
   retheme() {
     this.root.dataset.theme = document.body.dataset.jpThemeLight === "false" ? "dark" : "light";
     this.tone = null;
-    this.ask();
+    this.stale = true;
+    this.draw(); // now: the next frame may come only with the next change
   }
 
   // State for screen readers and for tests.
