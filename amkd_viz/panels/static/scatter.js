@@ -103,8 +103,7 @@ class Scatter extends Drawing {
   retheme() {
     this.root.dataset.theme = document.body.dataset.jpThemeLight === "false" ? "dark" : "light";
     this.tone = null;
-    this.stale = true;
-    this.draw(); // now: the next frame may come only with the next change
+    this.ask();
   }
 
   // State for screen readers and for tests.
