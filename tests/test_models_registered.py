@@ -191,6 +191,6 @@ def test_a_folded_copy_is_not_saved_under_the_name_of_its_net(tmp_path, name):
     net = build(name, num_classes=3, shape=(1, 8, 8)).eval()
     with pytest.warns(UserWarning, match="Only load_weights"):
         path = save_classifier(inference_copy(net), tmp_path / "w.safetensors")
-    with pytest.raises(InputError, match="no name here stands for"):
+    with pytest.raises(InputError, match="is not registered here"):
         load_teacher(path)
     assert net.architecture == name

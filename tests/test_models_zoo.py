@@ -321,7 +321,7 @@ def test_a_refused_net_leaves_the_default_type_as_it_was(default_float64):
 @pytest.mark.parametrize("shape", [(), (8, 8), (0, 8, 8), (3, 8, -8), (2.0,), (1, 3, 8, 8), 12])
 def test_a_shape_that_is_none(shape):
     for make in (build, lambda name, shape: wrap(nn.Flatten(), shape=shape)):
-        with pytest.raises(InputError, match=r"An input's shape is \(C, H, W\) for images or \(2,\) for points, not"):
+        with pytest.raises(InputError, match=r"shape must be \(C, H, W\) for images or \(2,\) for points, got"):
             make("mlp", shape=shape)
 
 
@@ -363,5 +363,5 @@ def test_bytes_are_refused():
 
 
 def test_what_is_no_module_is_not_wrapped():
-    with pytest.raises(InputError, match=r"wrap takes a torch\.nn\.Module, not a function"):
+    with pytest.raises(InputError, match=r"module must be a torch\.nn\.Module, got a function"):
         wrap(lambda x: x, shape=(2,))
