@@ -8,23 +8,22 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from amkd_viz.core.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from amkd_viz.data import load
     from amkd_viz.models import build, load_teacher
     from amkd_viz.objectives import methods
-    from amkd_viz.replay import replay_view
     from amkd_viz.runs import Run, distill, example
     from amkd_viz.training import Recipe
 
-__version__ = "0.1.0"
-__all__ = ["Recipe", "Run", "build", "distill", "example", "load", "load_teacher", "methods", "replay_view"]
+__all__ = ["Recipe", "Run", "build", "distill", "example", "load", "load_teacher", "methods"]
 
 _HOMES = {
     "load": "data",
     "build": "models",
     "load_teacher": "models",
     "methods": "objectives",
-    "replay_view": "replay",
     "Recipe": "training",
     "Run": "runs",
     "distill": "runs",

@@ -14,15 +14,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
-from amkd_viz import __version__
 from amkd_viz.core.errors import InputError
-from amkd_viz.core.files import check_writable, files_below
+from amkd_viz.core.files import check_writable, claim, files_below
+from amkd_viz.core.version import __version__
 
 __all__ = ["main"]
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, but an error is one line, and a flag is written in full (``--seed`` is not ``--seeds``)."""
+    """An ArgumentParser whose errors are one line and whose flags cannot be abbreviated."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
+    """Run one command and return the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     parser = Parser(prog="amkd-viz", description="See and steer Adversarial Metric Knowledge Distillation.")
     parser.add_argument("--version", action="version", version=f"amkd_viz {__version__}")
@@ -153,7 +153,7 @@ def report(parser: Parser, words: Sequence[str]) -> None:
 
 
 def export(parser: Parser, words: Sequence[str]) -> None:
-    """Write the student of a finished run for use elsewhere, checked against torch, with a model card."""
+    """Export the student of a finished run, checked against torch, with a model card."""
     kind = parser.add_mutually_exclusive_group(required=True)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
     for name in ("onnx", "torch-export"):
@@ -171,7 +171,7 @@ def export(parser: Parser, words: Sequence[str]) -> None:
 
 
 def lab(parser: Parser, words: Sequence[str]) -> None:
-    """Open JupyterLab on the notebooks, for this machine only, behind its token."""
+    """Open JupyterLab on the notebooks: local connections only, token required."""
     import importlib.util
     import os
     import subprocess
@@ -189,7 +189,7 @@ def lab(parser: Parser, words: Sequence[str]) -> None:
 
 
 def doctor(parser: Parser, words: Sequence[str]) -> None:
-    """Say what is installed, which devices there are, which data is where, and what is missing."""
+    """Report what is installed, the devices, the data folders, and what is missing."""
     from amkd_viz.doctor import diagnosis
 
     parser.add_argument("--root", help="folder of the downloaded data sets")
@@ -211,13 +211,13 @@ COMMANDS: dict[str, Callable[[Parser, Sequence[str]], None]] = {
 
 
 def _run(command: Callable[[Parser, Sequence[str]], None], parser: Parser, words: Sequence[str]) -> None:
-    """What may not be read or written is never a traceback, also where nobody thought of it."""
+    """Report any OSError as one line instead of a traceback."""
     try:
         command(parser, words)
     except PermissionError as error:
         where = error.filename or "A file"
         raise InputError(
-            f"{where} cannot be read or written: {error.strerror}; look at its rights and those of its folders."
+            f"{where} cannot be read or written: {error.strerror}; check its permissions and those of its folders."
         ) from error
 
 
@@ -226,7 +226,7 @@ def _line(message: str) -> str:
 
 
 def _runs_in(path: Path) -> list[Path]:
-    """The run folders at or below ``path``, in order."""
+    """Return the run folders at or below ``path``, in order."""
     if not path.exists():
         raise InputError(f"There is no folder {path}; give run folders, as 'distill' and 'compare' write them.")
     found = [config.parent for config in files_below(path) if config.name == "config.json"]
@@ -238,15 +238,13 @@ def _runs_in(path: Path) -> list[Path]:
 def _write_report(runs: Sequence[Any], path: Path) -> None:
     from amkd_viz.views.report import write_report
 
-    if path.exists():
-        raise InputError(f"{path} is there already and is never overwritten; choose another name with --out.")
-    check_writable(path.parent)  # before it is drawn
+    check_writable(claim(path).parent)  # before it is drawn
     print("\nDrawing the report ...", flush=True)
     print(f"The report is {write_report(runs, path)}.")
 
 
 def _fresh(path: Path) -> Path:
-    """``path``, or the first of path-2, path-3, ... that is not there yet."""
+    """Return ``path``, or the first of path-2, path-3, ... that does not exist yet."""
     number, found = 2, path
     while found.exists():
         found, number = path.with_stem(f"{path.stem}-{number}"), number + 1

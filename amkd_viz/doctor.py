@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from amkd_viz import __version__
 from amkd_viz.core.files import files_below
+from amkd_viz.core.version import __version__
 from amkd_viz.data import status
 from amkd_viz.training.device import bf16_hardware
 from amkd_viz.training.teachers import cache_folder
@@ -87,7 +87,7 @@ def _painter() -> str:
     if find_spec("kaleido"):
         return "by kaleido"
     try:
-        from amkd_viz.views.export import browser
+        from amkd_viz.views.chromium import browser
     except ImportError:  # a machine that only trains
         return "missing (they need plotly, and Chromium or kaleido)"
     return f"by {path}" if (path := browser()) else "missing (views save them with Chromium or Chrome, or kaleido)"

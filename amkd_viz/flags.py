@@ -1,4 +1,4 @@
-"""A recipe as flags of the command line, and what they mean."""
+"""Recipes as command-line flags."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import fields
 from typing import Any
 
+from amkd_viz.boundary import samplers
 from amkd_viz.core.errors import InputError
+from amkd_viz.core.fields import Fields
+from amkd_viz.data import datasets
 from amkd_viz.models import architectures
-from amkd_viz.objectives import methods
+from amkd_viz.objectives import known_terms, methods
 from amkd_viz.training import Recipe, suggested
 
 __all__ = ["changes_of", "in_flags", "recipe_flags", "recipe_of", "refuse_settings"]
@@ -24,7 +27,7 @@ ALIASES = {"num_train": ("--limit-train",)}
 
 
 def recipe_flags(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -> None:
-    """One flag for each field of Recipe; its help and choices come from the field. What can be named stands below."""
+    """Add one flag for each field of Recipe, with its help and choices, and list all names in the epilog."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _names()
     parser.add_argument("--download", action="store_true", default=SUPPRESS, help="fetch CIFAR first if it is absent")
@@ -56,10 +59,10 @@ def recipe_flags(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -
 
 
 def refuse_settings(args: argparse.Namespace) -> None:
-    """A run that goes on keeps its settings; those of the command line would not count.
+    """Refuse settings beside ``--resume``: a resumed run keeps its own.
 
     Raises:
-        InputError: there is one.
+        InputError: a setting is given.
     """
     given = [name for name, value in vars(args).items() if name not in ("resume", "tensorboard") and value is not None]
     if given:
@@ -70,10 +73,10 @@ def refuse_settings(args: argparse.Namespace) -> None:
 
 
 def recipe_of(args: argparse.Namespace, overrides: dict[str, Any] | None = None) -> Recipe:
-    """The recipe that the flags make, its data fetched if that was asked for. Nets that are not named fit the data.
+    """Return the recipe that the flags make; fetch its data if asked for. Nets that are not named fit the data.
 
     Args:
-        overrides: in the place of those of ``--set``.
+        overrides: replace those of ``--set``.
 
     Raises:
         InputError: see ``Recipe``.
@@ -108,7 +111,7 @@ def in_flags() -> Iterator[None]:
 
 
 def changes_of(args: argparse.Namespace) -> dict[str, Any]:
-    """The numbers of ``--set``, by TERM.FIELD.
+    """Return the numbers of ``--set``, by TERM.FIELD.
 
     Raises:
         InputError: one is not written so, or is given twice.
@@ -125,7 +128,7 @@ def changes_of(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """A number or a truth value where it is one, so that 0.20 and .2 make the same recipe as 0.2."""
+    """Return a number or a truth value if the text is one, so that 0.20 and .2 make the same recipe as 0.2."""
     for read in (json.loads, float):
         with suppress(ValueError):
             return read(text)
@@ -137,17 +140,24 @@ def _flag(name: str) -> str:
 
 
 def _names() -> str:
-    """Every name that --method, --set, --teacher and --student take; the first value of a field is its default."""
-    lines = ["methods, for --method or --methods:"]
+    """Return every name that the flags take; the first value of a field is its default."""
+    lines = ["data sets, for --dataset, besides folder:PATH:", *_wrapped("  ", ", ".join(datasets)), ""]
+    lines += ["methods, for --method or --methods:"]
     lines += [f"  {name:16s} {methods.about(name)}" for name in methods]
     lines += ["", "terms, for --set TERM.FIELD=VALUE; each also has weight (constant) and scale (times its schedule):"]
-    terms = {term.name: term for make in methods.values() for term, _ in make().summands}
-    for name, term in terms.items():
-        options = {f.name: "|".join(map(str, f.metadata.get("choices", [f.default]))) for f in fields(term)}
-        lines += _wrapped(f"  {name:16s} ", ", ".join(f"{key}={said}" for key, said in options.items()) or "-")
+    lines += [line for label, term in known_terms().items() for line in _options(label, term)]
+    lines += ["", "samplers, for --sampler and --set SAMPLER.FIELD=VALUE:"]
+    lines += [line for name, kind in samplers.items() for line in _options(name, kind())]
     points = ", ".join(architectures((2,)))
     lines += ["", f"nets, for --teacher and --student, besides torchvision:NAME; only {points} take points:"]
     return "\n".join([*lines, *_wrapped("  ", ", ".join(architectures()))])
+
+
+def _options(name: str, thing: Fields) -> list[str]:
+    """Return the name and the fields of a term or a sampler, with choices or defaults."""
+    shown = [f for f in fields(thing) if not f.metadata.get("wiring")]  # type: ignore[arg-type]
+    options = [f"{f.name}={'|'.join(map(str, f.metadata.get('choices', [f.default])))}" for f in shown]
+    return _wrapped(f"  {name:16s} ", ", ".join(options) or "-")
 
 
 def _wrapped(start: str, words: str) -> list[str]:

@@ -30,7 +30,7 @@ p = DistillLab('digits')
 p
 """
 FAST = """
-p.set(epochs=1000, labelled=1000, batch_size=16, learning_rate=0.01); p.wait()
+p.set(epochs=1000, num_train=1000, batch_size=16, learning_rate=0.01); p.wait()
 p.start()
 p._duty = DutyCycle(share=1.0, least=0.0)
 p._pulse.stop(); p._pulse = Pulse(p._beat, 0.02)

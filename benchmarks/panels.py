@@ -81,11 +81,11 @@ def acknowledged_training(bench: Bench, context: Any) -> Any:
     """A slider of MethodRace during the race, as fast as it goes: until the status line says from when it acts."""
     notebook = bench.page(context, "from amkd_viz.panels import MethodRace\np = MethodRace()\np")
     notebook.ask("p.set(epochs=200, pace=float('inf'), learning_rate=0.01); p.wait(); p.start()")
-    notebook.page.get_by_text("Methods' numbers").click()
+    notebook.page.get_by_text("Objective").click()
     took: list[float] = []
     until = "window.amkdStatus.some(t => t.startsWith('margin'))"
     while len(took) < bench.n:
-        if notebook.ask("print(int(p.racing.state != 'racing' or p.race.epoch > 150))"):
+        if notebook.ask("print(int(p.state != 'running' or p.race.epoch > 150))"):
             notebook.ask("p.reset(); p.wait(); p.start()")
         key = "ArrowRight" if len(took) % 2 == 0 else "ArrowLeft"
         took.append(notebook.page.evaluate(PRESS, ["margin", key, until]))
@@ -173,12 +173,12 @@ def slow_down(bench: Bench, context: Any) -> Any:
 
 RACES = """
 import json, time
-show, finish = p._show, p._finish
+show, finish = (p._draw_live, p._numbers), p._finish
 def clocks():
     return time.perf_counter(), time.process_time()
 def timed(live):
     p.set(epochs=200, pace=float("inf")); p.reset(); p.wait()
-    p._show = show if live else (lambda race: None)
+    p._draw_live, p._numbers = show if live else 2 * (lambda race: None,)
     end = []
     p._finish = lambda race: (end.extend(clocks()), finish(race))
     begun = clocks()

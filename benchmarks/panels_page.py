@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # Until a script holds, looked at whenever the page has changed; then the frame has still to come to the screen.
-# window.amkdStatus: what the status line has said since. window.amkdSum(): the objective reads otherwise.
+# window.amkdStatus: the texts of the status line since. window.amkdSum(): the objective reads otherwise.
 # window.amkdDrawn(root, side): a canvas has drawn a new frame.
 HELPERS = """
     const watch = (until, act) => new Promise((resolve, reject) => {
@@ -34,7 +34,8 @@ HELPERS = """
         const limit = setTimeout(() => (observer.disconnect(), reject(new Error(`never: ${until}`))), 15000);
         act();
     });
-    const slider = (label) => document.querySelector(`.noUi-handle[aria-label="${label}"]`)
+    const named = (label) => [...document.querySelectorAll(`.noUi-handle[aria-label="${label}"]`)];
+    const slider = (label) => named(label).find((handle) => handle.offsetParent)
         || [...document.querySelectorAll('.widget-slider')]
             .find((box) => box.querySelector('.widget-label')?.textContent === label).querySelector('.noUi-handle');
     const press = (handle, key) => handle.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));

@@ -1,4 +1,4 @@
-"""A real JupyterLab and a real Chromium: what the browser tests, the benchmark and the README's pictures share."""
+"""A real JupyterLab and a real Chromium, for browser tests, benchmarks and the pictures of the README."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ CELL = ".jp-Notebook .jp-CodeCell"
 
 
 def chromium() -> str | None:
-    """Debian's browser, or whatever stands for it."""
+    """Return the path of an installed browser, or None."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     return next((found for name in names if (found := shutil.which(name))), None)
 
 
 @contextmanager
 def browser(**context: Any) -> Iterator[Any]:
-    """A playwright context in which no address but this machine's answers."""
+    """Open a playwright context that can reach local addresses only."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -47,15 +47,34 @@ def browser(**context: Any) -> Iterator[Any]:
         own.close()
 
 
+@contextmanager
+def panel_page(folder: Path, cell: str, begin: Callable[[Any], None], **environment: str) -> Iterator[Any]:
+    """Open a notebook of one cell in which ``begin`` runs it; at the end check the page for errors."""
+    import pytest
+
+    if chromium() is None:
+        pytest.skip("needs Chromium")
+    server = Lab(folder, OMP_NUM_THREADS="1", **environment)
+    try:
+        with browser(viewport={"width": 1500, "height": 1300}) as context:
+            made = server.open(context, server.write("panel.ipynb", cell))
+            begin(made)
+            yield made
+            assert made.errors == []
+            assert context.blocked == []
+    finally:
+        server.close()
+
+
 def fresh(opened: Any, begin: Callable[[Any], None], request: Any) -> Any:
-    """A page that tests share. Where a test runs again, it begins anew: what the failed one left has to go first."""
+    """Return a page that tests share; begin anew for a test that is rerun after a failure."""
     if int(getattr(request.node, "execution_count", 1)) > 1:
         begin(opened)
     return opened
 
 
 class Lab:
-    """JupyterLab on a folder of its own, behind its token, for this machine only."""
+    """A JupyterLab server on its own folder and port, with a token."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
@@ -102,7 +121,7 @@ class Lab:
         raise RuntimeError((self.folder / ".jupyter.log").read_text()[-2000:])
 
     def write(self, name: str, *cells: str) -> str:
-        """A notebook of code cells; returns its name."""
+        """Write a notebook of code cells and return its name."""
         import nbformat
 
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
@@ -111,19 +130,18 @@ class Lab:
         return name
 
     def open(self, context: Any, name: str, dark: bool = False) -> Notebook:
-        """A notebook in a new page, once its kernel is idle."""
+        """Open a notebook in a new page and wait until its kernel is idle."""
         page = context.new_page()
         notebook = Notebook(page)
         page.goto(f"http://127.0.0.1:{self.port}/doc/tree/{name}?token={self.token}")
         notebook.ready()
         page.evaluate("window.jupyterapp.shell.collapseLeft()")  # the first page of a browser opens it, the next do not
         if dark:
-            page.evaluate("document.body.dataset.jpThemeLight")  # the page is there
             notebook.theme("dark")
         return notebook
 
     def close(self) -> None:
-        """End the server and its kernels."""
+        """Stop the server and its kernels."""
         self._server.terminate()
         try:
             self._server.wait(20)
@@ -141,7 +159,7 @@ class Notebook:
         page.on("pageerror", self._hear)
 
     def _hear(self, error: Any) -> None:
-        # JupyterLab's own, now and then, when a kernel restarts while it asks for a subshell
+        # an error of JupyterLab itself, when a kernel restarts while it requests a subshell
         if "Canceled future for create_subshell_request" not in str(error):
             self.errors.append(str(error))
 
@@ -153,7 +171,7 @@ class Notebook:
         )
 
     def run(self, index: int = 0, wait: bool = True) -> None:
-        """Run one cell, as a person does with Shift-Enter."""
+        """Run one cell by keyboard."""
         self.page.locator(f"{CELL} .jp-InputArea-editor").nth(index).click()
         self.page.keyboard.press("Control+Enter")
         if wait:
@@ -168,14 +186,14 @@ class Notebook:
         )
 
     def until(self, right: Callable[[], Any], seconds: float = 30) -> None:
-        """Wait until ``right()`` is true: between kernel and page everything comes with some delay."""
+        """Wait until ``right()`` is true."""
         limit = time.monotonic() + seconds
         while not right():
             assert time.monotonic() < limit, f"not within {seconds:g} s"
             self.page.wait_for_timeout(50)
 
-    def ask(self, code: str, seconds: float = 60) -> Any:
-        """Run code in the notebook's kernel without a cell; returns what it prints, read as JSON if it is."""
+    def ask(self, code: str) -> Any:
+        """Run code in the kernel without a cell; return what it prints, parsed if it is JSON."""
         text = self.page.evaluate(
             """async (code) => {
                 const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
@@ -210,7 +228,7 @@ class Notebook:
         self.ready()
 
     def settled(self, text: str = "", panel: int = 0, seconds: float = 90) -> str:
-        """Wait until a panel's status line is not busy (and holds ``text``); returns the line."""
+        """Wait until a panel's status line is not busy and contains ``text``; return the line."""
         self.page.wait_for_function(
             """([panel, text]) => {
                 const line = document.querySelectorAll('.amkd-status')[panel];

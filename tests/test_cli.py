@@ -314,7 +314,7 @@ def test_in_a_real_process(here):
     assert "The run is in run." in done.stdout
     done = python("-m", "amkd_viz", "distill", *FLAGS, "--out", "run")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "amkd-viz distill: run holds another run and is never overwritten; choose a new folder.\n"
+    assert done.stderr == "amkd-viz distill: run holds another run and is never overwritten; choose another name.\n"
 
 
 # distill
@@ -455,7 +455,7 @@ def test_report_counts_each_run_once(call, three_runs, reports):
     assert reports == [["ce-0", "ce-1"]]
     status, _, err = call("report", "all", "--out", "own.html")
     assert (status, err.count("\n")) == (2, 1)
-    assert "own.html is there already and is never overwritten" in err
+    assert "own.html holds a file and is never overwritten" in err
     assert len(reports) == 1
 
 
@@ -555,7 +555,7 @@ def test_doctor(call, here, tmp_path):
 
 def test_doctor_says_what_single_features_need(monkeypatch):
     import amkd_viz.doctor as doctor
-    import amkd_viz.views.export as export
+    import amkd_viz.views.chromium as export
 
     found = {"kaleido": None}
     monkeypatch.setattr(doctor, "find_spec", lambda name: found[name])
@@ -683,7 +683,7 @@ def test_the_demo_writes_everything_and_prints_the_table(call, here, small_demo,
 
     status, out, err = call("demo", "--out", "demo")
     assert (status, out) == (2, "")
-    assert err == "amkd-viz demo: demo holds other files and is never overwritten; choose a new folder.\n"
+    assert err == "amkd-viz demo: demo holds other files and is never overwritten; choose another name.\n"
     assert len(reports) == 1
 
 

@@ -16,12 +16,12 @@ from amkd_viz.boundary import bss, sample_targets, select_bases
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.rng import generator
 from amkd_viz.data import load
-from amkd_viz.exercises import check, example_folder, exercises
 from amkd_viz.export import export
 from amkd_viz.models import wrap
 from amkd_viz.runs import Job, Run, distill, fork, resume
 from amkd_viz.training import DIGITS, SPIRALS
 from amkd_viz.views import View, boundary_map, distances
+from exercises import check, example_folder, exercises
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -87,7 +87,7 @@ def test_numbers() -> None:
 
 
 def test_the_last_attack_is_the_objective_s_own() -> None:
-    live = [e for e in range(1, DIGITS.epochs + 1) if DIGITS.objective.reads_boundary(e / DIGITS.epochs)]
+    live = [e for e in range(1, DIGITS.epochs + 1) if "boundary" in DIGITS.objective.batches(e / DIGITS.epochs)]
     assert check("04.a", live[-1])
     assert "exactly 0" in said("04.a", live[-1] + 1)
     assert said("04.a", 200)
@@ -95,7 +95,7 @@ def test_the_last_attack_is_the_objective_s_own() -> None:
 
 def test_terms_and_negatives() -> None:
     assert check("00.b", "boundary_triplet")
-    assert check("00.b", "boundary_triplet(reading=A)")
+    assert check("00.b", "boundary_triplet(variant=A)")
     assert "bss has" in said("00.b", "boundary_kd")
     assert "no term" in said("00.b", "triplets")
     assert check("03.b", {0, 1, 2, 4, 5, 6, 7, 9})
@@ -143,7 +143,7 @@ def digits(cache: Path) -> Run:
 
 @pytest.mark.slow
 def test_samples_and_distances(digits: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    import amkd_viz.exercises.samples as topic
+    import exercises.samples as topic
 
     monkeypatch.setattr(topic, "example", lambda name: digits)  # only its teacher is asked
     assert check("02.b", 0.06)

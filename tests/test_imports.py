@@ -1,28 +1,36 @@
-"""The import rule: data -> models -> boundary -> objectives -> training -> views -> panels, and only leftwards."""
+"""The import rule: packages import only leftwards, modules never in a cycle, wherever in a file the import stands."""
 
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "amkd_viz"
 ORDER = ["core", "data", "models", "boundary", "objectives", "training", "runs", "views", "panels"]
-BELOW = ["core"]
-BARE = ORDER[: ORDER.index("runs") + 1]  # a bare torch + numpy machine must run these
+# Modules beside the packages: each may import what stands left of it, and the package named here with all before it.
+TOP = {"tracking": "training", "progress": "training", "export": "runs", "flags": "runs", "doctor": "views"}
+TOP |= {"demo": "panels", "cli": "panels", "__main__": "panels", "__init__": "panels"}
+BARE = ORDER[: ORDER.index("runs") + 1]  # a machine with only torch and numpy must run these
 HEAVY = ("plotly", "ipywidgets", "IPython", "sklearn.manifold", "umap")
 
 
-def there(name: str) -> bool:
-    return (PACKAGE / name / "__init__.py").is_file()
+def name_of(file: Path) -> str:
+    return ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imported(file: Path) -> set[str]:
-    """Full names of all modules that a file imports, wherever in the file; relative ones are resolved."""
-    package = ["amkd_viz", *file.relative_to(PACKAGE).parent.parts]
+FILES = {name_of(file): file for file in sorted(PACKAGE.rglob("*.py"))}
+
+
+@cache
+def imported(file: Path) -> frozenset[str]:
+    """Full names of everything that a file imports, also inside functions and for type checkers."""
+    package = name_of(file).split(".") if file.name == "__init__.py" else name_of(file).split(".")[:-1]
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -30,42 +38,54 @@ def imported(file: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) + 1 - node.level] if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
-            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
-    return found
+            found |= {f"{module}.{alias.name}" for alias in node.names}
+    return frozenset(found)
 
 
-def parts_used(file: Path) -> set[str]:
-    """Packages and modules directly under amkd_viz that a file imports."""
-    return {name.split(".")[1] for name in imported(file) if name.startswith("amkd_viz.")}
+def modules_used(file: Path) -> set[str]:
+    """Modules of the package that a file imports, the file itself left out."""
+    found = set()
+    for name in imported(file):
+        while name and name not in FILES:
+            name = name.rpartition(".")[0]
+        found.add(name)
+    return found - {"", name_of(file)}
 
 
-def files_of(name: str) -> list[Path]:
-    return sorted((PACKAGE / name).rglob("*.py"))
+def part(module: str) -> str:
+    """``views`` of ``amkd_viz.views.scene``; ``__init__`` of ``amkd_viz``."""
+    return [*module.split("."), "__init__"][1]
 
 
-def test_resolver_sees_every_kind_of_import(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
-    file = tmp_path / "data" / "x.py"
-    file.parent.mkdir()
+def test_the_resolver_sees_every_kind_of_import(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path / "amkd_viz")
+    file = tmp_path / "amkd_viz" / "data" / "x.py"
+    file.parent.mkdir(parents=True)
     file.write_text("def f():\n    from ..views import maps\n    from . import y\n    import amkd_viz.panels.a as b\n")
-    assert parts_used(file) == {"views", "data", "panels"}
+    assert imported(file) == {"amkd_viz.views.maps", "amkd_viz.data.y", "amkd_viz.panels.a"}
 
 
-@pytest.mark.parametrize("name", [n for n in ORDER if there(n)])
-def test_packages_import_only_leftwards(name):
-    allowed = {*ORDER[: ORDER.index(name) + 1], *BELOW, "__version__"}
-    assert files_of(name)
-    wrong = {str(file.relative_to(PACKAGE)): parts_used(file) - allowed for file in files_of(name)}
-    assert not {file: parts for file, parts in wrong.items() if parts}
+def test_no_module_imports_itself_by_way_of_others():
+    graph = {name: modules_used(file) for name, file in FILES.items()}
+    assert sum(map(len, graph.values())) > 300
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"import cycle: {' -> '.join(error.args[1])}")
 
 
-@pytest.mark.parametrize("name", [n for n in BARE if there(n)])
-def test_what_trains_names_no_picture_library(name):
-    wrong = {
-        str(file.relative_to(PACKAGE)): [m for m in imported(file) if f"{m}.".startswith(tuple(f"{h}." for h in HEAVY))]
-        for file in files_of(name)
-    }
-    assert not {file: modules for file, modules in wrong.items() if modules}
+@pytest.mark.parametrize("module", FILES)
+def test_imports_run_only_leftwards(module):
+    own, order = part(module), [*ORDER, *TOP]
+    reach = order.index(own) if own in ORDER else ORDER.index(TOP[own])
+    allowed = {*order[: reach + 1], *([] if own in ORDER else order[len(ORDER) : order.index(own) + 1])}
+    assert {part(used) for used in modules_used(FILES[module])} <= allowed
+
+
+def test_what_trains_names_no_picture_library():
+    files = [file for name, file in FILES.items() if part(name) in BARE]
+    heavy = tuple(f"{name}." for name in HEAVY)
+    assert not {f: names for f in files if (names := [n for n in imported(f) if f"{n}.".startswith(heavy)])}
 
 
 def modules_after(code: str) -> set[str]:
@@ -79,48 +99,14 @@ def modules_after(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_importing_every_module_up_to_training_loads_no_picture_library():
-    names = [
-        ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
-        for package in BARE
-        if there(package)
-        for file in files_of(package)
-    ]
-    assert len(names) > 30
-    loaded = modules_after("\n".join(f"import {name}" for name in names))
-    assert set(names) <= loaded
+def test_importing_every_module_up_to_runs_loads_no_picture_library():
+    names = {name for name in FILES if part(name) in BARE}
+    loaded = modules_after("\n".join(f"import {name}" for name in sorted(names)))
+    assert names <= loaded
     assert not loaded & set(HEAVY)
 
 
-TOP = {"export": "runs", "tracking": "training"}  # modules on top, and what they may reach
-
-
-@pytest.mark.parametrize(("name", "reach"), TOP.items())
-def test_modules_on_top_reach_no_further_than_they_say(name, reach):
-    assert parts_used(PACKAGE / f"{name}.py") <= {*ORDER[: ORDER.index(reach) + 1], *BELOW}
-
-
-def test_no_package_imports_a_module_on_top():
-    files = [file for name in ORDER if there(name) and name != "panels" for file in files_of(name)]
-    assert not [file for file in files if parts_used(file) & {*TOP, "replay", "cli", "flags"}]
-
-
-def test_the_replay_stands_on_the_lowest_modules_alone():
-    assert parts_used(PACKAGE / "replay.py") <= set(BELOW)
-    loaded = modules_after("import amkd_viz; amkd_viz.replay_view")
-    assert {"amkd_viz.replay", "plotly.graph_objects", "numpy", "PIL"} <= loaded
-    assert not loaded & {"torch", "sklearn", "umap", "ipywidgets", "amkd_viz.views", "amkd_viz.training"}
-
-
-def test_importing_the_library_alone_does_not_load_torch():
+def test_importing_the_package_alone_loads_neither_torch_nor_pictures():
     loaded = modules_after("import amkd_viz")
     assert "amkd_viz" in loaded
-    assert "torch" not in loaded
-    assert not loaded & set(HEAVY)
-
-
-def test_the_exercises_stand_on_the_views_and_nothing_stands_on_them():
-    used = set().union(*(parts_used(file) for file in files_of("exercises")))
-    assert used <= {*ORDER[: ORDER.index("views") + 1], *BELOW, "exercises", "export"}
-    others = [file for file in PACKAGE.rglob("*.py") if "exercises" not in file.relative_to(PACKAGE).parts]
-    assert not [file for file in others if "exercises" in parts_used(file)]
+    assert not loaded & {"torch", *HEAVY}

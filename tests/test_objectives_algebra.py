@@ -146,7 +146,7 @@ def test_printing():
     )
     assert str(methods["triplet-kd"]()) == "ce() + 2 * triplet(margin=5)"
     amkd = str(methods["amkd-calibrated"]())
-    assert amkd.startswith(str(methods["bss"]()) + " + 1->0 (until 75%) * boundary_triplet(reading=C, margin=")
+    assert amkd.startswith(str(methods["bss"]()) + " + 1->0 (until 75%) * boundary_triplet(variant=C, margin=")
     assert str(linear(2, 0, until=0.75)) == "2->0 (until 75%)"
     assert str(constant(0.25)) == "0.25"
 
@@ -201,7 +201,7 @@ def test_changed_keeps_fractions_where_the_sum_was_written_with_a_whole_number()
         ({"kd.scale": "inf"}, "kd.scale must be finite and at least 0, not inf"),
         ({"kd.scale": -1}, "kd.scale must be finite and at least 0, not -1"),
         ({"boundary_triplet.mining": "semihard"}, r"boundary_triplet.mining 'semihard'; did you mean 'semi-hard'"),
-        ({"boundary_triplet.reading": "D"}, "boundary_triplet.reading 'D'.* Allowed: A, B, C"),
+        ({"boundary_triplet.variant": "D"}, "boundary_triplet.variant 'D'.* Allowed: A, B, C"),
         ({"boundary_triplet.embedding": "logits"}, "did you mean 'logit'"),
         ({"boundary_triplet.negatives": "other"}, "did you mean 'others'"),
         ({"boundary_triplet.margin": 4.1}, "boundary_triplet.margin must lie between 0 and 4, not 4.1"),

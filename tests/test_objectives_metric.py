@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.objectives.losses.soft_targets import soft_cross_entropy
+from amkd_viz.objectives.losses.triplets import negatives_of
 from amkd_viz.objectives.metric import EMBEDDINGS, MININGS, embed, squared_distances, triplet_hinge
-from amkd_viz.objectives.terms.soft_targets import soft_cross_entropy
-from amkd_viz.objectives.terms.triplets import negatives_of
 
 few = settings(max_examples=25)
 sizes = st.integers(0, 6)

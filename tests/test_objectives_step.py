@@ -14,8 +14,8 @@ from amkd_viz.boundary import bss, sample_targets, select_bases
 from amkd_viz.models import Classifier, build, freeze
 from amkd_viz.objectives import Attack, Step, boundary_kd, boundary_triplet, ce, kd, linear, methods, triplet
 from amkd_viz.objectives import step as step_module
+from amkd_viz.objectives.losses import triplets as triplets_module
 from amkd_viz.objectives.metric import triplet_hinge
-from amkd_viz.objectives.terms import triplets as triplets_module
 
 CLASSES = 4
 
@@ -376,7 +376,7 @@ def slow_triplets(step: Step, reading: str, mining: str, kind: str, margin: floa
 @pytest.mark.parametrize("reading", ["A", "B", "C"])
 def test_boundary_triplet_equals_the_slow_loop_in_value_and_gradient(reading, kind, mining):
     step = make()
-    term = boundary_triplet(reading=reading, mining=mining, embedding=kind, margin=2)
+    term = boundary_triplet(variant=reading, mining=mining, embedding=kind, margin=2)
     fast, slow = term(step), slow_triplets(step, reading, mining, kind, 2, "others")
     assert slow > 0
     torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-5)
@@ -386,7 +386,7 @@ def test_boundary_triplet_equals_the_slow_loop_in_value_and_gradient(reading, ki
 @pytest.mark.parametrize("reading", ["B", "C"])
 def test_feature_embedding_of_the_student_alone(reading):
     step = make()
-    fast = boundary_triplet(reading=reading, embedding="feature", margin=2)(step)
+    fast = boundary_triplet(variant=reading, embedding="feature", margin=2)(step)
     slow = slow_triplets(step, reading, "all", "feature", 2, "others")
     torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-5)
     assert slow > 0
@@ -444,8 +444,8 @@ def test_default_negatives_leave_out_base_and_target_class(monkeypatch):
 
 def test_margins_of_reading_c_are_the_teachers_and_in_range(monkeypatch):
     seen = spied(monkeypatch)
-    boundary_triplet(reading="C")(make())
-    boundary_triplet(reading="B", margin=0.25)(make())
+    boundary_triplet(variant="C")(make())
+    boundary_triplet(variant="B", margin=0.25)(make())
     margin = seen[0][3]
     assert margin.shape == seen[0][1].shape
     assert not margin.requires_grad
@@ -457,8 +457,8 @@ def test_margins_of_reading_c_are_the_teachers_and_in_range(monkeypatch):
 def test_anchor_of_reading_a_carries_no_gradient_and_that_of_reading_b_does(monkeypatch):
     seen = []
     monkeypatch.setattr(triplets_module, "squared_distances", lambda u, v: (seen.append(u), 2 - 2 * u @ v.T)[1])
-    boundary_triplet(reading="A")(make())
-    boundary_triplet(reading="B")(make())
+    boundary_triplet(variant="A")(make())
+    boundary_triplet(variant="B")(make())
     assert [u.requires_grad for u in seen] == [False, True]
 
 
@@ -521,7 +521,7 @@ def test_no_triplet_is_zero_in_the_graph(reading, mining, case):
         assert len(samples) > 2
     else:
         step = make(nobody_right())
-    loss = boundary_triplet(reading=reading, mining=mining)(step)
+    loss = boundary_triplet(variant=reading, mining=mining)(step)
     assert loss == 0
     loss.backward()
     assert step.student.head.weight.grad is not None

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.data import Split
 from amkd_viz.panels.embedding_lab import EmbeddingLab
 from amkd_viz.panels.scatter import ATLAS, ScatterCanvas, atlas, identities
 from amkd_viz.panels.session import Session
@@ -58,7 +59,7 @@ def test_what_is_on_the_canvas_is_what_the_nets_say(lab: EmbeddingLab, run: Run)
     assert len(lab.map.teacher) == len(lab.map.student) == 8 * len(ids_of(lab.map))
     table = np.frombuffer(lab.map.facts, "<f4").reshape(-1, 7)
     with torch.no_grad():
-        p = run.student().eval()(picture.ground.chosen.x).softmax(1)
+        p = run.student().eval()(picture.sample_set.chosen.x).softmax(1)
     assert (table[:, 2] == p.argmax(1).numpy()).all()
     assert np.allclose(table[:, 3], p.amax(1), atol=1e-5)
     assert "UMAP" not in lab.status.text
@@ -109,7 +110,7 @@ def test_what_misleads_is_marked_when_asked(lab: EmbeddingLab) -> None:
 def test_a_session_opens_where_it_was_saved(lab: EmbeddingLab, tmp_path: Path) -> None:
     chosen = [i for i in ids_of(lab.map) if i >= 0][:3]
     lab.select(chosen)
-    lab.set(margin=0.4, epoch=1)
+    lab.set(margin=0.4, epoch=1).wait()
     lab.map.morph = 0.5
     path = lab.save_session(tmp_path / "session.json")
     again = EmbeddingLab(Session.open(path)).wait()
@@ -247,26 +248,16 @@ def test_an_atlas_fits_every_browser() -> None:
 SCATTER = "document.querySelector('.amkd-scatter')"
 
 
+CELL = "from amkd_viz.panels import EmbeddingLab\nlab = EmbeddingLab('digits', how='pca')\nlab"
+IDS = "print(json.dumps(numpy.frombuffer(lab.map.ids, '<i4').tolist()))"
+
+
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    from tests.lab import Lab, browser, chromium
+    from tests.lab import panel_page
 
-    if chromium() is None:
-        pytest.skip("needs Chromium")
-    server = Lab(tmp_path_factory.mktemp("lab"), OMP_NUM_THREADS="1")
-    try:
-        server.write(
-            "embedding.ipynb",
-            "from amkd_viz.panels import EmbeddingLab\nlab = EmbeddingLab('digits', how='pca')\nlab",
-        )
-        with browser(viewport={"width": 1500, "height": 1300}) as context:
-            notebook = server.open(context, "embedding.ipynb")
-            begin(notebook)
-            yield notebook
-            assert notebook.errors == []
-            assert context.blocked == []
-    finally:
-        server.close()
+    with panel_page(tmp_path_factory.mktemp("lab"), CELL, begin) as made:
+        yield made
 
 
 @pytest.fixture
@@ -304,18 +295,11 @@ def clear(notebook: Any) -> None:
     notebook.page.evaluate(f"{SCATTER}.scrollIntoView({{block: 'start'}})")
 
 
-def quiet(page: Any) -> bool:
-    """Whether the page has nothing more to say to its kernel."""
-    before = page.evaluate("window.sent.length")
-    page.wait_for_timeout(500)
-    return bool(page.evaluate("window.sent.length") == before)
-
-
 @pytest.mark.browser
 def test_hovering_shows_the_thumbnail_without_the_kernel(page: Any) -> None:
     clear(page)
     own = page.page
-    sample = page.ask("print(int(numpy.frombuffer(lab.map.ids, '<i4')[7]))")
+    sample = page.ask(IDS)[7]
     own.evaluate(
         """() => {
             window.sent = [];
@@ -323,23 +307,22 @@ def test_hovering_shows_the_thumbnail_without_the_kernel(page: Any) -> None:
             kernel.anyMessage.connect((_, m) => m.direction === 'send' && window.sent.push(m.msg.header.msg_type));
         }"""
     )
-    page.until(lambda: quiet(own))
+    page.ask("lab.wait()")
     own.evaluate("window.sent = []")
-    x, y = where(own, sample)
-    own.mouse.move(x, y)
+    own.mouse.move(*where(own, sample))
     own.wait_for_function(f"() => {SCATTER}.dataset.hover !== ''")
     assert own.evaluate(f"{SCATTER}.querySelector('.amkd-tip').checkVisibility()")
-    shown = own.evaluate(
+    width, colours = own.evaluate(
         f"""() => {{
             const canvas = {SCATTER}.querySelector('.amkd-tip canvas');
             const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
             return [canvas.width, new Set(pixels).size];
         }}"""
     )
-    assert shown[0] >= 64
-    assert shown[1] > 3  # a picture, not a blank
-    own.wait_for_timeout(300)
-    assert own.evaluate("window.sent") == []
+    assert width >= 64
+    assert colours > 3  # a picture, not a blank
+    page.ask("lab.wait()")
+    assert "comm_msg" not in own.evaluate("window.sent")
     assert own.locator(".amkd-tip").text_content().startswith(("test", "boundary sample from test"))
 
 
@@ -370,7 +353,7 @@ def test_a_lasso_fills_table_gallery_and_trait(page: Any) -> None:
 
 
 @pytest.mark.browser
-def test_a_row_selects_in_the_map_and_in_the_kernel(page: Any) -> None:
+def test_a_row_selects_in_the_map_and_in_the_kernel_and_the_kernel_in_both(page: Any) -> None:
     clear(page)
     own = page.page
     own.wait_for_function("() => document.querySelectorAll('.amkd-samples tr[data-id]').length === 150")
@@ -386,11 +369,7 @@ def test_a_row_selects_in_the_map_and_in_the_kernel(page: Any) -> None:
     own.keyboard.press("Shift+Enter")
     own.wait_for_function(f"() => {SCATTER}.dataset.selected === '2'")
 
-
-@pytest.mark.browser
-def test_the_kernel_selects_in_the_page(page: Any) -> None:
     clear(page)
-    own = page.page
     page.ask("lab.select([int(i) for i in numpy.frombuffer(lab.map.ids, '<i4')[:5]])")
     own.wait_for_function(f"() => {SCATTER}.dataset.selected === '5'")
     own.wait_for_function("() => document.querySelector('.amkd-samples').dataset.listed === '5'")
@@ -400,7 +379,7 @@ def test_the_kernel_selects_in_the_page(page: Any) -> None:
 def test_a_click_picks_one_and_a_filter_keeps_it(page: Any) -> None:
     clear(page)
     own = page.page
-    ids = page.ask("print(json.dumps(numpy.frombuffer(lab.map.ids, '<i4').tolist()))")
+    ids = page.ask(IDS)
     x, y = where(own, ids[11])
     own.mouse.click(x, y)
     own.wait_for_function(f"() => {SCATTER}.dataset.selected === '1'")
@@ -435,9 +414,9 @@ def test_keys_walk_and_select(page: Any) -> None:
 def test_morphing_walks_in_the_page_and_ends_in_the_trait(page: Any) -> None:
     clear(page)
     own = page.page
-    ids = page.ask("print(json.dumps(numpy.frombuffer(lab.map.ids, '<i4').tolist()))")
+    ids = page.ask(IDS)
     start = where(own, ids[0])
-    own.get_by_role("button", name="Show where the student puts the samples").click()
+    own.get_by_role("button", name="Show the student's layout").click()
     own.wait_for_function(f"() => {SCATTER}.dataset.morph === '1'")
     end = where(own, ids[0])
     assert start != end
@@ -445,19 +424,19 @@ def test_morphing_walks_in_the_page_and_ends_in_the_trait(page: Any) -> None:
     page.ask("lab.map.morph = 0.5")
     own.wait_for_function(f"() => {SCATTER}.dataset.morph === '0.5'")
     assert where(own, ids[0]) == pytest.approx([(a + b) / 2 for a, b in zip(start, end, strict=True)], abs=1)
-    own.get_by_role("button", name="Show where the teacher puts the samples").click()
+    own.get_by_role("button", name="Show the teacher's layout").click()
     own.wait_for_function(f"() => {SCATTER}.dataset.morph === '0'")
 
 
 @pytest.mark.browser
 def test_an_epoch_arrives_without_a_jump(page: Any) -> None:
     own = page.page
-    page.ask("lab.set(epoch=lab.run.snapshots()[20]).wait()", 120)
+    page.ask("lab.set(epoch=lab.run.snapshots()[20]).wait()")
     assert "epoch" in page.settled("The map shows")
     drawn(own)
-    ids = page.ask("print(json.dumps(numpy.frombuffer(lab.map.ids, '<i4').tolist()))")
+    ids = page.ask(IDS)
     before = [where(own, i) for i in ids[:60]]
-    page.ask("lab.set(epoch=lab.run.snapshots()[21]).wait()", 120)
+    page.ask("lab.set(epoch=lab.run.snapshots()[21]).wait()")
     page.settled("after epoch 21")
     drawn(own)
     after = [where(own, i) for i in ids[:60]]
@@ -475,10 +454,7 @@ def test_epochs_play(page: Any) -> None:
     )
     own.locator(".widget-play button").nth(1).click()  # stops, and goes back to the first epoch
     first = page.ask("print(lab.controls['epoch'].options[0])")
-    for _ in range(100):
-        if page.ask("print(lab['epoch'])") == first:
-            break
-        own.wait_for_timeout(100)
+    page.until(lambda: page.ask("print(lab['epoch'])") == first)
     page.ask("lab.set(epoch=200).wait()")
     page.settled("after epoch 200")
 
@@ -488,7 +464,7 @@ def test_zooming_moves_the_map_and_not_the_page(page: Any) -> None:
     clear(page)
     own = page.page
     drawn(own)
-    ids = page.ask("print(json.dumps(numpy.frombuffer(lab.map.ids, '<i4').tolist()))")
+    ids = page.ask(IDS)
     box = own.locator(".amkd-scatter-stage canvas[tabindex]").bounding_box()
     middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     start = where(own, ids[2])
@@ -511,13 +487,14 @@ def test_both_themes(page: Any) -> None:
         own.wait_for_function(f"() => {SCATTER}.dataset.theme === '{theme}'")
         paper = own.evaluate("getComputedStyle(document.querySelector('.amkd-scatter-stage')).backgroundColor")
         assert (sum(map(int, paper[4:-1].split(","))) < 200) == (theme == "dark")
-        page.until(lambda theme=theme: page.ask("print(lab.map.theme)") == theme)
+        page.until(lambda theme=theme: page.ask("print(lab.status.theme)") == theme)
     own.set_viewport_size({"width": 1000, "height": 1300})
-    own.wait_for_timeout(300)
     body = own.locator(".amkd-embedding").first
-    assert body.evaluate("e => e.scrollWidth <= e.clientWidth + 1")  # nothing is cut at 1000 pixels
+    page.until(
+        lambda: body.evaluate("e => e.clientWidth < 900 && e.scrollWidth <= e.clientWidth + 1")
+    )  # nothing is cut
     sharp = "c => Math.abs(c.width - c.clientWidth * window.devicePixelRatio) < 2"
-    assert own.locator(".amkd-scatter-stage canvas[tabindex]").evaluate(sharp)
+    page.until(lambda: own.locator(".amkd-scatter-stage canvas[tabindex]").evaluate(sharp))
     own.set_viewport_size({"width": 1500, "height": 1300})
 
 
@@ -526,7 +503,6 @@ def test_a_reload_finds_the_panel_again(page: Any) -> None:
     own = page.page
     page.ask("lab.select([int(i) for i in numpy.frombuffer(lab.map.ids, '<i4')[:4]])")
     own.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
-    own.wait_for_timeout(500)
     own.reload()
     page.ready()
     drawn(own)
@@ -534,28 +510,10 @@ def test_a_reload_finds_the_panel_again(page: Any) -> None:
     own.wait_for_function("() => document.querySelector('.amkd-samples').dataset.listed === '4'")
 
 
-@pytest.mark.browser
-def test_the_same_cell_three_times(page: Any) -> None:
-    for _ in range(3):
-        page.run()
-        page.settled("The map shows")
-    drawn(page.page)
-    page.until(lambda: page.page.locator(".amkd-scatter").count() == 1)
-    code = "import threading; print(sum('EmbeddingLab' in t.name for t in threading.enumerate()))"
-    page.until(lambda: page.ask(code) == 2)  # compute and paint of the one that is left; PCA is not slow
-
-
 def test_names_are_text_and_identities_unique() -> None:
-    index = np.array([4, 9, 4])
-    boundary = np.array([False, False, True])
-    found = identities(Chosen(torch.zeros(3, 2), index * 0, index * 0, index, boundary))
-    assert sorted(found.tolist()) == [-5, 4, 9]
+    index, boundary = np.array([4, 9, 4]), np.array([False, False, True])
+    assert sorted(identities(Chosen(torch.zeros(3, 2), index * 0, index * 0, index, boundary)).tolist()) == [-5, 4, 9]
     canvas = ScatterCanvas()
-    canvas.samples(choose(_split(6)), ["<b>bold</b>", ""])
+    split = Split(torch.zeros(6, 1, 4, 4, dtype=torch.uint8), torch.arange(6) % 2, torch.arange(6))
+    canvas.samples(choose(split), ["<b>bold</b>", ""])
     assert canvas.names == ["<b>bold</b>", "class 1"]  # the page writes them as text
-
-
-def _split(n: int) -> Any:
-    from amkd_viz.data import Split
-
-    return Split(torch.zeros(n, 1, 4, 4, dtype=torch.uint8), torch.arange(n) % 2, torch.arange(n))

@@ -9,6 +9,7 @@ import threading
 import time
 import types
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from PIL import Image
 
 import amkd_viz.panels.panel as panel_module
 from amkd_viz.core.errors import InputError
-from amkd_viz.panels.cells import Cell, this_cell
-from amkd_viz.panels.controls import choice, slider, toggle
+from amkd_viz.panels.controls import choice, from_fields, slider, toggle, with_values
 from amkd_viz.panels.panel import Panel
+from amkd_viz.training import Recipe
 from amkd_viz.views import View
 
 
@@ -61,6 +62,12 @@ class Small(Panel):
         return Image.new("RGB", (30, 20), "red")
 
 
+def until(right: Any) -> None:
+    """Wait until ``right()``; pytest's timeout ends what never comes."""
+    while not right():
+        time.sleep(0.01)
+
+
 @pytest.fixture
 def panel() -> Iterator[Small]:
     made = Small()
@@ -78,9 +85,9 @@ def test_set_moves_controls_as_a_person_does(panel: Small) -> None:
     ("values", "words"),
     [
         ({"margine": 1}, "Unknown control of Small 'margine'"),
-        ({"margin": 9}, "margin must lie between 0 and 4, not 9"),
-        ({"margin": "high"}, "margin must lie between 0 and 4"),
-        ({"rate": 100.0}, "rate must lie between 0.001 and 10"),
+        ({"margin": 9}, "margin must be between 0 and 4, got 9"),
+        ({"margin": "high"}, "margin must be between 0 and 4"),
+        ({"rate": 100.0}, "rate must be between 0.001 and 10"),
         ({"kind": "c"}, "Unknown kind 'c'"),
     ],
 )
@@ -92,16 +99,12 @@ def test_set_refuses_in_a_sentence_and_moves_nothing(panel: Small, values: dict[
     assert panel["on"] is True
 
 
-def test_a_refused_value_is_said_in_the_status_line(panel: Small) -> None:
+def test_a_refused_value_is_in_the_status_line_and_put_calls_nothing(panel: Small) -> None:
+    panel.put("margin", value=2.5)
+    assert (panel["margin"], panel.heard) == (2.5, [])
     panel.set(margin=3.0)
     panel.wait()
     assert (panel.status.text, panel.status.kind) == ("3 is not for today.", "error")
-
-
-def test_put_is_not_heard(panel: Small) -> None:
-    panel.put("margin", value=2.5)
-    assert panel["margin"] == 2.5
-    assert panel.heard == []
 
 
 def test_show_hides_the_other_controls(panel: Small) -> None:
@@ -117,23 +120,14 @@ def test_show_hides_the_other_controls(panel: Small) -> None:
         panel.show(only=["margin", "colour"])
 
 
-def test_help_and_code_open_and_close(panel: Small) -> None:
+def test_help_and_code_open_and_close_and_other_code_stays_open(panel: Small) -> None:
     for action, part in ((panel.help, panel._help), (panel.show_code, panel._code)):
-        assert part.layout.display == "none"
-        action()
-        panel.wait()
-        assert part.layout.display is None
-        action()
-        panel.wait()
-        assert part.layout.display == "none"
+        for shown in (None, "none", None):
+            action()
+            panel.wait()
+            assert part.layout.display == shown
     assert "margin = 1.0 # &lt;b&gt;" in panel._code.value
-
-
-def test_other_code_stays_open(panel: Small) -> None:
-    panel.show_code()
-    panel.wait()
-    panel.set(margin=2.0)
-    panel.show_code()
+    panel.set(margin=2.0).show_code()
     panel.wait()
     assert panel._code.layout.display is None
     assert "margin = 2.0" in panel._code.value
@@ -146,10 +140,7 @@ def test_the_name_of_a_written_file_goes_after_some_seconds(panel: Small, tmp_pa
     panel.export(tmp_path / "one.html")
     panel.paint.wait(5)
     assert panel.status.text.startswith("Wrote")
-    limit = time.monotonic() + 10
-    while panel.status.text != "Ready." and time.monotonic() < limit:
-        time.sleep(0.02)
-    assert panel.status.text == "Ready."
+    until(lambda: panel.status.text == "Ready.")
 
 
 def test_exports_never_overwrite(panel: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +169,7 @@ def test_readers_without_a_kernel_get_a_still_picture(panel: Small) -> None:
 def test_a_traceback_is_one_sentence_and_the_rest_under_the_code(panel: Small) -> None:
     panel.compute.ask("broken", lambda: [][1])
     panel.wait()
-    assert panel.status.text.startswith("Something went wrong that should not: IndexError")
+    assert panel.status.text.startswith("Unexpected error: IndexError")
     assert "\n" not in panel.status.text
     assert "Traceback" in panel._code.value
 
@@ -194,10 +185,7 @@ def test_cancel_is_heard_by_long_work(panel: Small) -> None:
 def test_closing_twice_ends_the_threads_once(panel: Small) -> None:
     panel.close()
     panel.close()
-    limit = time.monotonic() + 10
-    while any(t.name.startswith("Small") for t in threading.enumerate()) and time.monotonic() < limit:
-        time.sleep(0.01)
-    assert not [t.name for t in threading.enumerate() if t.name.startswith("Small")]
+    until(lambda: not [t.name for t in threading.enumerate() if t.name.startswith("Small")])
     assert repr(panel) == "Small(closed)"
     for act in (lambda: panel.set(margin=2.0), panel.wait, panel.export, panel.save_session):
         with pytest.raises(InputError, match="Small is closed; run its cell again"):
@@ -231,18 +219,52 @@ def test_a_cell_that_runs_again_closes_its_own_panels_and_no_others(monkeypatch:
 
 
 def test_outside_a_notebook_there_is_no_cell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: None))
-    assert this_cell() is None
-    shell = types.SimpleNamespace(kernel=types.SimpleNamespace(get_parent=lambda: {"metadata": {}, "header": {}}))
-    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
-    assert this_cell() is None
-    one, two = Small(), Small()
-    assert not one.closed
-    one.close()
-    two.close()
+    parentless = types.SimpleNamespace(kernel=types.SimpleNamespace(get_parent=lambda: {"metadata": {}, "header": {}}))
+    for shell in (None, parentless):
+        monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda shell=shell: shell))
+        one, two = Small(), Small()
+        assert not one.closed
+        one.close()
+        two.close()
 
 
-def test_same_cell_means_another_execution_of_it() -> None:
-    assert Cell("a", "1").same_but_later(Cell("a", "2"))
-    assert not Cell("a", "1").same_but_later(Cell("a", "1"))
-    assert not Cell("a", "1").same_but_later(Cell("b", "2"))
+# controls from fields
+
+
+def test_fields_become_controls_and_values_become_fields() -> None:
+    recipe = Recipe(step_size=5.0, max_boundary_samples=900)
+    names = ["precision", "epochs", "attack_steps", "step_size", "learning_rate", "num_train", "device", "batch_size"]
+    made = from_fields(recipe, names, epochs={"high": 200, "help": "passes"}, device={"choices": ["auto", "cpu"]})
+    assert {name: type(control).__name__ for name, control in made.items()} == {
+        "precision": "Dropdown",
+        "epochs": "IntSlider",
+        "attack_steps": "IntSlider",
+        "step_size": "FloatSlider",
+        "learning_rate": "FloatLogSlider",
+        "num_train": "BoundedIntText",
+        "device": "Dropdown",
+        "batch_size": "BoundedIntText",
+    }
+    assert (made["epochs"].max, made["epochs"].tooltip) == (200, "passes")
+    assert made["step_size"].max == 5.0  # the value widens what is shown
+    assert made["num_train"].value == 0  # None: all
+    values = {name: control.value for name, control in made.items()}
+    assert with_values(recipe, values | {"not a field": 1}) == recipe
+    changed = with_values(recipe, values | {"step_size": 0.1 + 0.2, "num_train": 60, "precision": "bf16"})
+    assert (changed.step_size, changed.num_train, changed.precision) == (0.3, 60, "bf16")
+    with pytest.raises(InputError, match="epochs"):
+        with_values(recipe, {"epochs": 0})
+
+
+def test_a_term_of_your_own_gets_controls_too() -> None:
+    @dataclass(frozen=True)
+    class Mine:
+        scale: float = 1.5
+        margin: float = field(default=0.2, metadata={"low": 0.0, "high": 4.0})
+        squared: bool = False
+        norm: str = field(default="l2", metadata={"choices": ("l1", "l2")})
+
+    made = from_fields(Mine())
+    assert [type(c).__name__ for c in made.values()] == ["BoundedFloatText", "FloatSlider", "Checkbox", "Dropdown"]
+    made["margin"].value += made["margin"].step
+    assert with_values(Mine(), {n: c.value for n, c in made.items()}) == Mine(margin=0.25)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -53,58 +52,30 @@ def test_keys_do_not_push_each_other_out(worker: Worker) -> None:
 
 def test_a_task_hears_that_newer_work_waits(worker: Worker) -> None:
     heard: list[bool] = []
-    begun = threading.Event()
+    begun, asked = threading.Event(), threading.Event()
 
     def long() -> None:
         begun.set()
-        limit = time.monotonic() + 10
-        while not worker.waits("map") and time.monotonic() < limit:
-            time.sleep(0.002)
-        heard.append(worker.waits("map"))
-        heard.append(worker.waits("other"))
+        assert asked.wait(60)
+        heard.extend([worker.waits("map"), worker.waits("other")])
 
     worker.ask("map", long)
-    assert begun.wait(10)
+    assert begun.wait(60)
     worker.ask("map", lambda: None)
-    assert worker.wait(15)
+    asked.set()
+    assert worker.wait(60)
     assert heard == [True, False]
 
 
-def test_a_long_task_serves_what_is_quick(worker: Worker, told: list[str]) -> None:
-    seen: list[str] = []
-    begun, go = threading.Event(), threading.Event()
-
-    def wrong() -> None:
-        raise InputError("no")
-
-    def long() -> None:
-        begun.set()
-        go.wait(10)
-        worker.serve("point", "wrong", "absent")
-        seen.append("long")
-
-    worker.ask("map", long)
-    assert begun.wait(10)
-    worker.ask("other", lambda: seen.append("other"))
-    worker.ask("point", lambda: seen.append("point"))
-    worker.ask("wrong", wrong)
-    go.set()
-    assert worker.wait(10)
-    assert seen == ["point", "long", "other"]
-    assert told == ["no"]
-
-
 def test_a_pause_bundles_and_ends_for_a_person(told: list[str]) -> None:
-    worker, seen = Worker("test", told.append, pause=5.0), []
+    worker, seen = Worker("test", told.append, pause=3600.0), []
     try:
         worker.ask("a", lambda: seen.append(1))
-        assert worker.wait(5)
-        begun = time.monotonic()
+        assert worker.wait(60)
         worker.ask("a", lambda: seen.append(2))
         worker.ask("a", lambda: seen.append(3))
         worker.ask("b", lambda: seen.append(4), soon=True)
-        assert worker.wait(4)
-        assert time.monotonic() - begun < 4
+        assert worker.wait(60)
         assert seen == [1, 3, 4]
     finally:
         worker.close()

@@ -99,14 +99,14 @@ def test_what_is_heard_in_the_middle_is_not_written(tmp_path):
 def test_refusals(tmp_path, monkeypatch, capsys):
     real = importlib.util.find_spec
     monkeypatch.setattr(tracking, "find_spec", lambda name: None if name == "tensorboard" else real(name))
-    with pytest.raises(InputError, match=r"need tensorboard, .* run 'pip install tensorboard'\."):
+    with pytest.raises(InputError, match=r"need the package tensorboard; install it with 'pip install tensorboard'\."):
         TensorBoard(tmp_path)
     monkeypatch.chdir(tmp_path)
     assert main(["distill", "--dataset", "blobs", "--tensorboard", "logs"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr(tracking, "find_spec", lambda name: "there")
-    with pytest.raises(InputError, match="every must be at least 0, not -1"):
+    with pytest.raises(InputError, match="every must be at least 0, got -1"):
         TensorBoard(tmp_path, every=-1)
 
 

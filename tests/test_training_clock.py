@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from amkd_viz.core.pauses import pausable, pause_point
-from amkd_viz.runs import Race
 from amkd_viz.training import EpochEnded, Recipe, Stepped, Training, events
 from amkd_viz.training.clock import Clock
 
@@ -51,21 +50,6 @@ def test_what_happens_between_two_steps_is_not_counted() -> None:
             speeds.append(event.metrics["images_per_s"])
     assert training.clock.seconds < 0.3
     assert speeds[-1] > 20 * len(training.loader) / 0.1
-
-
-def test_a_race_counts_each_of_its_methods_alone() -> None:
-    race = Race(POINTS, ["ce", "kd"])
-    slow = race.trainings["kd"].compute
-
-    def compute(step):  # type: ignore[no-untyped-def]
-        time.sleep(0.05)
-        return slow(step)
-
-    race.trainings["kd"].compute = compute  # type: ignore[method-assign]
-    list(race.events())
-    cost, speed = race.step_seconds(), {n: lines[-1]["images_per_s"] for n, lines in race.metrics.items()}
-    assert cost["kd"] > 0.05 > 4 * cost["ce"]
-    assert speed["ce"] > 4 * speed["kd"]
 
 
 def test_a_session_that_begins_after_the_last_batch_has_no_speed() -> None:

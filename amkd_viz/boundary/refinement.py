@@ -1,4 +1,4 @@
-"""From the first iterate past the boundary to a point on it."""
+"""Refine boundary samples: from the first iterate past the boundary to a point on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every boundary sampler returns."""
+"""The samples that every attack returns, and the spaces in which attacks move."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["BoundarySamples", "Passes", "Status", "logits_in", "space_of"]
 
 
 class Status(IntEnum):
-    """Where a sample ended: in the class it was sent to, in another one, or still in its base class."""
+    """Where a sample ended: in its target class, in another class, or still in its base class."""
 
     NOT_CROSSED = 0
     TARGET = 1
@@ -26,7 +26,7 @@ class Status(IntEnum):
 
 
 class Passes(NamedTuple):
-    """What the sampler cost, in single-sample passes through the net."""
+    """Cost of a sampler, in passes of a single sample through the net."""
 
     forward: int
     backward: int
@@ -44,7 +44,7 @@ class BoundarySamples:
         steps: (M,) updates applied.
         path: (S + 1, M, ...) the iterates, a sample that has stopped repeated; None unless asked for.
         passes: forward and backward passes, counted in single samples.
-        inside: (M, ...) the last iterate that the net still gives to the base class.
+        inside: (M, ...) the last iterate in the base class.
         origin: (M, ...) where the samples started.
         logits: (M, K) of the attacked net on ``x``.
     """
@@ -65,11 +65,11 @@ class BoundarySamples:
 
     @property
     def crossed(self) -> Tensor:
-        """(M,) bool: the net gives ``x`` to another class than ``origin``."""
+        """(M,) bool: the net's class at ``x`` differs from its class at ``origin``."""
         return self.status != Status.NOT_CROSSED
 
     def __getitem__(self, index: Tensor | slice) -> BoundarySamples:
-        """The chosen samples; ``passes`` still counts the whole batch."""
+        """Return the chosen samples; ``passes`` still counts the whole batch."""
         chosen = {
             name: getattr(self, name)[index]
             for name in ("x", "base", "target", "status", "steps", "inside", "origin", "logits")
@@ -91,15 +91,15 @@ def check_target(target: Tensor, logits: Tensor, values: bool = True) -> None:
         )
     if values and count and not (int(target.min()) >= 0 and int(target.max()) < classes):
         raise InputError(
-            f"target has classes from {int(target.min())} to {int(target.max())}; the net knows 0 to {classes - 1}."
+            f"target must hold classes from 0 to {classes - 1}, got {int(target.min())} to {int(target.max())}."
         )
 
 
 def differentiable(t: Tensor) -> Tensor:
-    """``t``, or a copy that autograd may keep where ``t`` was made inside torch.inference_mode().
+    """Return ``t``, or a copy that autograd accepts if ``t`` was made inside torch.inference_mode().
 
     Raises:
-        InputError: it is no tensor.
+        InputError: ``t`` is not a tensor.
     """
     if not isinstance(t, Tensor):
         raise InputError(f"An attack takes tensors of samples and of int64 target classes, not a {type(t).__name__}.")
@@ -107,12 +107,12 @@ def differentiable(t: Tensor) -> Tensor:
 
 
 def status_of(winner: Tensor, base: Tensor, target: Tensor) -> Tensor:
-    """(M,) Status of samples whose arg-max is now ``winner``."""
+    """Return (M,) the ``Status`` of samples whose arg-max is now ``winner``."""
     return (winner != base) * (int(Status.OTHER) - (winner == target).long())  # TARGET is one less than OTHER
 
 
 class Space(NamedTuple):
-    """The space in which an attack moves: ways in and out, the net's logits there, and the box."""
+    """The space in which an attack moves: the maps into it and out of it, the net's logits there, the valid range."""
 
     enter: Callable[[Tensor], Tensor]
     leave: Callable[[Tensor], Tensor]
@@ -125,12 +125,12 @@ class Space(NamedTuple):
 
 
 def space_of(model: nn.Module, x: Tensor, space: str, clamp: float | tuple[float, float] | None) -> Space:
-    """The ``space`` ("normalised" or "pixel") of a net for inputs like ``x``.
+    """Return the ``space`` ("normalised" or "pixel") of a net for inputs like ``x``.
 
-    ``clamp`` None is the exact pixel box for images and no box for points; a number c is [-c, c] in that space.
+    ``clamp`` None is the valid pixel range for images and no range for points; a number c is [-c, c] in that space.
 
     Raises:
-        InputError: there is no such space or box, or no gradient goes through the net.
+        InputError: the space or the range does not exist, or the net passes no gradient.
     """
     if any(p.is_inference() for p in model.parameters()):
         raise InputError(
@@ -168,7 +168,7 @@ def space_of(model: nn.Module, x: Tensor, space: str, clamp: float | tuple[float
 
 
 def logits_in(space: Space, z: Tensor, grad: bool = False) -> Tensor:
-    """float32 logits (M, K) at ``z``, also under autocast and for M = 0."""
+    """Return float32 logits (M, K) at ``z``, also under autocast and for M = 0."""
     with torch.set_grad_enabled(grad):
         if len(z) == 0:  # not every net takes an empty batch; the cat keeps z in the graph
             return as_logits(space.logits(torch.cat([z, z.new_zeros(1, *z.shape[1:])])))[:0]
@@ -176,12 +176,32 @@ def logits_in(space: Space, z: Tensor, grad: bool = False) -> Tensor:
 
 
 def as_logits(said: Any) -> Tensor:
-    """float32 logits of what a net has said.
+    """Return the output of a net as float32 logits.
 
     Raises:
-        InputError: it is no tensor (N, K).
+        InputError: the output is not a tensor (N, K).
     """
     if isinstance(said, Tensor) and said.ndim == 2:
         return said.float()
     what = f"a tensor of shape {tuple(said.shape)}" if isinstance(said, Tensor) else f"a {type(said).__name__}"
     raise InputError(f"The net returns {what}, not logits (N, K); wrap(module, shape=, mean=, std=) it first.")
+
+
+def one_step(
+    here: Space, x: Tensor, moved: Tensor, before: Tensor, target: Tensor, cost: Passes, keep_path: bool
+) -> BoundarySamples:
+    """Return the samples of an attack that has moved once, from ``x`` to ``moved``; ``before`` are logits on ``x``."""
+    logits, base = logits_in(here, moved), before.argmax(1)
+    stayed = (logits.argmax(1) == base).view((-1,) + (1,) * (x.ndim - 1))
+    return BoundarySamples(
+        x=moved,
+        base=base,
+        target=target.detach().clone(),
+        status=status_of(logits.argmax(1), base, target),
+        steps=torch.ones_like(target),
+        path=torch.stack([x.detach(), moved]) if keep_path else None,
+        passes=cost,
+        inside=torch.where(stayed, moved, x.detach()),
+        origin=x.detach().clone(),
+        logits=logits,
+    )

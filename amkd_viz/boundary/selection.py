@@ -1,4 +1,4 @@
-"""Which samples are attacked, and towards which class: arXiv 1805.05532, sections 3.2 and 3.3."""
+"""Choose which samples are attacked, and towards which class (arXiv 1805.05532, sections 3.2 and 3.3)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["sample_targets", "select_always", "select_bases"]
 
 
 def select_bases(teacher_logits: Tensor, student_logits: Tensor, y: Tensor, limit: int = 64) -> Tensor:
-    r"""Indices of the base samples: both nets right, and of those the ``limit`` that differ most.
+    r"""Return the base samples: of those that both nets classify correctly, the ``limit`` most different.
 
     They are ranked by :math:`\sum_{j \ne y} (p^T_j - p^S_j)^2` at temperature 1, largest first.
 
@@ -27,11 +27,11 @@ def select_bases(teacher_logits: Tensor, student_logits: Tensor, y: Tensor, limi
 
 
 def select_always(teacher_logits: Tensor, student_logits: Tensor, y: Tensor, limit: int = 64) -> tuple[Tensor, Tensor]:
-    """The same choice in shapes that do not depend on it, so that the host need not wait for a GPU.
+    """Choose as ``select_bases`` does, in fixed shapes, so that the host does not wait for a GPU.
 
     Returns:
-        ``best``, (L,) indices into the batch, L = min(limit, B), of which the first ``count`` (a scalar) are those of
-        ``select_bases``. Where ``count`` is 0 the rest is all there is.
+        ``best``, (L,) indices with L = min(limit, B), and ``count``, a scalar: the first ``count`` indices
+        are those of ``select_bases``, the rest only fills the shape.
     """
     best, right = _ranked(teacher_logits, student_logits, y, limit)
     return best, right.sum()

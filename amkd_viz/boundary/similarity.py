@@ -1,4 +1,4 @@
-"""How alike two nets' decision boundaries are: MagSim and AngSim (arXiv 1805.05532, section 4.4)."""
+"""Similarity of the decision boundaries of two nets: MagSim and AngSim (arXiv 1805.05532, section 4.4)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from amkd_viz.boundary.attacks.bss import bss
 from amkd_viz.boundary.refinement import refine
-from amkd_viz.boundary.samplers.bss import bss
 from amkd_viz.boundary.samples import as_logits
 from amkd_viz.core.errors import InputError
 from amkd_viz.models import freeze
@@ -50,15 +50,15 @@ def boundary_similarity(
     Args:
         x: (N, ...) inputs; y: (N,) labels.
         refined: compare points on the boundary (bisection) rather than the first iterates past it.
-        max_targets: with many classes, only the first so many wrong classes y+1, y+2, ... (mod K); None for all.
+        max_targets: use only the first ``max_targets`` wrong classes y+1, y+2, ... (mod K); None: all.
 
     Raises:
-        InputError: as many samples as labels are needed, two nets of the same classes, and whole numbers >= 1.
+        InputError: x and y differ in length, the nets differ in classes, or a number is below 1.
     """
     if batch_size < 1 or (max_targets is not None and max_targets < 1):
-        raise InputError(f"batch_size and max_targets must be >= 1, not {batch_size} and {max_targets}.")
+        raise InputError(f"batch_size and max_targets must be at least 1, got {batch_size} and {max_targets}.")
     if x.shape[:1] != y.shape:
-        raise InputError(f"x and y must hold as many samples, not {len(x)} and {len(y)}.")
+        raise InputError(f"x and y must have the same length, got {len(x)} and {len(y)}.")
     with freeze(teacher, student), torch.no_grad():
         batches = x.split(batch_size) if len(x) else ()
         logits = [(as_logits(teacher(xb)), as_logits(student(xb))) for xb in batches]
@@ -66,7 +66,7 @@ def boundary_similarity(
         return BoundarySimilarity(float("nan"), float("nan"), 0, 0)
     if len({said.shape[1] for said in logits[0]}) > 1:
         raise InputError(
-            f"The nets know {logits[0][0].shape[1]} and {logits[0][1].shape[1]} classes; compare like nets."
+            f"Both nets must have the same number of classes, got {logits[0][0].shape[1]} and {logits[0][1].shape[1]}."
         )
     right = torch.cat(
         [(t.argmax(1) == yb) & (s.argmax(1) == yb) for (t, s), yb in zip(logits, y.split(batch_size), strict=True)]

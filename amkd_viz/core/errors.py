@@ -1,4 +1,4 @@
-"""The one error a person is meant to read: a sentence with what is wrong, the value, and what to do."""
+"""The error that a person reads: one sentence with what is wrong, the value, and what to do."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ __all__ = ["InputError", "unknown"]
 
 
 class InputError(ValueError):
-    """Bad input, said in one sentence. The command line prints it and exits with 2; Python callers see a ValueError."""
+    """Bad input, explained in one sentence. The command line prints it and exits with status 2."""
 
 
 def unknown(kind: str, name: object, allowed: Iterable[str]) -> InputError:
-    """An InputError for a name that is not among ``allowed``; the nearest names are offered first.
+    """Return an InputError for a name that is not among ``allowed``; it offers the nearest names first.
 
     >>> print(unknown("method", "akmd", ["ce", "kd", "amkd"]))
     Unknown method 'akmd'; did you mean 'amkd' or 'kd'? Allowed: ce, kd, amkd.

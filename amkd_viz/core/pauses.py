@@ -1,4 +1,4 @@
-"""Places where a long computation may be held or ended: between batches, attack steps and evaluation batches."""
+"""Points where a long computation can be paused or ended: between batches, attack steps, evaluation batches."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def pause_point() -> None:
 
 
 def held_seconds() -> float:
-    """For so long this thread has been held at pause points, ever."""
+    """Return how many seconds this thread has spent paused."""
     return getattr(_held, "seconds", 0.0)
 
 
 @contextmanager
 def pausable(gate: Callable[[], None]) -> Iterator[None]:
-    """Within, and in this thread alone, every ``pause_point`` calls ``gate``."""
+    """Let every ``pause_point`` in this context, and in this thread, call ``gate``."""
     token = _gate.set(gate)
     try:
         yield
@@ -42,7 +42,7 @@ def pausable(gate: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def without_pauses() -> Iterator[None]:
-    """Within, no ``pause_point`` of this thread does anything: for what must not be left half done."""
+    """Disable the pause points of this thread in this context, for work that must not stop half done."""
     token = _gate.set(None)
     try:
         yield

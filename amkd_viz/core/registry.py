@@ -21,6 +21,7 @@ class Registry(dict[str, V]):
     Args:
         kind: what a name stands for, for error messages: "method".
         check: called with the name and what is registered; returns what is kept, or raises ``InputError``.
+        how: the function that registers, for error messages: "methods.register".
 
     >>> colours = Registry("colour")
     >>> @colours.register("red")
@@ -33,10 +34,11 @@ class Registry(dict[str, V]):
     amkd_viz.core.errors.InputError: Unknown colour 'rod'; did you mean 'red'? Allowed: red.
     """
 
-    def __init__(self, kind: str, check: Callable[[str, Any], V] | None = None) -> None:
+    def __init__(self, kind: str, check: Callable[[str, Any], V] | None = None, how: str = "") -> None:
         super().__init__()
         self.kind = kind
         self._check = check
+        self._how = how
         self._library: set[str] = set()
 
     def add(self, name: str, thing: V) -> V:
@@ -77,7 +79,12 @@ class Registry(dict[str, V]):
             self.pop(name, None)
 
     def __missing__(self, name: str) -> V:
-        raise unknown(self.kind, name, self)
+        raise self.unknown(name)
+
+    def unknown(self, name: object, what: str = "") -> InputError:
+        """Return the error for a name that is not here, nearest names first; ``what`` stands for the kind."""
+        error = unknown(what or self.kind, name, self)
+        return InputError(f"{error} Add your own by {self._how}({name!r}).") if self._how else error
 
     def __call__(self) -> list[str]:
         """Return the names, in the order in which they were added."""

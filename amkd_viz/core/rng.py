@@ -1,4 +1,4 @@
-"""Randomness without state: every draw is named by what it is for, so that a position in a run is a few integers."""
+"""Random numbers without state: every seed is made from names and positions, so that a run resumes exactly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _one_by_one = threading.RLock()
 
 
 def mix(*parts: int | str) -> int:
-    """A 63-bit seed made from ``parts``: the same in every process, machine and Python version.
+    """Return a 63-bit seed made from ``parts``: the same in every process, machine and Python version.
 
     Nearby parts give unrelated seeds, and ``1`` and ``"1"`` differ.
 
@@ -32,13 +32,13 @@ def mix(*parts: int | str) -> int:
 
 
 def generator(device: torch.device | str, *parts: int | str) -> torch.Generator:
-    """A fresh generator on ``device``, seeded by ``mix(*parts)``."""
+    """Return a fresh generator on ``device``, seeded by ``mix(*parts)``."""
     return torch.Generator(device).manual_seed(mix(*parts))
 
 
 @contextmanager
 def defaults_seeded(seed: int, generators: Sequence[torch.Generator] = (torch.default_generator,)) -> Iterator[None]:
-    """Within, PyTorch's default generators are seeded: layers draw from nothing else. Afterwards they are as they were.
+    """Seed PyTorch's default generators, from which layers draw, in this context; restore them afterwards.
 
     They belong to the whole process, so one thread at a time is within.
     """

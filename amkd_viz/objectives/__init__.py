@@ -1,25 +1,32 @@
 """What a student is trained on: terms that scale and add, and the named sums of the literature."""
 
-from amkd_viz.objectives.algebra import Objective, Term
-from amkd_viz.objectives.methods import methods
-from amkd_viz.objectives.step import Attack, BoundaryBatch, Step
-from amkd_viz.objectives.terms.soft_targets import boundary_kd, ce, kd
-from amkd_viz.objectives.terms.triplets import boundary_triplet, triplet
+from amkd_viz.objectives.algebra import Objective, Term, terms, wire
+from amkd_viz.objectives.losses import boundary_kd, boundary_triplet, ce, kd, triplet
+from amkd_viz.objectives.methods import baseline, known_terms, methods
+from amkd_viz.objectives.sources import Boundary, SecondView, Validation
+from amkd_viz.objectives.step import Batch, Step, shapes_of
 from amkd_viz.objectives.weights import Schedule, constant, linear
 
 __all__ = [
-    "Attack",
-    "BoundaryBatch",
+    "Batch",
+    "Boundary",
     "Objective",
     "Schedule",
+    "SecondView",
     "Step",
     "Term",
+    "Validation",
+    "baseline",
     "boundary_kd",
     "boundary_triplet",
     "ce",
     "constant",
     "kd",
+    "known_terms",
     "linear",
     "methods",
+    "shapes_of",
+    "terms",
     "triplet",
+    "wire",
 ]

@@ -5,22 +5,28 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
+from functools import reduce
+from operator import mul
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from amkd_viz.core.errors import InputError, unknown
-from amkd_viz.models import Classifier
-from amkd_viz.objectives.step import Step
-from amkd_viz.objectives.weights import Schedule, constant
+from amkd_viz.core.fields import Fields, check, option
+from amkd_viz.core.registry import Registry
+from amkd_viz.models import Classifier, Layer
+from amkd_viz.objectives.step import Read, Step, shapes_of
+from amkd_viz.objectives.weights import Factor, Schedule, constant
 
-__all__ = ["Objective", "Term"]
+__all__ = ["Objective", "Shapes", "Term", "terms", "wire"]
+
+Shapes = Mapping[tuple[str, "Layer | None"], tuple[int, ...]]
 
 
 class Summand(ABC):
-    """What can be scaled and added."""
+    """A term or a sum of terms: can be scaled and added."""
 
     @abstractmethod
     def parts(self) -> tuple[tuple[Term, Schedule], ...]: ...
@@ -29,57 +35,85 @@ class Summand(ABC):
         return Objective(self.parts() + other.parts())
 
     def __radd__(self, other: int) -> Objective:
-        """For ``sum``, which starts from 0."""
+        """Support ``sum``, which starts from 0."""
         return Objective(self.parts()) if other == 0 else NotImplemented
 
-    def __mul__(self, weight: float | Schedule) -> Objective:
-        if isinstance(weight, Schedule):
-            if any(own.start != own.end for _, own in self.parts()):
-                raise InputError(
-                    f"'{self}' has a schedule already; multiply it by a number or schedule its terms singly."
-                )
-            return Objective(tuple((term, weight * own.start) for term, own in self.parts()))
-        return Objective(tuple((term, own * float(weight)) for term, own in self.parts()))
+    def __mul__(self, weight: float | Schedule | Factor) -> Objective:
+        """Scale by a number, a schedule, or a function of the step that gives one number per sample."""
+        return Objective(tuple((term, own * weight) for term, own in self.parts()))
 
     __rmul__ = __mul__
 
 
-@dataclass(frozen=True)
-class Term(Summand):
-    """One loss: reads what it needs from the lazy ``Step``, returns a scalar. Its fields become flags and sliders."""
+def wire(default: str, help: str) -> Any:
+    """Return a field of a term that names a net or a batch: part of the term's label, not of its numbers."""
+    return option(default, help, wiring=True)
+
+
+@dataclass(frozen=True, repr=False)
+class Term(Fields, Summand):
+    """One loss. Its fields become flags and sliders; ``reads`` says which cells of the step it looks at.
+
+    Attributes:
+        name: of the term, in sums, logs and ``--set NAME.FIELD=VALUE``.
+        title, unit: heading and unit of its curve. short: its name where there is little room.
+        on: the batch over whose samples it is averaged.
+    """
 
     name: ClassVar[str]
-    on_boundary: ClassVar[bool] = False  # reads step.boundary
-
-    def __post_init__(self) -> None:
-        """Fields in the type of their defaults, and within "low" and "high" or among "choices" of their metadata."""
-        for f in fields(self):
-            key, value, about = f"{self.name}.{f.name}", getattr(self, f.name), f.metadata
-            if f.default is not MISSING:
-                value = _like(f.default, value, key)
-                object.__setattr__(self, f.name, value)
-            if value not in about.get("choices", [value]):
-                raise unknown(key, value, about["choices"])
-            low, high = about.get("low", -math.inf), about.get("high", math.inf)
-            if isinstance(value, int | float) and not low <= value <= high:
-                raise InputError(f"{key} must lie between {low:g} and {high:g}, not {value:g}.")
+    title: ClassVar[str] = ""
+    unit: ClassVar[str] = ""
+    short: ClassVar[str] = ""
+    on = "clean"
 
     @abstractmethod
-    def __call__(self, step: Step) -> Tensor: ...
+    def __call__(self, step: Step) -> Tensor:
+        """Return the loss: a scalar, or (N,) one number per sample of the batch ``on`` (weights per sample need it)."""
 
-    def module(self, teacher: Classifier, student: Classifier) -> nn.Module | None:
-        """A part that is learned with the student (a projection), or None."""
+    def reads(self) -> list[Read]:
+        """Return what the term looks at: (net, batch, layer), layer None for logits and features."""
+        return [("student", self.on, None), ("teacher", self.on, None)]
+
+    def module(self, shapes: Shapes, nets: Mapping[str, Classifier]) -> nn.Module | None:
+        """Return a part that is learned with the student, such as a projector, or None.
+
+        Args:
+            shapes: (net, layer) -> shape of one sample, for all that ``reads`` names.
+        """
         return None
+
+    @property
+    def prefix(self) -> str:
+        return f"{self.name}."
+
+    @property
+    def label(self) -> str:
+        """The name, with nets and batches that differ from the default: ``kd:boundary``, ``kd:peer``."""
+        wires = [f for f in fields(self) if f.metadata.get("wiring")]
+        return ":".join([self.name, *(v for f in wires if (v := getattr(self, f.name)) != f.default)])
 
     def parts(self) -> tuple[tuple[Term, Schedule], ...]:
         return ((self, constant(1)),)
 
     def __str__(self) -> str:
+        shown = [f for f in fields(self) if not f.metadata.get("wiring") or getattr(self, f.name) != f.default]
+        values = [(f.name, getattr(self, f.name), bool(f.metadata.get("wiring"))) for f in shown]
         inner = ", ".join(
-            f"{f.name}={v:g}" if isinstance(v := getattr(self, f.name), float) else f"{f.name}={v}"
-            for f in fields(self)
+            f"{n}={v:g}" if isinstance(v, float) else f"{n}={v!r}" if w else f"{n}={v}" for n, v, w in values
         )
         return f"{self.name}({inner})"
+
+
+def _check(name: str, thing: Any) -> type[Term]:
+    if not (isinstance(thing, type) and issubclass(thing, Term)):
+        raise InputError(f"Term {name!r} must be a subclass of objectives.Term, got {thing!r}.")
+    if getattr(thing, "name", name) != name:
+        raise InputError(f"Term {thing.__name__} must be registered under its own name {thing.name!r}, got {name!r}.")
+    thing.name = name
+    return thing
+
+
+terms: Registry[type[Term]] = Registry("term", _check)
 
 
 @dataclass(frozen=True)
@@ -94,99 +128,116 @@ class Objective(Summand):
     summands: tuple[tuple[Term, Schedule], ...]
 
     def __post_init__(self) -> None:
-        names = [term.name for term, _ in self.summands]
-        twice = {name for name in names if names.count(name) > 1}
+        twice = {label for label in self.names if self.names.count(label) > 1}
         if twice:
             raise InputError(
-                f"An objective holds each term once, but has {', '.join(sorted(twice))} twice; add the weights."
+                f"An objective must hold each term once, got {', '.join(sorted(twice))} twice; add the weights."
             )
 
     def parts(self) -> tuple[tuple[Term, Schedule], ...]:
         return self.summands
 
     def __str__(self) -> str:
-        return " + ".join(f"{w} * {t}" if (w.start, w.end) != (1, 1) else str(t) for t, w in self.summands)
+        return " + ".join(f"{w} * {t}" if str(w) != "1" else str(t) for t, w in self.summands)
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(term.name for term, _ in self.summands)
+        """The labels of the terms."""
+        return tuple(term.label for term, _ in self.summands)
 
     def weights(self, progress: float) -> dict[str, float]:
-        """The weight of each term at ``progress`` = e / E."""
-        return {term.name: weight(progress) for term, weight in self.summands}
+        """Return the scheduled weight of each term at ``progress`` = e / E."""
+        return {term.label: weight(progress) for term, weight in self.summands}
 
-    def reads_boundary(self, progress: float) -> bool:
-        """Whether a term that is live at ``progress`` reads boundary samples: whether the attack will run."""
-        return any(term.on_boundary and weight(progress) != 0 for term, weight in self.summands)
+    def reads(self, progress: float | None = None) -> tuple[Read, ...]:
+        """Return what the terms with a weight at ``progress`` look at, each once, in order; None for all terms."""
+        found: list[Read] = []
+        for term, weight in self.summands:
+            if progress is None or weight(progress) != 0:
+                found += term.reads()
+                found += [read for factor in weight.factors for read in getattr(factor, "reads", ())]
+        return tuple(dict.fromkeys(found))
 
-    def modules(self, teacher: Classifier, student: Classifier) -> nn.ModuleDict:
-        """The learned parts of the terms, to be trained with the student."""
-        made = {term.name: term.module(teacher, student) for term, _ in self.summands}
-        return nn.ModuleDict({name: module for name, module in made.items() if module is not None})
+    def batches(self, progress: float | None = None) -> set[str]:
+        """Return the names of the batches that are read: the attack runs where "boundary" is among them."""
+        return {on for _, on, _ in self.reads(progress)}
+
+    def passes(self, progress: float | None = None) -> dict[str, int]:
+        """Return how many batches each net looks at in a step, the attack itself not counted."""
+        cells = {(net, on) for net, on, _ in self.reads(progress)}
+        return {net: sum(n == net for n, _ in cells) for net in sorted({n for n, _ in cells})}
+
+    def modules(self, nets: Mapping[str, Classifier]) -> nn.ModuleDict:
+        """Make the learned parts of the terms, by label.
+
+        Raises:
+            InputError: a term reads a net, or a layer of a net, that does not exist.
+        """
+        shapes = shapes_of(nets, self.reads())
+        made = {term.label: term.module(shapes, nets) for term, _ in self.summands}
+        return nn.ModuleDict({label: module for label, module in made.items() if module is not None})
 
     def __call__(self, step: Step) -> Tensor:
-        """The weighted sum; ``step.terms`` then holds each live term's own value (detached, unweighted, on the device).
+        """Return the weighted sum; ``step.terms`` then holds each live term's own value, detached and unweighted.
 
-        A term whose weight is 0 is not called, so what only it asks for (the attack, say) is never computed.
+        A term whose weight is 0 is not called, and what only it reads (the attack, say) is not computed. Cells are
+        computed in the order in which the terms read them, so that batch statistics do not depend on a term's code.
         """
-        total = torch.zeros((), device=step.x.device)
-        step.reads_boundary = self.reads_boundary(step.progress)
-        for term, schedule in self.summands:
-            weight = schedule(step.progress)
-            if weight != 0:
-                value = term(step)
-                step.terms[term.name] = value.detach()
-                total = total + step.weights.get(term.name, weight) * value
+        step.reads = self.reads(step.progress)
+        for net, on, _ in step.reads:
+            step.outputs(net, on)
+        total = torch.zeros((), device=step.clean.x.device)
+        for term, weight in self.summands:
+            scheduled = weight(step.progress)
+            if scheduled == 0:
+                continue
+            loss = term(step)
+            if weight.factors and loss.ndim == 0:
+                raise InputError(f"{term.label} gives one number per batch, so it takes no weight per sample.")
+            value = step.batch(term.on).mean(loss) if loss.ndim else loss
+            step.terms[term.label] = value.detach()
+            if weight.factors:
+                value = step.batch(term.on).mean(reduce(mul, (factor(step) for factor in weight.factors)) * loss)
+            total = total + step.weights.get(term.label, scheduled) * value
         return total
 
-    def changed(self, **changes: Any) -> Objective:
-        """The same sum with other numbers: ``changed(**{"kd.temperature": 4, "kd.weight": 1, "kd.scale": 0.5})``.
+    def changed(self, **overrides: Any) -> Objective:
+        """Return the same sum with other numbers: ``changed(**{"kd.temperature": 4, "kd.weight": 1, "kd.scale": 2})``.
 
         ``TERM.FIELD`` sets a field, ``TERM.weight`` a constant weight, and ``TERM.scale`` multiplies the schedule.
         """
         parts = dict(zip(self.names, self.summands, strict=True))
-        for key, value in self.plain(changes).items():
-            name, _, field = key.partition(".")
-            term, schedule = parts[name]
-            if field == "weight":
-                parts[name] = (term, constant(value))
-            elif field == "scale":
-                parts[name] = (term, schedule * value)
+        for key, value in self.plain(overrides).items():
+            label, _, name = key.partition(".")
+            term, weight = parts[label]
+            if name == "weight":
+                parts[label] = (term, replace(weight, start=value, end=value, until=1.0))
+            elif name == "scale":
+                parts[label] = (term, weight * value)
             else:
-                parts[name] = (replace(term, **{field: value}), schedule)
+                parts[label] = (replace(term, **{name: value}), weight)
         return Objective(tuple(parts.values()))
 
-    def plain(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """The same changes as Python's own numbers and texts, in the types of the fields: for JSON, and for a hash.
+    def plain(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the overrides as Python's own numbers and texts, in the types of the fields: for JSON, and for a hash.
 
         Raises:
-            InputError: no such term or field, or a value of another kind.
+            InputError: an override names no term or field, or has a value that the field does not accept.
         """
-        terms = {term.name: term for term, _ in self.summands}
-        found = {}
-        for key, value in changes.items():
-            name, _, field = key.partition(".")
-            if name not in terms:
-                raise unknown("term", name, terms)
-            defaults = {"weight": 1.0, "scale": 1.0} | {f.name: f.default for f in fields(terms[name])}
-            if field not in defaults:
-                raise unknown(f"field of {name}", field, defaults)
-            found[key] = _like(defaults[field], value, key)
-            # below 0 a student would be pushed away from what the term asks for
-            if field in ("weight", "scale") and not 0 <= found[key] < math.inf:
-                raise InputError(f"{key} must be finite and at least 0, not {found[key]:g}.")
+        found: dict[str, Any] = {}
+        by_label = {term.label: term for term, _ in self.summands}
+        for key, value in overrides.items():
+            label, _, name = key.partition(".")
+            if label not in by_label:
+                raise unknown("term", label, by_label)
+            numbers = {f.name: f for f in fields(by_label[label]) if not f.metadata.get("wiring")}
+            if name in ("weight", "scale"):
+                # below 0 a student would be pushed away from what the term asks for
+                found[key] = check(key, value, "float", {"low": 0.0})
+                if math.isinf(found[key]):
+                    raise InputError(f"{key} must be finite, got {value}.")
+            elif name in numbers:
+                found[key] = check(key, value, numbers[name].type, numbers[name].metadata)
+            else:
+                raise unknown(f"field of {label}", name, ["weight", "scale", *numbers])
         return found
-
-
-def _like(old: Any, value: Any, key: str) -> Any:
-    """``value`` in the type of the field's default; texts come from the command line."""
-    if isinstance(old, bool):
-        if str(value).lower() not in ("true", "false", "0", "1"):
-            raise InputError(f"{key} is true or false, not {value!r}.")
-        return str(value).lower() in ("true", "1")
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        return type(old)(value)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{key} takes a {type(old).__name__}, not {value!r}.") from error

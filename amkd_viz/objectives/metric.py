@@ -14,7 +14,7 @@ MININGS = ("all", "semi-hard", "random", "hard")
 
 
 def embed(kind: str, logits: Tensor, features: Tensor) -> Tensor:
-    """Rows of unit norm: ``logit`` (centred logits), ``prob`` (square roots of the softmax, Hellinger) or ``feature``.
+    """Return rows of unit norm: ``logit`` (centred logits), ``prob`` (roots of the softmax, Hellinger) or ``feature``.
 
     Args:
         logits: (N, K); features: (N, D).
@@ -31,7 +31,7 @@ def embed(kind: str, logits: Tensor, features: Tensor) -> Tensor:
 
 
 def squared_distances(u: Tensor, v: Tensor) -> Tensor:
-    """(M, B) squared Euclidean distances in [0, 4] between the unit rows of (M, D) and (B, D).
+    """Return (M, B) squared Euclidean distances in [0, 4] between the unit rows of (M, D) and (B, D).
 
     The product is taken in the inputs' own precision: autocast would round it to 8 bits, a hundredth of a distance.
     """
@@ -47,7 +47,7 @@ def triplet_hinge(
     mining: str = "all",
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Mean over anchors of [d(a, p) - d(a, n) + margin]_+, and the share of the triplets in it that are active (> 0).
+    """Return the mean over anchors of [d(a, p) - d(a, n) + margin]_+, and the share of its triplets that are active.
 
     Args:
         positive: (M,) d(a, p).

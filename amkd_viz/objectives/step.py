@@ -1,95 +1,47 @@
-"""One training step's quantities, each computed when a term first asks for it."""
+"""One training step as a table: which net looks at which batch. Each cell is computed once, when it is first read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from amkd_viz.boundary import (
-    BoundarySamples,
-    bss,
-    deepfool,
-    fgsm,
-    noise,
-    sample_targets,
-    select_always,
-    select_bases,
-)
+from amkd_viz.boundary import BoundarySamples
 from amkd_viz.core.errors import InputError, unknown
-from amkd_viz.models import Classifier, Outputs
+from amkd_viz.models import Classifier, Layer, Outputs, freeze
 
-__all__ = ["Attack", "BoundaryBatch", "Step"]
+__all__ = ["Batch", "Read", "Source", "Step", "shapes_of"]
+
+Read = tuple[str, str, Layer | None]  # a net, a batch, and a layer of the net or None for logits and features
+Source = Callable[["Step"], "Batch"]  # makes a batch when it is first read
 
 
-@dataclass(frozen=True)
-class Attack:
-    """How boundary samples are made within a step (arXiv 1805.05532, section 3; its settings are the defaults).
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """N samples that nets look at.
 
-    ``sampler`` and the terms that read its samples are independent choices.
+    Attributes:
+        x: (N, ...) images in [0, 1], or points.
+        y: (N,) labels.
+        index: (N,) the row of the data set that each sample is, or comes from.
+        rows: (N,) the row of the clean batch that each sample comes from; None where it is the clean batch.
+        samples: how boundary samples were made.
+        first: (N,) bool. Where shapes must not depend on data, too few base samples are repeated to fill the batch, for
+            the student's batch statistics; ``first`` marks those that count. None: every sample counts.
     """
 
-    sampler: str = "bss"
-    step_size: float = 0.3
-    steps: int = 10
-    step_rule: str = "gap"
-    limit: int = 64
-    epsilon: float = 8 / 255
-    boundary_bn: str = "separate"
-
-    def __post_init__(self) -> None:
-        if self.sampler not in SAMPLERS:
-            raise unknown("boundary sampler", self.sampler, SAMPLERS)
-        if self.boundary_bn not in ("separate", "joint", "frozen"):
-            raise unknown("student pass", self.boundary_bn, ["separate", "joint", "frozen"])
-        if self.step_rule not in ("gap", "newton"):
-            raise unknown("step_rule", self.step_rule, ["gap", "newton"])
-        if not (self.step_size > 0 and self.epsilon > 0 and self.steps >= 1):
-            raise InputError(
-                "The attack needs step_size > 0, epsilon > 0 and steps >= 1, "
-                f"not step_size={self.step_size}, epsilon={self.epsilon}, steps={self.steps}."
-            )
-        if self.limit < 1:
-            raise InputError(f"At least one sample of a batch must be attacked, not {self.limit}.")
-
-    def __call__(self, model: nn.Module, x: Tensor, target: Tensor, generator: torch.Generator) -> BoundarySamples:
-        """Boundary samples of ``x``."""
-        return SAMPLERS[self.sampler](self, model, x, target, generator)
-
-
-def _bss(a: Attack, net: nn.Module, x: Tensor, k: Tensor, _: torch.Generator) -> BoundarySamples:
-    return bss(net, x, k, step_size=a.step_size, steps=a.steps, step_rule=a.step_rule, check=False)
-
-
-Sampler = Callable[[Attack, nn.Module, Tensor, Tensor, torch.Generator], BoundarySamples]
-SAMPLERS: dict[str, Sampler] = {
-    "bss": _bss,
-    "fgsm": lambda a, net, x, k, g: fgsm(net, x, k, epsilon=a.epsilon, check=False),
-    "noise": lambda a, net, x, k, g: noise(net, x, k, epsilon=a.epsilon, generator=g, check=False),
-    # on a GPU its samples differ in the classes they are compared with, so the host waits for it at each step
-    "deepfool": lambda a, net, x, k, g: deepfool(net, x, k, steps=a.steps),
-}
-
-
-@dataclass(frozen=True)
-class BoundaryBatch:
-    """Boundary samples of the base images ``index`` (M,) of the batch.
-
-    Where shapes may not depend on data, M is always the limit: too few base images are repeated, for the student's
-    batch statistics, and ``first`` (M,) bool says which are there for the first time. None stands for all. A single one
-    has no statistics and is left out.
-    """
-
+    x: Tensor
+    y: Tensor
     index: Tensor
-    samples: BoundarySamples
+    rows: Tensor | None = None
+    samples: BoundarySamples | None = None
     first: Tensor | None = None
 
     def mean(self, values: Tensor) -> Tensor:
-        """Of (M,) values, each base image counted once; 0 without any."""
+        """Return the mean of (N,) values over the samples that count, or 0 (in the graph) for an empty batch."""
         if self.first is None:
             return values.mean() if len(values) else values.sum()
         return (values * self.first).sum() / self.first.sum().clamp_min(1)
@@ -97,119 +49,194 @@ class BoundaryBatch:
 
 @dataclass
 class Step:
-    """Teacher and student on one batch. Every property is computed once, when first read; logits are float32.
+    """The nets and batches of one training step.
 
     Attributes:
-        teacher: frozen, in eval mode. student: in the mode the loop left it in.
-        x: (B, ...) in [0, 1]; y: (B,) labels.
+        nets: by name: "student", "teacher", "teacher2", "peer", "past". Learning nets are in training mode.
+        clean: the batch named "clean".
         progress: e / E in (0, 1].
-        reads_boundary: a live term reads the boundary samples (the objective says so; only the joint pass asks).
-        generator: of all chance in the step but what layers draw for themselves.
-        static: no shape depends on data, so that the host never waits for a GPU; by default on all but a CPU.
-        modules: learned parts of the terms, by term name.
-        weights: scalars on the device that stand for the objective's own weights, by term name; a step that is recorded
-            and replayed must not contain these as numbers.
-        terms: the value of each live term, once the objective has been called.
-        metrics: scalars that terms leave behind for the log; histograms likewise, 32 bins over [0, 4].
+        generator: the RNG of the step, on the device.
+        sources: what makes each further batch, by name: "boundary", "view2", "validation".
+        boundary_bn: how batch norms of a learning net treat boundary samples: "separate" (a batch of their own),
+            "joint" (one batch with the clean samples) or "frozen" (running statistics).
+        static: no shape depends on data, so that the host never waits for a GPU; default: on all devices but a CPU.
+        seeding: a context manager that seeds PyTorch's default RNGs for the pass of one net on one batch, so that
+            dropout does not depend on the order of passes; None where the whole step is seeded at once.
+        modules: learned parts of the terms, by label.
+        weights: scalars on the device in place of the objective's scheduled weights, by label: a step that is recorded
+            and replayed must not contain these as Python numbers.
+        reads: what the live terms read, set by the objective before it calls them.
+        terms: the value of each live term, unweighted and detached, once the objective has been called.
+        metrics: scalars that terms leave for the log.
     """
 
-    teacher: Classifier
-    student: Classifier
-    x: Tensor
-    y: Tensor
+    nets: Mapping[str, Classifier]
+    clean: Batch
     progress: float
     generator: torch.Generator
-    attack: Attack = field(default_factory=Attack)
-    reads_boundary: bool = False
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    boundary_bn: str = "separate"
     static: bool | None = None
+    seeding: Callable[[str, str], AbstractContextManager[None]] | None = None
     modules: nn.ModuleDict = field(default_factory=nn.ModuleDict)
-    weights: dict[str, Tensor] = field(default_factory=dict)
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+    reads: tuple[Read, ...] = ()
     terms: dict[str, Tensor] = field(default_factory=dict)
     metrics: dict[str, Tensor] = field(default_factory=dict)
-    histograms: dict[str, Tensor] = field(default_factory=dict)
+    _batches: dict[str, Batch] = field(default_factory=dict, repr=False)
+    _outputs: dict[tuple[str, str], Outputs] = field(default_factory=dict, repr=False)
 
-    @cached_property
-    def teacher_clean(self) -> Outputs:
+    def __post_init__(self) -> None:
+        if self.static is None:
+            self.static = self.clean.x.device.type != "cpu"
+        self._batches["clean"] = self.clean
+
+    def batch(self, on: str = "clean") -> Batch:
+        """Return the batch named ``on``, made when it is first read.
+
+        Raises:
+            InputError: no source makes a batch of this name.
+        """
+        if on not in self._batches:
+            if on not in self.sources:
+                raise unknown("batch", on, ["clean", *self.sources])
+            self._batches[on] = self.sources[on](self)
+        return self._batches[on]
+
+    def made(self, on: str) -> Batch | None:
+        """Return the batch named ``on`` if a term has read it, else None."""
+        return self._batches.get(on)
+
+    def outputs(self, net: str = "student", on: str = "clean") -> Outputs:
+        """Return logits (N, K), features (N, D) and the layers that live terms read, of one net on one batch.
+
+        Each pass is made once. Outputs of learning nets carry gradients. Logits and features are float32 (float64
+        stays), also under autocast.
+
+        Raises:
+            InputError: the step has no net or no batch of this name.
+        """
+        if net not in self.nets:
+            raise unknown("net", net, self.nets)
+        if (net, on) not in self._outputs:
+            joint = self.boundary_bn == "joint" and self.nets[net].training and self._reads(net, "boundary")
+            if joint and on in ("clean", "boundary"):
+                self._joint_pass(net)
+            else:
+                self._outputs[net, on] = self._pass(net, on)
+            if (net, on) == ("student", "boundary") and len(self.batch(on).x):
+                self._measure_boundary()
+        return self._outputs[net, on]
+
+    def _reads(self, net: str, on: str) -> bool:
+        return any(read[:2] == (net, on) for read in self.reads)
+
+    def _layers(self, net: str, on: str) -> list[Layer]:
+        return list(dict.fromkeys(layer for n, o, layer in self.reads if (n, o) == (net, on) and layer is not None))
+
+    def _pass(self, net: str, on: str) -> Outputs:
+        model, batch, layers = self.nets[net], self.batch(on), self._layers(net, on)
+        with self.seeding(net, on) if self.seeding else nullcontext():
+            if not model.training:
+                if batch.samples is not None and self.sources["boundary"].of == net and not layers:  # type: ignore[attr-defined]
+                    return AttackOutputs(batch.samples.logits, lambda: self._frozen(model, batch.x, ()).features)
+                return self._frozen(model, batch.x, layers)
+            if batch.samples is None:
+                return _wide(model.outputs(batch.x, layers))
+            if len(batch.x) == 0:  # an empty pass would not be part of the graph
+                clean = self.outputs(net)
+                return Outputs(clean.logits[:0], clean.features[:0], {k: v[:0] for k, v in clean.layers.items()})
+            if self.boundary_bn == "frozen" or len(batch.x) == 1:  # one sample has no batch statistics
+                with frozen_norms(model):
+                    return _wide(model.outputs(batch.x, layers))
+            with _counting(model, batch.first):
+                return _wide(model.outputs(batch.x, layers))
+
+    def _frozen(self, model: Classifier, x: Tensor, layers: Iterable[Layer]) -> Outputs:
         with torch.no_grad():
-            return _wide(self.teacher.outputs(self.x))
+            return _wide(model.outputs(x, tuple(layers)))
 
-    @cached_property
-    def student_clean(self) -> Outputs:
-        if self.attack.boundary_bn == "joint" and self.reads_boundary:
-            return self._joint[0]
-        return _wide(self.student.outputs(self.x))
+    def _joint_pass(self, net: str) -> None:
+        """Pass clean and boundary samples through a learning net as one batch."""
+        count = len(self.clean.x)
+        layers = dict.fromkeys([*self._layers(net, "clean"), *self._layers(net, "boundary")])
+        both = torch.cat([self.clean.x, self.batch("boundary").x])
+        with self.seeding(net, "clean") if self.seeding else nullcontext():
+            made = _wide(self.nets[net].outputs(both, tuple(layers)))
+        for on, part in (("clean", slice(None, count)), ("boundary", slice(count, None))):
+            kept = {layer: value[part] for layer, value in made.layers.items()}
+            self._outputs[net, on] = Outputs(made.logits[part], made.features[part], kept)
 
-    @cached_property
-    def boundary(self) -> BoundaryBatch:
-        """Base selection, target draw and attack (arXiv 1805.05532, sections 3.1 to 3.3)."""
-        if self.attack.boundary_bn == "joint":  # the joint pass needs the samples first, so select without it
-            with torch.no_grad(), _frozen_norms(self.student):
-                student_logits = self.student(self.x)
-        else:
-            student_logits = self.student_clean.logits.detach()
-        told, first = (self.teacher_clean.logits, student_logits, self.y, self.attack.limit), None
-        if self.static if self.static is not None else self.x.device.type != "cpu":
-            best, count = select_always(*told)
-            row = torch.arange(len(best), device=best.device)
-            again, first = row % count.clamp_min(1), (row < count) & (count > 1)
-            target = sample_targets(self.teacher_clean.logits[best], self.generator)[again]
-            index = best[again]
-        else:
-            index = select_bases(*told)
-            target = sample_targets(self.teacher_clean.logits[index], self.generator)
-        samples = self.attack(self.teacher, self.x[index].detach(), target, self.generator)
-        batch = BoundaryBatch(index, samples, first)
-        if len(index):
-            self.metrics["attack.crossed"] = batch.mean(samples.crossed.float())
-            self.metrics["attack.reached_target"] = batch.mean((samples.status == 1).float())
-        return batch
+    def _measure_boundary(self) -> None:
+        """Leave for the log how far the student is from the attacked net on the boundary samples."""
+        batch, student = self.batch("boundary"), self._outputs["student", "boundary"].logits.detach().log_softmax(1)
+        if batch.samples is not None:
+            attacked = batch.samples.logits.log_softmax(1)
+            self.metrics["boundary.kl"] = batch.mean((attacked.exp() * (attacked - student)).sum(1))
+            self.metrics["boundary.student_flipped"] = batch.mean((student.argmax(1) != batch.samples.base).float())
 
-    @cached_property
-    def teacher_boundary(self) -> Outputs:
-        """The teacher on the boundary samples, with features; the logits alone come with the samples for free."""
-        with torch.no_grad():
-            return _wide(self.teacher.outputs(self.boundary.samples.x))
-
-    @cached_property
-    def student_boundary(self) -> Outputs:
-        """The student on the boundary samples: in its own pass, joined to the clean batch, or with frozen norms."""
-        samples, mode = self.boundary.samples, self.attack.boundary_bn
-        if len(samples) == 0:
-            return Outputs(self.student_clean.logits[:0], self.student_clean.features[:0], {})  # stays in the graph
-        if mode == "joint":
-            embedding = self._joint[1]
-        elif mode == "frozen" or len(samples) == 1:  # one sample has no batch statistics
-            with _frozen_norms(self.student):
-                embedding = _wide(self.student.outputs(samples.x))
-        else:
-            with _counting(self.student, self.boundary.first):
-                embedding = _wide(self.student.outputs(samples.x))
-        log_teacher, log_student = samples.logits.log_softmax(1), embedding.logits.detach().log_softmax(1)
-        mean = self.boundary.mean
-        self.metrics["boundary.kl"] = mean((log_teacher.exp() * (log_teacher - log_student)).sum(1))
-        self.metrics["boundary.student_flipped"] = mean((log_student.argmax(1) != samples.base).float())
-        return embedding
-
-    @cached_property
-    def _joint(self) -> tuple[Outputs, Outputs]:
-        samples = self.boundary.samples
-        both = _wide(self.student.outputs(torch.cat([self.x, samples.x])))
-        (clean_z, edge_z), (clean_f, edge_f) = (part.split([len(self.x), len(samples)]) for part in both[:2])
-        return Outputs(clean_z, clean_f, {}), Outputs(edge_z, edge_f, {})
+    def selection_logits(self, net: str) -> Tensor:
+        """Return the detached logits of a net on the clean batch, for choosing what to attack."""
+        if self.boundary_bn == "joint" and self.nets[net].training:  # the joint pass needs the boundary samples first
+            with torch.no_grad(), frozen_norms(self.nets[net]):
+                return self.nets[net](self.clean.x)
+        return self.outputs(net).logits.detach()
 
 
-def _wide(embedding: Outputs) -> Outputs:
-    """float32 under autocast; float64 stays."""
+class AttackOutputs(Outputs):
+    """Outputs of the attacked net on its boundary samples: logits come with the attack, features cost one more pass."""
+
+    _compute: Callable[[], Tensor]
+    _made: Tensor | None
+
+    def __new__(cls, logits: Tensor, features: Callable[[], Tensor]) -> AttackOutputs:
+        made = super().__new__(cls, logits, logits, {})
+        made._compute, made._made = features, None
+        return made
+
+    @property
+    def features(self) -> Tensor:
+        if self._made is None:
+            self._made = self._compute()
+        return self._made
+
+
+def shapes_of(nets: Mapping[str, Classifier], reads: Iterable[Read]) -> dict[tuple[str, Layer | None], tuple[int, ...]]:
+    """Return (net, layer) -> shape of one sample there, for every read; layer None is the penultimate features.
+
+    Batch statistics are left as they are.
+
+    Raises:
+        InputError: a net that is read does not exist, or has no such layer.
+    """
+    found: dict[tuple[str, Layer | None], tuple[int, ...]] = {}
+    for net, _, layer in reads:
+        if net not in nets:
+            raise InputError(f"A term reads the net {net!r}, but this recipe has {', '.join(nets)}; name it there.")
+        model = nets[net]
+        if layer is not None:
+            model.check_layer(layer, net)
+        if (net, layer) not in found:
+            parameter = next(model.parameters(), None)
+            blank = torch.zeros(2, *model.shape, device=None if parameter is None else parameter.device)
+            with freeze(model), torch.no_grad():
+                made = model.outputs(blank, () if layer is None else (layer,))
+            found[net, layer] = tuple((made.features if layer is None else made.layers[layer]).shape[1:])
+    return found
+
+
+def _wide(outputs: Outputs) -> Outputs:
+    """Return float32 logits and features under autocast; float64 and the layers stay as they are."""
 
     def wide(t: Tensor) -> Tensor:
         return t if t.dtype == torch.float64 else t.float()
 
-    return Outputs(wide(embedding.logits), wide(embedding.features), embedding.layers)
+    return Outputs(wide(outputs.logits), wide(outputs.features), outputs.layers)
 
 
 @contextmanager
 def _counting(model: nn.Module, rows: Tensor | None) -> Iterator[None]:
-    """What a pass leaves in the batch norms counts only if one of its ``rows`` (M,) bool does; None stands for all."""
+    """Keep what a pass leaves in the batch norms only if one of its ``rows`` (M,) bool counts; None: all do."""
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
     # .data: autograd has kept them, and does not read them in training mode
     own = [part.data for m in norms for part in (m.running_mean, m.running_var) if part is not None]
@@ -224,8 +251,8 @@ def _counting(model: nn.Module, rows: Tensor | None) -> Iterator[None]:
 
 
 @contextmanager
-def _frozen_norms(model: nn.Module) -> Iterator[None]:
-    """Batch norms use and keep their running statistics; everything else stays in its mode."""
+def frozen_norms(model: nn.Module) -> Iterator[None]:
+    """Let batch norms use and keep their running statistics; everything else stays in its mode."""
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
     for norm in norms:
         norm.training = False

@@ -1,18 +1,32 @@
-"""Weights that depend on the progress of training."""
+"""Weights of terms: schedules over training, and numbers per sample."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
 
 from amkd_viz.core.errors import InputError
 
-__all__ = ["Schedule", "constant", "linear"]
+if TYPE_CHECKING:
+    from amkd_viz.objectives.step import Step
+
+__all__ = ["Factor", "Schedule", "constant", "linear"]
+
+# A weight per sample: a function of the step that returns a number or (N,) numbers, one for each row of the batch that
+# the term reads. It may have an attribute ``reads``, a list as ``Term.reads`` returns, for what the term does not read.
+Factor = Callable[["Step"], "float | Tensor"]
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """From ``start`` to ``end``, linear in the progress e / E in [0, 1], constant from ``until`` on.
+    """A weight that goes from ``start`` to ``end``, linearly in the progress e / E, and is constant from ``until`` on.
+
+    Attributes:
+        factors: functions of the step that multiply it, one number per sample.
 
     >>> weight = linear(2, 0, until=0.75)
     >>> weight(0), weight(0.375), weight(0.9)
@@ -22,34 +36,54 @@ class Schedule:
     start: float
     end: float
     until: float = 1.0
+    factors: tuple[Factor, ...] = ()
 
     def __post_init__(self) -> None:
         if not (isfinite(self.start) and isfinite(self.end)):
-            raise InputError(f"A weight must be finite, not {self.start} or {self.end}.")
+            raise InputError(f"A weight must be finite, got {self.start} and {self.end}.")
         if not 0 < self.until <= 1:
-            raise InputError(f"A schedule ends at a share of training in (0, 1], not at until={self.until}.")
+            raise InputError(f"until must be in (0, 1], a share of training, got {self.until}.")
 
     def __call__(self, progress: float) -> float:
+        """Return the scheduled number at ``progress`` in [0, 1], without the factors."""
         return float(self.start + (self.end - self.start) * min(progress / self.until, 1.0))
 
-    def __mul__(self, factor: float) -> Schedule:
-        if not isinstance(factor, int | float):
-            return NotImplemented  # a term: it knows how to be scaled
-        return Schedule(self.start * factor, self.end * factor, self.until)
+    def __mul__(self, other: Any) -> Schedule:
+        """Multiply by a number, by a function of the step, or by a schedule (one of the two must be constant).
+
+        Raises:
+            InputError: both schedules change over training.
+        """
+        if isinstance(other, Schedule):
+            steady, moving = (other, self) if other.start == other.end else (self, other)
+            if steady.start != steady.end:
+                raise InputError(f"A weight must have one schedule, got {self} and {other}; make one of them constant.")
+            return replace(moving * steady.start, factors=self.factors + other.factors)
+        if isinstance(other, int | float):
+            return replace(self, start=self.start * float(other), end=self.end * float(other))
+        return replace(self, factors=(*self.factors, other)) if callable(other) else NotImplemented
 
     __rmul__ = __mul__
 
     def __str__(self) -> str:
-        if self.start == self.end:
-            return f"{self.start:g}"
-        return f"{self.start:g}->{self.end:g}" + (f" (until {self.until:.0%})" if self.until < 1 else "")
+        words = []
+        if self.start != self.end:
+            words.append(f"{self.start:g}->{self.end:g}" + (f" (until {self.until:.0%})" if self.until < 1 else ""))
+        elif self.start != 1:
+            words.append(f"{self.start:g}")
+        return " * ".join([*words, *map(_name, self.factors)]) or "1"
+
+
+def _name(factor: Factor) -> str:
+    """The name of the function, or of the function that made it: ``sure`` of ``sure.<locals>.weight``."""
+    return str(getattr(factor, "__qualname__", type(factor).__name__)).partition(".")[0]
 
 
 def linear(start: float, end: float, *, until: float = 1.0) -> Schedule:
-    """A weight that goes linearly from ``start`` to ``end``, reached at the share ``until`` of the epochs."""
+    """Return a weight that goes linearly from ``start`` to ``end``, reached at the share ``until`` of training."""
     return Schedule(float(start), float(end), float(until))
 
 
 def constant(value: float) -> Schedule:
-    """A weight that stays."""
+    """Return a weight that stays at ``value``."""
     return Schedule(float(value), float(value))

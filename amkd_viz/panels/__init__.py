@@ -1,4 +1,4 @@
-"""Widgets over the views: see, steer and compare in JupyterLab. A panel holds no number of its own."""
+"""Interactive panels for JupyterLab, on top of the views."""
 
 from amkd_viz.panels.boundary_lab import BoundaryLab
 from amkd_viz.panels.distill_lab import DistillLab

@@ -1,4 +1,4 @@
-"""Which cell of which notebook is running: so that a cell that runs again replaces its own panel, and no other."""
+"""Identify the running notebook cell, so that a cell that runs again replaces its own panel only."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Cell(NamedTuple):
     execution: str
 
     def same_but_later(self, other: Cell) -> bool:
-        """Whether ``other`` is a later execution of the same cell."""
+        """Return whether ``other`` is another execution of the same cell."""
         return self.cell == other.cell and self.execution != other.execution
 
 
 def this_cell() -> Cell | None:
-    """The cell that is being executed, as JupyterLab names it; None elsewhere."""
+    """Return the cell that JupyterLab is executing; None outside of a notebook."""
     try:
         from IPython import get_ipython
 

@@ -1,15 +1,14 @@
-"""Curves on canvases in the page: a point more is some bytes, not a figure drawn anew."""
+"""Curves on canvases in the page: small axes beside each other, over one range of epochs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import anywidget
 import numpy as np
 import traitlets
 
-from amkd_viz.panels.status import script
+from amkd_viz.panels.view_widget import ViewWidget, float_bytes
 from amkd_viz.views.curves import MOST_POINTS
 from amkd_viz.views.layout import keep
 
@@ -17,25 +16,25 @@ __all__ = ["Curve", "CurveCanvas"]
 
 
 class Curve(NamedTuple):
-    """Points (epoch, value) on the axis with number ``axis``; ``colour`` as hex, by default that of text."""
+    """Points (epoch, value) on the axis with index ``axis``; ``colour`` as hex, by default that of text."""
 
     axis: int
     name: str
     points: Sequence[tuple[float, float]]
     colour: str = ""
-    dash: bool = False
     faint: bool = False
 
 
-class CurveCanvas(anywidget.AnyWidget):
+class CurveCanvas(ViewWidget, scripts=["axis.js", "curves.js"]):
     """Small axes, each with its own unit, over one range of epochs.
 
     Attributes:
-        axes: title and unit of each. series, events: what :meth:`show` sends. end: the last epoch that is planned.
-        height: of one axis in CSS pixels. empty: what stands here while there is no axis.
+        axes: title and unit of each.
+        series, events: curves and overrides, as :meth:`show` sends them.
+        end: the last planned epoch.
+        height: of one axis in CSS pixels.
     """
 
-    _esm = script("page.js", "axis.js", "curves.js")
     axes = traitlets.List(traitlets.Dict()).tag(sync=True)
     series = traitlets.List(traitlets.Dict()).tag(sync=True)
     events = traitlets.List(traitlets.Dict()).tag(sync=True)
@@ -50,17 +49,18 @@ class CurveCanvas(anywidget.AnyWidget):
         events: Sequence[tuple[float, str]] = (),
         end: float = 1.0,
     ) -> None:
-        """Draw, in one message; of each curve at most 500 points.
+        """Draw at most 500 points of each curve.
 
         Args:
-            axes: (title, unit) each. events: (epoch, words) of what a person changed. end: last epoch planned.
+            axes: (title, unit) of each axis.
+            events: (epoch, words) of the overrides.
+            end: the last planned epoch.
         """
         sent: list[dict[str, Any]] = []
-        for curve in curves:
-            points = np.asarray([curve.points[i] for i in keep(len(curve.points), MOST_POINTS)], np.float32)
-            x, y = points.reshape(-1, 2).T
-            about = {"axis": curve.axis, "name": curve.name, "colour": curve.colour, "dash": curve.dash}
-            sent.append(about | {"faint": curve.faint, "x": x.tobytes(), "y": y.tobytes()})
+        for axis, name, points, colour, faint in curves:
+            x, y = np.asarray([points[i] for i in keep(len(points), MOST_POINTS)]).reshape(-1, 2).T
+            about = {"axis": axis, "name": name, "colour": colour, "faint": faint}
+            sent.append(about | {"x": float_bytes(x), "y": float_bytes(y)})
         with self.hold_sync():
             self.axes = [{"title": title, "unit": unit} for title, unit in axes]
             self.series, self.end = sent, float(end)

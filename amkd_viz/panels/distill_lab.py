@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,12 @@ from amkd_viz.panels.distill_code import code_of
 from amkd_viz.panels.distill_form import DistillForm
 from amkd_viz.panels.distill_pictures import DistillPictures
 from amkd_viz.panels.distill_words import Speed, done_share, numbers, words
-from amkd_viz.panels.live import DutyCycle, LiveStudent, Pace, on_cpu
+from amkd_viz.panels.live import DutyCycle, LiveStudent, Pace, Pulse, on_cpu
 from amkd_viz.panels.look_back import LookBack
 from amkd_viz.panels.panel import Panel
-from amkd_viz.panels.pulse import Pulse
+from amkd_viz.panels.run_log import RunLog, value_words
 from amkd_viz.panels.session import Session
-from amkd_viz.panels.stills import map_still
 from amkd_viz.runs import Job, Run, fork
-from amkd_viz.runs.follow import Follower
 from amkd_viz.training import DIGITS, EpochEnded, Event, Recipe, suggested
 from amkd_viz.training.training import LIVE
 from amkd_viz.views import View, curves
@@ -68,7 +65,7 @@ class DistillLab(Panel):
         if not isinstance(what, Recipe | Run | Session | str | None):
             raise InputError(f"DistillLab takes a recipe, a run, a session or the name of a data set, not {what!r}.")
         session = what if isinstance(what, Session) else None
-        run = session.open_run() if session else what if isinstance(what, Run) else None
+        run = session.open_run(self) if session else what if isinstance(what, Run) else None
         recipe = run.recipe if run else what if isinstance(what, Recipe) else suggested(what or DIGITS.dataset)  # type: ignore[arg-type]
         super().__init__()
         self._folder = Path(runs)
@@ -77,14 +74,13 @@ class DistillLab(Panel):
         self._live, self._duty, self._pace = LiveStudent(), DutyCycle(), Pace(pace)
         self._drawn = (-1, -1)  # epoch and batch of the student in the maps
         self._looks = 0  # so many times another student was chosen
-        self._follower: Follower | None = None
-        self._lines: list[dict[str, Any]] = []
+        self.log: RunLog | None = None
         self._state = ""
         self._speed = Speed()
         self._build(recipe, pace)
         self._pulse = Pulse(self._beat)
         if run is not None:
-            epoch = session.view.epoch if session else None
+            epoch = _epoch(session) if session else None
             self.compute.ask("open", lambda: self.open(run, epoch))
         else:
             self.form.fit(recipe, self.put)
@@ -167,10 +163,10 @@ class DistillLab(Panel):
             self.paint.ask("fit", lambda: self.form.fit_terms(plain, self.put))
             self.say(f"{value}: {methods.about(value)}")
         elif self._busy and acts:
-            self.tell(f"{label}: {value:g} from the next batch on.")
+            self.tell(f"{label}: {value_words(value)} from the next batch on.")
             self.compute.ask(f"set {name}", lambda: self._change(name, value))
         else:
-            self.say(f"{label}: {value}; Start begins a new run with it.")
+            self.say(f"{label}: {value_words(value)}; Start begins a new run with it.")
             self.paint.ask("sum", lambda: self.form.show_sum(self.recipe))
 
     def _change(self, name: str, value: Any) -> None:
@@ -294,7 +290,7 @@ class DistillLab(Panel):
     def _open_path(self, path: Path) -> None:
         if path.suffix == ".json":
             session = Session.open(path)
-            self.open(session.open_run(), session.view.epoch)
+            self.open(session.open_run(self), _epoch(session))
         else:
             self.open(Run.open(path))
 
@@ -309,11 +305,11 @@ class DistillLab(Panel):
     # what is looked at
 
     def _forget(self) -> None:
-        self.run, self._follower, self._lines = None, None, []
+        self.run, self.log = None, None
         self.pictures.forget()
 
     def _attach(self, run: Run) -> None:
-        self.run, self._follower, self._lines = run, Follower(run.path / "metrics.jsonl"), []
+        self.run, self.log = run, RunLog(run)
 
     def _look(self) -> None:
         """The student of the chosen epoch, coarse, then fine."""
@@ -363,8 +359,12 @@ class DistillLab(Panel):
         self.paint.ask("epoch", lambda: self.put("epoch", max=max(last, 1), value=value))
 
     def _draw_log(self) -> None:
-        if self.run is not None:
-            self.pictures.draw_log(self.run, self._lines, Run.open(self["overlay"]) if self["overlay"] else None)
+        if self.log is None:
+            return
+        others = [RunLog(Run.open(self["overlay"]))] if self["overlay"] else []
+        for other in others:
+            other.poll()
+        self.pictures.draw_log(self.log, others)
 
     # the pulse
 
@@ -393,12 +393,11 @@ class DistillLab(Panel):
             if shown and state == "paused" and self._drawn != here:
                 taken = self._live.held()
             if shown and taken is not None:
-                begun, resting, self._drawn = time.thread_time(), self._pace.resting, here
-                taken = on_cpu(taken)
-                self.pictures.draw(taken, COARSE, f"epoch {here[0] + 1}, batch {here[1]}")
-                self.pictures.draw_joint(taken)
-                if not resting:
-                    self._duty.spent(time.thread_time() - begun)
+                self._drawn = here
+                with self._duty.turn(free=self._pace.resting):
+                    taken = on_cpu(taken)
+                    self.pictures.draw(taken, COARSE, f"epoch {here[0] + 1}, batch {here[1]}")
+                    self.pictures.draw_joint(taken)
             elif self._duty.due() and self._back.newest:
                 self._live.want()
         if state != self._state:
@@ -411,17 +410,12 @@ class DistillLab(Panel):
 
     def _poll(self) -> bool:
         """Read what is new in the run's log."""
-        if self._follower is None:
-            return False
-        new = self._follower.poll()
-        if self._follower.rewound:
-            self._lines = []
-        self._lines += new
-        if new:
+        new = self.log is not None and self.log.poll()
+        if self.log is not None and new:
             self._draw_log()
-            done = max((line["epoch"] for line in self._lines if line.get("kind", "epoch") == "epoch"), default=0)
+            done = self.log.done
             self._put_epoch(done if self._back.newest else self["epoch"], done)
-        return bool(new)
+        return new
 
     def _count(self) -> None:
         speed = self._speed.look(self._live.seen)
@@ -429,7 +423,7 @@ class DistillLab(Panel):
         self.paint.ask("numbers", lambda: setattr(self._numbers, "value", text))
 
     def _words(self) -> str:
-        told = words(self._live, self.state, self.run, self._lines)
+        told = words(self._live, self.state, self.log)
         if self._busy and not self._back.newest:
             told += f" You look back at epoch {self['epoch']}; the right end of that slider follows the training."
         return told
@@ -457,7 +451,7 @@ class DistillLab(Panel):
     def _list_runs(self) -> None:
         found = sorted(self._folder.glob("*/config.json"), key=lambda p: p.stat().st_mtime, reverse=True)[:30]
         paths = [(path.parent.name, str(path.parent)) for path in found]
-        sessions = [(f"session {path.stem}", str(path)) for path in Session.files("sessions")]
+        sessions = [(f"session {path.stem}", str(path)) for path in Session.files("sessions", self)]
         overlay = self["overlay"] if self["overlay"] in [p for _, p in paths] else ""
 
         def show() -> None:
@@ -520,13 +514,13 @@ class DistillLab(Panel):
         return where
 
     def session(self) -> Session | None:
-        return None if self.run is None else Session.of(self.run, epoch=self._back.epoch(self.run))
+        return None if self.run is None else Session.of(self, self.run, epoch=self._back.epoch(self.run))
 
     def still(self) -> Image.Image | None:
-        return map_still(self.pictures.found)
+        return self.pictures.maps.still()
 
     def code(self) -> str:
-        return code_of(self.run, self._lines, self.recipe)
+        return code_of(self.run, self.recipe)
 
     def close(self) -> None:
         """Stop the training, if one is going on, with a checkpoint; take the panel off the page."""
@@ -537,6 +531,12 @@ class DistillLab(Panel):
                 self.job.stop()
                 self.job.wait(30)
         super().close()
+
+
+def _epoch(session: Session) -> int | None:
+    """Return the epoch that a session looks at."""
+    epoch = session.state.get("epoch")
+    return epoch if isinstance(epoch, int) else None
 
 
 def _paces(own: float) -> list[tuple[str, float]]:

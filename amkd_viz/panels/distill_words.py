@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
 from typing import Any
 
 from amkd_viz.panels.live import LiveStudent
 from amkd_viz.panels.memory import memory_words
-from amkd_viz.runs import Run
+from amkd_viz.panels.run_log import RunLog
 from amkd_viz.views.labels import percent
 
 __all__ = ["Speed", "done_share", "numbers", "words"]
@@ -52,8 +51,8 @@ def done_share(live: LiveStudent, state: str) -> tuple[str, float]:
     return "busy", (live.epoch + live.batch / live.batches) / live.training.recipe.epochs
 
 
-def words(live: LiveStudent, state: str, run: Run | None, lines: Sequence[dict[str, Any]]) -> str:
-    """What is happening; ``lines`` are those of the run's log."""
+def words(live: LiveStudent, state: str, log: RunLog | None) -> str:
+    """Return a sentence on what is happening; ``log`` is that of the run on show."""
     if state in ("paused", "stopping"):
         return f"{state.capitalize()} at epoch {live.epoch + 1}, batch {live.batch}."
     if live.teaching is not None:
@@ -61,11 +60,12 @@ def words(live: LiveStudent, state: str, run: Run | None, lines: Sequence[dict[s
     if state == "running" and live.training is None:
         return "Loading data and teacher ..."
     if state == "running":
-        told: dict[str, Any] = next((line for line in reversed(lines) if line.get("metrics")), {})
-        reached = told.get("metrics", {}).get("attack.reached_target")
+        lines = reversed(log.lines if log is not None else [])
+        metrics: dict[str, Any] = next((line["metrics"] for line in lines if line.get("metrics")), {})
+        reached = metrics.get("attack.reached_target")
         about = f" Boundary samples: {percent(reached, 0)} reached their target class." if reached is not None else ""
         return f"Training epoch {live.epoch + 1}.{about}"
-    return f"{run.path}: {len(lines)} lines." if run is not None else "Ready: press Start."
+    return "Ready: press Start." if log is None else f"{log.run.path}: {log.done} of {log.run.recipe.epochs} epochs."
 
 
 def duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Where teacher and student put the same samples: one map for both, its gallery and table, and what it hides."""
+"""The embeddings of teacher and student in one layout, with gallery, table and the true distances."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
 from amkd_viz.objectives.metric import EMBEDDINGS
 from amkd_viz.panels.controls import button, choice, slider, toggle
-from amkd_viz.panels.joint_picture import PARTS, Ground, Picture, code_for, fidelity_table, gather, lay_out
+from amkd_viz.panels.joint_picture import PARTS, Picture, SampleSet, code_for, gather, lay_out, quality_table
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.sample_list import DistanceBars, SampleList
 from amkd_viz.panels.scatter import ScatterCanvas, identities
@@ -27,38 +27,43 @@ from amkd_viz.views.labels import percent
 
 __all__ = ["EmbeddingLab"]
 
-MOST = 5000
-NEGATIVES = 12
+MOST = 5000  # samples
+NEGATIVES = 12  # whose distances are shown
 
 
 class EmbeddingLab(Panel):
-    """One map of the samples as the teacher sees them and as the student does; a lasso fills gallery and table; one
-    picked sample shows its anchor, positive and negatives, in the map and as true distances.
+    """Show samples in the teacher's and the student's layout. A lasso fills gallery and table; a picked sample shows
+    its anchor, positive and negatives, on the map and as true distances.
+
+    The panel has two states: ``values`` is what the controls say; title, code, session and export describe the picture
+    on show.
 
     Args:
         run: a run with snapshots, a session on one, or the name of an example: "digits", "spirals".
-        controls: where they stand at first, by name.
+        controls: first values of the controls, by name.
 
     Raises:
-        InputError: the run has no snapshot yet; or there is no such control or value.
+        InputError: the run has no snapshot yet; a control is unknown or does not accept its value.
     """
 
     title = "EmbeddingLab"
     about = (
-        "Each mark is one sample: a circle where the <i>teacher</i> puts it, a diamond where the <i>student</i> does; "
-        "move the slider above the map and watch it walk from one to the other. Rings are <i>boundary samples</i>, "
+        "Each mark is one sample: a circle at its place in the <i>teacher</i>'s layout, a diamond in the "
+        "<i>student</i>'s; the slider above the map moves it from one to the other. Rings are <i>boundary samples</i>, "
         "images pushed just across the teacher's boundary. Drag around samples to list them; click one to see the "
-        "triplets that AMKD pulls at: the teacher on it is the anchor $a$, the student on it the positive $p$, the "
-        "student on samples of other classes the negatives $n$. A negative pulls while it is active: "
-        "$[d(a,p) - d(a,n) + m]_+ > 0$, $d$ the squared distance of unit embeddings. The map flattens many dimensions "
-        "to two, so read the numbers beneath it: a cross marks a triplet whose order the picture turns round."
+        "triplets of AMKD's loss: the anchor $a$ is the teacher's embedding of it, the positive $p$ the student's, the "
+        "negatives $n$ the student's embeddings of samples of other classes. A negative contributes while it is "
+        "active: $[d(a,p) - d(a,n) + m]_+ > 0$, $d$ the squared distance of unit embeddings. The map projects many "
+        "dimensions onto two, so read the numbers beneath it: a cross marks a triplet whose order the map reverses."
     )
 
     def __init__(self, run: Run | Session | str = "digits", **controls: Any) -> None:
         session = run if isinstance(run, Session) else None
         if not isinstance(run, Run | Session | str):
-            raise InputError(f"EmbeddingLab takes a run, a session or the name of an example, not {run!r}.")
-        self.run: Run = example(run) if isinstance(run, str) else run.open_run() if isinstance(run, Session) else run
+            raise InputError(f"EmbeddingLab takes a run, a session or the name of an example, got {run!r}.")
+        self.run: Run = (
+            example(run) if isinstance(run, str) else run.open_run(self) if isinstance(run, Session) else run
+        )
         epochs = self.run.snapshots()
         if not epochs:
             raise InputError(f"The run {self.run.path} has no snapshot yet; train it for an epoch first.")
@@ -66,10 +71,10 @@ class EmbeddingLab(Panel):
         self._opened = f"example({run!r})" if isinstance(run, str) else f"Run.open({str(self.run.path)!r})"
         self._data: Dataset | None = None
         self._nets: dict[str, Classifier] = {}
-        self._student: tuple[Ground, int, Outputs] | None = None
-        self._ground: Ground | None = None
+        self._student: tuple[SampleSet, int, Outputs] | None = None
+        self._sample_set: SampleSet | None = None
         self._picture: Picture | None = None
-        self._fidelity: tuple[Fidelity, Fidelity] | None = None
+        self._quality: tuple[Fidelity, Fidelity] | None = None
         self.map = ScatterCanvas(empty="Reading the run ...")
         self.list = SampleList(map=self.map)
         self.bars = DistanceBars(map=self.map, empty="Click a sample to see its triplets.")
@@ -85,7 +90,7 @@ class EmbeddingLab(Panel):
             options=epochs,
             value=epochs[-1],
             description="student's epoch",
-            tooltip="the student after so many epochs of training",
+            tooltip="number of epochs that the student was trained for",
             style={"description_width": "104px"},
             layout={"flex": "1 1 auto", "width": "auto"},
         )
@@ -93,7 +98,7 @@ class EmbeddingLab(Panel):
         play = widgets.Play(value=len(epochs) - 1, **_range(epochs), **about)
         self._link = widgets.jslink((play, "value"), (epoch, "index"))
         self._play = play
-        newest = button("Newest", "look into the run's folder again, and show its newest epoch")
+        newest = button("Newest", "read the run's folder again and show its newest epoch")
         self.on_click(newest, self.newest)
         scrubber = widgets.HBox([play, epoch, newest])
         scrubber.add_class("amkd-scrubber")
@@ -104,18 +109,20 @@ class EmbeddingLab(Panel):
         self.assemble(
             {
                 "Samples": {
-                    "part": choice("set", "test", list(PARTS), "which samples are laid out"),
-                    "most": slider("how many", 400, 50, MOST, 50, "at most so many samples of the set"),
-                    "rings": slider("boundary", 24, 0, 64, 1, "so many boundary samples among them"),
+                    "part": choice("set", "test", list(PARTS), "the part of the data to lay out"),
+                    "most": slider("how many", 400, 50, MOST, 50, "maximum number of samples of the set"),
+                    "rings": slider("boundary", 24, 0, 64, 1, "number of boundary samples"),
                 },
                 "Layout": {
-                    "how": choice("layout", "umap", ["umap", "pca"], "PCA: at once, linear; UMAP: neighbourhoods"),
-                    "kind": choice("embedding", "logit", list(EMBEDDINGS), "the space in which distances are taken"),
+                    "how": choice(
+                        "layout", "umap", ["umap", "pca"], "PCA: linear, immediate; UMAP: keeps neighbourhoods"
+                    ),
+                    "kind": choice("embedding", "logit", list(EMBEDDINGS), "the space in which distances are measured"),
                 },
                 "Triplets": {
                     "margin": slider("margin", MARGIN, 0.0, 4.0, 0.05, "m: by how much d(a, n) must exceed d(a, p)"),
                     "misleading": toggle(
-                        "mark where the map misleads", False, "the triplets that the map contradicts most clearly"
+                        "mark misleading triplets", False, "triplets whose order the map reverses most clearly"
                     ),
                 },
             },
@@ -139,16 +146,16 @@ class EmbeddingLab(Panel):
 
     @property
     def selection(self) -> list[int]:
-        """The selected samples: published indices, and -1 - i for the boundary sample of base i."""
+        """Return the selected samples: published indices, and -1 - i for the boundary sample of base i."""
         return list(self.map.selection)
 
     def select(self, ids: list[int], picked: int | None = None) -> None:
-        """Select samples by identity, as the lasso does; ``picked``: the one whose triplets are drawn."""
+        """Select samples by identity, as the lasso does; ``picked`` is the one whose triplets are drawn."""
         self.wait()
         self.map.select(ids, picked)
 
     def newest(self) -> None:
-        """Read the run again, which may be training elsewhere, and show its newest epoch."""
+        """Read the run's folder again and show its newest epoch: another process may be training it."""
         self.compute.ask("newest", self._look_again)
 
     def _look_again(self) -> None:
@@ -177,30 +184,30 @@ class EmbeddingLab(Panel):
             self.paint.wait()
         self._gather()
         if session is not None:
-            self.paint.ask("selected", lambda: self.map.select(session.view.samples))
+            self.paint.ask("selected", lambda: self.map.select(session.state["samples"]))
 
     def _restore(self, session: Session) -> None:
-        kept = dict(session.view.camera)
-        if session.view.epoch is not None:
-            kept["epoch"] = session.view.epoch
+        kept = session.state
         for name, value in kept.items():
             if name in self.controls:
                 self.put(name, value=value)
         self.map.morph, self.map.only = float(kept.get("morph", 0.0)), list(kept.get("only", []))
 
     def _gather(self) -> None:
-        """Choose samples, attack some of them, and ask the teacher about all."""
+        """Choose samples, attack some of them, and evaluate the teacher on all."""
         if self._data is None:
             return
-        ground = gather(self.run, self._data, self._nets, self["part"], self["most"], self["rings"])
-        fresh = ground.chosen.boundary.any() and (self._ground is None or self._ground.part != ground.part)
-        self._ground, self._picture, self._fidelity = ground, None, None
+        sample_set = gather(self.run, self._data, self._nets, self["part"], self["most"], self["rings"])
+        fresh = sample_set.chosen.boundary.any() and (
+            self._sample_set is None or self._sample_set.part != sample_set.part
+        )
+        self._sample_set, self._picture, self._quality = sample_set, None, None
         names = self._data.classes
 
         def show() -> None:
-            self.map.samples(ground.chosen, names, ground.part)
-            if fresh:  # something to look at: the base on which both nets differ most
-                self.map.picked = int(-1 - ground.bases[0])
+            self.map.samples(sample_set.chosen, names, sample_set.part)
+            if fresh:  # start with the base on which the nets differ most
+                self.map.picked = int(-1 - sample_set.bases[0])
 
         self.paint.ask("samples", show)
         self._place()
@@ -208,32 +215,32 @@ class EmbeddingLab(Panel):
     # places
 
     def _place(self) -> None:
-        """The student of the chosen epoch; PCA at once, UMAP when it is ready."""
-        ground = self._ground
-        if ground is None:
+        """Lay out the student of the chosen epoch: PCA at once, UMAP when it is ready."""
+        sample_set = self._sample_set
+        if sample_set is None:
             return
         kind, epoch, how = self["kind"], self["epoch"], self["how"]
-        if self._student is None or self._student[:2] != (ground, epoch):
-            self._student = ground, epoch, outputs(self.run.student(epoch).cpu(), ground.chosen.x, "student")
+        if self._student is None or self._student[:2] != (sample_set, epoch):
+            self._student = sample_set, epoch, outputs(self.run.student(epoch).cpu(), sample_set.chosen.x, "student")
         student = self._student[2]
         shown = self._picture
         if how == "pca":
-            self._show(lay_out(ground, student, kind, epoch, "pca"))
+            self._show(lay_out(sample_set, student, kind, epoch, "pca"))
             return
-        # the way from one epoch's UMAP to the next must not lead over a PCA
-        if shown is None or (shown.ground, shown.kind, shown.how) != (ground, kind, "umap"):
-            self._show(lay_out(ground, student, kind, epoch, "pca"), busy=True)
-        told = f"Computing UMAP of {len(ground.chosen):,} samples; the map shows {self._words()}."
-        self.say(told, "busy", cancellable=True)
+        # between the UMAPs of two epochs, no PCA is shown
+        if shown is None or (shown.sample_set, shown.kind, shown.how) != (sample_set, kind, "umap"):
+            self._show(lay_out(sample_set, student, kind, epoch, "pca"), busy=True)
+        text = f"Computing UMAP of {len(sample_set.chosen):,} samples; the map shows {self._words()}."
+        self.say(text, "busy", cancellable=True)
         over = self.cancel_point()
 
         def wanted() -> bool:
             now = self["kind"], self["epoch"], self["how"]
-            return ground is self._ground and now == (kind, epoch, "umap") and not over()
+            return sample_set is self._sample_set and now == (kind, epoch, "umap") and not over()
 
         def lay() -> None:
             if wanted():
-                made = lay_out(ground, student, kind, epoch, "umap")
+                made = lay_out(sample_set, student, kind, epoch, "umap")
                 if wanted():
                     self._show(made)
 
@@ -250,26 +257,26 @@ class EmbeddingLab(Panel):
             self.paint.ask("how", back)
 
     def fail(self, text: str) -> None:
-        """Say it where the map would be, too, while there is none."""
+        """Show the error in the status line, and in place of the map if there is none."""
         super().fail(text)
         if self._picture is None:
             self.paint.ask("empty", lambda: setattr(self.map, "empty", text.strip().splitlines()[-1]))
 
     def _show(self, picture: Picture, busy: bool = False) -> None:
         self._picture = picture
-        low = picture.laid[0].points, picture.laid[1].points
+        teacher, student = (laid.points for laid in picture.laid)
 
         def show() -> None:
-            if self._picture is picture:  # not of samples that are gone
-                self.map.places(*low, picture.facts)
+            if self._picture is picture:  # its samples are still on the map
+                self.map.places(teacher, student, picture.facts)
 
         self.paint.ask("places", show)
         self._anchor()
         if busy:
             return
-        measured = picture.fidelity()
+        measured = picture.quality()
         if self._picture is picture:
-            self._fidelity = measured
+            self._quality = measured
             self._mark()
             self.say(f"The map shows {self._words()}. Move the slider above it from teacher to student.")
 
@@ -277,14 +284,13 @@ class EmbeddingLab(Panel):
         return "nothing yet" if self._picture is None else self._picture.words()
 
     def _mark(self) -> None:
-        """The numbers under the map, and the triplets that it contradicts."""
-        if self._fidelity is None or self._picture is None:
+        """Show the projection quality under the map, and mark the triplets that the map contradicts."""
+        if self._quality is None or self._picture is None:
             return
-        ids = identities(self._picture.ground.chosen)
-        worst = [[net, *(int(i) for i in ids[row])] for net, own in enumerate(self._fidelity) for row in own.misleading]
-        if not self["misleading"]:
-            worst = []
-        text = fidelity_table(*self._fidelity)
+        ids = identities(self._picture.sample_set.chosen)
+        nets = enumerate(self._quality if self["misleading"] else ())
+        worst = [[net, *(int(i) for i in ids[row])] for net, quality in nets for row in quality.misleading]
+        text = quality_table(*self._quality)
 
         def show() -> None:
             self.map.misleading = worst
@@ -298,28 +304,29 @@ class EmbeddingLab(Panel):
         picture, picked = self._picture, self.map.picked
         if picture is None:
             return
-        ids = identities(picture.ground.chosen)
+        ids = identities(picture.sample_set.chosen)
         at = np.flatnonzero(ids == picked)
         if picked is None or not len(at):
-            self._no_anchor("Click a sample, in the map or in the table, to see its triplets.")
+            self._no_anchor("Click a sample, on the map or in the table, to see its triplets.")
             return
         margin = self["margin"]
         try:
-            found = picture.triplets(int(at[0]), margin)
+            anchored = picture.triplets(int(at[0]), margin)
         except InputError as error:
             self._no_anchor(str(error))
             return
-        near = found.negative[:NEGATIVES], found.misleads[:NEGATIVES]
+        near = anchored.negative[:NEGATIVES], anchored.misleads[:NEGATIVES]
         star = {"negatives": [[int(ids[j]), bool(wrong)] for j, wrong in zip(*near, strict=True)]}
-        word = f"boundary sample of {self['part']} {-1 - picked}" if picked < 0 else f"{self['part']} {picked}"
+        part = picture.sample_set.part
+        word = f"boundary sample of {part} {-1 - picked}" if picked < 0 else f"{part} {picked}"
         title = (
-            f"Triplets of {word}: of {len(found.negative):,} negatives {percent(float(found.active.mean()), 0)} are "
-            f"active, and the map misleads on {int(found.misleads.sum()):,}; the nearest"
+            f"Triplets of {word}: {percent(float(anchored.active.mean()), 0)} of {len(anchored.negative):,} negatives "
+            f"are active; the map misleads on {int(anchored.misleads.sum()):,}. The nearest negatives:"
         )
 
         def show() -> None:
             self.map.star = star
-            self.bars.show(found, ids.tolist(), margin, title, NEGATIVES)
+            self.bars.show(anchored, ids.tolist(), margin, title, NEGATIVES)
 
         self.paint.ask("anchor", show)
 
@@ -330,28 +337,32 @@ class EmbeddingLab(Panel):
 
         self.paint.ask("anchor", show)
 
-    # the head's buttons, and life
+    # the picture on show: figure, session, code
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        """Return the values of the controls, those of the picture on show first."""
+        return self.values | (self._picture.shown if self._picture is not None else {})
 
     def view(self) -> View | None:
         if self._picture is None or self._data is None:
             return None
         nets = {"teacher": self._nets["teacher"], "student": self.run.student(self._picture.epoch)}
-        return self._picture.view(nets, self._data, self["most"])
+        return self._picture.view(nets, self._data)
 
     def session(self) -> Session | None:
-        kept = {name: value for name, value in self.values.items() if name != "epoch"}
-        kept |= {"morph": self.map.morph, "only": list(self.map.only)}
-        samples = tuple(i for i in self.map.selection if i >= 0)
-        theme = self.status.theme
-        return Session.of(self.run, samples=samples, epoch=self["epoch"], theme=theme, camera=kept)
+        samples = [i for i in self.map.selection if i >= 0]
+        return Session.of(
+            self, self.run, **self._settings, samples=samples, morph=self.map.morph, only=list(self.map.only)
+        )
 
     def code(self) -> str:
-        return code_for(self._opened, self.run.recipe, self.values)
+        return code_for(self._opened, self.run.recipe, self._settings)
 
     def still(self) -> Image.Image | None:
         if self._picture is None:
             return None
-        chosen = self._picture.ground.chosen
+        chosen = self._picture.sample_set.chosen
         return scatter_still([laid.points for laid in self._picture.laid], chosen.label, chosen.boundary)
 
     def close(self) -> None:
@@ -360,6 +371,6 @@ class EmbeddingLab(Panel):
 
 
 def _range(epochs: list[int]) -> dict[str, int]:
-    """Of the player: through all epochs in some twenty steps."""
+    """Return the range of the player: all epochs in about twenty steps."""
     last = len(epochs) - 1
     return {"max": last, "step": max(1, last // 20)}

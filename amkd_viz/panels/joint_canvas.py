@@ -1,4 +1,4 @@
-"""Teacher and student in one layout, again and again while the student changes."""
+"""Teacher and student in one layout, updated while the student trains."""
 
 from __future__ import annotations
 
@@ -12,19 +12,17 @@ from amkd_viz.panels.scatter import ScatterCanvas
 from amkd_viz.views.chosen import choose, class_triplets
 from amkd_viz.views.joint import fidelity, spaces
 from amkd_viz.views.labels import number, percent
-from amkd_viz.views.layouts import joint_layout
+from amkd_viz.views.projection import joint_layout
 
 __all__ = ["JointLayout", "Places"]
 
-MOST = 300  # samples: enough to see classes, few enough to lay out while training
+MOST = 300  # samples: few enough to lay out while training
 Places = tuple[NDArray[Any], NDArray[Any]]
 
 
 class JointLayout:
-    """The teacher's embedding laid out once, the student's laid onto it by Procrustes. By PCA that is quick enough to
-    follow a training; UMAP takes seconds.
-
-    The canvas is written by :meth:`show` alone, in the thread that may write widgets.
+    """Lay out the teacher's embedding once, and align the student's to it by Procrustes analysis: by PCA, which can
+    follow a training, or by UMAP, which takes seconds. Only :meth:`show`, for the paint thread, writes the canvas.
     """
 
     def __init__(self, canvas: ScatterCanvas) -> None:
@@ -32,11 +30,12 @@ class JointLayout:
         self.forget()
 
     def forget(self) -> None:
+        """Drop teacher and samples."""
         self._teacher: Classifier | None = None
         self._fresh = False
 
     def begin(self, teacher: Classifier, data: Dataset) -> None:
-        """Another teacher or data set."""
+        """Use another teacher or data set."""
         self._teacher, self._fresh = teacher, True
         self._chosen, self._classes = choose(data.test, most=MOST), data.classes
         self._triplets = class_triplets(self._chosen.label)
@@ -44,21 +43,22 @@ class JointLayout:
         self._low: dict[str, NDArray[Any]] = {}
 
     def places(self, student: Classifier, how: str = "pca") -> tuple[Places, str]:
-        """(N, 2) of both nets by "pca" or "umap", and how far they may be trusted, in words."""
-        own, low, chosen, triplets = self._high, self._low, self._chosen, self._triplets  # another may begin meanwhile
+        """Return places (N, 2) of both nets by "pca" or "umap", and their projection quality in words."""
+        teacher, low, chosen, triplets = self._high, self._low, self._chosen, self._triplets  # begin() may replace them
         if how not in low:
-            low[how] = joint_layout([own], how)[0].points
+            low[how] = joint_layout([teacher], how)[0].points
         high = spaces({"student": student}, chosen.x)["student"]
-        laid = joint_layout([own, high], how, first=low[how])
-        found = fidelity(high, laid[1], triplets, 0)
+        laid = joint_layout([teacher, high], how, first=low[how])
+        quality = fidelity(high, laid[1], triplets, 0)
         words = (
-            f"{len(chosen)} test samples, {how.upper()} of the teacher's logits, student laid onto it. Student: "
-            f"trustworthiness {number(found.trustworthiness)}, residual {number(found.residual)}, "
-            f"{percent(found.kept, 0)} of triplets keep their order."
+            f"{len(chosen)} test samples, {how.upper()} of the teacher's logits, the student's aligned to it. Student: "
+            f"trustworthiness {number(quality.trustworthiness)}, Procrustes disparity {number(quality.residual)}, "
+            f"{percent(quality.kept, 0)} of triplets keep their order."
         )
         return (laid[0].points, laid[1].points), words
 
     def show(self, places: Places) -> None:
+        """Draw places on the canvas."""
         if self._fresh:
             self._canvas.samples(self._chosen, self._classes)
             self._canvas.morph = 1.0

@@ -1,4 +1,4 @@
-"""What EmbeddingLab shows: samples of a run, the places that both nets give them, and words about both."""
+"""What EmbeddingLab shows: samples of a run, their places in the layouts of both nets, and how far to trust them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from amkd_viz.boundary import BoundarySamples, bss, sample_targets, select_bases
+from amkd_viz.boundary import BoundarySamples, sample_targets, select_bases
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.rng import generator
 from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
+from amkd_viz.panels.attack_controls import attack_code, sampler_of
 from amkd_viz.runs import Run
 from amkd_viz.training import Recipe
 from amkd_viz.views import View, embedding
@@ -25,25 +26,28 @@ from amkd_viz.views.decisions import logits_at
 from amkd_viz.views.fidelity import Aligned
 from amkd_viz.views.joint import Fidelity, Outputs, facts, fidelity, outputs, triplets_of
 from amkd_viz.views.labels import number, percent
-from amkd_viz.views.layouts import joint_layout
+from amkd_viz.views.projection import joint_layout
 
-__all__ = ["PARTS", "Ground", "Picture", "code_for", "fidelity_table", "gather", "lay_out"]
+__all__ = ["PARTS", "SampleSet", "Picture", "code_for", "quality_table", "gather", "lay_out"]
 
 PARTS = {"test": "test", "validation": "val", "training": "train"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Ground:
-    """The samples that are looked at, and what does not change with the epoch.
+class SampleSet:
+    """Samples of a run, and what does not depend on the student's epoch.
 
     Attributes:
-        part: a key of ``PARTS``. bases: (M,) published index of the base of each boundary sample.
+        part: a key of ``PARTS``. most, rings: how many samples and boundary samples were asked for.
+        bases: (M,) published index of the base of each boundary sample.
         triplets: (T, 3), those whose order is checked.
-        first: embedding kind -> the teacher's UMAP (N, 2), once it is there.
+        first: embedding kind -> the teacher's UMAP (N, 2), once it is computed.
     """
 
     chosen: Chosen
     part: str
+    most: int
+    rings: int
     samples: BoundarySamples
     bases: Tensor
     teacher: Outputs
@@ -51,8 +55,8 @@ class Ground:
     first: dict[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
 
 
-def gather(run: Run, data: Dataset, nets: Mapping[str, Classifier], part: str, most: int, rings: int) -> Ground:
-    """Choose samples, attack those bases on which teacher and last student differ most, ask the teacher about all.
+def gather(run: Run, data: Dataset, nets: Mapping[str, Classifier], part: str, most: int, rings: int) -> SampleSet:
+    """Choose samples, attack the bases on which teacher and last student differ most, and evaluate the teacher on all.
 
     Raises:
         InputError: this part of the data is empty.
@@ -64,18 +68,19 @@ def gather(run: Run, data: Dataset, nets: Mapping[str, Classifier], part: str, m
     before = logits_at(teacher, clean.x)
     bases = select_bases(before, logits_at(nets["student"], clean.x), torch.from_numpy(clean.label), rings)
     targets = sample_targets(before[bases], generator("cpu", "embedding lab"))
-    about: dict[str, Any] = {"step_rule": recipe.step_rule, "step_size": recipe.step_size, "steps": recipe.attack_steps}
-    samples = bss(teacher, clean.x[bases], targets, **about)
+    sampler = sampler_of({**vars(recipe), "sampler": "bss"})
+    samples = sampler(teacher, clean.x[bases], targets, generator("cpu", "attack"))
     published = torch.from_numpy(clean.index)[bases]
     chosen = choose(split, samples, published, most=most)
-    return Ground(chosen, part, samples, published, outputs(teacher, chosen.x, "teacher"), class_triplets(chosen.label))
+    seen, triplets = outputs(teacher, chosen.x, "teacher"), class_triplets(chosen.label)
+    return SampleSet(chosen, part, most, rings, samples, published, seen, triplets)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Picture:
-    """One state of the map: both nets' spaces, places and facts; the teacher first."""
+    """One state of the map: embeddings, places and facts, the teacher's first; ``shown`` are its settings."""
 
-    ground: Ground
+    sample_set: SampleSet
     kind: str
     epoch: int
     how: str
@@ -83,73 +88,83 @@ class Picture:
     laid: tuple[Aligned, Aligned]
     facts: NDArray[Any]
 
-    def fidelity(self) -> tuple[Fidelity, Fidelity]:
+    def quality(self) -> tuple[Fidelity, Fidelity]:
+        """Return the projection quality of both nets' layouts."""
         teacher, student = (
-            fidelity(high, laid, self.ground.triplets) for high, laid in zip(self.spaces, self.laid, strict=True)
+            fidelity(high, laid, self.sample_set.triplets) for high, laid in zip(self.spaces, self.laid, strict=True)
         )
         return teacher, student
 
     def triplets(self, which: int, margin: float) -> Anchored:
-        """Of the sample at position ``which``; raises InputError where there are none."""
+        """Return the triplets of the sample at position ``which``; raise InputError if it has none."""
         teacher, student = (laid.points for laid in self.laid)
-        return triplets_of(*self.spaces, teacher, student, self.ground.chosen, which, margin)
+        return triplets_of(*self.spaces, teacher, student, self.sample_set.chosen, which, margin)
 
-    def view(self, nets: Mapping[str, Classifier], data: Dataset, most: int) -> View:
-        """The same as a figure."""
-        data = dataclasses.replace(data, test=getattr(data, PARTS[self.ground.part]))
-        return embedding(nets, data, samples=self.ground.samples, most=most, kind=self.kind, how=self.how)
+    def view(self, nets: Mapping[str, Classifier], data: Dataset) -> View:
+        """Return the same as a figure."""
+        data = dataclasses.replace(data, test=getattr(data, PARTS[self.sample_set.part]))
+        return embedding(
+            nets, data, samples=self.sample_set.samples, most=self.sample_set.most, kind=self.kind, how=self.how
+        )
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """Return the values of the controls that this picture was made with."""
+        chosen = {name: getattr(self.sample_set, name) for name in ("part", "most", "rings")}
+        return chosen | {"kind": self.kind, "epoch": self.epoch, "how": self.how}
 
     def words(self) -> str:
-        how, rings = {"umap": "UMAP", "pca": "PCA"}[self.how], int(self.ground.chosen.boundary.sum())
+        """Say what the map shows."""
+        chosen, rings = self.sample_set.chosen, int(self.sample_set.chosen.boundary.sum())
         return (
-            f"{how} of the {self.kind} embeddings of {len(self.ground.chosen) - rings:,} {self.ground.part} samples "
-            f"and {rings} boundary samples, student after epoch {self.epoch}"
+            f"{self.how.upper()} of the {self.kind} embeddings of {len(chosen) - rings:,} {self.sample_set.part} "
+            f"samples and {rings} boundary samples, student after epoch {self.epoch}"
         )
 
 
-def lay_out(ground: Ground, student: Outputs, kind: str, epoch: int, how: str) -> Picture:
-    """Both nets in one layout; the teacher's UMAP is fitted once."""
-    spaces = ground.teacher.space(kind), student.space(kind)
-    laid = joint_layout(spaces, how, first=ground.first.get(kind) if how == "umap" else None)
+def lay_out(sample_set: SampleSet, student: Outputs, kind: str, epoch: int, how: str) -> Picture:
+    """Lay out both nets' embeddings together; the teacher's UMAP is fitted once."""
+    spaces = sample_set.teacher.space(kind), student.space(kind)
+    laid = joint_layout(spaces, how, first=sample_set.first.get(kind) if how == "umap" else None)
     if how == "umap":
-        ground.first[kind] = laid[0].points
-    told = facts(ground.teacher, student, ground.chosen, kind)
-    return Picture(ground, kind, epoch, how, spaces, (laid[0], laid[1]), told)
+        sample_set.first[kind] = laid[0].points
+    table = facts(sample_set.teacher, student, sample_set.chosen, kind)
+    return Picture(sample_set, kind, epoch, how, spaces, (laid[0], laid[1]), table)
 
 
-def fidelity_table(teacher: Fidelity, student: Fidelity) -> str:
-    """How far the map may be trusted, as HTML."""
+def quality_table(teacher: Fidelity, student: Fidelity) -> str:
+    """Return the projection quality as an HTML table."""
     rows = "".join(
         f"<tr><td>{name}</td><td>{number(own.trustworthiness)}</td><td>{residual}</td>"
         f"<td>{percent(own.kept, 0)}</td></tr>"
         for name, own, residual in (
-            ("teacher", teacher, "fitted on it"),
+            ("teacher", teacher, "reference"),
             ("student", student, number(student.residual)),
         )
     )
     return (
-        '<table class="amkd-table"><tr><th>how far to trust this map</th>'
-        '<th title="are the 15 nearest in the map near in truth? 1 is best">trustworthiness, k = 15</th>'
-        '<th title="how much of the student’s shape does not fit the teacher’s; 0 is the same shape">'
-        "Procrustes residual</th>"
-        '<th title="triplets whose order of distances is the same here as in truth">triplets kept</th></tr>'
+        '<table class="amkd-table"><tr><th>projection quality</th>'
+        '<th title="are the 15 nearest neighbours on the map near in truth? 1 is best">trustworthiness, k = 15</th>'
+        '<th title="how much the shapes of both layouts differ after alignment; 0: the same shape">'
+        "Procrustes disparity</th>"
+        '<th title="triplets whose order of distances is the same on the map as in truth">triplets kept</th></tr>'
         f"{rows}</table>"
     )
 
 
 def code_for(opened: str, recipe: Recipe, v: Mapping[str, Any]) -> str:
-    """Python that draws what the controls ``v`` say, of the run that the expression ``opened`` gives."""
+    """Return Python that draws the picture with the settings ``v`` of the run that the expression ``opened`` gives."""
     other = "" if v["part"] == "test" else f"data = dataclasses.replace(data, test=data.{PARTS[v['part']]})\n"
+    call = attack_code("teacher", "x[bases]", "sample_targets(teacher(x[bases]))", {**vars(recipe), "sampler": "bss"})
     return (
-        ("import dataclasses\n\n" if other else "") + "from amkd_viz import Run, example\n"
-        "from amkd_viz.boundary import bss, sample_targets, select_bases\n"
+        ("import dataclasses\n\n" if other else "") + "import torch\nfrom amkd_viz import Run, example\n"
+        "from amkd_viz.boundary import sample_targets, samplers, select_bases\n"
         "from amkd_viz.views import embedding, triplets\n\n"
         f"run = {opened}\n"
         f"data, teacher, student = run.dataset(), run.teacher(), run.student({v['epoch']})\n{other}"
         "x, y = data.test.floats(), data.test.y\n"
         f"bases = select_bases(teacher(x), student(x), y, {v['rings']})\n"
-        f"samples = bss(teacher, x[bases], sample_targets(teacher(x[bases])), step_rule={recipe.step_rule!r}, "
-        f"step_size={recipe.step_size}, steps={recipe.attack_steps})\n"
+        f"samples = {call}\n"
         'nets = {"teacher": teacher, "student": student}\n'
         f"embedding(nets, data, samples=samples, most={v['most']}, kind={v['kind']!r}, how={v['how']!r})\n"
         f"triplets(teacher, student, data, samples, 0, margin={v['margin']:g})"

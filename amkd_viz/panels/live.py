@@ -1,4 +1,4 @@
-"""Looking at a net while it is trained, without touching it and without slowing it down."""
+"""Looking at a net while it trains, without touching it and without slowing it down."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ import statistics
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from amkd_viz.models import Classifier
 from amkd_viz.training import EpochEnded, Event, Started, Stepped, Training
 
-__all__ = ["DutyCycle", "LiveStudent", "Pace", "on_cpu"]
+__all__ = ["DutyCycle", "LiveStudent", "Pace", "Pulse", "on_cpu"]
 
-
-FIRST = 2.0  # seconds that a first picture delays the second one at most
+FIRST = 2.0  # maximum delay in seconds of the second picture by a first one, which sets libraries up
 
 
 class LiveStudent:
-    """Hears a training and hands out copies of its student, each taken between two batches in the training's thread.
+    """Listens to a training and hands out copies of its student, taken between two batches in the training thread.
 
     Attributes:
-        training: what is heard of, or None; its student belongs to its thread.
-        epoch, batch, batches: where it is; batch counts from 1. seen: training samples so far.
+        training: the training, or None; its student belongs to its thread.
+        epoch, batch, batches: where it is; batch counts from 1.
+        seen: number of training samples so far.
         teaching: (epoch, epochs) of a teacher that has to be trained first, or None.
     """
 
@@ -35,7 +37,7 @@ class LiveStudent:
         self._taken: Classifier | None = None
 
     def hear(self, event: Event) -> None:
-        """In the training thread; a few microseconds, unless somebody asked for a copy."""
+        """Take a few microseconds of the training thread, or those of a copy if one is wanted."""
         if isinstance(event, Started):
             recipe = event.training.recipe
             if event.training.teacher is None:
@@ -50,32 +52,33 @@ class LiveStudent:
         elif isinstance(event, Stepped):
             self.epoch, self.batch, self.batches = event.epoch, event.batch + 1, event.batches
             self.seen += self.training.recipe.batch_size if self.training else 0
-        if self.training is not None and self._wanted.is_set():
-            self._taken = copy.deepcopy(self.training.student).requires_grad_(False).eval()
+        if self._wanted.is_set():
+            self._taken = self.held()
             self._wanted.clear()
 
     def want(self) -> None:
-        """Ask for a copy; it will be there some batches later."""
+        """Ask for a copy, which is taken after the next batch."""
         self._wanted.set()
 
     def held(self) -> Classifier | None:
-        """A copy at once, from any thread: for while the training is held, when it has nothing to tell."""
+        """Return a copy at once, from any thread: while the training is paused."""
         return copy.deepcopy(self.training.student).requires_grad_(False).eval() if self.training else None
 
     def take(self) -> Classifier | None:
-        """The copy that was asked for, once."""
+        """Return the copy that was asked for, once."""
         taken, self._taken = self._taken, None
         return taken
 
 
 class DutyCycle:
-    """Lets something cost no more than ``share`` of the time.
+    """Limits work to a share of the time.
 
     A turn that costs much more than those before it counts as twice theirs, and the first one, which sets libraries up,
-    holds the next one up for two seconds at most: neither locks it out.
+    delays the next one by two seconds at most: neither locks it out.
 
     Args:
-        share: in (0, 1]. least: seconds between two turns, however little they cost.
+        share: in (0, 1].
+        least: minimum number of seconds between two turns.
     """
 
     def __init__(self, share: float = 0.04, least: float = 0.3) -> None:
@@ -84,21 +87,30 @@ class DutyCycle:
         self._next = 0.0
 
     def due(self) -> bool:
+        """Whether the next turn may begin."""
         return time.monotonic() >= self._next
 
+    @contextmanager
+    def turn(self, free: bool = False) -> Iterator[None]:
+        """Within, count the processor time of this thread as a turn; ``free`` does not count it."""
+        begun = time.thread_time()
+        yield
+        if not free:
+            self.spent(time.thread_time() - begun)
+
     def spent(self, seconds: float) -> None:
-        """A turn has cost so much; the next one waits accordingly."""
+        """Count a turn of so many seconds; the next one waits accordingly."""
         most = 2 * statistics.median(self._costs) if self._costs else FIRST * self._share
-        counted = min(seconds, most)
         self._costs.append(seconds)
-        self._next = time.monotonic() + max(self._least, counted / self._share)
+        self._next = time.monotonic() + max(self._least, min(seconds, most) / self._share)
 
 
 class Pace:
     """Lets epochs pass no faster than eyes can follow.
 
     Attributes:
-        limit: epochs a second at most; infinity for none. resting: whether a training waits in :meth:`rest` now.
+        limit: maximum number of epochs per second; infinity for no limit.
+        resting: whether a training waits in :meth:`rest` now.
     """
 
     def __init__(self, limit: float = math.inf) -> None:
@@ -107,7 +119,7 @@ class Pace:
         self._last = -math.inf
 
     def rest(self) -> None:
-        """In the training's thread, after an epoch: wait until the next one may begin, or until ``hurry``."""
+        """In the training thread, after an epoch: wait until the next one may begin, or until ``hurry``."""
         self._hurry.clear()
         left = self._last + 1 / self.limit - time.monotonic()
         if left > 0:
@@ -117,10 +129,27 @@ class Pace:
         self._last = time.monotonic()
 
     def hurry(self) -> None:
-        """A person has given an order: it need not wait for the end of a rest."""
+        """End a rest: a person has pressed a button."""
         self._hurry.set()
 
 
+class Pulse:
+    """Calls ``beat`` every ``seconds`` in a daemon thread; ``beat`` must only ask for work."""
+
+    def __init__(self, beat: Callable[[], None], seconds: float = 0.2) -> None:
+        self._stopped = threading.Event()
+
+        def work() -> None:
+            while not self._stopped.wait(seconds):
+                beat()
+
+        threading.Thread(target=work, name="amkd_viz pulse", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop beating. Idempotent."""
+        self._stopped.set()
+
+
 def on_cpu(net: Classifier) -> Classifier:
-    """The net itself if it is there; a copy, if it lives on an accelerator: pictures leave the accelerator alone."""
+    """Return the net itself if it is on the CPU, else a copy: pictures leave the accelerator alone."""
     return net if next(net.parameters()).device.type == "cpu" else copy.deepcopy(net).cpu()

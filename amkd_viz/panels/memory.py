@@ -1,4 +1,4 @@
-"""How much memory a training takes, in words."""
+"""Peak memory of a training, in words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["memory_words"]
 
 
 def memory_words(device: torch.device) -> str:
-    """The accelerator's peak, or this process' peak on the CPU; empty where the system does not say."""
+    """Return the peak of the accelerator, or of this process on the CPU; empty if the system does not report it."""
     if device.type == "cuda":
         return f"{torch.cuda.max_memory_allocated(device) / 2**30:.1f} GB on the GPU"
     try:

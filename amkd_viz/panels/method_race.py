@@ -1,9 +1,9 @@
-"""Several methods side by side on one problem: same seed, same start, same order of data, one clock."""
+"""Several methods side by side on one problem: same seed, same initial weights, same order of data, one clock."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,149 +11,158 @@ import ipywidgets as widgets
 from PIL import Image
 
 from amkd_viz.core.errors import InputError, unknown
+from amkd_viz.core.pauses import pausable
 from amkd_viz.data import load, parse_name
 from amkd_viz.data.points import PROBLEMS
-from amkd_viz.models import architectures
+from amkd_viz.models import Classifier, architectures, inference_copy
 from amkd_viz.objectives import methods as known_methods
-from amkd_viz.panels.controls import PACES, button, choice, number, slider, toggle
-from amkd_viz.panels.ground_marks import ground_view
+from amkd_viz.panels.controls import PACES, button, choice, from_fields, slider, toggle, with_values
+from amkd_viz.panels.live import DutyCycle, LiveStudent, Pace, Pulse
+from amkd_viz.panels.objective_controls import fit_objective, objective_controls, objective_values
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.race_code import code_of
-from amkd_viz.panels.race_controls import LIVE, NAMES, live_controls, marks
 from amkd_viz.panels.race_pictures import RacePictures
-from amkd_viz.panels.race_words import best, differences, result_table, verdict
-from amkd_viz.panels.racing import Racing
-from amkd_viz.panels.stills import map_still
-from amkd_viz.runs import Race, RacePlan
-from amkd_viz.training import DIGITS, SPIRALS, Changed, EpochEnded, Event, Finished, Recipe, Started
+from amkd_viz.panels.race_words import best, result_table, verdict
+from amkd_viz.panels.run_log import RunLog, value_words
+from amkd_viz.panels.session import Session
+from amkd_viz.panels.slice_marks import slice_view
+from amkd_viz.runs import Race
+from amkd_viz.runs.grid import entrants
+from amkd_viz.training import DIGITS, SPIRALS, EpochEnded, Event, Recipe, Started, Training, prepare
+from amkd_viz.training.training import LIVE, notes_on
 from amkd_viz.views import View
 
 __all__ = ["MethodRace"]
 
+IMAGES = "digits"
+OF_PROBLEM = ("num_train", "student", "epochs", "seed")  # fields of Recipe with a control, beside LIVE
 DOUBT = (
     'One seed is one draw: race again with another seed, or let "Show code" run five of them and see whether the '
     "95 % interval of the difference leaves out 0."
 )
 
 
+class Abandoned(Exception):
+    """Newer settings are waiting, or the panel is closed."""
+
+
 class MethodRace(Panel):
-    """Several methods train side by side; who is best is said when the last epoch is done, with what that is worth.
+    """Train several methods side by side; the best is named after the last epoch, with what that is worth.
+
+    Each method is a run in the folder of a :class:`amkd_viz.runs.Race`: a kernel that dies loses no epoch.
 
     Args:
-        problem: "moons", "circles", "spirals", "blobs", with options as in ``load``, or "digits"; or the plan of an
-            earlier race, which then goes as it went.
+        problem: "moons", "circles", "spirals", "blobs", with options as in ``load``, or "digits"; or a race, or a
+            session of this panel, to show it and go on with it.
         methods: names; more can be checked in the panel.
-        seed: of start weights, the order of the data and every draw: the same for all.
+        seed: of initial weights, the order of the data and every random draw: the same for all methods.
 
     Raises:
-        InputError: an unknown problem or method, a number that is out of range, or a plan that needs more than the
-            controls of this panel.
+        InputError: an unknown problem or method, a number out of range, or a session of another panel.
     """
 
     title = "MethodRace"
     about = (
         "Every column is a student that starts from the same weights and sees the same data in the same order; only "
-        "the <i>method</i> differs, that is, the loss. The maps show what each net says at every point, with the "
-        "teacher's first. <i>kd</i> minimises $\\mathrm{CE} + w\\,\\mathrm{KD}$; <i>bss</i> adds KD on samples at the "
-        "teacher's boundary; <i>amkd</i> adds triplets around those: "
+        "the <i>method</i> differs, that is, the loss. The maps show what each net predicts at every point, the "
+        "teacher's map first. <i>kd</i> minimises $\\mathrm{CE} + w\\,\\mathrm{KD}$; <i>bss</i> adds KD on samples at "
+        "the teacher's boundary; <i>amkd</i> adds triplets around those: "
         "$\\max(0,\\; d(a, p) - d(a, n) + m)$ with anchor $a$ = the teacher's boundary sample, positive $p$ = the "
         "student's view of it, negatives $n$ of other classes and margin $m$. One seed is one draw: the same race with "
         'another seed often has another winner, so "Show code" ends with several seeds.'
     )
 
     def __init__(
-        self, problem: str | RacePlan = "spirals", methods: Sequence[str] = ("kd", "bss", "amkd"), seed: int = 0
+        self,
+        problem: str | Race | Session = "spirals",
+        methods: Sequence[str] = ("kd", "bss", "amkd"),
+        seed: int = 0,
     ) -> None:
-        plan = problem if isinstance(problem, RacePlan) else None
-        dataset = problem.recipe.dataset if isinstance(problem, RacePlan) else problem
-        if plan is not None:
-            methods, seed = plan.methods, plan.recipe.seed
-        name, options = parse_name(dataset)
-        if name not in (*PROBLEMS, "digits"):
-            raise unknown("problem of MethodRace", name, [*PROBLEMS, "digits"])
+        session = problem if isinstance(problem, Session) else None
+        race = session.open_race(self) if session else problem if isinstance(problem, Race) else None
+        recipe = race.recipe if race else base_of(str(problem)).replace(dataset=problem, seed=seed)
+        methods = list(race.runs) if race else methods
+        name, options = parse_name(recipe.dataset)
+        if name not in (*PROBLEMS, IMAGES):
+            raise unknown("problem of MethodRace", name, [*PROBLEMS, IMAGES])
         for method in methods:
             known_methods[method]  # refuses unknown names
         if not methods:
             raise InputError(f"methods must name one or more of {', '.join(known_methods)}.")
-        base_of(name).replace(dataset=dataset, seed=seed)
         if name in PROBLEMS:
-            load(dataset)  # refuses options that no slider could show
+            load(recipe.dataset)  # refuses options that no slider could show
         super().__init__()
-        self._count = f",n={options['n']}" if "n" in options else ""
+        self.race: Race | None = None
+        self.logs: dict[str, RunLog] = {}
+        self.pictures = RacePictures(self.paint)
+        self._ready: Training | None = None  # data, teacher and the initial student of the next race
+        self._entrants: tuple[Recipe, list[str], dict[str, Any]] | None = None  # of the next race
+        self._live: dict[str, LiveStudent] = {}
+        self._students: dict[str, Classifier] = {}  # the newest copies
+        self._new: set[str] = set()  # methods whose copy has not been drawn
+        self._drawn = ""  # state of the race in the picture
+        self._duty, self._pace = DutyCycle(share=0.03, least=0.1), Pace(10.0)
+        self._size = {"n": options["n"]} if "n" in options else {}
         self._guess: str | None = None
         self._score = [0, 0]
-        self.pictures = RacePictures(self.paint)
-        self.result = widgets.HTML()
-        self.clock = widgets.HTML()
-        self.question = widgets.HTML("<b>Which method will be best on the test samples?</b>&nbsp;")
+        self._build(name, options, recipe, methods)
+        for key, value in (session.state.get("controls", {}) if session else {}).items():
+            if key in self.controls:
+                self._check(key, value)
+                self.put(key, value=value)
+        if race is not None:
+            self._show(race)
+        else:
+            self._prepare()
+        self._pulse = Pulse(self._beat)
+
+    def _build(self, name: str, options: Mapping[str, Any], recipe: Recipe, methods: Sequence[str]) -> None:
+        base, shown = PROBLEMS.get(name, PROBLEMS["spirals"]), (*OF_PROBLEM, *LIVE)
+        noise, classes = float(options.get("noise", base.noise)), int(options.get("classes", base.classes))
+        fields = from_fields(
+            recipe,
+            shown,
+            num_train={"low": 20, "high": 900, "step": 20},
+            student={"choices": nets_for(name)},
+            epochs={"low": 2, "high": 200},
+        )
+        # menus and boxes tell methods apart, numbers do not
+        kinds = (widgets.Dropdown, widgets.Checkbox)
+        self._terms = {key: made for key, made in objective_controls().items() if not isinstance(made, kinds)}
+        self._default = {key: made.value for key, made in self._terms.items()}
+        groups = {
+            "Methods": {n: toggle(n, n in methods, known_methods.about(n)) for n in known_methods},
+            "Race": {
+                "pace": choice("pace", 10.0, PACES, "maximum speed; the results do not depend on it"),
+                "predict": toggle("predict the winner first", False, "the race starts once you have named the winner"),
+            },
+            "Problem": {
+                "problem": choice("problem", name, [*PROBLEMS, IMAGES], "2-D points, or 8x8 images of digits"),
+                "noise": slider("noise", noise, 0.0, max(0.6, noise), 0.02, "sd added to each coordinate"),
+                "classes": slider("classes", classes, 2, max(8, classes), 1, "number of classes"),
+                **{field: fields[field] for field in OF_PROBLEM},
+            },
+            "Training and attack": {field: fields[field] for field in LIVE},
+            "Objective": self._terms,
+        }
+        self._buttons = {
+            "start": button("Start", "all methods, to the last epoch", primary=True),
+            "pause": button("Pause", "pause after the batch that is being trained"),
+            "step": button("Step", "one epoch of every method"),
+            "reset": button("Reset", "back to the initial weights"),
+        }
+        self.result, self.clock, self.question = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self._asked = widgets.HBox([self.question])
         self._asked.add_class("amkd-asked")
         self._asked.layout.display = "none"
-        self.racing = Racing("MethodRace race", self.fail, self._hear, self._lap, self._turned)
-        self._buttons = {
-            "start": button("Start", "all methods at once, to the last epoch", primary=True),
-            "pause": button("Pause", "hold after the step that is being taken"),
-            "step": button("Step", "one epoch of every method"),
-            "reset": button("Reset", "back to the start weights"),
-        }
-        recipe = plan.recipe if plan else base_of(name)
-        groups = self._groups_of(name, options, recipe, methods, seed)
-        self.assemble(groups, self._shown(), self._bar(), ["Methods' numbers"], bar_first=True)
-        self.on_click(self._buttons["start"], self.start)
-        self.on_click(self._buttons["pause"], self.pause)
-        self.on_click(self._buttons["step"], self.step)
-        self.on_click(self._buttons["reset"], self.reset)
+        pictures = [self._asked, self.pictures.canvas, self.pictures.curves, self.result]
+        bar = [*self._buttons.values(), self.clock]
+        self.assemble(groups, pictures, bar, ["Training and attack", "Objective"], bar_first=True)
+        for key, action in (("start", self.start), ("pause", self.pause), ("step", self.step), ("reset", self.reset)):
+            self.on_click(self._buttons[key], action)
         self._fit()
-        self._planned = self._take(plan) if plan else []
-        self._prepare()
 
-    def _take(self, plan: RacePlan) -> list[Changed]:
-        """Its numbers into the controls; returns what is to be changed on the way."""
-        for key, value in plan.overrides.items():
-            if key in NAMES:
-                self.put(NAMES[key], value=value)
-        wanted = plan.recipe.replace(method=self.recipe.method, overrides={})
-        known = all(key in NAMES for change in plan.planned for key in change.changes)
-        same = (self.recipe, self.overrides, set(self.methods)) == (wanted, dict(plan.overrides), set(plan.methods))
-        if not (known and same):
-            self.close()
-            raise InputError(
-                "This race was planned with settings that MethodRace has no control for; run it by training.Race."
-            )
-        return list(plan.planned)
-
-    def _groups_of(self, name: str, options: Any, recipe: Recipe, racing: Sequence[str], seed: int) -> Any:
-        own = PROBLEMS.get(name, PROBLEMS["spirals"])
-        noise, classes = float(options.get("noise", own.noise)), int(options.get("classes", own.classes))
-        return {
-            "Methods": {
-                method: toggle(method, method in racing, known_methods.about(method)) for method in known_methods
-            },
-            "Race": {
-                "pace": choice("pace", 10.0, PACES, "how fast to go at most; the results do not depend on it"),
-                "predict": toggle("predict the winner first", False, "the race starts once you have said who wins"),
-            },
-            "Problem": {
-                "problem": choice("problem", name, [*PROBLEMS, "digits"], "2-D points, or 8x8 images of digits"),
-                "noise": slider("noise", noise, 0.0, max(0.6, noise), 0.02, "sd added to each coordinate"),
-                "classes": slider("classes", classes, 2, max(8, classes), 1, "how many classes"),
-                "labelled": slider(
-                    "labelled", recipe.num_train or 100, 20, 900, 20, "labelled samples that the students get"
-                ),
-                "student": choice("student", recipe.student, nets_for(name), "architecture of all students"),
-                "epochs": slider("epochs", recipe.epochs, 2, 200, 1, "passes over the labelled samples"),
-                "seed": number("seed", seed, 0, 10_000, "of start weights, order and draws; the same for all methods"),
-            },
-            "Methods' numbers": live_controls(recipe),
-        }
-
-    def _shown(self) -> list[Any]:
-        return [self._asked, self.pictures.canvas, self.pictures.curves, self.result]
-
-    def _bar(self) -> list[Any]:
-        return [*self._buttons.values(), self.clock]
-
-    # what a person does
+    # settings
 
     @property
     def methods(self) -> list[str]:
@@ -162,259 +171,348 @@ class MethodRace(Panel):
 
     @property
     def recipe(self) -> Recipe:
-        """What all methods share."""
-        v, base = self.values, base_of(self["problem"])
-        points = v["problem"] in PROBLEMS
-        return base.replace(
-            dataset=f"{v['problem']}:noise={v['noise']:g},classes={v['classes']}{self._count}"
-            if points
-            else v["problem"],
-            student=v["student"] if v["student"] in nets_for(v["problem"]) else base.student,
-            method=(self.methods or ["kd"])[0],
-            epochs=v["epochs"],
-            num_train=v["labelled"],
-            seed=v["seed"],
-            step_size=float(f"{v['step_size']:.3g}"),  # the page rounds a logarithmic slider to its own steps
-            attack_steps=v["attack_steps"],
-            learning_rate=float(f"{v['learning_rate']:.3g}"),
-            magsim_samples=0,
-            evaluate_every=1,
-        )
+        """What the controls describe: the settings that all methods share."""
+        values, name = self.values, self["problem"]
+        if values["student"] not in nets_for(name):
+            del values["student"]
+        options = {"noise": f"{values['noise']:g}", "classes": values["classes"], **self._size}
+        dataset = f"{name}:{','.join(f'{key}={value}' for key, value in options.items())}" if name in PROBLEMS else name
+        method = (self.methods or [next(iter(known_methods))])[0]
+        recipe = with_values(base_of(name), values)
+        return recipe.replace(dataset=dataset, method=method, magsim_samples=0, evaluate_every=1)
 
     @property
     def overrides(self) -> dict[str, Any]:
-        """TERM.FIELD -> value: the numbers of the objectives that are not at their defaults."""
-        terms = {term for name in self.methods for term in known_methods[name]().names}
-        default = live_defaults()
-        return {
-            key: self[name]
-            for name, live in LIVE.items()
-            for key in live.keys
-            if key.partition(".")[0] in terms and self[name] != default[name]
-        }
+        """TERM.FIELD -> value: the controls of the checked methods' terms that have been moved."""
+        keys = [key for objective in self._objectives() for key in objective_values(objective) if key in self._terms]
+        return {key: self[key] for key in keys if self[key] != self._default[key]}
+
+    def changed(self, name: str, value: Any) -> None:
+        label = self.controls[name].description
+        if name == "pace":
+            self._pace.limit = value
+            self._pace.hurry()
+        elif name == "predict":
+            self.compute.ask("ask", self._ask)
+        elif name == "problem":
+            self.paint.ask("fit", self._other_problem)
+        elif self._begun and self.state in ("running", "paused") and (name in LIVE or name in self._terms):
+            assert self.race is not None
+            went = self.race.set(**{name: value})
+            self.tell(f"{label}: {value_words(value)} from the next batch on, for {', '.join(went)}.")
+        else:
+            if name in known_methods:
+                self.paint.ask("terms", lambda: fit_objective(self._terms, self._objectives()))
+            self._prepare_or_tell(label)
+
+    def _other_problem(self) -> None:
+        self._fit()
+        self._prepare_or_tell("problem")
+
+    def _prepare_or_tell(self, label: str) -> None:
+        """Prepare another race; one that has begun stays."""
+        if self._begun:
+            self.tell(f"{label}: for the next race; press Reset.")
+        else:
+            self._prepare()
+
+    def _objectives(self) -> list[Any]:
+        return [known_methods[name]() for name in self.methods]
+
+    def _fit(self) -> None:
+        """Fit nets and sizes to the problem; from the paint thread."""
+        name, base = self["problem"], base_of(self["problem"])
+        for control in ("noise", "classes"):
+            self.put(control, disabled=name not in PROBLEMS)
+        if self["student"] not in nets_for(name):
+            self.put("student", options=nets_for(name), value=base.student)
+            for field in ("epochs", *LIVE):
+                self.put(field, value=getattr(base, field))
+        fit_objective(self._terms, self._objectives())
+
+    # control
 
     @property
-    def race(self) -> Race | None:
-        """The race that is on; its numbers are in ``metrics`` and ``summaries``."""
-        return self.racing.race
+    def state(self) -> str:
+        """waiting (for the teacher), ready, or the state of the race: running, paused, stopping, idle, done, failed."""
+        if self.race is not None:
+            return self.race.state
+        return "waiting" if self._ready is None else "ready"
+
+    @property
+    def _begun(self) -> bool:
+        return self.race is not None and (self.race.epoch > 0 or self.race.state != "idle")
 
     def start(self) -> None:
-        """Race to the last epoch, or go on after a pause.
+        """Race to the last epoch, or continue.
 
         Raises:
-            InputError: a prediction is asked for first.
+            InputError: a prediction is asked for first, or the race is over.
         """
-        self._go(one_epoch=False)
+        self._go(Race.resume)
 
     def step(self) -> None:
-        """One epoch of every method."""
-        self._go(one_epoch=True)
+        """Train one epoch of every method; raises as ``start``."""
+        self._go(Race.step_epoch)
+
+    def _go(self, how: Callable[[Race], None]) -> None:
+        self.check_open()
+        if self._waits():
+            raise InputError("Say first which method will be best; then the race starts.")
+        if self.state == "done":
+            raise InputError("This race is over; press Reset for another one.")
+        race = self._create()
+        self._pace.hurry()
+        how(race)
+        self._beat()
+
+    def _create(self) -> Race:
+        """Return the race, in a folder of its own since its start."""
+        if self.race is None:
+            self.slow.wait(600)
+            if self._ready is None or self._entrants is None:
+                raise InputError(f"There is no race to start: {self.status.text}")
+            recipe, methods, overrides = self._entrants
+            self._follow(Race.create(recipe, methods, overrides=overrides), self._ready)
+        assert self.race is not None
+        return self.race
+
+    def _follow(self, race: Race, like: Training | None = None) -> None:
+        self.logs = {name: RunLog(run) for name, run in race.runs.items()}
+        self._live = {name: LiveStudent() for name in race.runs}
+        race.like, race.listen = like, partial(self._hear, race)
+        self._drawn, self.race = "", race
 
     def pause(self) -> None:
-        """Hold after the step that is being taken."""
-        self.racing.pause()
+        """Pause after the batch that is being trained, every method at the same one."""
+        self._pace.hurry()
+        if self.race is not None:
+            self.race.pause()
 
     def reset(self) -> None:
-        """Back to the start weights, with the settings of the controls."""
+        """Go back to the initial weights, with the settings of the controls; the race stays in its folder."""
         self._prepare()
 
     def guess(self, method: str) -> None:
         """Predict the winner.
 
         Raises:
-            InputError: the method is not in the race, or the race is on.
+            InputError: the method is not in the race, or the race has begun.
         """
         if method not in self.methods:
             raise unknown("method in the race", method, self.methods)
-        if self.race is not None and self.race.epoch:
+        if self._begun:
             raise InputError("The race is on; press Reset to predict the next one.")
         self._guess = method
         text = f"<b>You say {method}.</b> Now press Start.&nbsp;"
         self.paint.ask("question", lambda: setattr(self.question, "value", text))
         self._turned()
 
-    def changed(self, name: str, value: Any) -> None:
-        if name == "pace":
-            self.racing.pace = value
-        elif name == "predict":
-            self.compute.ask("ask", self._ask)
-        elif name in LIVE and self.racing.state in ("racing", "held", "over") and self.race is not None:
-            self._steer(self.race, name, value)
-        elif name == "problem":
-            self.paint.ask("fit", self._other_problem)
-        else:
-            self._prepare_or_tell(name)
-
-    def _other_problem(self) -> None:
-        self._fit()
-        self._prepare_or_tell("problem")
-
-    def _prepare_or_tell(self, name: str) -> None:
-        """A race that has begun is not thrown away for another setting."""
-        if self.race is not None and self.race.epoch and self.racing.state in ("racing", "held", "over"):
-            self.tell(f"{self.controls[name].description}: for the next race; press Reset.")
-        else:
-            self._prepare()
-
-    def _steer(self, race: Race, name: str, value: float) -> None:
-        """Another number while the race is on."""
-        label, keys, _ = LIVE[name]
-        if race.over:
-            self.tell(f"{label}: {value:g} in the next race; press Reset.")
-            return
-        went = race.wish(**{key: value for key in keys if "." not in key or race_has(race, key)} or {keys[0]: value})
-        self.tell(f"{label}: {value:g} from the next step on, for {', '.join(went)}.")
-
-    def _go(self, one_epoch: bool) -> None:
-        self.check_open()
-        if self._waits():
-            raise InputError("Say first which method will be best; then the race starts.")
-        if self.race is not None and self.race.over:
-            raise InputError("This race is over; press Reset for another one.")
-        self.racing.start(one_epoch)
-
     def _waits(self) -> bool:
         """Whether a prediction has to come first."""
-        return bool(self["predict"]) and self._guess is None and self.racing.state == "ready" and len(self.methods) > 1
+        return bool(self["predict"]) and self._guess is None and not self._begun and len(self.methods) > 1
 
-    # before the start
-
-    def _fit(self) -> None:
-        """Another problem has other nets and other defaults; from the paint thread."""
-        name, base = self["problem"], base_of(self["problem"])
-        points, nets = name in PROBLEMS, nets_for(name)
-        self.put("noise", disabled=not points)
-        self.put("classes", disabled=not points)
-        if self["student"] not in nets:
-            self.put("student", options=nets, value=base.student)
-            self.put("epochs", value=base.epochs)
-            for name, live in LIVE.items():
-                if hasattr(base, live.keys[0]):
-                    self.put(name, value=getattr(base, live.keys[0]))
+    # in the slow thread: the teacher and the initial student, or a race that is there
 
     def _prepare(self) -> None:
+        self._drop()
         self._guess = None
-        self.compute.ask("ask", self._ask)
-        self.racing.pace = self["pace"]
-        self.racing.prepare(self._make, self._ready)
-
-    def _make(self) -> Race:
-        if not self.methods:
-            raise InputError("Check a method; with two or more there is a race.")
-        recipe = self.recipe
-        self.say(f"{recipe.dataset}: setting up ...", "busy")
-
-        def teaching(event: Event) -> None:
-            if isinstance(event, Started):
-                self.say("Training the teacher ...", "busy", 0.0)
-            elif isinstance(event, EpochEnded):
-                text = f"Training the teacher: epoch {event.epoch} of {recipe.teacher_epochs}"
-                self.say(text, "busy", event.epoch / recipe.teacher_epochs)
-
-        planned, self._planned = self._planned, []  # another race after this one is another race
-        return Race(recipe, self.methods, self.overrides, listen=teaching, planned=planned)
-
-    def _ready(self) -> None:
-        """The race stands at the start."""
-        race = self.race
-        assert race is not None
-        notes = "".join(f"<p class='amkd-note'>{note}</p>" for note in notes_of(race))
-        self.paint.ask("result", lambda: setattr(self.result, "value", notes))
-        self.pictures.begin(race)
-        self._numbers()
-        self._ask()
-
-    # while it runs; in the thread of the race, between two steps
-
-    def _hear(self, method: str, event: Event) -> None:
-        race = self.race
-        assert race is not None
-        if isinstance(event, Changed) and any((c.epoch, c.batch) == (event.epoch, event.batch) for c in race.planned):
-            self.paint.ask("follow", lambda: self._follow(race))
-        if isinstance(event, Finished) and race.over:
-            self._finish(race)
-        elif self.pictures.duty.due():
-            self._show(race)
-
-    def _follow(self, race: Race) -> None:
-        """Sliders to where an earlier race had them; from the paint thread."""
-        for changes in list(race.made.values()):
-            for key, value in changes.items():
-                self.put(NAMES[key], value=value)
-
-    def _lap(self, left: float) -> None:
-        """An epoch is done; ``left`` seconds until the next one may begin: pictures in them cost nobody anything."""
-        assert self.race is not None
-        if left > 1.5 * self.pictures.cost:
-            self._show(self.race)
+        self.slow.ask("prepare", lambda: self._unless_newer(self._make))
 
     def _show(self, race: Race) -> None:
-        begun = time.perf_counter()
-        self.pictures.draw(race, live=True)
-        self._numbers()
-        self.pictures.spent(time.perf_counter() - begun)
+        self.slow.ask("prepare", lambda: self._unless_newer(lambda: self._open(race)))
 
-    def _numbers(self) -> None:
+    def _drop(self) -> None:
+        race, self.race, self._entrants = self.race, None, None
+        self._pace.hurry()
+        if race is not None:
+            race.stop()
+        self._turned()
+
+    def _unless_newer(self, work: Callable[[], None]) -> None:
+        def gate() -> None:
+            if self.closed or self.slow.waits("prepare"):
+                raise Abandoned
+
+        try:
+            with pausable(gate):
+                work()
+        except Abandoned:
+            return
+
+    def _make(self) -> None:
+        methods, recipe, overrides = self.methods, self.recipe, self.overrides
+        like, self._ready = self._ready, None
+        self._turned()
+        if not methods:
+            raise InputError("Check a method; with two or more there is a race.")
+        recipes = entrants(recipe, methods, overrides)
+        self.say(f"{recipe.dataset}: loading ...", "busy")
+        ready = prepare(recipes[methods[0]], like, self._teaching)
+        assert ready.teacher is not None
+        self.pictures.prepare(inference_copy(ready.teacher), ready.dataset, recipe)
+        student = inference_copy(ready.student).cpu()
+        notes = dict.fromkeys(note for own in recipes.values() for note in notes_on(own, ready.dataset))
+        self._entrants, self._ready = (recipe, methods, overrides), ready
+        self._at_start(dict.fromkeys(methods, student), list(notes), recipe.epochs)
+
+    def _open(self, race: Race) -> None:
+        self.say(f"Reading {race.path} ...", "busy")
+        run = next(iter(race.runs.values()))
+        self.pictures.prepare(run.teacher(), run.dataset(), run.recipe)
+        recipes = [run.recipe_after(run.epochs_done) for run in race.runs.values()]
+        values = {name: getattr(recipes[0], name) for name in LIVE}
+        for recipe in recipes:
+            values |= {key: value for key, value in recipe.overrides.items() if key in self._terms}
+
+        def show() -> None:
+            for name, value in values.items():
+                self.put(name, value=value)
+
+        self.paint.ask("fit", show)
+        self._follow(race)
+        self.compute.ask("beat", self._catch_up)
+
+    def _at_start(self, students: dict[str, Classifier], notes: list[str], end: int) -> None:
+        text = "".join(f"<p class='amkd-note'>{note}</p>" for note in notes)
+        self.paint.ask("result", lambda: setattr(self.result, "value", text))
+        self.paint.ask("clock", lambda: setattr(self.clock, "value", ""))
+        self._students = students
+        self.pictures.draw(students)
+        self.pictures.numbers({}, end)
+        self._ask()
+
+    def _teaching(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self.say("Training the teacher ...", "busy", 0.0)
+        elif isinstance(event, EpochEnded):
+            epochs = self.recipe.teacher_epochs
+            self.say(f"Training the teacher: epoch {event.epoch} of {epochs}", "busy", event.epoch / epochs)
+
+    # while the race runs
+
+    def _hear(self, race: Race, name: str, event: Event) -> None:
+        """In the training thread: the other methods wait meanwhile."""
+        if race is not self.race:
+            return
+        live = self._live[name]
+        rests = isinstance(event, EpochEnded) and live.training is not None and math.isfinite(self._pace.limit)
+        if rests:
+            live.want()  # pictures in a rest cost the training nothing
+        live.hear(event)
+        if live.teaching is not None:
+            self._teaching(event)
+        elif rests and name == list(race.trainings)[-1]:
+            self._pace.rest()
+
+    def _beat(self) -> None:
+        """In the thread of the pulse: ask for what may have changed."""
+        if self.race is not None and not self.closed:
+            self.compute.ask("beat", self._catch_up)
+
+    def _catch_up(self) -> None:
         race = self.race
-        assert race is not None
-        self.pictures.numbers(race, marks(race))
-        epoch, end, state = race.epoch, race.recipe.epochs, self.racing.state
+        if race is None or not self.pictures.ground:
+            return
+        state = race.state  # before the logs are read: the last lines are there once it is done
+        new = [name for name, log in self.logs.items() if log.poll()]
+        if state == "running":
+            self._draw_live(race)
+        elif state != self._drawn or new:
+            self._students = self._resting(race, state)
+            self.pictures.draw(self._students)
+        if new or state != self._drawn:
+            self._numbers(race)
+        if state != self._drawn:
+            self._drawn = state
+            self._turned()
+            if state == "done":
+                self._finish(race)
+            elif state == "failed":
+                self.fail(race.error or "The race failed; see the logs of its runs.")
+
+    def _draw_live(self, race: Race) -> None:
+        """Draw once there is a new copy of every student that trains."""
+        for name, live in self._live.items():
+            if (net := live.take()) is not None:
+                self._students[name] = net
+                self._new.add(name)
+        training = {name for name in race.trainings if not race.runs[name].finished}
+        if training and self._new >= training:
+            self._new = set()
+            with self._duty.turn(free=self._pace.resting):
+                self.pictures.draw(self._students, live=True)
+        elif self._duty.due():
+            for live in self._live.values():
+                live.want()
+
+    def _resting(self, race: Race, state: str) -> dict[str, Classifier]:
+        """Return copies of the students as they are now: of a paused race, else of the newest common snapshot."""
+        if state == "paused":
+            return {name: live.held() or self._students[name] for name, live in self._live.items()}
+        common = set.intersection(*(set(run.snapshots()) for run in race.runs.values()))
+        if not common:
+            return self._students
+        return {name: run.student(max(common)) for name, run in race.runs.items()}
+
+    def _numbers(self, race: Race) -> None:
+        end, epoch = race.recipe.epochs, min(log.done for log in self.logs.values())
+        self.pictures.numbers(self.logs, end)
 
         def show() -> None:
             self.clock.value = f"epoch <b>{epoch}</b> of {end}"
-            if state == "racing" and epoch < end and not self.telling:
-                words = f"Epoch {epoch + 1} of {end}: every method takes each step in turn."
+            if race.state == "running" and epoch < end and not self.telling:
+                words = f"Epoch {epoch + 1} of {end}: the methods train a batch each in turn."
                 self.status.say(words, "busy", epoch / end)
 
-        self.pictures.paint("clock", show)
+        self.paint.ask("clock", show)
 
     # words
 
     def _turned(self) -> None:
-        """Buttons, and the line below, follow the state."""
-        state, race = self.racing.state, self.race
+        """Fit buttons and status line to the state."""
+        state, race = self.state, self.race
         if self.closed:
             return
-        waits = self._waits()
-        open_ = {
-            "start": state in ("ready", "held") and not waits,
-            "step": state in ("ready", "held") and not waits,
-            "pause": state == "racing",
-            "reset": state in ("held", "over", "racing", "failed"),
+        waits, begun = self._waits(), self._begun
+        may_start = state in ("ready", "paused", "idle", "failed") and not waits
+        enabled = {
+            "start": may_start,
+            "step": may_start,
+            "pause": state == "running",
+            "reset": state in ("paused", "done", "running", "failed", "idle"),
         }
         words = ""
-        if race is not None and state == "ready":
-            count = len(race.trainings)
+        if state in ("ready", "idle") and not begun:
+            count = len(self.methods)
             words = f"{count} methods at the start, with the same weights and the same order of data."
             words = words if count > 1 else "One method at the start; check another one for a race."
-            words += " It will be changed on its way as it was." if race.planned else ""
             words += " Say first which will be best." if waits else " Press Start."
-        elif race is not None and state == "held":
-            words = f"Held after {race.epoch} of {race.recipe.epochs} epochs; Go on continues, Step takes one more."
-            self.pictures.draw(race)
-            self._numbers()
+        elif race is not None and state in ("paused", "idle"):
+            verb = "Paused" if state == "paused" else "Stopped"
+            words = f"{verb} after {race.epoch} of {race.recipe.epochs} epochs; Go on continues, Step trains one more."
 
         def show() -> None:
-            for name, enabled in open_.items():
-                self._buttons[name].disabled = not enabled
-            self._buttons["start"].description = "Go on" if state == "held" else "Start"
+            for name, may in enabled.items():
+                self._buttons[name].disabled = not may
+            self._buttons["start"].description = "Go on" if begun and may_start else "Start"
             if words:
                 self.status.say(words)
 
         self.paint.ask("state", show)
 
     def _finish(self, race: Race) -> None:
-        self.pictures.draw(race)
-        self._numbers()
-        words, table = verdict(race), result_table(race, self.pictures.teacher_scores[1])
-        told = ""
+        assert self.pictures.ground is not None
+        assert self.pictures.ground.data is not None
+        words = verdict(race, len(self.pictures.ground.data.test))
+        right = ""
         if self._guess is not None:
-            right = self._guess in best(race)
-            self._score = [self._score[0] + right, self._score[1] + 1]
-            told = f"<b>You said {self._guess}: {'right' if right else 'no'}.</b> "
-            told += f"{self._score[0]} of {self._score[1]} so far. "
-        said = "".join(f"<li>{sentence}</li>" for sentence in differences(race))
-        text = f"<p>{told}<b>{words}</b> {DOUBT}</p>{table}<ul>{said}</ul>"
+            won = self._guess in best(race)
+            self._score = [self._score[0] + won, self._score[1] + 1]
+            right = f"<b>You said {self._guess}: {'right' if won else 'no'}.</b> "
+            right += f"{self._score[0]} of {self._score[1]} so far. "
+        table = result_table(race, self.logs, self.pictures.teacher_scores[1])
+        text = f"<p>{right}<b>{words}</b> {DOUBT}</p>{table}"
 
         def show() -> None:
             self.result.value = text
@@ -423,93 +521,87 @@ class MethodRace(Panel):
 
         self.paint.ask("result", show)
 
-    # predict first
-
     def _ask(self) -> None:
-        """The row of buttons that asks for the winner."""
-        race, names, asked = self.race, self.methods, bool(self["predict"])
-        begun = race is not None and race.epoch > 0 and self.racing.state != "ready"
+        """Show or hide the row of buttons that asks for the winner."""
+        names, asked = self.methods, bool(self["predict"])
         text = "<b>Which method will be best on the test samples?</b>&nbsp;"
-        if begun:
+        if self._begun:
             text, names = "Press Reset to predict the next race.", []
         elif len(names) < 2:
             text, names = "Check two methods or more; then there is something to predict.", []
 
         def show() -> None:
-            buttons = []
-            for name in names:
-                made = button(name, f"I think {name} will be best")
-                self.on_click(made, partial(self.guess, name))
-                buttons.append(made)
+            buttons = [button(name, f"I think {name} will be best") for name in names]
+            for name, widget in zip(names, buttons, strict=True):
+                self.on_click(widget, partial(self.guess, name))
             if self._guess is None:
                 self.question.value = text
             old = self._asked.children[1:]
             self._asked.children = (self.question, *buttons)
-            for one in old:
-                one.close()
+            for widget in old:
+                widget.close()
             self._asked.layout.display = None if asked else "none"
 
         self.paint.ask("question row", show)
         self._turned()
 
-    # the head's buttons
+    # the buttons of the head
 
     def view(self) -> View | None:
-        race, ground, teacher = self.race, self.pictures.ground, self.pictures.teacher
-        if race is None or ground is None or teacher is None:
+        ground, teacher = self.pictures.ground, self.pictures.teacher
+        if ground is None or teacher is None or not self._students:
             return None
-        if self.racing.state == "racing":
+        if self.state == "running":
             raise InputError("The race is on; press Pause, then export.")
-        return ground_view({"teacher": teacher, **self.pictures.students(race)}, ground)
+        return slice_view({"teacher": teacher, **self._students}, ground)
 
-    def session(self) -> RacePlan:
-        """The race with what was changed on its way: the sliders may have moved since; before there is one, what the
-        controls describe."""
-        return self.race.plan if self.race is not None else RacePlan(self.recipe, self.methods, self.overrides)
+    def session(self) -> Session:
+        """The race, in a folder from now on if it had not begun, and the controls."""
+        kept = {name: value for name, value in self.values.items() if value != math.inf}
+        return Session.of(self, self._create(), controls=kept)
 
     def still(self) -> Image.Image | None:
-        return map_still(self.pictures.maps)
+        return self.pictures.canvas.still()
 
     def code(self) -> str:
-        return code_of(self.session())
+        """The race on show; before there is one, what the controls describe."""
+        if self.race is None:
+            return code_of(self.recipe, self.methods, self.overrides)
+        overrides: dict[str, Any] = {}
+        for run in self.race.runs.values():
+            overrides |= run.recipe.overrides
+        return code_of(self.race.recipe.replace(overrides={}), list(self.race.runs), overrides, self.race)
 
     # life
 
     def wait(self, seconds: float = 120.0) -> MethodRace:
-        """Wait until the race is over or held, and everything is painted."""
-        self.compute.wait(seconds)
-        self.paint.wait(seconds)
-        if not self.racing.worker.wait(seconds):
+        """Wait until the race is over or paused, and everything is painted."""
+        super().wait(seconds)
+        race = self.race
+        if race is not None and race.settle(seconds) in ("running", "stopping"):
             raise InputError(f"MethodRace was still racing after {seconds:g} s; wait longer, or pause it.")
+        self._beat()
         super().wait(seconds)
         return self
 
     def close(self) -> None:
+        """Stop the race with a checkpoint of every run; take the panel off the page."""
         if not self.closed:
-            super().close()
-            self.racing.close()
+            self._pulse.stop()
+            race = self.race
+            self._pace.hurry()
+            if race is not None:
+                race.stop()
+                race.wait(30)
+        super().close()
 
 
 def base_of(problem: str) -> Recipe:
-    """Sizes in which students differ."""
-    return SPIRALS if problem in PROBLEMS else DIGITS
+    """Return a recipe of a size in which students differ."""
+    return SPIRALS if parse_name(problem)[0] in PROBLEMS else DIGITS
 
 
 def nets_for(problem: str) -> list[str]:
-    """Architectures of a student that is trained in seconds."""
+    """Return the architectures of a student that trains in seconds."""
     start = "mlp" if problem in PROBLEMS else "cnn"
     return [name for name in architectures() if name.startswith(start)]
-
-
-def live_defaults() -> dict[str, Any]:
-    return {name: control.value for name, control in live_controls(SPIRALS).items()}
-
-
-def race_has(race: Race, key: str) -> bool:
-    """Whether a method of the race has the term of TERM.FIELD."""
-    return any(key.partition(".")[0] in training.recipe.objective.names for training in race.trainings.values())
-
-
-def notes_of(race: Race) -> list[str]:
-    """What should be known before reading the numbers, once each."""
-    return list(dict.fromkeys(note for training in race.trainings.values() for note in training.notes))

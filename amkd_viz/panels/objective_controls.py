@@ -1,46 +1,50 @@
-"""A slider for every number of every term: made from the fields of the terms' dataclasses."""
+"""A control for every number of every term, made from the fields of the terms' dataclasses."""
 
 from __future__ import annotations
 
 from dataclasses import fields
 from typing import Any
 
-from amkd_viz.objectives import Objective, methods
-from amkd_viz.panels.controls import from_field, slider
+import ipywidgets as widgets
 
-__all__ = ["objective_controls", "objective_values"]
+from amkd_viz.objectives import Objective, Term, methods
+from amkd_viz.panels.controls import from_fields, slider
 
-NAMES = {"ce": "labels", "kd": "KD", "boundary_kd": "BSS", "boundary_triplet": "triplets", "triplet": "clean triplets"}
-WORDS = {"t2": "× t²", "temperature": "temp."}
+__all__ = ["fit_objective", "objective_controls", "objective_values"]
 
 
 def objective_controls() -> dict[str, Any]:
-    """TERM.FIELD -> widget for the terms of all methods; ``TERM.scale`` multiplies a term's scheduled weight."""
+    """Return TERM.FIELD -> control for the terms of all methods, each term beneath its title (``_TERM``).
+
+    ``TERM.scale`` multiplies the scheduled weight of a term.
+    """
     made: dict[str, Any] = {}
-    for method in methods:
-        for term, _ in methods[method]().summands:
-            if f"{term.name}.scale" in made:
-                continue
-            short = NAMES.get(term.name, term.name)
-            help = f"multiplies the scheduled weight of {term.name}; at 0 it is not computed"
-            made[f"{term.name}.scale"] = slider(f"{short} ×", 1.0, 0.0, 4.0, 0.05, help)
-            for field in fields(term):
-                value = getattr(term, field.name)
-                real = isinstance(field.default, float)
-                words = WORDS.get(field.name, field.name.replace("_", " "))
-                if field.name in WORDS or term.name == "triplet":
-                    words = f"{short.removesuffix(' triplets')} {words}"
-                step = (0.05 if field.metadata.get("high", 10) <= 5 else 0.5) if real else None
-                made[f"{term.name}.{field.name}"] = from_field(field, float(value) if real else value, words, step)
+    for term in [term for name in methods for term, _ in methods[name]().summands]:
+        if f"_{term.label}" in made:
+            continue
+        made[f"_{term.label}"] = widgets.HTML(f"<b>{term.title or term.label}</b>")
+        help = f"multiplies the scheduled weight of {term.label}; at 0 it is not computed"
+        made[f"{term.label}.scale"] = slider("weight ×", 1.0, 0.0, 4.0, 0.05, help)
+        made |= {f"{term.label}.{name}": control for name, control in from_fields(term, _numbers(term)).items()}
     return made
 
 
 def objective_values(objective: Objective) -> dict[str, Any]:
-    """TERM.FIELD -> value of the terms that an objective has; a scale is 1: its schedule is its own."""
+    """Return TERM.FIELD -> value for the terms of an objective; each scale is 1."""
     found: dict[str, Any] = {}
     for term, _ in objective.summands:
-        found[f"{term.name}.scale"] = 1.0
-        for field in fields(term):
-            value = getattr(term, field.name)
-            found[f"{term.name}.{field.name}"] = float(value) if isinstance(field.default, float) else value
+        found[f"{term.label}.scale"] = 1.0
+        found |= {f"{term.label}.{name}": getattr(term, name) for name in _numbers(term)}
     return found
+
+
+def fit_objective(controls: dict[str, Any], objectives: list[Objective]) -> None:
+    """Hide the controls of the terms that none of the objectives has."""
+    terms = {term.label for objective in objectives for term, _ in objective.summands}
+    for name, control in controls.items():
+        control.layout.display = None if name.lstrip("_").partition(".")[0] in terms else "none"
+
+
+def _numbers(term: Term) -> list[str]:
+    """Return the fields of a term that are settings, not names of nets or batches."""
+    return [field.name for field in fields(term) if not field.metadata.get("wiring")]

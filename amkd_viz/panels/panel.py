@@ -1,4 +1,4 @@
-"""What every panel is: controls left, pictures right, one line that says what is happening."""
+"""Base of the panels: controls left, pictures right, a status line below."""
 
 from __future__ import annotations
 
@@ -23,31 +23,34 @@ from amkd_viz.panels.controls import button
 from amkd_viz.panels.session import Session
 from amkd_viz.panels.status import Status
 from amkd_viz.panels.worker import Worker
-from amkd_viz.runs import RacePlan
 from amkd_viz.views.mark import write_own
-from amkd_viz.views.page import document, figure_block
+from amkd_viz.views.page import document
 from amkd_viz.views.view import View
+from amkd_viz.views.writers import figure_block
 
 __all__ = ["Panel"]
 
-PATIENCE = 2.5  # seconds that an answer to a person stands, whatever else happens
-SAID = 8.0  # seconds that the name of a written file stands in the status line
+PATIENCE = 2.5  # seconds for which the status line keeps an answer to a person
+SAID = 8.0  # seconds for which it keeps the name of a written file
 PARTS = ("head", "body", "controls", "pictures", "bar")
-_shown: list[Panel] = []  # open panels, so that a cell that runs again can close its own
+_shown: list[Panel] = []  # open panels
 
 
 class Panel:
-    """A panel of controls and pictures. It shows itself as the last line of a cell, and closes with :meth:`close`.
+    """A panel of controls and pictures. As the last line of a cell it shows itself; :meth:`close` removes it.
 
-    Callbacks of widgets only ask for work. Threads do it: ``compute`` runs the newest request of each kind, ``slow``
-    what takes seconds, and ``paint`` is the only writer of widgets; so a slider that is dragged never waits for an old
-    value, and no click for a layout.
+    Callbacks of widgets only request work, which threads do: ``compute`` runs the newest request of each kind, ``slow``
+    runs what takes seconds, and ``paint`` alone writes widgets. So a slider never waits for its old values, nor a click
+    for a layout.
 
-    Everything a person can do with the mouse, a program can do: ``set``, and the methods behind the buttons.
+    A panel has two states: ``values`` is what the controls say; ``view``, ``code`` and ``session`` describe what is on
+    show, which may have been made with other values.
+
+    A program can do what a person does: ``set`` moves controls, and each button has a method.
     """
 
     title: ClassVar[str]
-    about: ClassVar[str]  # one paragraph and one formula, in HTML with $ around LaTeX
+    about: ClassVar[str]  # HTML: one paragraph and one formula, with $ around LaTeX
 
     def __init__(self) -> None:
         self._cell = this_cell()
@@ -56,42 +59,42 @@ class Panel:
         self.controls: dict[str, Any] = {}
         self.status = Status()
         self.paint = Worker(f"{type(self).__name__} paint", self.fail, pause=0.03)
-        # the pause bundles the events of a slider; what is dragged or pressed does not wait for it
+        # the pause bundles the events of a slider; requests with soon=True end it
         self.compute = Worker(f"{type(self).__name__} compute", self.fail, pause=0.07)
         self._slow: Worker | None = None
         self.closed = False
         self._groups: list[tuple[Any, list[str]]] = []
-        self._quiet = 0  # the thread whose own changes are not heard
+        self._quiet = 0  # the thread whose changes of controls are ignored
         self._cancelled = 0
-        self._answered = 0.0  # until then the status line answers a person
+        self._answered = 0.0  # time until which the status line keeps an answer
         self._parts: list[Any] = []
         _shown.append(self)
 
-    # what a subclass gives
+    # for subclasses
 
     def changed(self, name: str, value: Any) -> None:
-        """A control has moved: ask for what follows from it."""
+        """Request the work that follows from a control that has moved."""
         raise NotImplementedError
 
     def code(self) -> str:
-        """Python that does the same without the panel."""
+        """Return Python that makes what is on show, without the panel."""
         raise NotImplementedError
 
     def view(self) -> View | None:
-        """What is in the picture now, to be exported; None while there is nothing."""
+        """Return what is on show as a figure to export; None if there is nothing."""
         return None
 
     def page(self) -> tuple[str, list[View]]:
-        """Title and pictures of an exported page; no picture while there is nothing."""
+        """Return title and figures of an exported page; no figures if there is nothing on show."""
         view = self.view()
         return (view.title, [view]) if view is not None else ("", [])
 
-    def session(self) -> Session | RacePlan | None:
-        """What can be opened again elsewhere, or None."""
+    def session(self) -> Session | None:
+        """Return what is on show as a session to save, or None."""
         return None
 
     def still(self) -> Image.Image | None:
-        """A small picture for readers without a kernel."""
+        """Return a small image for readers without a kernel."""
         return None
 
     # building
@@ -104,13 +107,13 @@ class Panel:
         folded: Iterable[str] = (),
         bar_first: bool = False,
     ) -> None:
-        """Put the panel together. Every control is watched from here on.
+        """Build the widget, and listen to its controls.
 
         Args:
-            groups: heading -> control name -> widget; a name that starts with ``_`` is no control (a line of text).
-            pictures: right of them, from top to bottom. bar: under both, in a row.
+            groups: heading -> control name -> widget; a name that starts with ``_`` is a line of text, not a control.
+            pictures: widgets right of the controls, from top to bottom. bar: a row of widgets under both.
             folded: groups that start closed.
-            bar_first: bar and status line above the pictures, where a panel is taller than a screen.
+            bar_first: put bar and status line above the pictures, for a panel that is taller than a screen.
         """
         left = []
         for heading, own in groups.items():
@@ -154,9 +157,9 @@ class Panel:
     def _head_buttons(self) -> list[Any]:
         made = {
             "?": ("What am I looking at?", self.help),
-            "Show code": ("Python that does the same", self.show_code),
-            "Save session": ("A small file that opens this state again", self.save_session),
-            "Export": ("The picture as a self-contained HTML page", self.export),
+            "Show code": ("Python code that makes what is on show", self.show_code),
+            "Save session": ("Save a small file that restores this state", self.save_session),
+            "Export": ("Write the figures as a self-contained HTML page", self.export),
         }
         if type(self).session is Panel.session:
             del made["Save session"]
@@ -170,7 +173,7 @@ class Panel:
         return buttons
 
     def _do(self, action: Callable[[], Any]) -> None:
-        """A button: never in the callback's own thread."""
+        """Run the action of a button, not in the thread of the callback."""
         self.compute.ask(f"button {getattr(action, '__name__', 'of a row')}", action, soon=True)
 
     def on_click(self, widget: Any, action: Callable[[], Any]) -> None:
@@ -179,7 +182,7 @@ class Panel:
 
     @property
     def slow(self) -> Worker:
-        """The thread for what takes seconds; there is one once it is asked for."""
+        """The thread for what takes seconds, started when first used."""
         if self._slow is None:
             self._slow = Worker(f"{type(self).__name__} slow", self.fail)
             if self.closed:  # meanwhile
@@ -202,11 +205,11 @@ class Panel:
 
     @property
     def values(self) -> dict[str, Any]:
-        """Each control's value."""
+        """Return the value of each control."""
         return {name: control.value for name, control in self.controls.items()}
 
     def __getitem__(self, name: str) -> Any:
-        """The value of one control."""
+        """Return the value of one control."""
         if name not in self.controls:
             raise unknown(f"control of {type(self).__name__}", name, self.controls)
         return self.controls[name].value
@@ -215,7 +218,7 @@ class Panel:
         """Move controls, as a person would.
 
         Raises:
-            InputError: no such control, or a value that it does not offer; nothing moves then.
+            InputError: a control is unknown or does not accept its value; nothing moves then.
         """
         self.check_open()
         for name, value in values.items():
@@ -236,10 +239,10 @@ class Panel:
             if isinstance(control, widgets.FloatLogSlider):
                 low, high = control.base**low, control.base**high
             if isinstance(value, str | bool) or not low - 1e-9 <= value <= high * (1 + 1e-9) + 1e-9:
-                raise InputError(f"{name} must lie between {low:g} and {high:g}, not {value!r}.")
+                raise InputError(f"{name} must be between {low:g} and {high:g}, got {value!r}.")
 
     def put(self, name: str, **traits: Any) -> None:
-        """Change a control without hearing it: from the paint thread."""
+        """Change a control without a call of ``changed``; for the paint thread."""
         self._quiet = threading.get_ident()
         try:
             with self.controls[name].hold_sync():
@@ -248,14 +251,14 @@ class Panel:
         finally:
             self._quiet = 0
 
-    # words
+    # status line
 
     def say(self, text: str, kind: str = "idle", share: float = -1.0, cancellable: bool = False) -> None:
-        """The status line, from any thread."""
+        """Write the status line, from any thread."""
         self.paint.ask("status", lambda: self.status.say(text, kind, share, cancellable), soon=True)
 
     def tell(self, text: str) -> None:
-        """Say something that a person must have time to read: ``telling`` is true meanwhile."""
+        """Write the status line and keep it long enough to be read: ``telling`` is true meanwhile."""
         self._answered = time.monotonic() + PATIENCE
         self.say(text)
 
@@ -264,10 +267,10 @@ class Panel:
         return time.monotonic() < self._answered
 
     def fail(self, text: str) -> None:
-        """Say what went wrong; of a traceback the last line, and all of it under "Show code"."""
+        """Show an error; of a traceback the last line, and all of it under "Show code"."""
         lines = text.strip().splitlines()
         if len(lines) > 1:
-            text = f"Something went wrong that should not: {lines[-1]}"
+            text = f"Unexpected error: {lines[-1]}"
             trace = "\n".join(lines)
             self.paint.ask("code", lambda: self._show_text(self._code, f"<pre>{html.escape(trace)}</pre>"))
         self.say(text, "error")
@@ -276,24 +279,24 @@ class Panel:
         self._cancelled = count
 
     def cancel_point(self, *keys: str) -> Callable[[], bool]:
-        """Says whether a long task should end: the person pressed Cancel, the panel is closed, or newer work of
-        ``keys`` waits."""
+        """Return a function that says whether a long task should end: Cancel was pressed, the panel is closed, or newer
+        work with one of ``keys`` waits."""
         before = self._cancelled
         return lambda: self.closed or self._cancelled != before or (bool(keys) and self.compute.waits(*keys))
 
     # buttons of the head
 
     def help(self) -> None:
-        """Show or hide what this panel is about."""
+        """Show or hide the explanation."""
         self.paint.ask("help", lambda: self._toggle(self._help))
 
     def show_code(self) -> None:
-        """Show or hide the code that does the same."""
+        """Show or hide the code of what is on show."""
         text = f"<pre>{html.escape(self.code())}</pre>"
         self.paint.ask("code", lambda: self._toggle(self._code, text))
 
     def save_session(self, path: str | Path | None = None) -> Path:
-        """Write the session; by default to a new file under ``sessions/``.
+        """Write the session to a file, by default a new one under ``sessions/``.
 
         Raises:
             InputError: there is nothing to save yet, or the file cannot be written.
@@ -307,7 +310,7 @@ class Panel:
         return where
 
     def export(self, path: str | Path | None = None) -> Path:
-        """Write what is in the pictures as a page, by default under ``exports/``; as a picture, ``view()`` alone.
+        """Write the figures as an HTML page, by default under ``exports/``; as an image, ``view()`` alone.
 
         Raises:
             InputError: there is no picture yet, or the file cannot be written.
@@ -331,7 +334,7 @@ class Panel:
         return where
 
     def tell_file(self, text: str, before: str | None = None) -> None:
-        """Say for some seconds what was written, then again what stood there ``before``."""
+        """Show ``text`` for some seconds, then ``before`` (by default the present line) again."""
         before = self.status.text if before is None else before
         self.say(text, "done")
 
@@ -364,10 +367,10 @@ class Panel:
     # life
 
     def show(self, only: Iterable[str] | None = None) -> Self:
-        """The panel with only these controls, for a class; without ``only`` with all of them.
+        """Show only these controls, e.g. for a class; by default all of them.
 
         Raises:
-            InputError: no such control.
+            InputError: a control is unknown.
         """
         wanted = set(self.controls) if only is None else set(only)
         for name in wanted:
@@ -382,28 +385,24 @@ class Panel:
         return self
 
     def wait(self, seconds: float = 120.0) -> Self:
-        """Wait until what was asked for is done and painted.
+        """Wait until all requests are done and painted.
 
         Raises:
-            InputError: it takes longer, or the panel is closed.
+            InputError: on a timeout, or if the panel is closed.
         """
         self.check_open()
-        for _ in range(4):  # painting may ask for work, and work for painting
+        for _ in range(4):  # painting may request work, and work painting
             if not all(worker.wait(seconds) for worker in (self.compute, self._slow, self.paint) if worker):
                 raise InputError(f"{type(self).__name__} was still busy after {seconds:g} s; wait longer.")
         return self
 
     def check_open(self) -> None:
-        """Refuse what a closed panel cannot do.
-
-        Raises:
-            InputError: it is closed.
-        """
+        """Raise InputError if the panel is closed."""
         if self.closed:
             raise InputError(f"This {type(self).__name__} is closed; run its cell again for a new one.")
 
     def close(self) -> None:
-        """End the threads and take the widgets off the page. A second time nothing happens."""
+        """End the threads and remove the widgets from the page. Idempotent."""
         if self.closed:
             return
         self.closed = True
@@ -437,14 +436,14 @@ class Panel:
 
 @atexit.register
 def _close_all() -> None:
-    """A kernel that ends leaves checkpoints, not half a batch."""
+    """Close all panels when the kernel ends, so that trainings leave checkpoints."""
     for panel in list(_shown):
-        with suppress(AttributeError):  # one that failed while it was made
+        with suppress(AttributeError):  # one whose constructor failed
             panel.close()
 
 
 def _echo(old: Any, new: Any, near: float) -> bool:
-    """Whether a page's slider says the same number again, rounded its own way."""
+    """Return whether the page's slider sends the same number again, rounded differently."""
     return isinstance(old, float) and isinstance(new, float) and math.isclose(old, new, rel_tol=near)
 
 

@@ -1,4 +1,4 @@
-"""What will happen? A person says where an attack ends before the way is shown, and how often that was right."""
+"""What will happen? Ask where an attack ends before its path is shown, and keep the score."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Prediction:
 
     Args:
         paint: the thread that writes widgets.
-        answered: called with the ``Ending`` that a person chose, in the widget's own callback.
+        answered: called with the ``Ending`` of the button that was pressed, in the widget's callback.
 
     Attributes:
-        row: the widget; out of sight until something is asked.
-        hidden: whether the way waits for an answer.
+        row: the widget; hidden until a question is asked.
+        hidden: whether the path has to stay hidden until the answer.
     """
 
     def __init__(self, paint: Worker, answered: Callable[[Ending], None]) -> None:
@@ -37,15 +37,15 @@ class Prediction:
         self.row.add_class("amkd-asked")
 
     def ask(self, steps: str, base: str, target: str) -> None:
-        """Ask; ``steps`` are words like "10 steps at most", the classes are HTML."""
+        """Ask; ``steps`` are words such as "10 steps at most", the classes are HTML."""
         self.hidden = True
         self._show(f"<b>What will happen?</b> {steps} from {base} towards {target}: it ends ")
 
     def judge(self, right: bool, look: str, go_on: str) -> None:
-        """Tell whether the answer was right and count it. The way need not be hidden any more.
+        """Show whether the answer was right, and count it. The path may be shown from now on.
 
         Args:
-            look: what to do where it was wrong. go_on: a sentence on how the next question comes.
+            look: what to do after a wrong answer. go_on: a sentence on how to get the next question.
         """
         self.hidden = False
         self._score = [self._score[0] + right, self._score[1] + 1]
@@ -53,7 +53,7 @@ class Prediction:
         self._show(f"<b>{verdict}.</b> {self._score[0]} of {self._score[1]} so far. {go_on}")
 
     def drop(self) -> None:
-        """Ask nothing."""
+        """Withdraw the question."""
         self.hidden = False
         self._paint.ask("question", lambda: setattr(self.row.layout, "display", "none"))
 

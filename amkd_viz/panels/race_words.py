@@ -1,57 +1,52 @@
-"""What the end of a race says, and how little that is."""
+"""What the end of a race says, and how little one seed proves."""
 
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 
-from amkd_viz.runs import Race, Row, reading
-from amkd_viz.views.compare import NAMES
+from amkd_viz.panels.run_log import RunLog
+from amkd_viz.runs import Race, reading, table
+from amkd_viz.views.comparison import NAMES
 from amkd_viz.views.labels import percent
 
-__all__ = ["best", "differences", "result_table", "verdict"]
+__all__ = ["best", "result_table", "verdict"]
 
 
 def best(race: Race) -> list[str]:
-    """The methods with the highest test accuracy of the last epoch: several, if they are level."""
-    scores = {name: summary["test_accuracy"] for name, summary in race.summaries.items()}
+    """Return the methods with the highest test accuracy after the last epoch: several if they are level."""
+    scores = _scores(race)
     return [name for name, score in scores.items() if score == max(scores.values())]
 
 
-def verdict(race: Race) -> str:
-    """Who was best, and by how many test samples."""
-    scores = {name: summary["test_accuracy"] for name, summary in race.summaries.items()}
-    first, count = best(race), len(race.first.dataset.test)
-    others = sorted((s for name, s in scores.items() if name not in first), reverse=True)
+def verdict(race: Race, count: int) -> str:
+    """Return a sentence on who was best, and by how many of ``count`` test samples."""
+    scores, first = _scores(race), best(race)
+    others = [score for name, score in scores.items() if name not in first]
     top = percent(scores[first[0]])
     if len(scores) == 1:
-        told = f"{first[0]} alone: {top} of the {count:,} test samples right."
-    elif not others:
-        told = f"All level: {top} of the {count:,} test samples right."
-    else:
-        more = round((scores[first[0]] - others[0]) * count)
-        who = f"{first[0]} is ahead" if len(first) == 1 else f"{' and '.join(first)} are level, ahead"
-        told = f"{who}: {top} of test, {more:,} of {count:,} samples more than the next."
-    return told
+        return f"{first[0]} alone: {top} of the {count:,} test samples right."
+    if not others:
+        return f"All level: {top} of the {count:,} test samples right."
+    more = round((scores[first[0]] - max(others)) * count)
+    who = f"{first[0]} is ahead" if len(first) == 1 else f"{' and '.join(first)} are level, ahead"
+    return f"{who}: {top} of test, {more:,} of {count:,} samples more than the next."
 
 
-def differences(race: Race) -> list[str]:
-    """Each method against the one that it builds on, in the words of ``training.reading``."""
-    rows = [
-        Row(race.recipe.dataset, name, (race.recipe.seed,), {"test_accuracy": (summary["test_accuracy"], None)})
-        for name, summary in race.summaries.items()
-    ]
-    return [sentence.partition(": ")[2] for sentence in reading(rows)]
-
-
-def result_table(race: Race, teacher_accuracy: float) -> str:
-    """Test accuracy and agreement of each method, as an HTML table; the teacher's own beneath."""
-    cost = race.step_seconds()
-    head = ["method", f"{NAMES['test_accuracy']}", NAMES["test_agreement"], "a step takes, ms"]
-    rows = [
-        [name, percent(s["test_accuracy"]), percent(s.get("test_agreement")), f"{1000 * cost[name]:.1f}"]
-        for name, s in race.summaries.items()
-    ]
+def result_table(race: Race, logs: Mapping[str, RunLog], teacher_accuracy: float) -> str:
+    """Return an HTML table of test accuracy, agreement and cost, and what a comparison says of one seed."""
+    head = ["method", NAMES["test_accuracy"], NAMES["test_agreement"], "a step takes, ms"]
+    rows = []
+    for name, run in race.runs.items():
+        summary, cost = run.summary, f"{1000 * logs[name].step_seconds:.1f}"
+        rows.append([name, percent(summary["test_accuracy"]), percent(summary.get("test_agreement")), cost])
     rows.append(["teacher", percent(teacher_accuracy), "", ""])
     top = "".join(f"<th>{h}</th>" for h in head)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in rows)
-    return f"<table class='amkd-table'><tr>{top}</tr>{body}</table>"
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    differences = (sentence.partition(": ")[2] for sentence in reading(table(list(race.runs.values()))))
+    below = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in differences)
+    return f"<table class='amkd-table'><tr>{top}</tr>{body}</table><ul>{below}</ul>"
+
+
+def _scores(race: Race) -> dict[str, float]:
+    return {name: run.summary["test_accuracy"] for name, run in race.runs.items()}

@@ -1,74 +1,31 @@
-"""A run's log as curves: each loss term, each metric, and what a person changed."""
+"""The log of a run as curves: each loss term, each metric, and the overrides."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from amkd_viz.panels.curve_canvas import Curve, CurveCanvas
-from amkd_viz.views.curves import METRICS, TERMS, series
+from amkd_viz.panels.curve_canvas import Curve
+from amkd_viz.panels.run_log import RunLog
+from amkd_viz.views.curves import heading, ordered, series
 from amkd_viz.views.theme import method_colour
 
-__all__ = ["log_text", "show_curves"]
-
-Lines = Sequence[dict[str, Any]]
+__all__ = ["run_curves"]
 
 
-def show_curves(
-    canvas: CurveCanvas, name: str, method: str, lines: Lines, end: int, others: Mapping[str, tuple[str, Lines]] = {}
-) -> None:
-    """Draw a run's lines of metrics.jsonl, and faintly those of others.
+Marks = list[tuple[float, str]]
 
-    Args:
-        name, method: of the run. end: its last epoch.
-        others: name -> (method, lines).
-    """
-    runs = {name: (method, lines, False)} | {n: (m, own, True) for n, (m, own) in others.items() if n != name}
-    read = {n: (m, series(epochs_of(own)), faint) for n, (m, own, faint) in runs.items()}
-    seen = {key for _, own, _ in read.values() for key in own}
-    panels = [f"terms.{term}" for term in TERMS if f"terms.{term}" in seen]
-    panels += sorted(key for key in seen if key.startswith("terms.") and key not in panels)
-    panels += [key for key in METRICS if key in seen]
+
+def run_curves(log: RunLog, others: Sequence[RunLog] = ()) -> tuple[list[tuple[str, str]], list[Curve], Marks, int]:
+    """Return what ``CurveCanvas.show`` draws: the curves of ``log``, and faintly behind them those of ``others``."""
+    logs = [log, *(other for other in others if other.run.path != log.run.path)]
+    read = [(own, series(own.epochs)) for own in logs]
     axes, curves = [], []
-    for number, panel in enumerate(panels):
-        term = panel.removeprefix("terms.")
-        words, unit = TERMS.get(term, (term, "loss")) if term != panel else METRICS[panel][:2]
-        factor = METRICS[panel][2] if panel in METRICS else 1
-        axes.append((words, unit))
-        for label, (kind, own, faint) in sorted(read.items(), key=lambda item: not item[1][2]):
-            points = [(epoch, value * factor) for epoch, value in own.get(panel, [])]
+    for number, panel in enumerate(ordered(key for _, found in read for key in found)):
+        title, unit, factor = heading(panel)
+        axes.append((title, unit))
+        for own, found in read:
+            points = [(epoch, value * factor) for epoch, value in found.get(panel, [])]
             if points:
-                curves.append(Curve(number, label, points, method_colour(kind), faint=faint))
-    canvas.show(axes, curves, interventions_of(lines), end)
-
-
-def epochs_of(lines: Lines) -> list[dict[str, Any]]:
-    return [line for line in lines if line.get("kind", "epoch") == "epoch"]
-
-
-def interventions_of(lines: Lines) -> list[tuple[float, str]]:
-    """(epoch, words) of what was changed by hand."""
-    return [
-        (float(line["epoch"]), ", ".join(f"{n} → {v:g}" if isinstance(v, float) else f"{n} → {v}" for n, v in changes))
-        for line in lines
-        if line.get("kind") == "intervention" and (changes := line["changes"].items())
-    ]
-
-
-def log_text(lines: Lines, most: int = 200) -> str:
-    """The newest lines of a run's log as a person reads them, newest first."""
-    told = []
-    for line in lines[-most:]:
-        kind = line.get("kind", "epoch")
-        if kind == "epoch":
-            terms = "  ".join(f"{name} {value:.3f}" for name, value in (line.get("terms") or {}).items())
-            accuracy = line.get("val_accuracy")
-            shown = f"  validation {100 * accuracy:.1f} %" if accuracy is not None else ""
-            speed = f"  {line['images_per_s']:,.0f} images/s" if line.get("images_per_s") else ""
-            told.append(f"epoch {line['epoch']}: {terms}{shown}{speed}")
-        elif kind == "intervention":
-            words = ", ".join(f"{name} → {value}" for name, value in line["changes"].items())
-            told.append(f"you: {words} (epoch {line['epoch']}, batch {line['batch']})")
-        else:
-            told.append(f"{kind}: {line.get('text', '')}")
-    return "\n".join(reversed(told))
+                colour = method_colour(own.run.recipe.method)
+                curves.append(Curve(number, own.run.path.name, points, colour, faint=own is not log))
+    return axes, curves, log.marks(), log.run.recipe.epochs

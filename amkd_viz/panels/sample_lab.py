@@ -1,30 +1,36 @@
-"""An image on its way to the decision boundary, step by step, and the plane that its way lies in."""
+"""The attack path of an image to the decision boundary, step by step, and the plane that contains it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
 from torch import nn
 
-from amkd_viz.boundary import BoundarySamples
+from amkd_viz.boundary import BoundarySamples, samplers
 from amkd_viz.boundary.samples import Status as Ending
 from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.data import Dataset, parse_name
 from amkd_viz.data.points import PROBLEMS
 from amkd_viz.models import Classifier, inference_copy
 from amkd_viz.models.classifier import unwrapped
-from amkd_viz.panels.attack_controls import OPTIONS, attack_code, attack_controls, attack_image, attack_options
-from amkd_viz.panels.controls import choice, slider, toggle
+from amkd_viz.panels.attack_controls import (
+    attack,
+    attack_code,
+    attack_controls,
+    target_options,
+    used_by,
+)
+from amkd_viz.panels.controls import choice, temperature_control, toggle
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.prediction import Prediction
 from amkd_viz.panels.sample_plane import FINE, SamplePlane
 from amkd_viz.panels.session import Session
-from amkd_viz.panels.stills import map_still
 from amkd_viz.panels.thumbs import Thumbs
+from amkd_viz.panels.view_widget import class_names
 from amkd_viz.panels.walk_canvas import WalkCanvas
 from amkd_viz.panels.walk_words import class_words, walk_words
 from amkd_viz.runs import Run, example
@@ -35,43 +41,52 @@ from amkd_viz.views.decisions import logits_at
 from amkd_viz.views.labels import class_label
 from amkd_viz.views.layout import keep
 from amkd_viz.views.neighbour import nearest_image
-from amkd_viz.views.plane_map import NAMES
+from amkd_viz.views.slices import NAMES
 from amkd_viz.views.walk import Walk, walk
 
 __all__ = ["SampleLab"]
 
-PAGE = 20  # thumbnails on one page of the strip
-PATIENCE = 0.3  # seconds after which a map that grows says so
-LARGE = 1000  # numbers in an image; a net of larger ones gets all cores
+PAGE = 20  # thumbnails per page of the strip
+PATIENCE = 0.3  # seconds after which the status line says that the maps are being refined
+LARGE = 1000  # numbers in an image; nets of larger images get all cores
 TRIES = 8  # images among which the first one is chosen
 EXAMPLE = DIGITS.replace(step_size=0.15, attack_steps=15)  # with the published 0.3 most digits cross in one step
 OF_CLASSES = ("shown", "negative", "target")  # controls that offer classes, once these are known
-NEWER = ("load", "attack", "plane")  # what a map that grows makes room for
+NEWER = ("load", "attack", "plane")  # requests that end the refinement of the maps
+
+
+class Shown(NamedTuple):
+    """The attack on show."""
+
+    place: int  # in the test split
+    values: Mapping[str, Any]  # of the controls that it was made with
+    samples: BoundarySamples
+    path: Walk
 
 
 class SampleLab(Panel):
-    """Pick an image by its thumbnail, walk along its attack, see both nets on the way, open the plane through it.
+    """Choose an image, follow its attack step by step with both nets' predictions, and show the plane through it.
 
     Args:
-        run: a finished run of images, a session on one, or the name of an example.
-        teacher, student, dataset: nets and images that are not from a run; ``student`` may be left out.
-        controls: where they stand at first, by name.
+        run: a finished run on images, a session on one, or the name of an example.
+        teacher, student, dataset: nets and images without a run; ``student`` is optional.
+        controls: first values of the controls, by name.
 
     Raises:
-        InputError: the run is not finished, or is of a 2-D problem; nets and data set do not fit each other; or
-            there is no such control or value.
+        InputError: the run is not finished or is of a 2-D problem; nets and data set do not fit; a control is unknown
+            or does not accept its value.
     """
 
     title = "SampleLab"
     about = (
-        "Choose an image; the <i>attack</i> changes its pixels, a little each step, until the net calls it something "
-        "else. The first image past the boundary is a <i>boundary supporting sample</i> (ring): BSS and AMKD teach the "
-        "student with it, because it shows where the teacher draws its line. The curve is the <i>logit gap</i> "
+        "Choose an image; the <i>attack</i> changes its pixels step by step until the net predicts another class. The "
+        "first image past the boundary is a <i>boundary supporting sample</i> (ring): BSS and AMKD train the student "
+        "on it, because it shows where the teacher's boundary lies. The curve is the <i>logit gap</i> "
         "$f_b(x) - f_k(x)$ of base class $b$ and target class $k$: above zero a net prefers $b$, below it $k$; the "
-        "cross is where it leaves its class, found by bisection. One step is "
+        "cross marks where a net leaves its class, found by bisection. One step is "
         "$x \\leftarrow x + a\\,(f_b - f_k + \\epsilon)\\,g/\\|g\\|^p$, $g = \\nabla_x (f_k - f_b)$ "
-        "(Heo et al., 2019, arXiv 1805.05532), in the normalised space. The maps below show the plane through base, "
-        "boundary sample and an image of another class: each of its points is an image; drag to see it."
+        "(Heo et al., 2019, arXiv 1805.05532), in the normalised space. The maps show the plane through base, boundary "
+        "sample and an image of another class: each of its points is an image; drag the blue point to see it."
     )
 
     def __init__(
@@ -84,10 +99,10 @@ class SampleLab(Panel):
         **controls: Any,
     ) -> None:
         self._session = run if isinstance(run, Session) else None
-        self.run = run if isinstance(run, Run) else self._session.open_run() if self._session else None
+        self.run = run if isinstance(run, Run) else self._session.open_run(self) if self._session else None
         self._example = run if isinstance(run, str) else "digits"
         if not isinstance(run, Run | Session | str | None):
-            raise InputError(f"SampleLab takes a run, a session or the name of an example, not {run!r}.")
+            raise InputError(f"SampleLab takes a run, a session or the name of an example, got {run!r}.")
         if self._example not in EXAMPLES:
             raise unknown("example", self._example, EXAMPLES)
         self._given = _given(self.run, teacher, student, dataset)
@@ -96,9 +111,9 @@ class SampleLab(Panel):
         recipe = self.run.recipe if self.run else EXAMPLE if self._given is None else Recipe()
         self._data: Dataset | None = None
         self._nets: dict[str, nn.Module] = {}
-        self._page: tuple[Any, int] | None = None  # what the strip shows
-        self._attacked: tuple[int, BoundarySamples, Walk] | None = None  # position in the test split, and what came
-        self._negative: int | None = None
+        self._page: tuple[Any, int] | None = None  # class and page of the strip
+        self._shown: Shown | None = None
+        self._negative: int | None = None  # position in the test split
         self._build(recipe)
         for name in controls:
             self[name]  # refuses unknown names
@@ -108,41 +123,38 @@ class SampleLab(Panel):
         self.compute.ask("load", self._load)
 
     def _build(self, recipe: Recipe) -> None:
-        self.thumbs = Thumbs(uses=["base", "negative"], empty="Images appear once the nets are read.")
-        self.walk = WalkCanvas(empty="Choose an image above: its way to the boundary appears here.")
+        self.thumbs = Thumbs(uses=["base", "negative"], empty="Images appear once the nets are loaded.")
+        self.walk = WalkCanvas(empty="Choose an image above to see its attack path.")
         self.plane = SamplePlane(self.paint)
         self.canvas = self.plane.canvas
         self.prediction = Prediction(
             self.paint, lambda ending: self.compute.ask("answer", lambda: self.answer(ending), soon=True)
         )
         names = ["teacher", "student"] if self._given is None else list(self._given[0])
-        attack = attack_controls(recipe)
         self.assemble(
             {
                 "Image": {
-                    "shown": choice("show class", "all", ["all"], "which test images the strip shows"),
+                    "shown": choice("show class", "all", ["all"], "class of the test images in the strip"),
                     "negative": choice(
                         "negative",
                         "nearest",
                         ["nearest"],
-                        "third corner of the plane: the nearest test image of another class, of a class of yours, or "
-                        "the one you Shift + click",
+                        "third image of the plane: the nearest test image of another class, or of the class that you "
+                        "choose, or the one that you Shift + click",
                     ),
                 },
                 "Attack": {
-                    "net": choice("attacked net", names[0], names, "whose boundary the image is pushed to"),
-                    **attack,
-                    "predict": toggle("What will happen? Ask me first", False, "answer before the way is shown"),
+                    "net": choice("attacked net", names[0], names, "the net whose boundary the image is pushed to"),
+                    **attack_controls(recipe),
+                    "predict": toggle("What will happen? Ask me first", False, "answer before the path is shown"),
                 },
-                "Look": {
-                    "temperature": slider(
-                        "temperature", 1.0, 0.5, 8.0, 0.5, "softens the answers; the classes stay as they are"
-                    ),
+                "View": {
+                    "temperature": temperature_control(),
                 },
             },
             [self.thumbs, self.prediction.row, self.walk, self.canvas, self.plane.numbers, self.plane.point],
         )
-        self._use("bss")
+        self._use(self["sampler"])
         self.thumbs.observe(lambda _: self.compute.ask("attack", self._attack), names="chosen")
         self.thumbs.observe(self._second, names="second")
         self.thumbs.observe(lambda _: self.compute.ask("page", self._show_page), names="page")
@@ -151,7 +163,7 @@ class SampleLab(Panel):
     # what a person does
 
     def pick(self, index: int) -> BoundarySamples:
-        """Choose the test image that was published as ``index`` and attack it; returns its boundary sample.
+        """Choose the test image with the published ``index``, attack it, and return its boundary sample.
 
         Raises:
             InputError: there is no such test image.
@@ -162,18 +174,18 @@ class SampleLab(Panel):
         return self.attack()
 
     def attack(self) -> BoundarySamples:
-        """The boundary sample of what the controls say now, once it is there.
+        """Wait for the attack that the controls describe, and return its boundary sample.
 
         Raises:
-            InputError: the attack failed; the status line says why.
+            InputError: the attack failed, for the reason in the status line.
         """
         self.wait()
-        if self._attacked is None:
+        if self._shown is None:
             raise InputError(self.status.text)
-        return self._attacked[1]
+        return self._shown.samples
 
     def scrub(self, step: int) -> None:
-        """Show the image after ``step`` updates; one more than there are shows the refined point."""
+        """Show the image after ``step`` updates; one more than the last shows the refined point."""
         self.wait()
         self.walk.step = int(step)
 
@@ -199,9 +211,9 @@ class SampleLab(Panel):
             self.compute.ask("attack", self._attack)
 
     def _use(self, sampler: str) -> None:
-        """Controls that the sampler does not heed are off."""
-        for name in {name for names in OPTIONS.values() for name in names}:
-            self.controls[name].disabled = name not in OPTIONS[sampler]
+        """Disable the controls that the sampler does not use."""
+        for name in set().union(*map(used_by, samplers)):
+            self.controls[name].disabled = name not in used_by(sampler)
 
     def _second(self, change: Any) -> None:
         if change["new"] is not None and not self.closed:
@@ -224,18 +236,19 @@ class SampleLab(Panel):
         self._nets = {name: inference_copy(net).cpu() for name, net in nets.items()}
         self._data = data.to("cpu")
         if self._data.train.x[0].numel() > LARGE:
-            torch.set_num_threads(self._threads)  # of this thread, which shares the machine with no training
-        classes = [(class_name(data.classes, k), k) for k in range(data.num_classes)]
-        restored = _restored(self._session)
+            torch.set_num_threads(self._threads)  # in this thread: no training runs beside it
+        names = class_names(data.classes)
+        classes = [(name, k) for k, name in enumerate(names)]
+        restored = self._session.state if self._session else {}
         base = restored.get("base")
-        base = self._telling() if base is None else base
+        base = self._first_image() if base is None else base
 
         def show() -> None:
             self.canvas.classes(data.classes)
             offered = {
                 "shown": [("all", "all"), *classes],
                 "negative": [("nearest other class", "nearest"), *classes, ("as chosen", "chosen")],
-                "target": [("drawn", "drawn"), ("second", "second"), *classes],
+                "target": target_options(names),
             }
             for name, options in offered.items():
                 self.put(name, options=options, value=self[name])
@@ -251,19 +264,19 @@ class SampleLab(Panel):
         if isinstance(event, EpochEnded):
             self.say(f"Training the example, once, for about ten seconds: epoch {event.epoch} ...", "busy")
 
-    def _telling(self) -> int:
-        """The published index of a test image that both nets know and whose way across is long enough to be seen."""
+    def _first_image(self) -> int:
+        """Return the published index of a test image that both nets classify correctly, with a long attack path."""
         assert self._data is not None
         test = self._data.test
-        tried = torch.tensor(keep(len(test), 2 * TRIES))  # spread: a folder's images are in the order of their classes
+        tried = torch.tensor(keep(len(test), 2 * TRIES))  # spread out: the images of a folder are sorted by class
         x, y = test.floats(tried), test.y[tried]
         known = torch.stack([logits_at(net, x).argmax(1) == y for net in self._nets.values()]).all(0)
         rows = known.nonzero()[:, 0]
         rows = rows[keep(len(rows), TRIES)]
         if not len(rows):
             return int(test.index[0])
-        found = attack_image(self._nets[self["net"]], x[rows], self.values)
-        best = (found.steps * (found.status == Ending.TARGET)).argmax()
+        samples = attack(self._nets[self["net"]], x[rows], self.values)
+        best = (samples.steps * (samples.status == Ending.TARGET)).argmax()
         return int(test.index[tried[rows[best]]])
 
     def _show_page(self) -> None:
@@ -276,23 +289,23 @@ class SampleLab(Panel):
         if self._page == (shown, page):
             return
         self._page = shown, page
-        own = places[page * PAGE : (page + 1) * PAGE]
-        x, ids, labels = test.floats(own), test.index[own].tolist(), test.y[own].tolist()
-        names = [class_name(self._data.classes, k) for k in range(self._data.num_classes)]
+        on_page = places[page * PAGE : (page + 1) * PAGE]
+        x, ids, labels = test.floats(on_page), test.index[on_page].tolist(), test.y[on_page].tolist()
+        classes = self._data.classes
 
         def show() -> None:
             self.thumbs.empty = 'There is no test image of this class; choose another one under "show class".'
-            self.thumbs.show(x, ids, labels, names, page, pages)
+            self.thumbs.show(x, ids, labels, classes, page, pages)
 
         self.paint.ask("page", show)
 
     def _place(self, index: int) -> int:
         if self._data is None:
-            raise InputError("The images are not read yet; wait() for them.")
-        found = (self._data.test.index == index).nonzero()
-        if not len(found):
+            raise InputError("The images are not loaded yet; call wait() first.")
+        places = (self._data.test.index == index).nonzero()
+        if not len(places):
             raise InputError(f"{self._data.name} has no test image {index}; see dataset.test.index.")
-        return int(found[0, 0])
+        return int(places[0, 0])
 
     # the attack
 
@@ -300,109 +313,116 @@ class SampleLab(Panel):
         if self._data is None or self.thumbs.chosen is None:
             return
         place, values = self._place(self.thumbs.chosen), self.values
-        found = attack_image(self._nets[values["net"]], self._data.test.floats([place]), values)
-        self._attacked = place, found, walk(self._nets, found, 0, values["net"])
+        samples = attack(self._nets[values["net"]], self._data.test.floats([place]), values)
+        path = walk(self._nets, samples, 0, values["net"])
+        self._shown = Shown(place, values, samples, path)
         if values["predict"]:
-            way = self._attacked[2]
-            most = f"{values['steps']} steps at most" if "steps" in OPTIONS[values["sampler"]] else "One step"
-            self.prediction.ask(most, *(class_label(self._data.classes, k) for k in (way.base, way.target)))
+            most = (
+                f"{values['attack_steps']} steps at most"
+                if "attack_steps" in used_by(values["sampler"])
+                else "One step"
+            )
+            self.prediction.ask(most, *(class_label(self._data.classes, k) for k in (path.base, path.target)))
         else:
             self.prediction.drop()
-        self._draw_walk()
+        self._draw_path()
         self.compute.ask("plane", self._open_plane)
 
-    def _draw_walk(self, keep: bool = False) -> None:
-        if self._attacked is None or self._data is None:
+    def _draw_path(self, keep: bool = False) -> None:
+        if self._shown is None or self._data is None:
             return
-        way, classes, hidden = self._attacked[2], self._data.classes, self.prediction.hidden
+        path, classes, hidden = self._shown.path, self._data.classes, self.prediction.hidden
         temperature, step = self["temperature"], self.walk.step if keep else None
         words = self._words()
 
         def show() -> None:
-            self.walk.show(way, classes, temperature=temperature, step=step, hidden=hidden)
+            self.walk.show(path, classes, temperature=temperature, step=step, hidden=hidden)
             self.status.say(words)
 
         self.paint.ask("walk", show)
 
     def _words(self) -> str:
-        assert self._attacked is not None
+        assert self._shown is not None
         assert self._data is not None
-        return walk_words(*self._attacked[1:], self._data.classes, self.prediction.hidden)
+        return walk_words(self._shown.samples, self._shown.path, self._data.classes, self.prediction.hidden)
 
     def _draw_all(self) -> None:
         self.plane.temperature = self["temperature"]
-        self._draw_walk(keep=True)
+        self._draw_path(keep=True)
         self.plane.draw()
         self.plane.look()
 
     def answer(self, ending: int) -> None:
-        """Predict where the image ends (a ``boundary.samples.Status``), and see."""
-        if self._attacked is None or not self.prediction.hidden:
+        """Predict where the image ends (a ``boundary.samples.Status``), and show it."""
+        if self._shown is None or not self.prediction.hidden:
             return
-        right = int(self._attacked[1].status) == int(ending)
-        self.prediction.judge(right, "walk along it and look", "Choose another image.")
-        self._draw_walk()
+        right = int(self._shown.samples.status) == int(ending)
+        self.prediction.judge(right, "follow the path and look", "Choose another image.")
+        self._draw_path()
         self.compute.ask("plane", self._open_plane)
 
     # the plane
 
     def _open_plane(self) -> None:
-        """Newer settings end it."""
+        """Draw the plane, coarse to fine, until newer requests wait."""
         why = self._no_plane()
-        if why or self._attacked is None or self._data is None:
+        if why or self._shown is None or self._data is None:
             self.plane.close(why)
             return
-        place, found, way = self._attacked
         self.plane.temperature = self["temperature"]
         try:
-            self._negative = self._third(place, way, int(found.logits[0].argmax()))
-            self.plane.open(self._nets, self._data, found, way, self._negative)
+            self._negative = self._third(self._shown)
+            self.plane.open(self._nets, self._data, self._shown.samples, self._shown.path, self._negative)
         except InputError as error:
             self.plane.close(str(error))
             return
         over, began = self.cancel_point(*NEWER), time.monotonic()
         for _ in self.plane.finer():
-            if self.compute.waits("look"):  # a point that is dragged does not wait for the map
+            if self.compute.waits("look"):  # a point that is dragged does not wait for the maps
                 self.plane.look()
             if over():
                 break
             if time.monotonic() - began > PATIENCE:
-                self.say(f"{self._words()} The map gets finer ...", "busy", cancellable=True)
+                self.say(f"{self._words()} Refining the maps ...", "busy", cancellable=True)
         if not self.compute.waits(*NEWER):
             self.say(self._words())
 
     def _no_plane(self) -> str:
-        if self._attacked is None:
+        """Return the reason why there is no plane to show, or an empty string."""
+        if self._shown is None:
             return "The plane opens with the first attack."
         if self.prediction.hidden:
             return "Answer first: then the plane opens."
-        if self._attacked[2].steps == 0:
+        if self._shown.path.steps == 0:
             return "The attack did not move the image, so there is no plane to show: choose another target."
         return ""
 
-    def _third(self, place: int, way: Walk, last: int) -> int:
-        """Position in the test split of the negative."""
+    def _third(self, shown: Shown) -> int:
+        """Return the position of the negative in the test split."""
         assert self._data is not None
         chosen, test = self["negative"], self._data.test
         if chosen == "chosen" and self.thumbs.second is not None:
             return self._place(self.thumbs.second)
-        classes = set(range(self._data.num_classes)) - {way.base, way.target, last, int(test.y[place])}
-        classes = classes or set(range(self._data.num_classes)) - {int(test.y[place])}  # of two classes
-        if chosen == int(test.y[place]):
+        label, last = int(test.y[shown.place]), int(shown.samples.logits[0].argmax())
+        every = set(range(self._data.num_classes))
+        classes = every - {shown.path.base, shown.path.target, last, label} or every - {
+            label
+        }  # if there are two classes
+        if chosen == label:
             name = class_words(self._data.classes, chosen)
             raise InputError(f"The image is of class {name} itself; choose another class for the negative.")
         classes = classes if chosen in ("nearest", "chosen") else {chosen}
-        return nearest_image(test, test.floats([place])[0], classes, without=place)
+        return nearest_image(test, test.floats([shown.place])[0], classes, without=shown.place)
 
-    # the head's buttons
+    # the attack on show: figures, session, code
 
     def path_view(self) -> View | None:
-        """The way as a view: pictures, differences and logit gaps."""
-        if self._attacked is None or self._data is None or self.prediction.hidden:
+        """Return the attack path as a figure: images, differences and logit gaps."""
+        if self._shown is None or self._data is None or self.prediction.hidden:
             return None
-        name = self._attacked[2].attacked
+        name = self._shown.path.attacked
         nets = {name: self._nets[name]} | self._nets  # the attacked one first
-        return boundary_path(nets, self._attacked[1], 0, self._data.classes)
+        return boundary_path(nets, self._shown.samples, 0, self._data.classes)
 
     def view(self) -> View | None:
         ground = self.plane.ground
@@ -412,39 +432,30 @@ class SampleLab(Panel):
 
     @property
     def _images(self) -> tuple[str, str, str]:
-        """What the plane's images are: where the way did not cross, its end is no boundary sample."""
-        return (
-            NAMES if self._attacked is None or bool(self._attacked[1].crossed[0]) else ("base", "attacked", "negative")
-        )
+        """Return the names of the plane's images: without a crossing, the second is not a boundary sample."""
+        crossed = self._shown is None or bool(self._shown.samples.crossed[0])
+        return NAMES if crossed else ("base", "attacked", "negative")
 
     def page(self) -> tuple[str, list[View]]:
         if self.prediction.hidden:
-            raise InputError("Answer first; then there is a way to export.")
+            raise InputError("Answer first; then there is a path to export.")
         views = [self.path_view(), self.view()]
-        return "The way of one image to the boundary", [view for view in views if view is not None]
+        return "Attack path of one image to the decision boundary", [view for view in views if view is not None]
 
     def session(self) -> Session | None:
         if self.run is None or self._data is None or self.thumbs.chosen is None:
             return None
-        index = self._data.test.index
-        samples = [self.thumbs.chosen] + ([] if self._negative is None else [int(index[self._negative])])
-        kept = {"base": self.thumbs.chosen, "second": self.thumbs.second, "controls": self.values}
-        attack = None
-        if self._attacked is not None:
-            way = self._attacked[2]
-            attack = {"net": way.attacked, "sampler": self["sampler"], "target": way.target}
-            attack |= attack_options(self.values)
-        shown = {"samples": tuple(samples), "attack": attack, "resolution": FINE}
-        return Session.of(self.run, **shown, camera={"SampleLab": kept})
+        return Session.of(self, self.run, base=self.thumbs.chosen, second=self.thumbs.second, controls=self.values)
 
     def still(self) -> Image.Image | None:
-        return map_still(self.plane.found)
+        return self.canvas.still()
 
     def code(self) -> str:
         names = list(self._nets) or ["teacher"]
-        chosen = 0 if self.thumbs.chosen is None else self.thumbs.chosen
-        sampler, attacked = self["sampler"], self["net"]
-        target = self._attacked[2].target if self._attacked else 0
+        values = self.values if self._shown is None else self._shown.values
+        target = 0 if self._shown is None else self._shown.path.target
+        test = None if self._data is None else self._data.test
+        chosen = 0 if self._shown is None or test is None else int(test.index[self._shown.place])
         if self._given is not None:
             source = "# data, " + ", ".join(names) + ": the ones that you gave\n"
         elif self.run is None or self._example_is(self.run):
@@ -454,19 +465,20 @@ class SampleLab(Panel):
         if self._given is None:
             source += "data, teacher, student = run.dataset(), run.teacher(), run.student()\n"
         third = "data.test.floats([...])[0]  # an image of another class"
-        if self._negative is not None and self._data is not None:
-            third = f"data.test.floats(data.test.index == {int(self._data.test.index[self._negative])})[0]"
+        if self._negative is not None and test is not None:
+            third = f"data.test.floats(data.test.index == {int(test.index[self._negative])})[0]"
+        attacked = values["net"]
         order = [attacked, *(name for name in names if name != attacked)]
         nets = ", ".join(f"{name!r}: {name}" for name in order)
         return (
             "import amkd_viz\nimport torch\n"
-            f"from amkd_viz.boundary import {sampler}\n"
+            "from amkd_viz.boundary import samplers\n"
             "from amkd_viz.views import boundary_path, plane_map\n\n"
             f"{source}"
             f"nets = {{{nets}}}  # the attacked one first\n\n"
             f"x = data.test.floats(data.test.index == {chosen})\n"
             f"target = torch.tensor([{target}])  # {class_words(self._data.classes, target) if self._data else ''}\n"
-            f"samples = {attack_code(attacked, 'x', 'target', self.values)}\n"
+            f"samples = {attack_code(attacked, 'x', 'target', values)}\n"
             "boundary_path(nets, samples, 0, data.classes)\n\n"
             f"negative = {third}\n"
             f"images, names = [x[0], samples.x[0], negative], {self._images!r}\n"
@@ -477,14 +489,10 @@ class SampleLab(Panel):
         return self._session is None and run.recipe == DIGITS and run.path.parent.name == "examples"
 
 
-def class_name(classes: tuple[str, ...], k: int) -> str:
-    return classes[k].strip() or f"class {k}"
-
-
 def _given(
     run: Run | None, teacher: nn.Module | None, student: nn.Module | None, dataset: Dataset | None
 ) -> tuple[dict[str, nn.Module], Dataset] | None:
-    """Nets by name and a data set that do not come from a run; None where they do."""
+    """Return nets by name and data set if they do not come from a run, else None; refuse what does not fit."""
     if run is not None and not run.finished:
         raise InputError(f"The run {run.path} is not finished; resume it first, or watch it in DistillLab.")
     name = parse_name(run.recipe.dataset)[0] if run else "" if dataset is None else dataset.name
@@ -502,9 +510,3 @@ def _given(
                 f"{dataset.shape} and {dataset.num_classes}."
             )
     return nets, dataset
-
-
-def _restored(session: Session | None) -> Mapping[str, Any]:
-    """What a session of this panel kept: base, second and controls."""
-    kept = session.view.camera.get("SampleLab", {}) if session else {}
-    return kept if isinstance(kept, dict) else {}

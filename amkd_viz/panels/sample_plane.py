@@ -1,4 +1,4 @@
-"""The plane through an image, its boundary sample and an image of another class: maps that grow finer, and a point."""
+"""The plane through an image, its boundary sample and an image of another class: maps and a point to drag."""
 
 from __future__ import annotations
 
@@ -13,51 +13,51 @@ from torch import nn
 
 from amkd_viz.boundary import BoundarySamples
 from amkd_viz.data import Dataset
-from amkd_viz.panels.canvas import MapCanvas, mark
-from amkd_viz.panels.ground_marks import ground_words, plane_marks
+from amkd_viz.panels.canvas import MapCanvas
+from amkd_viz.panels.slice_marks import slice_marks, slice_words
 from amkd_viz.panels.walk_canvas import PointCanvas
 from amkd_viz.panels.worker import Worker
 from amkd_viz.views.adaptive import Refined
 from amkd_viz.views.decisions import Decisions, agreement, decisions, logits_at
-from amkd_viz.views.ground import Ground
 from amkd_viz.views.labels import number, percent
-from amkd_viz.views.plane_map import plane_levels
+from amkd_viz.views.scene import Mark
+from amkd_viz.views.slices import Slice, plane_levels
 from amkd_viz.views.walk import Walk
 
 __all__ = ["FINE", "SamplePlane"]
 
-FINE = 100  # cells a side of the last map
-LIVE = 0.1  # seconds between two pictures of a map that grows
+FINE = 100  # grid resolution of the final maps
+LIVE = 0.1  # seconds between two pictures while the maps are refined
 
 
 class SamplePlane:
-    """Maps of all nets on one plane, and the image and the answers at a point of it.
+    """Decision maps of all nets on one plane, and the image and predictions at a point of it.
 
     Args:
         paint: the thread that writes widgets.
 
     Attributes:
         canvas, numbers, point: the widgets, from top to bottom.
-        ground: the plane that is open, or None. found: what each net decides on it, so far.
-        temperature: divides all logits from the next picture on.
+        ground: the plane on show, or None. maps: each net's decisions on it, so far.
+        temperature: divides the logits from the next picture on.
     """
 
     def __init__(self, paint: Worker) -> None:
         self.canvas = MapCanvas(interactive=True, least=200, columns=3, empty="The plane opens with the first attack.")
-        self.numbers, self.point = widgets.HTML(), PointCanvas()
-        self.ground: Ground | None = None
-        self.found: dict[str, Decisions] = {}
+        self.numbers, self.point = widgets.HTML(), PointCanvas(empty="")
+        self.ground: Slice | None = None
+        self.maps: dict[str, Decisions] = {}
         self.temperature = 1.0
         self._paint = paint
         self._nets: Mapping[str, nn.Module] = {}
         self._data: Dataset | None = None
-        self._way: Walk | None = None
-        self._fixed: tuple[list[dict[str, Any]], Any, list[str]] = [], None, []  # marks, box, words
+        self._walk: Walk | None = None
+        self._fixed: tuple[list[Mark], Any, list[str]] = [], None, []  # marks, box, words
         self._levels: dict[str, Refined] = {}
 
     def close(self, why: str) -> None:
-        """No plane; ``why`` stands in its place."""
-        self.ground, self.found, self._levels = None, {}, {}
+        """Show no plane, and the reason in its place."""
+        self.ground, self.maps, self._levels = None, {}, {}
 
         def show() -> None:
             self.canvas.empty, self.canvas.marks, self.canvas.frame, self.canvas.point = why, [], {}, []
@@ -66,32 +66,32 @@ class SamplePlane:
         self._paint.ask("maps", show)
 
     def open(
-        self, nets: Mapping[str, nn.Module], data: Dataset, found: BoundarySamples, way: Walk, negative: int
+        self, nets: Mapping[str, nn.Module], data: Dataset, samples: BoundarySamples, walk: Walk, negative: int
     ) -> None:
-        """Another plane, through the first of ``found`` and the test image at ``negative``; ``finer`` draws it.
+        """Open the plane through the first of ``samples`` and the test image at ``negative``; ``finer`` draws it.
 
         Raises:
             InputError: the three images lie on a line.
         """
-        test, last = data.test, int(found.logits[0].argmax())
-        images = torch.stack([found.origin[0], found.x[0], test.floats([negative])[0]])
-        ground = Ground(data, images, [way.base, last, int(test.y[negative])])
+        test, last = data.test, int(samples.logits[0].argmax())
+        images = torch.stack([samples.origin[0], samples.x[0], test.floats([negative])[0]])
+        ground = Slice(data, images, [walk.base, last, int(test.y[negative])])
         plane = ground.plane
         assert plane is not None
-        self._nets, self._data, self._way = nets, data, way
-        self._levels, self.found = {}, {}
-        path = way.path[:-1]
+        self._nets, self._data, self._walk = nets, data, walk
+        self._levels, self.maps = {}, {}
+        path = walk.path[:-1]
         away = number(float(plane.distance(path).max()))
-        marks = [mark("path", plane.coordinates(path)), *plane_marks(ground)]
-        steps = f"Dots: the steps of the attack, laid onto the plane; they leave it by up to {away} L2."
-        self._fixed = marks, ground.arrays(FINE)["inside"], [ground_words(ground), steps]
+        marks = [Mark("path", plane.coordinates(path)), *slice_marks(ground)]
+        steps = f"Dots: attack steps, projected onto the plane (at most {away} L2 away from it)."
+        self._fixed = marks, ground.arrays(FINE)["inside"], [slice_words(ground), steps]
         self.ground = ground
-        # the point lay in another plane: put it between the anchors of this one, where every point is a picture
+        # the point was of another plane: move it between the anchors of this one, where every pixel is valid
         middle = [float(v) for v in plane.anchors.mean(0)]
         self._paint.ask("point", lambda: setattr(self.canvas, "point", middle))
 
     def finer(self) -> Iterator[None]:
-        """Coarse pictures of all nets first, then finer ones, in turn; drawn now and then, and at the end."""
+        """Refine the maps of all nets in turn, coarse to fine; yield after each level."""
         ground, drawn = self.ground, 0.0
         assert ground is not None
         assert ground.plane is not None
@@ -109,25 +109,27 @@ class SamplePlane:
                 drawn = time.monotonic()
 
     def draw(self, growing: bool = False) -> None:
-        """What is known of the maps."""
+        """Draw the maps as far as they are computed."""
         ground, levels = self.ground, dict(self._levels)
         if ground is None or len(levels) < len(self._nets):
             return
         marks, inside, words = self._fixed
-        maps = {
+        self.maps = maps = {
             name: decisions((level.logits / self.temperature).flatten(0, 1)).shaped(FINE, FINE)
             for name, level in levels.items()
         }
-        self.found = maps
         apart = None
         if len(maps) == 2:
             pair = list(maps.values())
             same, within = agreement(*pair), agreement(*pair, where=inside)
             apart = percent(1 - same)
-            words = [*words, f"The nets agree on {percent(same)} of the map and on {percent(within)} of the box."]
+            agree = f"The nets agree on {percent(same)} of the map, {percent(within)} of the valid pixel range."
+            words = [*words, agree]
         asked = " and ".join(f"{level.evaluations:,} of the {name}" for name, level in levels.items())
-        so_far = " so far, it gets finer" if growing else ""
-        words = [*words, f"Cells asked, of {FINE**2:,}: {asked}{so_far}; the rest is interpolated."]
+        words = [
+            *words,
+            f"Evaluated {asked} on {FINE**2:,} grid points{' so far' * growing}; the rest is interpolated.",
+        ]
 
         def show() -> None:
             self.canvas.marks = marks
@@ -137,15 +139,15 @@ class SamplePlane:
         self._paint.ask("maps", show)
 
     def look(self) -> None:
-        """The image at the point, and what the nets say of it."""
+        """Show the image at the point, and the nets' predictions."""
         ground, at = self.ground, self.canvas.point
-        if ground is None or ground.plane is None or not at or self._way is None or self._data is None:
+        if ground is None or ground.plane is None or not at or self._walk is None or self._data is None:
             return
         place = np.asarray([at])
         x = ground.plane.images(place)
         inside = bool(ground.plane.inside(place, ground.plane.box(ground.area)[1])[0])
-        answers = {name: (logits_at(net, x) / self.temperature).softmax(1) for name, net in self._nets.items()}
-        rows, classes = self._way.leading(), self._data.classes
-        others = [int(p.argmax()) for p in answers.values()] + ground.labels
+        predicted = {name: (logits_at(net, x) / self.temperature).softmax(1) for name, net in self._nets.items()}
+        rows, classes = self._walk.leading(), self._data.classes
+        others = [int(p.argmax()) for p in predicted.values()] + ground.labels
         rows = list(dict.fromkeys([*others, *rows]))[: max(len(rows), 4)]
-        self._paint.ask("look", lambda: self.point.show(x[0], answers, rows, classes, at, inside))
+        self._paint.ask("look", lambda: self.point.show(x[0], predicted, rows, classes, at, inside))

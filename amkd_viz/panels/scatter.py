@@ -1,4 +1,4 @@
-"""Samples of two nets on one canvas in the page: morphed, hovered, walked and lassoed without the kernel."""
+"""Samples in the layouts of two nets, on one canvas."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import anywidget
 import numpy as np
 import traitlets
 from numpy.typing import NDArray
@@ -15,39 +14,36 @@ from PIL import Image
 from torch import Tensor
 
 from amkd_viz.core.errors import InputError
-from amkd_viz.panels.status import STATIC, script
+from amkd_viz.panels.view_widget import ViewWidget, class_names, float_bytes, palette
 from amkd_viz.views.chosen import Chosen
 from amkd_viz.views.raster import image_pixels
-from amkd_viz.views.theme import class_colour
 
 __all__ = ["FACTS", "ScatterCanvas", "atlas", "identities"]
 
-ATLAS = 4096  # pixels a side that every browser takes
-TILE = 64  # a thumbnail is not larger
+ATLAS = 4096  # longest side, in pixels, that every browser accepts
+TILE = 64  # longest side of a thumbnail
 FACTS = ("teacher class", "teacher p", "student class", "student p", "d(a, p)", "d(a, n)", "target")
 
 
-class ScatterCanvas(anywidget.AnyWidget):
-    """N samples at their places in the teacher's and in the student's layout.
+class ScatterCanvas(ViewWidget, scripts=["scatter_marks.js", "scatter_draw.js", "scatter.js"], style="scatter.css"):
+    """N samples at their places in the teacher's and in the student's layout. Morph, hover, arrow keys and lasso happen
+    in the page, without the kernel.
 
-    A sample is named by its identity, a number that stays whatever is filtered, resampled or sorted: see
-    :func:`identities`. ``selection`` is the only one there is: lists and tables beside the canvas read and write it.
+    A sample has an identity, a number that filtering, resampling and sorting leave as it is: see :func:`identities`.
+    Lists and tables beside the canvas read and write its ``selection``.
 
     Attributes:
-        teacher, student: float32 (N, 2) as bytes. morph: 0 shows the teacher's, 1 the student's places.
+        teacher, student: float32 (N, 2) as bytes. morph: 0 shows the teacher's places, 1 the student's.
         ids: int32 (N,). label: uint16 (N,). boundary: uint8 (N,), 1 for a boundary sample (ring).
-        only: classes that are shown; empty for all. Who is filtered out keeps place, identity and selection.
-        facts: float32 (N, 7) of ``FACTS`` for tips and tables, NaN where there is none; or empty.
+        only: classes that are shown; empty for all. Hidden samples keep place, identity and selection.
+        facts: float32 (N, 7) of ``FACTS`` for tips and tables, NaN if undefined; or empty.
         part: the word before a sample's number. names, palette: of the classes, by index.
-        sprites: thumbnails as one PNG; tile: width, height and columns of it.
-        selection: identities. picked: the one whose triplets are looked at.
+        sprites: thumbnails as one PNG; tile: width, height and number of columns of it.
+        selection: identities. picked: the one whose triplets are shown.
         star: {"negatives": [[identity, misleads], ...]} of the picked sample.
-        misleading: [net, anchor, positive, negative] of triplets that the picture contradicts; net 0 or 1.
-        theme: "light" or "dark", told by the page. empty: what stands here while there is nothing.
+        misleading: [net, anchor, positive, negative] of triplets that the map contradicts; net 0 or 1.
     """
 
-    _esm = script("page.js", "scatter_marks.js", "scatter_draw.js", "scatter.js")
-    _css = STATIC / "scatter.css"
     teacher = traitlets.Bytes(b"").tag(sync=True)
     student = traitlets.Bytes(b"").tag(sync=True)
     morph = traitlets.Float(0.0, min=0.0, max=1.0).tag(sync=True)
@@ -65,44 +61,44 @@ class ScatterCanvas(anywidget.AnyWidget):
     picked = traitlets.Int(None, allow_none=True).tag(sync=True)
     star = traitlets.Dict().tag(sync=True)
     misleading = traitlets.List(traitlets.List()).tag(sync=True)
-    theme = traitlets.Unicode("light").tag(sync=True)
-    empty = traitlets.Unicode("Nothing to draw yet.").tag(sync=True)
 
-    def samples(self, chosen: Chosen, names: Sequence[str], part: str = "test") -> None:
-        """Other samples: who they are and what they look like. Places are sent by :meth:`places`."""
-        kept = set(identities(chosen).tolist()) if part == self.part else set()
+    def samples(self, chosen: Chosen, classes: Sequence[str], part: str = "test") -> None:
+        """Show other samples; their places follow by :meth:`places`."""
+        ids = identities(chosen)
+        kept = set(ids.tolist()) if part == self.part else set()
         sprites, tile = atlas(chosen.x)
         with self.hold_sync():
             self.teacher = self.student = self.facts = b""
-            self.ids = identities(chosen).astype("<i4").tobytes()
+            self.ids = ids.astype("<i4").tobytes()
             self.label = chosen.label.astype("<u2").tobytes()
             self.boundary = chosen.boundary.astype(np.uint8).tobytes()
-            self.names = [name or f"class {k}" for k, name in enumerate(names)]
-            self.palette = [class_colour(k) for k in range(len(names))]
+            self.names, self.palette = class_names(classes), palette(classes)
             self.sprites, self.tile, self.part = sprites, tile, part
             self.selection = [i for i in self.selection if i in kept]
             self.picked = self.picked if self.picked in kept else None
             self.star, self.misleading = {}, []
 
     def places(self, teacher: NDArray[Any], student: NDArray[Any], facts: NDArray[Any] | None = None) -> None:
-        """(N, 2) each: where the samples are; ``facts`` (N, 7) go with them.
+        """Place the samples: (N, 2) per net, and ``facts`` (N, 7).
 
         Raises:
-            InputError: not as many as there are samples.
+            InputError: the number of places is not that of the samples.
         """
         count = len(self.ids) // 4
         if not len(teacher) == len(student) == count:
-            raise InputError(f"There are {count} samples, but {len(teacher)} and {len(student)} places.")
+            raise InputError(
+                f"Both nets must have a place for each of {count} samples, got {len(teacher)} and {len(student)}."
+            )
         with self.hold_sync():
-            self.teacher, self.student = _floats(teacher), _floats(student)
+            self.teacher, self.student = float_bytes(teacher), float_bytes(student)
             if facts is not None:
-                self.facts = _floats(facts)
+                self.facts = float_bytes(facts)
 
     def select(self, ids: Iterable[int], picked: int | None = None) -> None:
-        """Select samples, as a person does with the lasso; those that are not there are left out.
+        """Select samples, as the lasso does; identities that are not on the map are left out.
 
         Args:
-            picked: the one whose triplets are drawn; by default the one that is, if it is among them, else the first.
+            picked: the sample whose triplets are shown; by default the present one if it is selected, else the first.
         """
         there = set(np.frombuffer(self.ids, "<i4").tolist())
         chosen = [int(i) for i in ids if int(i) in there]
@@ -113,7 +109,7 @@ class ScatterCanvas(anywidget.AnyWidget):
 
 
 def identities(chosen: Chosen) -> NDArray[np.int64]:
-    """(N,) the published index of a sample of the split; of the boundary sample of base i: -1 - i.
+    """Return identities (N,): the published index of a sample, and -1 - i for the boundary sample of base i.
 
     >>> import numpy as np, torch
     >>> none, two = np.zeros(2, int), np.array([7, 7])
@@ -124,9 +120,9 @@ def identities(chosen: Chosen) -> NDArray[np.int64]:
 
 
 def atlas(x: Tensor) -> tuple[bytes, list[int]]:
-    """One PNG with a thumbnail of each image (N, C, H, W), row after row, and its [width, height, columns] of a tile.
+    """Return a PNG with a thumbnail of each image (N, C, H, W), row by row, and [width, height, columns] of its tiles.
 
-    No side is longer than 4096 pixels; larger images become smaller. Of points there is none: empty.
+    No side is longer than 4096 pixels; larger images are shrunk. Points have no thumbnails: both results are empty.
     """
     if x.ndim != 4 or not len(x):
         return b"", []
@@ -143,7 +139,3 @@ def atlas(x: Tensor) -> tuple[bytes, list[int]]:
     file = io.BytesIO()
     (sheet.convert("L") if x.shape[1] == 1 else sheet).save(file, "PNG")
     return file.getvalue(), [width, height, columns]
-
-
-def _floats(values: NDArray[Any]) -> bytes:
-    return np.ascontiguousarray(values, "<f4").tobytes()

@@ -1,34 +1,24 @@
-"""The status line of a panel: what is happening, in words; it carries the look of the whole panel with it."""
+"""The status line of a panel."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import anywidget
 import traitlets
 
-__all__ = ["STATIC", "Status", "script"]
+from amkd_viz.panels.view_widget import ViewWidget
 
-STATIC = Path(__file__).parent / "static"
-
-
-def script(*names: str) -> str:
-    """Parts of one module: a page cannot import from a file of ours."""
-    return "\n".join((STATIC / name).read_text(encoding="utf-8") for name in names)
+__all__ = ["Status"]
 
 
-class Status(anywidget.AnyWidget):
-    """One line at the bottom, read aloud when it changes.
+class Status(ViewWidget, scripts=["status.js"], style="panel.css"):
+    """One line that says what is happening, read aloud when it changes. Brings the style sheet of the whole panel.
 
     Attributes:
-        text: what is happening. kind: "idle", "busy", "done" or "error".
-        share: of the work that is done, in [0, 1]; -1 where nobody knows.
-        cancellable: whether a button offers to end it. cancelled: how often that button was pressed.
-        theme: "light" or "dark": told by the page.
+        text: the line. kind: "idle", "busy", "done" or "error".
+        share: the share of the work that is done, in [0, 1]; -1 if unknown.
+        cancellable: show a Cancel button. cancelled: how often it was pressed.
+        theme: "light" or "dark"; set by the page.
     """
 
-    _esm = STATIC / "status.js"
-    _css = STATIC / "panel.css"
     text = traitlets.Unicode("").tag(sync=True)
     kind = traitlets.Unicode("idle").tag(sync=True)
     share = traitlets.Float(-1.0).tag(sync=True)
@@ -37,6 +27,6 @@ class Status(anywidget.AnyWidget):
     theme = traitlets.Unicode("light").tag(sync=True)
 
     def say(self, text: str, kind: str = "idle", share: float = -1.0, cancellable: bool = False) -> None:
-        """All at once, in one message."""
+        """Set the line, in one message to the page."""
         with self.hold_sync():
             self.text, self.kind, self.share, self.cancellable = text, kind, float(share), cancellable

@@ -1,42 +1,35 @@
-"""One attacked image, step by step, in the page: its pictures, both nets' answers and their logit gaps."""
+"""One attacked image, step by step: the iterates, both nets' predictions and their logit gaps."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import count
 from typing import Any
 
-import anywidget
 import numpy as np
 import torch.nn.functional as F
 import traitlets
 from numpy.typing import NDArray
 from torch import Tensor
 
-from amkd_viz.panels.status import STATIC, script
+from amkd_viz.panels.view_widget import ViewWidget, class_name, float_bytes, serial
 from amkd_viz.views.labels import number
 from amkd_viz.views.theme import class_colour
 from amkd_viz.views.walk import Walk, magnifier
 
 __all__ = ["PointCanvas", "WalkCanvas"]
 
-LARGEST = 128  # pixels a side that are sent of an image; it is shown at that size
-_serials = count(1)
+LARGEST = 128  # longest side of an image that is sent, in pixels
 
 
-class WalkCanvas(anywidget.AnyWidget):
-    """The slider walks along the attack without the kernel: all that it shows was sent with the walk.
+class WalkCanvas(ViewWidget, scripts=["axis.js", "pixels.js", "walk.js"], style="walk.css"):
+    """An attack path with a slider over its steps; all iterates are sent at once, so that the slider needs no kernel.
 
     Attributes:
-        frame: what :meth:`show` sends. step: the iterate that is shown, 0 .. S, and S + 1 for the refined point.
-        empty: what stands here while there is nothing.
+        frame: what :meth:`show` sends. step: the iterate on show, 0 .. S, and S + 1 for the refined point.
     """
 
-    _esm = script("page.js", "pixels.js", "walk.js")
-    _css = STATIC / "walk.css"
     frame = traitlets.Dict().tag(sync=True)
     step = traitlets.Int(0).tag(sync=True)
-    empty = traitlets.Unicode("Nothing to show yet.").tag(sync=True)
 
     def show(
         self,
@@ -47,34 +40,34 @@ class WalkCanvas(anywidget.AnyWidget):
         step: int | None = None,
         hidden: bool = False,
     ) -> int:
-        """Show a walk.
+        """Show an attack path.
 
         Args:
-            temperature: softens the answers.
-            step: that is shown first; by default the last iterate, the boundary sample.
-            hidden: only the base image, for who has to predict the rest.
+            temperature: divides the logits.
+            step: the iterate on show at first; by default the last one, the boundary sample.
+            hidden: send the base image only, while the rest has to be predicted.
 
         Returns:
-            the serial number of the frame, which the page carries as ``data-serial`` once it has drawn it.
+            the frame's serial number; see ``view_widget.serial``.
         """
         rows = way.leading()
         many = 1 if hidden else way.steps + 2
         change = way.difference()
         factor = magnifier(change)
-        answers = {name: (z / temperature).softmax(1) for name, z in way.logits.items()}
-        serial = next(_serials)
+        predictions = {name: (z / temperature).softmax(1) for name, z in way.logits.items()}
+        number_of_frame = serial()
         frame = {
-            "serial": serial,
+            "serial": number_of_frame,
             "steps": 0 if hidden else way.steps,
             **_pictures(way.path[:many]),
             "signed": _signed(_small(way.path.new_tensor(change)[:many, None])[:, 0].numpy() * factor),
             "factor": factor,
-            "base": _named(classes, way.base),
-            "target": _named(classes, way.target),
-            **_answers(answers, rows, classes, many),
-            "at": _floats(way.at[:many]),
-            "l2": _floats(way.l2()[:many]),
-            "gap": _floats(np.stack([way.gap(name) for name in way.logits])[:, :many]),
+            "base": class_name(classes, way.base),
+            "target": class_name(classes, way.target),
+            **_predicted(predictions, rows, classes, many),
+            "at": float_bytes(way.at[:many]),
+            "l2": float_bytes(way.l2()[:many]),
+            "gap": float_bytes(np.stack([way.gap(name) for name in way.logits])[:, :many]),
             "attacked": list(way.logits).index(way.attacked),
             "crossed": way.crossed and not hidden,
             "crossings": [
@@ -85,25 +78,22 @@ class WalkCanvas(anywidget.AnyWidget):
         with self.hold_sync():
             self.frame = frame
             self.step = 0 if hidden else min(way.steps if step is None else step, way.steps + 1)
-        return serial
+        return number_of_frame
 
 
-class PointCanvas(anywidget.AnyWidget):
-    """An image of the plane, and what both nets say of it.
+class PointCanvas(ViewWidget, scripts=["pixels.js", "point.js"], style="walk.css"):
+    """An image of the plane, and both nets' predictions for it.
 
     Attributes:
-        frame: what :meth:`show` sends. empty: what stands here while there is nothing.
+        frame: what :meth:`show` sends.
     """
 
-    _esm = script("page.js", "pixels.js", "point.js")
-    _css = STATIC / "walk.css"
     frame = traitlets.Dict().tag(sync=True)
-    empty = traitlets.Unicode("").tag(sync=True)
 
     def show(
         self,
         x: Tensor,
-        answers: Mapping[str, Tensor],
+        predictions: Mapping[str, Tensor],
         rows: Sequence[int],
         classes: Sequence[str],
         at: Sequence[float],
@@ -112,35 +102,38 @@ class PointCanvas(anywidget.AnyWidget):
         """Show image x (C, H, W) with the nets' probabilities (1, K).
 
         Args:
-            rows: classes whose probabilities are shown. at: its coordinates. inside: whether it is in the pixel box.
+            rows: the classes to show. at: coordinates in the plane. inside: whether all pixels are in [0, 1].
         """
         where = "(" + ", ".join(number(float(v)) for v in at) + ")"
-        words = (
-            "inside the pixel box: a picture"
-            if inside
-            else "outside the pixel box: no picture; pixels are cut at 0 and 1"
-        )
+        words = "inside the valid pixel range" if inside else "outside the valid pixel range; shown clipped to [0, 1]"
         self.frame = {
             **_pictures(x[None]),
-            **_answers(answers, rows, classes, 1),
-            "words": [f"{where}, L2 from the base", words, "Drag the blue point on a map: each point is an image."],
+            **_predicted(predictions, rows, classes, 1),
+            "words": [
+                f"{where}, L2 distance from the base",
+                words,
+                "Drag the blue point on a map: each point is an image.",
+            ],
             "inside": inside,
             "at": [float(v) for v in at],
         }
 
 
-def _answers(answers: Mapping[str, Tensor], rows: Sequence[int], classes: Sequence[str], many: int) -> dict[str, Any]:
-    """Of each net: its probabilities of the classes ``rows``, and the class that it names, at ``many`` images."""
-    winner = np.stack([p[:many].argmax(1).numpy() for p in answers.values()])
+def _predicted(
+    predictions: Mapping[str, Tensor], rows: Sequence[int], classes: Sequence[str], many: int
+) -> dict[str, Any]:
+    """Return each net's probabilities of the classes ``rows`` and its predicted class, for ``many`` images."""
+    winner = np.stack([p[:many].argmax(1).numpy() for p in predictions.values()])
     return {
-        "nets": list(answers),
-        "rows": [{"name": _named(classes, k), "colour": class_colour(k)} for k in rows],
-        "p": _floats(np.stack([p[:many][:, list(rows)].numpy() for p in answers.values()])),
-        "says": [[_named(classes, k) for k in own] for own in winner.tolist()],
+        "nets": list(predictions),
+        "rows": [{"name": class_name(classes, k), "colour": class_colour(k)} for k in rows],
+        "p": float_bytes(np.stack([p[:many][:, list(rows)].numpy() for p in predictions.values()])),
+        "says": [[class_name(classes, k) for k in own] for own in winner.tolist()],
     }
 
 
 def _pictures(x: Tensor) -> dict[str, Any]:
+    """Return images (N, C, H, W) as bytes (N, H, W, 1 or 3) and their size."""
     x = _small(x.detach().cpu())
     x = x if x.shape[1] in (1, 3) else x[:, :3] if x.shape[1] > 3 else x[:, :1]
     pixels = (x.nan_to_num().clamp(0, 1) * 255 + 0.5).byte().permute(0, 2, 3, 1).contiguous()
@@ -148,7 +141,7 @@ def _pictures(x: Tensor) -> dict[str, Any]:
 
 
 def _small(x: Tensor) -> Tensor:
-    """Images (N, C, H, W) of at most ``LARGEST`` pixels a side."""
+    """Return images (N, C, H, W) shrunk to at most ``LARGEST`` pixels per side."""
     largest = max(x.shape[2:])
     if largest <= LARGEST:
         return x
@@ -157,13 +150,5 @@ def _small(x: Tensor) -> Tensor:
 
 
 def _signed(values: NDArray[Any]) -> bytes:
-    """[-1, 1] as -127 .. 127."""
+    """Return values in [-1, 1] as int8, -127 .. 127."""
     return np.round(np.clip(np.nan_to_num(values), -1, 1) * 127).astype(np.int8).tobytes()
-
-
-def _floats(values: NDArray[Any]) -> bytes:
-    return np.ascontiguousarray(values, "<f4").tobytes()
-
-
-def _named(classes: Sequence[str], k: int) -> str:
-    return classes[k] or f"class {k}"

@@ -1,4 +1,4 @@
-"""One sentence on the way of an attacked image."""
+"""One sentence about an attack path."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ __all__ = ["class_words", "walk_words"]
 
 
 def class_words(classes: tuple[str, ...], k: int) -> str:
-    """The name of class ``k`` as plain text."""
+    """Return the name of class ``k`` as plain text, shortened."""
     return html.unescape(class_label(classes, k))
 
 
-def walk_words(found: BoundarySamples, way: Walk, classes: tuple[str, ...], hidden: bool) -> str:
-    """Where the first of ``found`` comes from and ends, in how many steps, and what the other net says meanwhile.
+def walk_words(samples: BoundarySamples, path: Walk, classes: tuple[str, ...], hidden: bool) -> str:
+    """Say where the first of ``samples`` starts and ends, in how many steps, and what the other net predicts.
 
     Args:
-        hidden: the end is not to be told yet.
+        hidden: leave out the end, which has to be predicted.
     """
-    base, target = (class_words(classes, k) for k in (way.base, way.target))
+    base, target = (class_words(classes, k) for k in (path.base, path.target))
     if hidden:
         return f"From {base} towards {target}: where will it end? Answer first."
-    if way.steps == 0:
-        return f"The {way.attacked} calls this image {base} already, which is the target: choose another target."
-    taken = f"{plural(way.steps, 'step')}, L2 {number(float(way.l2()[way.steps]))}"
-    if not way.crossed:
-        return f"From {base} towards {target}: {taken}, and the {way.attacked} still calls it {base}."
-    told = f"From {base} towards {target}: {taken}, and the {way.attacked} calls it "
-    told += class_words(classes, int(found.logits[0].argmax()))
-    for name, crossing in way.crossings.items():
-        if name != way.attacked:
-            first = class_words(classes, int(way.logits[name][0].argmax()))
-            when = f"leaves {first} after {number(crossing.at, 1)} steps" if crossing else f"keeps saying {first}"
-            told += f"; the {name} {when}"
-    return told + "."
+    if path.steps == 0:
+        return f"The {path.attacked} already predicts {base}, the target, for this image: choose another target."
+    taken = f"{plural(path.steps, 'step')} (L2 {number(float(path.l2()[path.steps]))})"
+    if not path.crossed:
+        return f"From {base} towards {target}: after {taken} the {path.attacked} still predicts {base}."
+    landed = class_words(classes, int(samples.logits[0].argmax()))
+    text = f"From {base} towards {target}: after {taken} the {path.attacked} predicts {landed}"
+    for name, crossing in path.crossings.items():
+        if name != path.attacked:
+            first = class_words(classes, int(path.logits[name][0].argmax()))
+            when = f"leaves {first} after {number(crossing.at, 1)} steps" if crossing else f"keeps predicting {first}"
+            text += f"; the {name} {when}"
+    return text + "."

@@ -1,4 +1,4 @@
-"""One thread that runs the newest of what it is asked for: a burst of a slider costs one evaluation, not fifty."""
+"""A thread that runs the newest request of each kind: a burst of a slider costs one evaluation, not fifty."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from amkd_viz.training.device import threads_here
 
 __all__ = ["Worker"]
 
-SWITCH = 0.001  # seconds after which a busy thread must let another one run: a message passes several on its way
+SWITCH = 0.001  # seconds after which a busy thread lets another one run: a message passes through several
 
 
 class Worker:
-    """Runs tasks one after the other in a daemon thread. Of two waiting tasks with the same key the newer wins.
+    """Run tasks one by one in a daemon thread; of waiting tasks with the same key only the newest runs.
 
     Args:
-        name: of the thread.
+        name: name of the thread.
         failed: called in the thread with one sentence (or a traceback) when a task raises.
-        pause: seconds to wait after a round of tasks, so that what comes fast is bundled.
-        threads: of the CPU for PyTorch in this thread; one leaves the others to a training and to the page.
+        pause: seconds to wait after a round of tasks, so that a burst of requests is bundled.
+        threads: number of PyTorch CPU threads; one leaves the others to a training and to the page.
     """
 
     def __init__(self, name: str, failed: Callable[[str], None], pause: float = 0.0, threads: int = 1) -> None:
@@ -38,43 +38,30 @@ class Worker:
         self._thread.start()
 
     def ask(self, key: str, task: Callable[[], None], soon: bool = False) -> None:
-        """Run ``task``, in place of one that waits under the same key; from any thread. After close: nothing.
+        """Run ``task`` in place of a waiting one with the same key. Thread-safe; ignored after close.
 
         Args:
-            soon: a person waits for this: the pause after a round ends.
+            soon: end the pause after a round, since a person is waiting.
         """
         with self._news:
             if not self._closed:
                 self._soon = self._soon or soon
-                self._waiting.pop(key, None)  # the newest goes last: what a person did last is what they wait for
+                self._waiting.pop(key, None)  # the newest goes last
                 self._waiting[key] = task
                 self._news.notify_all()
 
     def waits(self, *keys: str) -> bool:
-        """Whether a newer task waits under one of ``keys`` (under any, without): a long task may then end early."""
+        """Return whether a task waits under one of ``keys`` (by default any), so that a long task can end early."""
         with self._news:
             return self._closed or (any(key in self._waiting for key in keys) if keys else bool(self._waiting))
 
-    def serve(self, *keys: str) -> None:
-        """Within a long task: run now what waits under ``keys``, so that a person need not wait for its end."""
-        for key in keys:
-            with self._news:
-                task = self._waiting.pop(key, None)
-            if task is not None:
-                self._run(task)
-
-    @property
-    def idle(self) -> bool:
-        with self._news:
-            return not self._busy and not self._waiting
-
     def wait(self, seconds: float = 60.0) -> bool:
-        """Wait until nothing is left to do; False if that took longer. Not from a task."""
+        """Wait until nothing is left to do; return False on a timeout. Not to be called in a task."""
         with self._news:
             return self._news.wait_for(lambda: self._closed or (not self._busy and not self._waiting), seconds)
 
     def close(self) -> None:
-        """Drop what waits and end the thread after the task it is at."""
+        """Drop waiting tasks and end the thread after the current one."""
         with self._news:
             self._closed = True
             self._waiting.clear()
@@ -90,17 +77,14 @@ class Worker:
                 key = next(iter(self._waiting))
                 task = self._waiting.pop(key)
                 self._busy, self._soon = True, False
-            self._run(task)
+            try:
+                task()
+            except InputError as error:
+                self._failed(str(error))
+            except Exception:
+                self._failed(traceback.format_exc())
             with self._news:
                 self._busy = False
                 self._news.notify_all()
                 if self._pause and not self._waiting:
                     self._news.wait_for(lambda: self._closed or self._soon, self._pause)
-
-    def _run(self, task: Callable[[], None]) -> None:
-        try:
-            task()
-        except InputError as error:
-            self._failed(str(error))
-        except Exception:
-            self._failed(traceback.format_exc())

@@ -1,17 +1,15 @@
 """Runs on disk: distill, resume, fork, watch, race and compare them."""
 
-from amkd_viz.runs.recording import distill, fork, fresh_folder, replay, resume
 from amkd_viz.runs.examples import example
 from amkd_viz.runs.grid import Row, compare, format_table, reading, table
 from amkd_viz.runs.job import Job
 from amkd_viz.runs.race import Race
-from amkd_viz.runs.race_plan import RacePlan
+from amkd_viz.runs.recording import distill, fork, fresh_folder, replay, resume
 from amkd_viz.runs.run import Run
 
 __all__ = [
     "Job",
     "Race",
-    "RacePlan",
     "Row",
     "Run",
     "compare",

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from amkd_viz.core.errors import unknown
-from amkd_viz.runs.recording import distill, resume
 from amkd_viz.runs.follow import locked
+from amkd_viz.runs.recording import distill, resume
 from amkd_viz.runs.run import Run
 from amkd_viz.training.events import Event
 from amkd_viz.training.examples import DIGITS, SPIRALS
@@ -19,8 +19,8 @@ EXAMPLES = {"digits": DIGITS, "spirals": SPIRALS}
 
 
 def example(name: str = "digits", method: str = "amkd", listen: Callable[[Event], None] | None = None) -> Run:
-    """A finished run to look at: the demo's recipe, seed 0, trained when first asked for (about ten seconds) and then
-    kept in the user's cache.
+    """Return a finished run of the demo's recipe, seed 0; train it at the first call (about ten seconds), then keep it
+    in the user's cache.
 
     Args:
         name: "digits" or "spirals".

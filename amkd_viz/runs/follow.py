@@ -1,4 +1,4 @@
-"""Many may read a run, one may write it."""
+"""Follow a run that is being written: many readers, one writer."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Follower:
 
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock file ``path``; the system lets go of it when the process ends, killed or not.
+    """Hold the lock file ``path``; the system releases it when the process ends, killed or not.
 
     Where there are no such locks, on Windows and on some network drives, the last writer wins.
 

@@ -1,4 +1,4 @@
-"""The same problem by several methods and seeds, and the table that comes of it."""
+"""Train several methods with several seeds, and compare them in a table."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.core.files import check_writable, claim
+from amkd_viz.objectives import baseline
 from amkd_viz.objectives import methods as known_methods
+from amkd_viz.runs.recording import distill
+from amkd_viz.runs.run import Run
 from amkd_viz.runs.stats import Difference, difference
 from amkd_viz.training.events import Event
+from amkd_viz.training.prepare import prepare
 from amkd_viz.training.recipe import Recipe
-from amkd_viz.runs.recording import distill
-from amkd_viz.runs.run import Run, refuse_used
 from amkd_viz.training.training import Training
 
 __all__ = [
@@ -72,7 +75,7 @@ def compare(
     Data and teacher are shared.
 
     Args:
-        overrides: numbers of the objectives, by default those of ``recipe``; each goes to the methods that have its term.
+        overrides: of terms, by default those of ``recipe``; each goes to the methods that have its term.
 
     Raises:
         InputError: an unknown method, one named twice or none, no seed, a change that no method has a term for, or a
@@ -82,19 +85,19 @@ def compare(
         raise InputError(f"seeds must be at least 1, not {seeds}.")
     recipe.check_nets()
     own_recipes = entrants(recipe, methods, overrides)
-    refuse_used(Path(out))
+    check_writable(claim(Path(out)))
     runs: list[Run] = []
     like: Training | None = None
     for method, recipe_of_method in own_recipes.items():
         for seed in range(seeds):
             own = recipe_of_method.replace(seed=seed)
-            like = Training(own, like, listen)
+            like = prepare(own, like, listen)
             runs.append(distill(own, Path(out) / f"{method}-seed{seed}", listen=listen, training=like))
     return runs
 
 
 def entrants(recipe: Recipe, methods: Sequence[str], overrides: Mapping[str, Any] | None = None) -> dict[str, Recipe]:
-    """The recipe of each method, by name; numbers of the objectives go to the methods that have the term.
+    """Return the recipe of each method, by name; overrides go to the methods that have the term.
 
     Raises:
         InputError: an unknown method, one named twice or none, or a change that no method has a term for.
@@ -107,7 +110,9 @@ def entrants(recipe: Recipe, methods: Sequence[str], overrides: Mapping[str, Any
     found = {}
     for method in methods:
         terms = known_methods[method]().names
-        own_changes = {name: value for name, value in overrides.items() if name.partition(".")[0] in terms}
+        own_changes = {
+            name: value for name, value in overrides.items() if name.partition(".")[0] in {*terms, recipe.sampler}
+        }
         found[method] = recipe.replace(method=method, overrides=own_changes)
     idle = [name for name in overrides if not any(name in own.overrides for own in found.values())]
     if idle:
@@ -116,7 +121,7 @@ def entrants(recipe: Recipe, methods: Sequence[str], overrides: Mapping[str, Any
 
 
 def groups(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs of one data set that differ in nothing but the seed, by label, in the order of first appearance.
+    """Group runs of one data set that differ only in the seed, by label, in the order of first appearance.
 
     The label is the method, with what differs in brackets where a method has several settings.
     """
@@ -133,7 +138,7 @@ def groups(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def table(runs: Sequence[Run]) -> list[Row]:
-    """One row for the runs that differ in nothing but the seed, in the order of first appearance."""
+    """Return one row for each group of runs that differ only in the seed, in the order of first appearance."""
     rows = []
     for dataset in dict.fromkeys(run.recipe.dataset for run in runs):
         for label, own in groups([run for run in runs if run.recipe.dataset == dataset]).items():
@@ -149,7 +154,7 @@ def table(runs: Sequence[Run]) -> list[Row]:
 
 
 def _setting(recipe: Recipe, others: Sequence[Recipe]) -> str:
-    """What of a recipe differs among ``others``, in words."""
+    """Return, in words, what differs between a recipe and ``others``."""
     values = [{**other.to_json(), **other.overrides} for other in others]
     own = {**recipe.to_json(), **recipe.overrides}
     names = [name for name in dict.fromkeys(key for v in values for key in v) if name not in ("seed", "overrides")]
@@ -157,7 +162,7 @@ def _setting(recipe: Recipe, others: Sequence[Recipe]) -> str:
 
 
 def format_table(rows: Sequence[Row]) -> str:
-    """The table as text, one line a method.
+    """Return the table as text, one line per method.
 
     >>> print(format_table([Row("digits", "kd", (0, 1), {"test_accuracy": (0.9312, 0.004), "train_seconds": (2, 1)})]))
     digits, last epoch, mean ± sd over seeds 0, 1
@@ -193,7 +198,7 @@ def _cell(number: tuple[float, float | None] | None, scale: float, digits: int) 
 
 
 def reading(rows: Sequence[Row]) -> list[str]:
-    """What the accuracies say, each method against the one before it that it builds on, in sentences.
+    """Return sentences that compare the accuracy of each method with that of its ``baseline``.
 
     A difference counts as seen when its 95 % interval by Welch's t-test leaves out 0. With three seeds each that is
     some 2.8 to 4.3 standard errors, not two.
@@ -201,8 +206,9 @@ def reading(rows: Sequence[Row]) -> list[str]:
     sentences = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
         own = {row.label: row for row in rows if row.dataset == dataset}  # several settings of a method: no sentence
-        for method, simpler in (("kd", "ce"), ("bss", "kd"), ("amkd", "bss")):
-            if method in own and simpler in own:
+        for method in own:
+            simpler = baseline(method) if method in known_methods else None  # a label may name several settings
+            if simpler in own:
                 sentences.append(f"{dataset}: {_difference(own[method], own[simpler])}")
     return sentences
 
@@ -219,7 +225,7 @@ def _difference(row: Row, other: Row) -> str:
 
 
 def between(row: Row, other: Row) -> Difference | None:
-    """The difference of two rows' test accuracies; None where one of them has a single seed."""
+    """Return the difference of two rows' test accuracies, or None if one of them has a single seed."""
     (mean, sd), (other_mean, other_sd) = row.numbers["test_accuracy"], other.numbers["test_accuracy"]
     if sd is None or other_sd is None:
         return None

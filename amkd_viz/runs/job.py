@@ -1,4 +1,4 @@
-"""A training that obeys: a thread that can be paused, stepped, stopped, resumed and changed."""
+"""Interactive training: a background thread that you can pause, step, stop, resume and change."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.core.files import check_writable, claim
 from amkd_viz.core.pauses import pausable
-from amkd_viz.training.events import EpochEnded, Event, Finished, Started, Stepped
-from amkd_viz.training.recipe import Recipe
 from amkd_viz.runs.recording import continued, fresh_folder, recorded
-from amkd_viz.runs.run import Run, refuse_used
+from amkd_viz.runs.run import Run
+from amkd_viz.training.events import EpochEnded, Event, Finished, Started, Stepped
+from amkd_viz.training.prepare import prepare
+from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.training import Training, changed
 
 __all__ = ["Job"]
 
 
 class Stopped(BaseException):
-    """Raised at a pause point to end a training; not an Exception, so that nobody takes it for an error."""
+    """Raised at a pause point to end a training; not an Exception, so that no handler mistakes it for an error."""
 
 
 class Job:
@@ -35,16 +37,23 @@ class Job:
         what: a recipe to start, or a run to go on with.
         out: folder of a new run; by default a new one under ``runs/``.
         listen: called in the training thread with each event; keep it short.
+        like: a training that lends its data and teacher.
+        ended: called in the training thread when the training has ended, whatever the state is then.
     """
 
     def __init__(
-        self, what: Recipe | Run, out: str | Path | None = None, listen: Callable[[Event], None] | None = None
+        self,
+        what: Recipe | Run,
+        out: str | Path | None = None,
+        listen: Callable[[Event], None] | None = None,
+        like: Training | None = None,
+        ended: Callable[[], None] | None = None,
     ) -> None:
         self.run: Run | None = what if isinstance(what, Run) else None
         self.recipe = what.recipe if isinstance(what, Run) else what
         self.error: str | None = None
         self._out = Path(out) if out is not None else None
-        self._listen = listen
+        self._listen, self._like, self._ended = listen, like, ended
         self._training: Training | None = None
         self._thread: threading.Thread | None = None
         self._orders = threading.Condition()
@@ -52,7 +61,7 @@ class Job:
         self._hold = False
         self._again = False  # start was called while stopping
         self._until: type[Event] | None = None  # pause after the next event of this kind
-        self._early_wishes: dict[str, Any] = {}
+        self._early: dict[str, Any] = {}
 
     def __repr__(self) -> str:
         return f"Job({self.recipe.dataset} {self.recipe.method}: {self.state})"
@@ -63,14 +72,14 @@ class Job:
             return self._state
 
     def start(self) -> None:
-        """Begin, or go on where the run stopped. A running job goes on running; one that is stopping stops first.
+        """Start, or continue where the run stopped. A running job keeps running; a stopping job stops first.
 
         Raises:
             InputError: the output folder holds something.
         """
         with self._orders:
             if self._state in ("idle", "done", "failed") and self.run is None and self._out is not None:
-                refuse_used(self._out)
+                check_writable(claim(self._out))
             self._hold, self._until = False, None
             self._orders.notify_all()
             if self._state in ("running", "paused"):
@@ -85,7 +94,7 @@ class Job:
     resume = start
 
     def pause(self) -> None:
-        """Hold at the next pause point."""
+        """Pause at the next pause point."""
         with self._orders:
             self._hold = True
 
@@ -98,7 +107,7 @@ class Job:
         self._go_until(EpochEnded)
 
     def stop(self) -> None:
-        """End at the next pause point, with a checkpoint of the batch that was reached. Nothing happens if idle."""
+        """Stop at the next pause point, with a checkpoint of the current batch. Idempotent."""
         with self._orders:
             self._again = False
             if self._state in ("running", "paused"):
@@ -106,13 +115,13 @@ class Job:
                 self._orders.notify_all()
 
     def wait(self, seconds: float | None = None) -> str:
-        """Wait until the thread has ended, or so long; returns the state."""
+        """Wait until the thread has ended, at most ``seconds``; return the state."""
         if self._thread is not None:
             self._thread.join(seconds)
         return self.state
 
     def settle(self, seconds: float | None = None) -> str:
-        """Wait until it holds (``pause``, ``step``, ``step_epoch``) or has ended, or so long; returns the state."""
+        """Wait until the job is paused or has ended, at most ``seconds``; return the state."""
 
         def still() -> bool:
             return self._state in ("idle", "done", "failed") or (self._state == "paused" and self._hold)
@@ -122,13 +131,13 @@ class Job:
             return self._state
 
     def set(self, **changes: Any) -> None:
-        """Other settings from the next batch on, written to metrics.jsonl: see ``Training.wish``."""
+        """Override settings from the next batch on; metrics.jsonl records it. See ``Training.override``."""
         with self._orders:
             if self._training is not None:
-                self._training.wish(**changes)
+                self._training.override(**changes)
             else:
                 changed(self.recipe, changes)  # refuses what is not allowed
-                self._early_wishes |= changes
+                self._early |= changes
 
     def _go_until(self, kind: type[Event]) -> None:
         with self._orders:  # over both lines: the thread must not go before it knows how far
@@ -148,9 +157,11 @@ class Job:
     def _work(self) -> None:
         while self._train():
             pass
+        if self._ended is not None:
+            self._ended()
 
     def _train(self) -> bool:
-        """To the end, or until it is stopped; returns whether to go on."""
+        """Train to the end, or until stopped; return whether to start again."""
         try:
             with pausable(self._gate), closing(self._events()) as happening:
                 for event in happening:
@@ -167,9 +178,9 @@ class Job:
     def _events(self) -> Generator[Event]:
         if self.run is not None:
             if not self.run.finished:
-                yield from continued(self.run, self._listen)
+                yield from continued(self.run, self._listen, self._like)
             return
-        training = Training(self.recipe, listen=self._listen)
+        training = prepare(self.recipe, self._like, self._listen)
         out = self._out if self._out is not None else fresh_folder(self.recipe)
         self.run = Run.create(out, self.recipe, teacher=training.teacher_weights)
         yield from recorded(self.run, training)
@@ -178,16 +189,16 @@ class Job:
         with self._orders:
             if isinstance(event, Started):
                 self._training = event.training
-                if self._early_wishes:
-                    event.training.wish(**self._early_wishes)
-                    self._early_wishes = {}
+                if self._early:
+                    event.training.override(**self._early)
+                    self._early = {}
             if self._state == "stopping":
                 return  # what is to come after belongs to the next start
             if self._until is not None and isinstance(event, self._until | Finished):
                 self._hold, self._until = not isinstance(event, Finished), None
 
     def _end(self, state: str, keep: bool = False) -> bool:
-        """Keep what there is to keep; returns whether ``start`` was called while stopping."""
+        """Write the checkpoint and the state; return whether ``start`` was called while stopping."""
         try:
             if keep and self._training is not None and self.run is not None:
                 with self.run.writing():  # let go of when the training ended: somebody else may have it
@@ -198,8 +209,8 @@ class Job:
             with suppress(InputError), self.run.writing():  # the log of whoever else is writing is not ours
                 self.run.log({"kind": "failure", "text": self.error})
         with self._orders:
-            for wish in self._training.wishes() if self._training is not None and state != "done" else ():
-                self._early_wishes |= wish  # no batch came after it
+            for wish in self._training.waiting() if self._training is not None and state != "done" else ():
+                self._early |= wish  # no batch came after it
             again, self._again = self._again and state == "idle", False
             self._training, self._state = None, "running" if again else state
             self._orders.notify_all()
@@ -207,5 +218,5 @@ class Job:
 
 
 def _said(error: BaseException) -> str:
-    """A sentence as it is; what nobody expected with its traceback."""
+    """Return the message of an InputError, or the whole traceback of any other error."""
     return str(error) if isinstance(error, InputError) else "".join(traceback.format_exception(error))

@@ -1,146 +1,351 @@
-"""Several methods on one problem, a step each in turn, so that none runs ahead of the others."""
+"""A race is a folder: race.json, which names its methods, and one run folder per method."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import json
+import math
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.core.files import check_writable, claim, parsed, write_atomic
 from amkd_viz.runs.grid import entrants
-from amkd_viz.training.device import fitting_threads
-from amkd_viz.training.events import Changed, EpochEnded, Event, Finished
-from amkd_viz.training.loop import events
-from amkd_viz.runs.race_plan import RacePlan
+from amkd_viz.runs.job import Job
+from amkd_viz.runs.recording import fresh_folder
+from amkd_viz.runs.run import Run
+from amkd_viz.training.events import EpochEnded, Event, Started, Stepped
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.training import Training, changed
 
 __all__ = ["Race"]
 
+FORMAT = 1
+Place = tuple[float, int]  # epochs that are done, batches of the next one
+
 
 class Race:
-    """Trainings that share data, teacher, start weights and the order of the data, and differ in the method alone.
+    """Several methods on one problem: one run and one job per method, which train a batch each in turn.
 
-    Each computes what it would compute on its own: chance is a function of (seed, epoch, batch), not of history.
+    The runs share data, teacher, initial weights and the order of the data. Each computes what it would compute alone.
+    An interrupted race, killed or not, continues with ``Race.open(folder).resume()``: a run that is behind catches up.
 
     Args:
-        recipe: of all.
-        methods: names, each once.
-        overrides: numbers of the objectives, by default those of ``recipe``; each goes to the methods that have its term.
-        like: an earlier training that lends its data and teacher where the recipes name the same.
-        listen: hears the training of the teacher, if there has to be one.
-        planned: changes of an earlier race, to be made again at the same steps.
+        path: of the folder.
+        runs: by method.
+        listen: called with the method and each event, in the training thread; the other methods wait for it.
+        like: a training that lends its data and teacher.
 
     Attributes:
-        recipe, overrides: as given. trainings: by method, in the order given. metrics: of each finished epoch, by method.
-        summaries: by method, once the last epoch is done.
-        made: what was changed while it ran: (epoch, batch), both from 0 -> the settings.
+        runs, listen, like: as given.
+        trainings: by method, of the jobs that have loaded data and nets. Their students belong to the jobs.
+        error: why the race failed, or None.
 
-    Raises:
-        InputError: an unknown method, one named twice or none, or a change that no method has a term for.
-
-    >>> race = Race(Recipe(dataset="moons", teacher="mlp-tiny", student="mlp-tiny", epochs=2, teacher_epochs=1,
-    ...     num_train=20, batch_size=10, magsim_samples=0), ["ce", "kd"])
-    >>> [name for name, event in race.events() if isinstance(event, EpochEnded)]
-    ['ce', 'kd', 'ce', 'kd']
-    >>> sorted(race.summaries["kd"])[:2]
-    ['teacher_test_accuracy', 'test_accuracy']
+    >>> race = Race.create(Recipe(dataset="moons", teacher="mlp-tiny", student="mlp-tiny", epochs=2, teacher_epochs=1,
+    ...     num_train=20, batch_size=10, magsim_samples=0, device="cpu"), ["ce", "kd"])
+    >>> race.resume()
+    >>> race.wait()
+    'done'
+    >>> [len(run.metrics()) for run in race.runs.values()]
+    [2, 2]
     """
 
     def __init__(
         self,
+        path: Path,
+        runs: Mapping[str, Run],
+        listen: Callable[[str, Event], None] | None = None,
+        like: Training | None = None,
+    ) -> None:
+        self.path, self.runs = path, dict(runs)
+        self.listen, self.like = listen, like
+        self.trainings: dict[str, Training] = {}
+        self.error: str | None = None
+        self._turns = threading.Condition()
+        self._jobs: dict[str, Job] = {}  # in the order in which they were started
+        self._places: dict[str, Place] = {}  # of the jobs that train
+        self._limit: Place = (0, 0)  # no job begins a batch from here on
+        self._begun: Place = (0, 0)  # the end of the furthest batch that a job has begun
+        self._stopping = False
+        self._pending: list[dict[str, dict[str, Any]]] = []  # overrides by method, for the next round
+        self._ahead: dict[str, Recipe] = {}  # with the overrides that are pending
+
+    def __repr__(self) -> str:
+        return f"Race({', '.join(self.runs)}: {self.state}, {self.path})"
+
+    @classmethod
+    def create(
+        cls,
         recipe: Recipe,
         methods: Sequence[str],
+        out: str | Path | None = None,
+        *,
         overrides: Mapping[str, Any] | None = None,
-        like: Training | None = None,
-        listen: Callable[[Event], None] | None = None,
-        planned: Iterable[Changed] = (),
-    ) -> None:
-        self.recipe, self.overrides = recipe, dict(recipe.overrides if overrides is None else overrides)
-        self.trainings: dict[str, Training] = {}
-        for name, own in entrants(recipe, methods, overrides).items():
-            like = self.trainings[name] = Training(own, like, listen)
-        self.metrics: dict[str, list[dict[str, Any]]] = {name: [] for name in self.trainings}
-        self.summaries: dict[str, dict[str, Any]] = {}
-        self.made: dict[tuple[int, int], dict[str, Any]] = {}
-        self.planned = tuple(planned)
-        self._wishes: deque[dict[str, dict[str, Any]]] = deque()
-        self._wished = {name: training.recipe for name, training in self.trainings.items()}  # with all that wait
+    ) -> Race:
+        """Start a race in a new or empty folder, by default a new one under ``runs/``.
+
+        Args:
+            overrides: by default those of ``recipe``; each goes to the methods that have its term.
+
+        Raises:
+            InputError: an unknown method, one named twice or none, an override that fits no method, nets that do not
+                fit the data, or a folder that is not empty.
+        """
+        recipe.check_nets()
+        return cls._with_runs(out, entrants(recipe, methods, overrides))
+
+    @classmethod
+    def _with_runs(cls, out: str | Path | None, recipes: Mapping[str, Recipe]) -> Race:
+        first = next(iter(recipes.values()))
+        path = Path(out) if out is not None else fresh_folder(first, kind="race")
+        check_writable(claim(path))
+        runs = {name: Run.create(path / name, recipe) for name, recipe in recipes.items()}
+        write_atomic(path / "race.json", json.dumps({"format": FORMAT, "runs": list(runs)}) + "\n")
+        return cls(path, runs)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Race:
+        """Open the folder of a race, finished or not.
+
+        Raises:
+            InputError: not a race, damaged, or of another format.
+        """
+        path = Path(path)
+        if path.is_file():
+            raise InputError(
+                f"A race is opened by its folder, got the file {path}; plans of earlier versions cannot be opened."
+            )
+        with parsed(path / "race.json", "race", "give the folder of a race"):
+            content = json.loads((path / "race.json").read_text(encoding="utf-8"))
+            if content["format"] != FORMAT:
+                raise InputError(f"{path} has race format {content['format']}, but this version reads {FORMAT}.")
+            names = [str(name) for name in content["runs"]]
+            if not names or any(Path(name).name != name for name in names):
+                raise ValueError(f"runs must name folders beside it, got {names!r}")
+        return cls(path, {name: Run.open(path / name) for name in names})
+
+    def replay(self, out: str | Path | None = None) -> Race:
+        """Return a new race with the same recipes, and the overrides of this one at the same batches.
+
+        Raises:
+            InputError: the folder is not empty, or a line of a log is damaged.
+        """
+        lines = {name: run.interventions(all_of_them=True) for name, run in self.runs.items()}
+        again = self._with_runs(out, {name: run.located() for name, run in self.runs.items()})
+        for name, run in again.runs.items():
+            _append(run, lines[name])
+        return again
+
+    # state
 
     @property
-    def first(self) -> Training:
-        """The first training: data and teacher are those of all."""
-        return next(iter(self.trainings.values()))
+    def recipe(self) -> Recipe:
+        """The recipe of the first method."""
+        return next(iter(self.runs.values())).recipe
 
     @property
     def epoch(self) -> int:
-        """So many epochs are done by every method."""
-        return min(training.epoch for training in self.trainings.values())
+        """Epochs that every method has done."""
+        with self._turns:
+            return min(int(self._place(name)[0]) for name in self.runs)
 
     @property
-    def over(self) -> bool:
-        return len(self.summaries) == len(self.trainings)
+    def state(self) -> str:
+        """idle, running, paused, stopping, done or failed."""
+        with self._turns:
+            active = [name for name, job in self._jobs.items() if job.state in ("running", "paused", "stopping")]
+            if not active:
+                if self.error is not None:
+                    return "failed"
+                return "done" if all(run.finished for run in self.runs.values()) else "idle"
+            if self._stopping:
+                return "stopping"
+            ready = all(name in self._places for name in active) and len(self._jobs) == len(self._unfinished)
+            return "paused" if ready and not any(map(self._may_train, active)) else "running"
 
-    def events(self) -> Iterator[tuple[str, Event]]:
-        """(method, event), in turn: what ``training.events`` yields of each, every method as far as the others."""
-        with fitting_threads(self.first.dataset.shape):
-            running = {name: events(t.recipe, t, self._planned_of(name)) for name, t in self.trainings.items()}
-            while running:
-                while self._wishes:  # between two rounds, so that all take a change at the same step
-                    for name, wish in self._wishes.popleft().items():
-                        self.trainings[name].wish(**wish)
-                for name in list(running):
-                    for event in running[name]:
-                        self._note(name, event)
-                        yield name, event
-                        if not isinstance(event, Changed):  # a change is no turn: the others have not had it
-                            break
-                    else:
-                        del running[name]
+    def wait(self, seconds: float | None = None) -> str:
+        """Wait until the race has ended, at most ``seconds``; return the state."""
+        return self._until(("idle", "done", "failed"), seconds)
 
-    def _note(self, name: str, event: Event) -> None:
-        if isinstance(event, Changed):
-            self.made.setdefault((event.epoch, event.batch), {}).update(event.changes)
-        elif isinstance(event, EpochEnded):
-            self.metrics[name].append(event.metrics)
-        elif isinstance(event, Finished):
-            self.summaries[name] = event.summary
+    def settle(self, seconds: float | None = None) -> str:
+        """Wait until the race is paused or has ended, at most ``seconds``; return the state."""
+        return self._until(("paused", "idle", "done", "failed"), seconds)
 
-    def wish(self, **changes: Any) -> list[str]:
-        """Other settings from the next step on, for the methods that have the term: see ``Training.wish``.
+    def _until(self, states: Sequence[str], seconds: float | None) -> str:
+        with self._turns:
+            self._turns.wait_for(lambda: self.state in states, seconds)
+            return self.state
 
-        Returns:
-            the methods that will change.
+    # control
+
+    def resume(self) -> None:
+        """Train to the last epoch: start, continue after a pause, or go on from the checkpoints.
 
         Raises:
-            InputError: at once, if a value is not allowed or no method has the term; nothing changes then.
+            InputError: a log is damaged, or another process writes one of the runs.
         """
-        wishes = {name: self._own(name, changes) for name in self.trainings}
-        wishes = {name: wish for name, wish in wishes.items() if wish}
-        idle = [key for key in changes if not any(key in wish for wish in wishes.values())]
-        if idle:
-            raise InputError(f"None of {', '.join(self.trainings)} has the term of {idle[0]}.")
-        wished = {name: changed(self._wished[name], wish) for name, wish in wishes.items()}
-        self._wished |= wished
-        self._wishes.append(wishes)
-        return list(wishes)
+        self._go((math.inf, 0))
 
-    def _own(self, method: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of the changes that are a method's: settings of all, and numbers of its own terms."""
-        terms = self.trainings[method].recipe.objective.names
-        return {key: v for key, v in changes.items() if "." not in key or key.partition(".")[0] in terms}
+    def step_epoch(self) -> None:
+        """Train every method to the end of the epoch, then pause."""
+        self._go((self.epoch + 1, 0))
 
-    def _planned_of(self, method: str) -> list[Changed]:
-        own = [(change, self._own(method, change.changes)) for change in self.planned]
-        return [Changed(change.epoch, change.batch, changes) for change, changes in own if changes]
+    def pause(self) -> None:
+        """Pause as soon as every method has done the same number of batches."""
+        with self._turns:
+            self._limit = max(self._begun, *(self._place(name) for name in self.runs))
+            self._turns.notify_all()
+
+    def stop(self) -> None:
+        """Stop with a checkpoint of the batch that each method has reached. Idempotent."""
+        with self._turns:
+            self._stopping = True
+            for job in self._jobs.values():
+                job.stop()
+            self._turns.notify_all()
+
+    def set(self, **overrides: Any) -> list[str]:
+        """Override settings from the next round of batches on, in every run that has the term, and in its log.
+
+        Returns:
+            the methods that have the settings.
+
+        Raises:
+            InputError: a value is not allowed, no method has the term, or the race is finished; nothing changes then.
+        """
+        with self._turns:
+            if self.state == "done":
+                raise InputError(f"The race {self.path} is finished; start a new one with other settings.")
+            own = {name: _own(self.runs[name].recipe, overrides) for name in self._unfinished}
+            own = {name: values for name, values in own.items() if values}
+            idle = [key for key in overrides if not any(key in values for values in own.values())]
+            if idle:
+                raise InputError(f"None of {', '.join(self.runs)} has the term of {idle[0]}.")
+            for name in own:
+                if name not in self._ahead:
+                    self._ahead[name] = self.runs[name].recipe_after(self.recipe.epochs)
+            self._ahead |= {name: changed(self._ahead[name], values) for name, values in own.items()}
+            self._pending.append(own)
+            return list(own)
+
+    # the clock: of the jobs that train, the one that is furthest behind takes the next batch
 
     @property
-    def plan(self) -> RacePlan:
-        """All that this race follows from, what has been changed so far included."""
-        places = {(change.epoch, change.batch): change.changes for change in self.planned} | self.made
-        made = [Changed(epoch, batch, dict(changes)) for (epoch, batch), changes in sorted(places.items())]
-        return RacePlan(self.recipe, list(self.trainings), self.overrides, made)
+    def _unfinished(self) -> list[str]:
+        return [name for name in self.runs if name in self._jobs or not self.runs[name].finished]
 
-    def step_seconds(self) -> dict[str, float]:
-        """What a step of each method costs, in seconds: the median of the last ones; NaN before the first."""
-        return {name: training.clock.median for name, training in self.trainings.items()}
+    def _place(self, name: str) -> Place:
+        return self._places[name] if name in self._places else (self.runs[name].epochs_done, 0)
+
+    def _go(self, limit: Place) -> None:
+        with self._turns:
+            if self.state in ("idle", "failed"):
+                self._share_overrides()
+                self.like, self.trainings = next(iter(self.trainings.values()), self.like), {}
+                self._jobs, self._places, self._stopping, self.error = {}, {}, False, None
+                self._begun = (0, 0)
+                self._start_next()
+            elif self.state == "stopping":
+                raise InputError(f"The race {self.path} is stopping; wait for it.")
+            self._limit = limit
+            self._turns.notify_all()
+
+    def _share_overrides(self) -> None:
+        """Give each run the overrides that only others have logged: the race ended within a round."""
+        logs = {name: self.runs[name].interventions(all_of_them=True) for name in self.runs}
+        made = _by_place(line for name in reversed(logs) for line in logs[name])  # the first in a round has logged most
+        for name in self._unfinished:
+            own = _by_place(logs[name])
+            missing = []
+            for (epoch, batch), values in made.items():
+                known = own.get((epoch, batch), {})
+                late = {k: v for k, v in _own(self.runs[name].recipe, values).items() if known.get(k) != v}
+                if late:
+                    missing.append({"kind": "intervention", "epoch": epoch, "batch": batch, "changes": late})
+            if missing:
+                _append(self.runs[name], missing)
+
+    def _start_next(self) -> None:
+        """Start one job after the other: building a net seeds the RNG of the process."""
+        name = next((name for name in self._unfinished if name not in self._jobs), None)
+        if name is None or self._stopping:
+            return
+        self._jobs[name] = Job(
+            self.runs[name],
+            listen=lambda event: self._hear(name, event),
+            like=next(iter(self.trainings.values()), self.like),
+            ended=lambda: self._leave(name),
+        )
+        self._jobs[name].start()
+
+    def _hear(self, name: str, event: Event) -> None:
+        """Pass an event on; then wait for the turn, where the event ends one."""
+        place: Place | None = None
+        match event:
+            case Started(training) if training.teacher is not None:  # not the training of the teacher itself
+                self.trainings[name] = training
+                place = (training.epoch, training.batch)
+            case Stepped() if name in self._places and event.batch + 1 < event.batches:
+                place = (event.epoch, event.batch + 1)
+            case EpochEnded(epoch) if name in self._places:
+                place = (epoch, 0)
+        if self.listen is not None:
+            self.listen(name, event)
+        if place is None:
+            return
+        with self._turns:
+            arrives = name not in self._places
+            self._places[name] = place
+            if arrives:
+                self._start_next()
+            self._turns.notify_all()
+            self._turns.wait_for(lambda: self._stopping or self._may_train(name))
+            self._begun = max(self._begun, (place[0], place[1] + 1))
+            if not self._stopping and len(set(self._places.values())) == 1:  # a round begins
+                for values in self._pending:
+                    for method, own in values.items():
+                        self._jobs[method].set(**own)
+                self._pending = []
+
+    def _may_train(self, name: str) -> bool:
+        if any(other not in self._places and self._active(other) for other in self._unfinished):
+            return False  # still loading
+        behind = min(self._places.values())
+        first = next(other for other in self.runs if self._places.get(other) == behind)
+        return name == first and (behind < self._limit or behind[0] >= self.recipe.epochs)
+
+    def _active(self, name: str) -> bool:
+        return name not in self._jobs or self._jobs[name].state in ("running", "paused", "stopping")
+
+    def _leave(self, name: str) -> None:
+        """A job has ended: let the others go on, or stop them where it failed."""
+        with self._turns:
+            self._places.pop(name, None)
+            job = self._jobs[name]
+            if job.state == "failed":
+                self.error = self.error or f"{name}: {job.error}"
+                self.stop()
+            self._start_next()
+            self._turns.notify_all()
+
+
+def _own(recipe: Recipe, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the overrides that a recipe has a field or a term for."""
+    terms = {*recipe.objective.names, recipe.sampler}
+    return {key: v for key, v in overrides.items() if "." not in key or key.partition(".")[0] in terms}
+
+
+def _by_place(lines: Iterable[dict[str, Any]]) -> dict[Place, dict[str, Any]]:
+    """Return the overrides of a log by (epoch, batch)."""
+    made: dict[Place, dict[str, Any]] = {}
+    for line in lines:
+        made.setdefault((line["epoch"], line["batch"]), {}).update(line["changes"])
+    return made
+
+
+def _append(run: Run, lines: Sequence[dict[str, Any]]) -> None:
+    """Log overrides that the run has not come to: ``continued`` takes them back and makes them at their batches."""
+    with run.writing():
+        for line in lines:
+            run.log(line)

@@ -1,4 +1,4 @@
-"""Training into a run folder: to the end, again from where it stopped, from an earlier epoch, or a second time."""
+"""Train into a run folder: distill to the end, resume, fork from an earlier epoch, or replay."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from amkd_viz.data import Dataset, load, short_name
 from amkd_viz.core.errors import InputError
+from amkd_viz.core.files import check_writable, claim
+from amkd_viz.data import Dataset, load, short_name
 from amkd_viz.models import Classifier, build
 from amkd_viz.objectives import methods
+from amkd_viz.runs.run import Run
 from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped
 from amkd_viz.training.loop import events
-from amkd_viz.training.recipe import Recipe
-from amkd_viz.runs.run import Run, refuse_used
+from amkd_viz.training.prepare import prepare
+from amkd_viz.training.recipe import Recipe, renamed
 from amkd_viz.training.training import Training
 
 __all__ = ["distill", "fork", "fresh_folder", "recorded", "replay", "resume"]
@@ -46,10 +48,10 @@ def distill(
     if not isinstance(recipe, Recipe):
         raise InputError(f"distill takes a recipe, such as Recipe(dataset='digits'), not {recipe!r}.")
     recipe.check_nets()
-    refuse_used(Path(out) if out is not None else fresh_folder(recipe))  # before a teacher is trained for nothing
+    check_writable(claim(Path(out) if out is not None else fresh_folder(recipe)))  # before training a teacher
     # then the training: a recipe that does not fit its data leaves no folder behind
-    training = training or Training(recipe, listen=listen)
-    if training.recipe != recipe or not training.is_its_recipes:
+    training = training or prepare(recipe, listen=listen)
+    if training.recipe != recipe or not training.follows_recipe:
         raise InputError(
             "What is recorded must be what the recipe says: give a sum of your own a name by methods.register, and a "
             "net of your own one by models.register, then name them in the recipe."
@@ -59,7 +61,7 @@ def distill(
 
 
 def resume(run: Run, *, listen: Listener | None = None) -> Run:
-    """Go on from the newest whole checkpoint: the student comes out as if training had never stopped.
+    """Continue from the newest intact checkpoint: the student is the same as if training had never stopped.
 
     A finished run is returned as it is; one without any whole checkpoint starts again, a fork from the student that it
     had of its parent.
@@ -70,11 +72,11 @@ def resume(run: Run, *, listen: Listener | None = None) -> Run:
     return run if run.finished else _hear(run, continued(run, listen), listen)
 
 
-def continued(run: Run, listen: Listener | None = None) -> Iterator[Event]:
-    """The events of a run from its newest whole checkpoint on, recorded."""
+def continued(run: Run, listen: Listener | None = None, like: Training | None = None) -> Iterator[Event]:
+    """Yield, and record, the events of a run from its newest intact checkpoint on; ``like`` lends data and teacher."""
     _same_objective(run)
     with run.writing():  # first: who is refused has trained no teacher
-        training = Training(run.located(), listen=listen)
+        training = prepare(run.located(), like, listen)
         state = run.load_checkpoint()
         if state is None and "parent" in run.config:
             state = _inherited(run)
@@ -92,7 +94,7 @@ def continued(run: Run, listen: Listener | None = None) -> Iterator[Event]:
 
 
 def fork(run: Run, epoch: int, out: str | Path | None = None, **changes: Any) -> Run:
-    """A new run that starts from the snapshot of ``run`` after ``epoch``, with other settings; train it by ``resume``.
+    """Make a new run that starts from the snapshot of ``run`` after ``epoch``; ``resume`` trains it.
 
     Its settings are those that ``run`` had by then: its recipe, what was changed by hand before, and ``changes``.
 
@@ -114,20 +116,22 @@ def fork(run: Run, epoch: int, out: str | Path | None = None, **changes: Any) ->
         _check_fits(student, load(recipe.dataset, root=recipe.root, seed=recipe.data_seed))
     parent = {"path": str(run.path.resolve()), "epoch": epoch, "recipe": run.recipe.hash}
     made = Run.create(out if out is not None else fresh_folder(recipe), recipe, parent=parent)
-    made.save_snapshot(student, epoch)
+    made.save_snapshot({"student": student}, epoch)
     made.save_checkpoint({"epoch": epoch, "student": student.state_dict()})
     return made
 
 
 def _changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
-    """Another method leaves behind the numbers of terms that it does not have."""
+    """Return the recipe with changes, without the overrides of terms that a new method does not have."""
     terms = methods[changes.get("method", recipe.method)]().names
-    numbers = {name: value for name, value in recipe.overrides.items() if name.partition(".")[0] in terms}
+    numbers = {
+        name: value for name, value in recipe.overrides.items() if name.partition(".")[0] in {*terms, recipe.sampler}
+    }
     return recipe.replace(**{"overrides": numbers, **changes})
 
 
 def _check_fits(student: Classifier, data: Dataset) -> None:
-    """Some nets take any height and width, so what is compared are the weights of one made for the data."""
+    """Refuse data that the student does not fit; compares weights, since some nets take any height and width."""
     try:
         fitting = build(student.architecture, data).state_dict()
     except InputError:  # no such net for data of this kind
@@ -141,7 +145,7 @@ def _check_fits(student: Classifier, data: Dataset) -> None:
 
 
 def replay(run: Run, out: str | Path | None = None, *, listen: Listener | None = None) -> Run:
-    """Train again with the same changes at the same batches: the same student, bit for bit on the CPU.
+    """Train again with the same overrides at the same batches: the same student, bit for bit on a CPU.
 
     Raises:
         InputError: see ``distill``; or a line of the run's log is damaged, and may have held such a change.
@@ -149,7 +153,7 @@ def replay(run: Run, out: str | Path | None = None, *, listen: Listener | None =
     _same_objective(run)
     planned = _planned(run.interventions(all_of_them=True))
     recipe, parent = run.located(), run.config.get("parent")
-    training = Training(recipe, listen=listen)
+    training = prepare(recipe, listen=listen)
     if parent:  # also from epoch 0: the parent's first student may be of another seed
         training.restore(_inherited(run))
     out = out if out is not None else fresh_folder(recipe)
@@ -158,14 +162,14 @@ def replay(run: Run, out: str | Path | None = None, *, listen: Listener | None =
 
 
 def recorded(run: Run, training: Training, planned: Iterable[Changed] = (), snapshots: bool = True) -> Iterator[Event]:
-    """The events of a training, each written to the run before it is passed on."""
+    """Yield the events of a training, each written to the run first."""
     with run.writing():
         yield from _record(run, training, planned, snapshots)
 
 
 def _record(run: Run, training: Training, planned: Iterable[Changed], snapshots: bool = True) -> Iterator[Event]:
     saved = time.monotonic()
-    for event in events(training.recipe, training, planned):
+    for event in events(training, planned):
         match event:
             case Started():
                 run.know_teacher(training.teacher_weights)
@@ -173,7 +177,7 @@ def _record(run: Run, training: Training, planned: Iterable[Changed], snapshots:
                 for note in (note for note in training.notes if note not in told):  # a run that goes on has them
                     run.log({"kind": "note", "text": note})
                 if snapshots and training.batch == 0 and training.epoch not in run.snapshots():
-                    run.save_snapshot(training.student, training.epoch)
+                    run.save_snapshot(training.learning, training.epoch)
             case Changed(epoch, batch, changes):
                 run.log({"kind": "intervention", "epoch": epoch, "batch": batch, "changes": changes})
             case Stepped() if time.monotonic() - saved > CHECKPOINT_SECONDS:
@@ -185,15 +189,15 @@ def _record(run: Run, training: Training, planned: Iterable[Changed], snapshots:
                 run.save_checkpoint(training.state())
                 saved = time.monotonic()
                 if snapshots:
-                    run.save_snapshot(training.student, epoch)
+                    run.save_snapshot(training.learning, epoch)
             case Finished(summary):
-                run.finish(training.student, summary)
+                run.finish(training.learning, summary)
         yield event
 
 
-def fresh_folder(recipe: Recipe, parent: str | Path = "runs") -> Path:
-    """A folder that does not exist yet."""
-    stem = f"{short_name(recipe.dataset)}-{recipe.method}-seed{recipe.seed}-{recipe.hash}"
+def fresh_folder(recipe: Recipe, parent: str | Path = "runs", kind: str = "") -> Path:
+    """Return the path of a folder that does not exist yet, named after the recipe; ``kind`` replaces its method."""
+    stem = f"{short_name(recipe.dataset)}-{kind or recipe.method}-seed{recipe.seed}-{recipe.hash}"
     path, number = Path(parent) / stem, 2
     while path.exists():
         path, number = Path(parent) / f"{stem}-{number}", number + 1
@@ -201,13 +205,13 @@ def fresh_folder(recipe: Recipe, parent: str | Path = "runs") -> Path:
 
 
 def _inherited(run: Run) -> dict[str, Any]:
-    """What a fork starts from: the student of its parent, of which it keeps a snapshot of its own."""
+    """Return the state that a fork starts from: its parent's student, which it keeps as a snapshot."""
     epoch = run.config["parent"]["epoch"]
     return {"epoch": epoch, "student": run.student(epoch).state_dict()}
 
 
 def _planned(lines: Iterable[dict[str, Any]]) -> list[Changed]:
-    return [Changed(line["epoch"], line["batch"], line["changes"]) for line in lines]
+    return [Changed(line["epoch"], line["batch"], renamed(line["changes"])) for line in lines]
 
 
 def _hear(run: Run, happening: Iterable[Event], listen: Listener | None) -> Run:
@@ -223,9 +227,9 @@ def _hear(run: Run, happening: Iterable[Event], listen: Listener | None) -> Run:
 
 
 def _same_objective(run: Run) -> None:
-    """A method of somebody's own may stand for another sum by now."""
+    """Refuse a run whose registered method now stands for another sum."""
     now, then = str(run.recipe.objective), run.config.get("objective")
-    if then is not None and now != then:
+    if then is not None and now != then.replace("(reading=", "(variant="):  # its name in earlier versions
         raise InputError(
             f"The run {run.path} was trained with {then}, but its method {run.recipe.method!r} now is {now}; register "
             "the sum that it was, or start a new run."

@@ -1,8 +1,8 @@
-"""A run is a folder. Whoever writes it, and whoever reads it, sees the same files.
+"""A run is a folder; every writer and every reader uses the same files.
 
 config.json          the recipe, versions, device, what tells its teacher from another
 metrics.jsonl        one object a line, appended
-student.safetensors  the student of the last epoch
+student.safetensors  the student of the last epoch; peer.safetensors a peer that learned with it
 checkpoints/         the last two states of training, each with its checksum
 snapshots/           the student after each epoch, for looking back
 summary.json         last-epoch numbers; its presence says that the run is finished
@@ -17,22 +17,24 @@ import platform
 import re
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from amkd_viz.data import Dataset, load
 from amkd_viz.core.errors import InputError
-from amkd_viz.core.files import append_line, check_writable, files_below, readable, write_atomic
+from amkd_viz.core.files import append_line, check_writable, claim, files_below, readable, write_atomic
+from amkd_viz.core.version import __version__
+from amkd_viz.data import Dataset, load
 from amkd_viz.models import Classifier, load_teacher, save_classifier
 from amkd_viz.runs.follow import Follower, locked
 from amkd_viz.training.device import pick_device, pick_precision
-from amkd_viz.training.recipe import Recipe
+from amkd_viz.training.prepare import teacher_for
+from amkd_viz.training.recipe import Recipe, renamed
+from amkd_viz.training.teachers import fingerprint
 from amkd_viz.training.training import changed
-from amkd_viz.training.teachers import teacher_for, weights_of
 
 __all__ = ["Run"]
 
@@ -58,14 +60,14 @@ class Run:
         """Start a run in a new or empty folder.
 
         Args:
-            parent: recorded where the run is a fork. teacher: its ``weights_of``, where it is known by now.
+            parent: recorded where the run is a fork. teacher: its ``fingerprint``, where it is known by now.
 
         Raises:
             InputError: the folder holds something already (it is left as it is), another process has taken it this
                 moment, or it cannot be written.
         """
         path = Path(path)
-        refuse_used(path)
+        check_writable(claim(path))
         config = {
             "format": FORMAT,
             "recipe": recipe.to_json(),
@@ -81,7 +83,7 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
-        """A run that is there, finished or not.
+        """Open an existing run, finished or not.
 
         Raises:
             InputError: no run there, one that cannot be read, or one of another format.
@@ -112,7 +114,7 @@ class Run:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Last-epoch test accuracy first.
+        """The last-epoch numbers, test accuracy first.
 
         Raises:
             InputError: the run is not finished, or the file is damaged or cannot be read.
@@ -132,19 +134,19 @@ class Run:
 
     @property
     def epochs_done(self) -> int:
-        """Those before a fork count."""
+        """Number of finished epochs; those before a fork count."""
         return max((line["epoch"] for line in self.metrics()), default=self.config.get("parent", {}).get("epoch", 0))
 
     def lines(self) -> list[dict[str, Any]]:
-        """Every whole line of metrics.jsonl: epochs, interventions, notes, failures; a note for each damaged one."""
+        """Return every complete line of metrics.jsonl; a damaged line becomes a note."""
         return self.follow().poll()
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The epochs so far, one dict each."""
+        """Return the epochs so far, one dict each."""
         return [line for line in self.lines() if line.get("kind", "epoch") == "epoch"]
 
     def interventions(self, all_of_them: bool = False) -> list[dict[str, Any]]:
-        """What was changed by hand while training: epoch and batch (both from 0) and the changes.
+        """Return the overrides made while training: epoch and batch (both from 0) and the settings.
 
         Raises:
             InputError: ``all_of_them`` are asked for, but a line of the log is damaged, and may have been one.
@@ -158,7 +160,7 @@ class Run:
         return [line for line in lines if line.get("kind") == "intervention"]
 
     def recipe_after(self, epoch: int) -> Recipe:
-        """The recipe with what had been changed by hand until ``epoch`` epochs were done.
+        """Return the recipe with all overrides made during the first ``epoch`` epochs.
 
         Raises:
             InputError: see ``interventions``.
@@ -166,15 +168,15 @@ class Run:
         recipe = self.recipe
         for line in self.interventions(all_of_them=True):
             if line["epoch"] < epoch:
-                recipe = changed(recipe, line["changes"])
+                recipe = changed(recipe, renamed(line["changes"]))
         return recipe
 
     def follow(self) -> Follower:
-        """For attaching to a run that is being written, here or elsewhere."""
+        """Return a follower that reads new lines while another process or thread writes the run."""
         return Follower(self.path / "metrics.jsonl")
 
     def student(self, epoch: int | None = None) -> Classifier:
-        """The student of the last epoch, or its snapshot after ``epoch`` (from 0, before training).
+        """Return the student of the last epoch, or its snapshot after ``epoch`` (0: before training).
 
         Raises:
             InputError: the run is not finished, there is no such snapshot, or the file is damaged.
@@ -192,24 +194,37 @@ class Run:
             raise InputError(f"The run {self.path} has no snapshot of epoch {epoch}; it has: {kept}.")
         return load_teacher(self._snapshot(epoch))
 
+    def net(self, name: str, epoch: int | None = None) -> Classifier:
+        """Return a net that learned: "student", or a peer ("peer", "peer2"), at the end or after ``epoch``.
+
+        Raises:
+            InputError: see ``student``; or the recipe has no such peer.
+        """
+        if name == "student":
+            return self.student(epoch)
+        path = self.path / f"{name}.safetensors" if epoch is None else self._snapshot(epoch, name)
+        if not path.exists():
+            raise InputError(f"The run {self.path} has no {name} {'yet' if epoch is None else f'of epoch {epoch}'}.")
+        return load_teacher(path)
+
     def snapshots(self) -> list[int]:
-        """Epochs of which ``student(epoch)`` has a snapshot."""
+        """Return the epochs for which ``student(epoch)`` has a snapshot."""
         files = (path for path in files_below(self.path / "snapshots") if path.match("snapshots/epoch-*.safetensors"))
         names = (path.stem.removeprefix("epoch-") for path in files)
         return sorted(int(name) for name in names if name.isdecimal())  # a person may keep others beside them
 
     def teacher(self) -> Classifier:
-        """The recipe's teacher, read from its file or the cache (where it has gone from there: trained again).
+        """Return the recipe's teacher from its file or the cache; train it again if the cache has lost it.
 
         Warns where it is not the one that this run was trained with.
         """
         teacher = teacher_for(self.located())
-        if (told := self.compare_teacher(weights_of(teacher))) is not None:
+        if (told := self.compare_teacher(fingerprint(teacher))) is not None:
             warnings.warn(told, stacklevel=2)
         return teacher
 
     def compare_teacher(self, weights: str) -> str | None:
-        """A sentence, if these are not the weights (see ``teachers.weights_of``) of the teacher it was trained with."""
+        """Return a sentence if this is not the ``teachers.fingerprint`` of the teacher that it was trained with."""
         known = self.config.get("teacher_weights", weights)
         if weights == known:
             return None
@@ -219,22 +234,22 @@ class Run:
         )
 
     def dataset(self) -> Dataset:
-        """The data as the student saw it, ``num_train`` applied."""
+        """Return the data that the student saw, ``num_train`` applied."""
         recipe = self.located()
         full = load(recipe.dataset, root=recipe.root, seed=recipe.data_seed)
         return full.limit(recipe.num_train, recipe.data_seed) if recipe.num_train else full
 
     def located(self, recipe: Recipe | None = None) -> Recipe:
-        """``recipe``, by default the run's own, with relative paths that are found from here.
+        """Return ``recipe`` (default: the run's own) with relative paths that can be found from here.
 
-        What is not here is looked for where the run was made.
+        A path that does not exist here is looked up in the folder where the run was made.
         """
         recipe, kind = recipe or self.recipe, "folder:"
         folder = recipe.dataset.removeprefix(kind)
         return recipe.replace(
             dataset=recipe.dataset if folder == recipe.dataset else kind + self._found(folder),
             root=recipe.root and self._found(recipe.root),
-            teacher=self._found(recipe.teacher) if recipe.teacher.endswith(".safetensors") else recipe.teacher,
+            teacher="+".join(self._found(n) if n.endswith(".safetensors") else n for n in recipe.teachers),
         )
 
     def _found(self, path: str) -> str:
@@ -244,7 +259,7 @@ class Run:
     # writing
 
     def know_teacher(self, weights: str) -> None:
-        """Keep what tells its teacher from another one; where that is known already, note a difference."""
+        """Record the teacher's fingerprint; if one is recorded already, note a difference."""
         if "teacher_weights" not in self.config:
             self.config["teacher_weights"] = weights
             write_atomic(self.path / "config.json", json.dumps(self.config, indent=2) + "\n")
@@ -255,25 +270,32 @@ class Run:
         """Append one object to metrics.jsonl; numbers that are not finite become null."""
         append_line(self.path / "metrics.jsonl", json.dumps(_finite(line)))
 
-    def save_snapshot(self, student: Classifier, epoch: int) -> None:
-        save_classifier(student, self._snapshot(epoch), epoch=epoch)
+    def save_snapshot(self, nets: Mapping[str, Classifier], epoch: int) -> None:
+        """Keep the learning nets, by name, as they are after ``epoch``."""
+        for name, net in nets.items():
+            save_classifier(net, self._snapshot(epoch, name), epoch=epoch)
         self.thin_snapshots()
 
-    def _snapshot(self, epoch: int) -> Path:
-        return self.path / "snapshots" / f"epoch-{epoch:04d}.safetensors"
+    def _snapshot(self, epoch: int, net: str = "student") -> Path:
+        return self.path / "snapshots" / f"{'' if net == 'student' else f'{net}-'}epoch-{epoch:04d}.safetensors"
+
+    def _snapshot_files(self, epoch: int) -> list[Path]:
+        names = [f"*-epoch-{epoch:04d}.safetensors", f"epoch-{epoch:04d}.safetensors"]
+        return [path for path in files_below(self.path / "snapshots") if any(path.match(name) for name in names)]
 
     def thin_snapshots(self) -> None:
         """Drop snapshots until they fit SNAPSHOT_MB: the first and the last stay, the others at an even spread."""
         while len(epochs := self.snapshots()) > 2:
-            size = sum((self._snapshot(epoch)).stat().st_size for epoch in epochs)
+            size = sum(path.stat().st_size for epoch in epochs for path in self._snapshot_files(epoch))
             if size <= SNAPSHOT_MB * 2**20:
                 return
             # the one whose neighbours are closest to one another leaves the smallest gap
             gaps = {b: c - a for a, b, c in zip(epochs, epochs[1:], epochs[2:], strict=False)}
-            self._snapshot(min(gaps, key=lambda epoch: (gaps[epoch], epoch))).unlink()
+            for path in self._snapshot_files(min(gaps, key=lambda epoch: (gaps[epoch], epoch))):
+                path.unlink()
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
-        """The state of training between two batches, with a checksum; the last two are kept."""
+        """Write the state of training between two batches, with a checksum; keep the last two."""
         buffer = io.BytesIO()
         torch.save(state, buffer)
         folder, content = self.path / "checkpoints", buffer.getvalue()
@@ -285,7 +307,7 @@ class Run:
             old.unlink()
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """The newest checkpoint that is whole, or None. Loaded with ``weights_only=True``: tensors, no code.
+        """Return the newest intact checkpoint, or None. It is loaded with ``weights_only=True``: tensors, no code.
 
         A note in metrics.jsonl says which ones were damaged, and from where training goes on instead.
 
@@ -320,15 +342,15 @@ class Run:
             self.log({"kind": "note", "text": f"{' and '.join(names)} {verb} damaged; {then}."})
 
     def _checkpoints(self) -> list[Path]:
-        """By epoch and batch, as numbers: epoch 10000 is after 9999."""
+        """Return the checkpoints, sorted by epoch and batch as numbers."""
         files = [path for path in files_below(self.path / "checkpoints") if path.match("checkpoints/epoch-*.pt")]
         return sorted(files, key=lambda path: [int(part) for part in re.findall(r"\d+", path.stem)])
 
     def rewind(self, epoch: int, batch: int) -> list[dict[str, Any]]:
-        """Take back the lines of metrics.jsonl that were written after batch ``batch`` of ``epoch`` (both from 0).
+        """Remove the lines of metrics.jsonl that were written after batch ``batch`` of ``epoch`` (both from 0).
 
         Returns:
-            the interventions among them, to be made again when training comes there.
+            the overrides among them, to be made again at the same batches.
         """
         kept: list[dict[str, Any]] = []
         undone: list[dict[str, Any]] = []
@@ -343,7 +365,7 @@ class Run:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Be the only writer. The lock falls with the process, however it ends.
+        """Hold the write lock of the run. The lock is released when the process ends, however it ends.
 
         Raises:
             InputError: another writer has the run; its process id is in the sentence.
@@ -356,9 +378,10 @@ class Run:
                 write_atomic(log, content[: content.rfind(b"\n") + 1])
             yield
 
-    def finish(self, student: Classifier, summary: dict[str, Any]) -> None:
-        """Write the student, then the summary."""
-        save_classifier(student, self.path / "student.safetensors", recipe=self.recipe.to_json())
+    def finish(self, nets: Mapping[str, Classifier], summary: dict[str, Any]) -> None:
+        """Write the nets that learned, by name, then the summary."""
+        for name, net in nets.items():
+            save_classifier(net, self.path / f"{name}.safetensors", recipe=self.recipe.to_json())
         about = {
             "recipe": self.recipe.hash,
             "versions": versions(self.recipe.device, self.recipe.precision),
@@ -367,24 +390,8 @@ class Run:
         write_atomic(self.path / "summary.json", json.dumps(_finite({**summary, **about}), indent=2) + "\n")
 
 
-def refuse_used(path: Path) -> None:
-    """Nothing that is there is overwritten, and what cannot be written is said before anything is trained.
-
-    Raises:
-        InputError: ``path`` is a file, or a folder that holds something, or it cannot be read or written.
-    """
-    with readable(path):
-        used = path.exists() and (not path.is_dir() or any(path.iterdir()))
-    if used:
-        what = "another run" if (path / "config.json").exists() else "other files" if path.is_dir() else "a file"
-        raise InputError(f"{path} holds {what} and is never overwritten; choose a new folder.")
-    check_writable(path)
-
-
 def versions(device_name: str = "auto", precision: str | None = None) -> dict[str, str]:
     """Return what a number depends on besides the recipe: versions, the device and what ``precision`` means there."""
-    from amkd_viz import __version__
-
     where = pick_device(device_name)
     device = torch.cuda.get_device_name(where) if where.type == "cuda" else f"{platform.machine()} {where.type.upper()}"
     found = {"amkd_viz": __version__, "python": platform.python_version(), "torch": torch.__version__, "device": device}

@@ -1,4 +1,4 @@
-"""Whether two methods' accuracies differ by more than their seeds do: Welch's t-test (Biometrika 34, 1947)."""
+"""Compare the accuracies of two methods over seeds: Welch's t-test (Biometrika 34, 1947)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Difference", "difference", "t95"]
 
 
 class Difference(NamedTuple):
-    """Of two means, in percentage points.
+    """The difference of two means, in percentage points.
 
     Attributes:
         points: the one minus the other.
@@ -25,19 +25,19 @@ class Difference(NamedTuple):
 
     @property
     def interval(self) -> tuple[float, float]:
-        """That the true difference lies in, 95 times of 100."""
+        """The 95 % confidence interval."""
         half = t95(self.freedom) * self.error
         return self.points - half, self.points + half
 
     @property
     def seen(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """Whether the interval excludes 0."""
         low, high = self.interval
         return low > 0 or high < 0
 
 
 def difference(mean: float, sd: float, n: int, other_mean: float, other_sd: float, other_n: int) -> Difference:
-    """Of two shares in [0, 1], each with its standard deviation over n >= 2 seeds."""
+    """Return the difference of two shares in [0, 1], each with its standard deviation over n >= 2 seeds."""
     own, others = (100 * sd) ** 2 / n, (100 * other_sd) ** 2 / other_n
     both = own + others
     # Welch-Satterthwaite; without any spread every number of degrees says the same
@@ -46,7 +46,7 @@ def difference(mean: float, sd: float, n: int, other_mean: float, other_sd: floa
 
 
 def t95(freedom: float) -> float:
-    """Standard errors on each side of a 95 % interval: Student's t for any number of degrees of freedom >= 1.
+    """Return the standard errors on each side of a 95 % interval: Student's t with ``degrees`` >= 1 of freedom.
 
     >>> round(t95(4), 3), round(t95(2.85), 3)
     (2.776, 3.279)

@@ -4,8 +4,8 @@ from amkd_viz.training.evaluation import accuracy, logits_on, scores
 from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped
 from amkd_viz.training.examples import DIGITS, SPIRALS, suggested
 from amkd_viz.training.loop import events
+from amkd_viz.training.prepare import prepare, teacher_for
 from amkd_viz.training.recipe import Recipe
-from amkd_viz.training.teachers import teacher_for
 from amkd_viz.training.training import Training
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "accuracy",
     "events",
     "logits_on",
+    "prepare",
     "scores",
     "suggested",
     "teacher_for",

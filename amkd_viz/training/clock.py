@@ -1,4 +1,4 @@
-"""How long training steps take: a GPU is still at work when a call returns, and a step that is held is not at work."""
+"""Measure how long training steps take: a GPU still works when a call returns, and a paused step does not work."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Clock:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Within, a step is computed, or given up."""
+        """Time the step that is computed in this context."""
         held, begun = held_seconds(), time.perf_counter()
         start, end = (torch.cuda.Event(enable_timing=True) if self._on_gpu else None for _ in range(2))
         if start is not None:
@@ -48,7 +48,7 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """Of all steps that the device has done by now; never waits for it."""
+        """Seconds of all steps that the device has finished; never waits for it."""
         while self._running and self._running[0][1].query():
             start, end, held = self._running.popleft()
             self._add(start.elapsed_time(end) / 1000 - held)
@@ -56,7 +56,7 @@ class Clock:
 
     @property
     def median(self) -> float:
-        """Of the last steps, in seconds; NaN before the first."""
+        """Median of the last steps in seconds; NaN before the first."""
         return statistics.median(self._last) if self.seconds and self._last else float("nan")
 
     def _add(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Numbers of a trained net. Nothing here changes a net's mode for longer than the call."""
+"""Evaluate nets: logits, accuracy, agreement. The mode of a net is restored after each call."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["accuracy", "logits_on", "scores"]
 
 
 def logits_on(model: nn.Module, split: Split, batch_size: int = 500, autocast: torch.dtype | None = None) -> Tensor:
-    """float32 logits (N, K) of a whole split, in eval mode; the net's own flags are restored."""
+    """Return float32 logits (N, K) of a whole split, in eval mode; the net's own flags are restored."""
     with freeze(model), torch.no_grad(), torch.autocast(split.x.device.type, autocast, enabled=autocast is not None):
         parts = []
         for start in range(0, len(split), batch_size):
@@ -23,12 +23,12 @@ def logits_on(model: nn.Module, split: Split, batch_size: int = 500, autocast: t
 
 
 def accuracy(logits: Tensor, y: Tensor) -> float:
-    """Share of arg-max hits, in [0, 1]."""
+    """Return the share of correct arg-max predictions, in [0, 1]."""
     return float((logits.argmax(1) == y).float().mean())
 
 
 def scores(student: Tensor, teacher: Tensor, y: Tensor) -> dict[str, float]:
-    """Of both nets' logits (N, K) and labels (N,): accuracy, arg-max agreement, KL(teacher || student) in nats."""
+    """Return accuracy, arg-max agreement and KL(teacher || student) in nats, from logits (N, K) and labels (N,)."""
     p, q = teacher.log_softmax(1), student.log_softmax(1)
     return {
         "accuracy": accuracy(student, y),

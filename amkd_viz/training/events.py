@@ -1,15 +1,14 @@
-"""What happens in a training, as it happens."""
+"""Events of a training, in the order in which they happen."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from amkd_viz.objectives import BoundaryBatch
-
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from amkd_viz.objectives import Batch
     from amkd_viz.training.training import Training
 
 __all__ = ["Changed", "EpochEnded", "Event", "Finished", "Started", "Stepped"]
@@ -17,14 +16,14 @@ __all__ = ["Changed", "EpochEnded", "Event", "Finished", "Started", "Stepped"]
 
 @dataclass(frozen=True)
 class Started:
-    """Everything is loaded and checked; training goes on from ``training.epoch``."""
+    """Everything is loaded and checked; training continues from ``training.epoch``."""
 
     training: Training
 
 
 @dataclass(frozen=True)
 class Changed:
-    """Settings that were changed by hand (or by a replay) just before batch ``batch`` of ``epoch``, both from 0."""
+    """Settings that a person (or a replay) changed just before batch ``batch`` of ``epoch``, both from 0."""
 
     epoch: int
     batch: int
@@ -40,7 +39,7 @@ class Stepped:
     batch: int
     batches: int
     terms: dict[str, Tensor]
-    boundary: BoundaryBatch | None
+    boundary: Batch | None
 
 
 @dataclass(frozen=True)

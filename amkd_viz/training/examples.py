@@ -51,7 +51,7 @@ CIFAR = Recipe(
 
 
 def suggested(dataset: str) -> Recipe:
-    """A recipe to start from with a data set: nets that take its inputs, and sizes in which students differ.
+    """Return a recipe to start from with a data set: its nets take the inputs, and its sizes make students differ.
 
     Raises:
         InputError: an unknown data set.

@@ -5,49 +5,46 @@ from __future__ import annotations
 import gc
 import threading
 import warnings
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from amkd_viz.core.pauses import without_pauses
-from amkd_viz.models.classifier import buffers_kept
 from amkd_viz.objectives import Step
 
-if TYPE_CHECKING:
-    from amkd_viz.training.training import Training
-
-__all__ = ["CudaRecorder", "Recorder", "StepGraph"]
+__all__ = ["CudaRecorder", "Recorder", "StepGraph", "Work"]
 
 R = TypeVar("R")
 CLOSE = 0.05  # of the norm: what bfloat16 and sums in another order may do to logits and gradients
 SAME = 0.9  # of the boundary samples come from the same image and go to the same class
-KNOWS_CHANCE = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 14)  # a capture finds its generators itself
+FINDS_GENERATORS = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 14)  # a capture finds its generators itself
 
 
 class Recorder(Protocol):
-    """What can do a piece of work again, on the same places in memory and without Python."""
+    """Records a piece of work and replays it, on the same places in memory and without Python."""
 
     def aside(self, work: Callable[[], R]) -> R:
-        """Do the work once where it will be recorded, so that libraries and autograd are set up there."""
+        """Do the work once on the stream that records, so that libraries and autograd are set up there."""
 
     def record(self, work: Callable[[], R]) -> R:
-        """Note the work without doing it; returns its result, whose tensors hold nothing yet."""
+        """Record the work without doing it; return its result, whose tensors hold nothing yet."""
 
     def replay(self) -> None:
-        """Do the work that was noted last."""
+        """Do the recorded work."""
 
     def forget(self) -> None:
-        """Let go of what was noted, and of its memory."""
+        """Free the recording and its memory."""
 
 
 class CudaRecorder:
     """A CUDA graph that is captured on a stream of its own and launched on the caller's.
 
     Args:
-        generator: of all chance in the work; what it is seeded with before a replay holds for that replay.
+        generator: the RNG of the work; its seed before a replay holds for that replay.
     """
 
     _one_by_one = threading.RLock()  # a capture does not bear another one, or a replay, in another thread
@@ -90,7 +87,7 @@ class CudaRecorder:
         self._graph = None
 
     def _capture(self, graph: torch.cuda.CUDAGraph, work: Callable[[], R], pool: Any = None) -> R:
-        if not KNOWS_CHANCE:
+        if not FINDS_GENERATORS:
             graph.register_generator_state(self._generator)
         # other threads (live pictures) may use the GPU meanwhile; the outer context holds where a capture fails
         with (
@@ -110,7 +107,7 @@ class CudaRecorder:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Within, no garbage is collected: a CUDA graph in it would end a capture."""
+    """Collect no garbage in this context: collecting a CUDA graph would end a capture."""
     before = gc.isenabled()
     gc.disable()
     try:
@@ -120,103 +117,123 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-class StepGraph:
-    """The forward and backward pass of a ``Training``'s steps, replayed where they are all alike.
+@dataclass(frozen=True)
+class Work:
+    """What a training step does, as functions.
 
-    Steps are alike when batch shape, terms with a weight, their fields and the attack are; weights, data and chance
-    may differ. Of such steps the first is computed as usual, the second recorded, replayed, computed as usual too, and
-    compared; the others are replayed. Where the two disagree, or the work cannot be recorded (a sampler that looks at
-    values), a warning tells why, once, and all steps are computed as usual.
+    Attributes:
+        new_step: (x, y, index) -> a step of which nothing is computed yet.
+        compute: computes loss and gradients of a step as usual. loss: computes its loss alone.
+        reseed: starts the RNGs of the step anew. keep: keeps the batch statistics; what it returns puts them back.
+        parameters: of all that learns.
+    """
+
+    new_step: Callable[[Tensor, Tensor, Tensor], Step]
+    compute: Callable[[Step], Step]
+    loss: Callable[[Step], Tensor]
+    reseed: Callable[[], None]
+    keep: Callable[[], Callable[[], None]]
+    parameters: Sequence[Tensor]
+
+
+class StepGraph:
+    """The forward and backward pass of training steps, replayed where steps are alike.
+
+    Steps are alike when batch shape, terms with a weight, their fields and the attack are; weights, data and random
+    numbers may differ. Of such steps the first is computed as usual; the second is recorded, replayed, computed as
+    usual too, and compared; the others are replayed. Where the two disagree, or the work cannot be recorded (it reads
+    values), a warning gives the reason, once, and all steps are computed as usual.
 
     The ``Step`` of a replay is always the same one: its tensors hold until the next step.
     """
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, work: Work) -> None:
         self._recorder = recorder
+        self._work = work
         self._kind: Hashable = None
         self._step: Step | None = None
         self._gradients: list[Tensor | None] = []
-        self._told: dict[str, float] = {}  # weights that are on the device already
+        self._filled: dict[str, float] = {}  # weights that are on the device already
         self.given_up = ""  # why
 
-    def __call__(self, training: Training, x: Tensor, y: Tensor) -> Step:
-        """Loss and gradients of a batch, as ``Training.compute`` leaves them."""
-        weights = {name: w for name, w in training.objective.weights(training.progress).items() if w}
-        fields = tuple(term for term, _ in training.objective.summands)
-        kind = (x.shape, x.dtype, tuple(weights), fields, training.attack)
+    def __call__(self, x: Tensor, y: Tensor, index: Tensor, weights: dict[str, float], kind: Hashable) -> Step:
+        """Compute loss and gradients of a batch, as ``Work.compute`` leaves them.
+
+        Args:
+            weights: of the live terms, by label. kind: equal for steps that are alike, batch shapes aside.
+        """
+        batch = (x, y, index)
+        kind = (x.shape, x.dtype, tuple(weights), kind)
 
         def as_usual() -> Step:
-            return training.compute(training.new_step(x, y))
+            return self._work.compute(self._work.new_step(*batch))
 
-        if training.attack.sampler == "deepfool":  # which looks at values
-            return as_usual()
         if self.given_up:
             return self._recorder.aside(as_usual)
         if kind != self._kind:
             self._kind, self._step = kind, None
             return self._recorder.aside(as_usual)
         if self._step is not None:
-            return self._replay(training, self._step, x, y, weights)
-        put_back = buffers_kept(training.student)
-        recorded, told = None, None
+            return self._replay(self._step, batch, weights)
+        put_back = self._work.keep()
+        recorded, replayed = None, None
         try:
-            recorded = self._record(training, x, y, weights)
-            training.seed_chance()
-            told = _fingerprint(self._replay(training, recorded, x, y, weights))
+            recorded = self._record(batch, weights)
+            self._work.reseed()
+            replayed = self._fingerprint(self._replay(recorded, batch, weights))
         except RuntimeError as error:
             cause = str(error.__context__ or error).splitlines() or [type(error).__name__]
             self.given_up = f"it cannot be recorded: {cause[0]}"
         put_back()
-        training.seed_chance()
+        self._work.reseed()
         step = self._recorder.aside(as_usual)
-        if told is not None and not _alike(told, _fingerprint(step)):
-            self.given_up = "replayed, it says something else"
+        if replayed is not None and not _alike(replayed, self._fingerprint(step)):
+            self.given_up = "its replay gives other numbers"
         if self.given_up:
             self._gradients = []
             self._recorder.forget()
-            warnings.warn(f"Steps are launched one by one, since as a CUDA graph {self.given_up}.", stacklevel=4)
+            warnings.warn(f"Steps are launched kernel by kernel: as a CUDA graph, {self.given_up}.", stacklevel=4)
         else:
             self._step = recorded
         return step
 
-    def _record(self, training: Training, x: Tensor, y: Tensor, weights: dict[str, float]) -> Step:
-        step = training.new_step(x.clone(memory_format=torch.preserve_format), y.clone())
-        step.weights = {name: torch.full((), w, device=x.device) for name, w in weights.items()}
-        for p in training.parameters:
+    def _record(self, batch: tuple[Tensor, ...], weights: dict[str, float]) -> Step:
+        step = self._work.new_step(*(part.clone(memory_format=torch.preserve_format) for part in batch))
+        step.weights = {name: torch.full((), w, device=batch[0].device) for name, w in weights.items()}
+        for p in self._work.parameters:
             p.grad = None  # so that the recorded work makes them
         with without_pauses():
-            self._recorder.record(lambda: training.loss(step).backward())
-        self._told = dict(weights)
-        self._gradients = [p.grad for p in training.parameters]
+            self._recorder.record(lambda: self._work.loss(step).backward())
+        self._filled = dict(weights)
+        self._gradients = [p.grad for p in self._work.parameters]
         return step
 
-    def _replay(self, training: Training, step: Step, x: Tensor, y: Tensor, weights: dict[str, float]) -> Step:
-        step.x.copy_(x)
-        step.y.copy_(y)
+    def _replay(self, step: Step, batch: tuple[Tensor, ...], weights: dict[str, float]) -> Step:
+        for place, value in zip((step.clean.x, step.clean.y, step.clean.index), batch, strict=True):
+            place.copy_(value)
         for name, weight in weights.items():
-            if weight != self._told[name]:
+            if weight != self._filled[name]:
                 step.weights[name].fill_(weight)
-        self._told = dict(weights)
+        self._filled = dict(weights)
         self._recorder.replay()
-        for p, gradient in zip(training.parameters, self._gradients, strict=True):
+        for p, gradient in zip(self._work.parameters, self._gradients, strict=True):
             p.grad = gradient
         return step
 
-
-def _fingerprint(step: Step) -> dict[str, Tensor]:
-    """What tells whether two computations of a step were the same one, copied."""
-    told = {"logits": step.student_clean.logits.detach().clone()}
-    found = [p.grad.flatten() for p in step.student.parameters() if p.grad is not None]
-    if found:
-        told["gradients"] = torch.cat(found).float()
-    boundary = step.__dict__.get("boundary")
-    if boundary is not None:
-        told["samples"] = torch.stack([boundary.index, boundary.samples.target]).clone()
-    return told
+    def _fingerprint(self, step: Step) -> dict[str, Tensor]:
+        """Return a copy of the numbers that tell whether two computations of a step agree."""
+        kept = {"logits": step.outputs().logits.detach().clone()}
+        gradients = [p.grad.flatten() for p in self._work.parameters if p.grad is not None]
+        if gradients:
+            kept["gradients"] = torch.cat(gradients).float()
+        boundary = step.made("boundary")
+        if boundary is not None and boundary.samples is not None:
+            kept["samples"] = torch.stack([boundary.index, boundary.samples.target]).clone()
+        return kept
 
 
 def _alike(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    """Whether two fingerprints agree; waits for the device."""
+    """Return whether two fingerprints agree; waits for the device."""
     if a.keys() != b.keys():
         return False
     near = all(bool((a[n] - b[n]).norm() <= CLOSE * b[n].norm()) for n in ("logits", "gradients") if n in a)

@@ -14,23 +14,22 @@ from amkd_viz.core.rng import generator
 from amkd_viz.training.device import fitting_threads, kept_memory
 from amkd_viz.training.evaluation import accuracy
 from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped
-from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.training import Training
 
 __all__ = ["events"]
 
 
-def events(recipe: Recipe, training: Training | None = None, planned: Iterable[Changed] = ()) -> Iterator[Event]:
-    """Train, and yield what happens. The caller may stop between any two events; nothing is written here.
+def events(training: Training, planned: Iterable[Changed] = ()) -> Iterator[Event]:
+    """Train from where ``training`` stands, and yield what happens. Nothing is written to disk.
+
+    The caller may stop between any two events. ``prepare(recipe)`` makes a training.
 
     Args:
-        training: where to go on; by default a new one.
-        planned: changes of an earlier training, to be made again at the same places.
+        planned: overrides of an earlier training, to be made again at the same batches.
 
     Raises:
-        InputError: data, nets and recipe do not fit, or the loss is no longer finite.
+        InputError: the loss is no longer finite.
     """
-    training = training or Training(recipe)
     changes_at: dict[tuple[int, int], list[dict[str, Any]]] = {}
     for change in planned:
         changes_at.setdefault((change.epoch, change.batch), []).append(change.changes)
@@ -38,16 +37,14 @@ def events(recipe: Recipe, training: Training | None = None, planned: Iterable[C
         yield Started(training)
         for epoch in range(training.epoch, training.recipe.epochs):
             before, seen = training.clock.seconds, 0
-            for x, y, _ in training.loader.epoch(epoch, training.batch):
+            for x, y, index in training.loader.epoch(epoch, training.batch):
                 pause_point()
-                for changes in [*changes_at.pop((epoch, training.batch), []), *training.wishes()]:
-                    training.change(changes)
-                    yield Changed(epoch, training.batch, changes)
-                step = training.step(x, y)
+                for overrides in [*changes_at.pop((epoch, training.batch), []), *training.waiting()]:
+                    training.change(overrides)
+                    yield Changed(epoch, training.batch, overrides)
+                step = training.step(x, y, index)
                 seen += len(x)
-                yield Stepped(
-                    epoch, training.batch - 1, len(training.loader), step.terms, step.__dict__.get("boundary")
-                )
+                yield Stepped(epoch, training.batch - 1, len(training.loader), step.terms, step.made("boundary"))
             terms = training.log.read()  # CPU-GPU sync point, so that the clock is read after the work
             took = training.clock.seconds - before
             speed = seen / took if took else math.nan  # a session that began after the last batch
@@ -56,12 +53,12 @@ def events(recipe: Recipe, training: Training | None = None, planned: Iterable[C
 
 
 def final_scores(training: Training) -> dict[str, Any]:
-    """Last-epoch numbers on the test split, the only use of it."""
+    """Return the last-epoch numbers on the test split; nothing else reads that split."""
     recipe, test = training.recipe, training.dataset.test
     found: dict[str, Any] = training.evaluate("test") | training.evaluate("val")
     if training.teacher is None:
         return found
-    found["teacher_test_accuracy"] = accuracy(training._teacher_logits["test"], test.y)
+    found["teacher_test_accuracy"] = accuracy(training.teacher_logits["test"], test.y)
     count = min(recipe.magsim_samples, len(test))
     if count:
         chosen = torch.randperm(len(test), generator=generator("cpu", "similarity"))[:count].to(test.y.device)

@@ -1,22 +1,25 @@
-"""Everything that defines a distillation: flags, widgets and the JSON beside a result come from one dataclass."""
+"""The recipe of a distillation: flags, widgets and the JSON beside a result come from this one dataclass."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, get_args, get_type_hints
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
+from amkd_viz.boundary import Sampler, samplers
 from amkd_viz.core.errors import InputError, unknown
+from amkd_viz.core.fields import Fields, option
 from amkd_viz.data import parse_name
 from amkd_viz.data.points import PROBLEMS
 from amkd_viz.models import architectures, is_architecture
-from amkd_viz.objectives import Attack, Objective, methods
+from amkd_viz.objectives import Boundary, Objective, methods
 
-__all__ = ["Recipe"]
+__all__ = ["Recipe", "renamed"]
 
+# Fields of Recipe that a sampler takes where it has a field of the name on the right.
+SHARED = {"step_size": "step_size", "attack_steps": "steps", "step_rule": "step_rule"}
 PRECISIONS = ("fp32", "bf16", "auto")
 SCHEDULES = ("onecycle", "step", "constant")
 RULES = ("gap", "newton")
@@ -28,127 +31,134 @@ RENAMED = {
     "rule": "step_rule",
     "similarity_images": "magsim_samples",
     "student_pass": "boundary_bn",
+    "boundary_triplet.reading": "boundary_triplet.variant",
 }
 RENAMED_VALUES = {("rule", "code"): "gap", ("rule", "paper"): "newton"}
 AUGMENTS = ("auto", "none", "crop", "crop-flip")
 
 
-def _field(default: Any, help: str, **about: Any) -> Any:
-    if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata={"help": help, **about})
-    return field(default=default, metadata={"help": help, **about})
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A distillation. Each field's bounds and help stand in its metadata and are enforced.
+@dataclass(frozen=True, repr=False)
+class Recipe(Fields):
+    """All settings of a distillation. Bounds and help of each field are in its metadata and are enforced.
 
     Raises:
-        InputError: a value is unknown or out of range: the field, the value and what is allowed.
+        InputError: a value is unknown or out of range; names the field, the value and what is allowed.
 
     >>> Recipe(dataset="digits", method="amkd", epochs=5).method
     'amkd'
     >>> Recipe(epochs=0)
     Traceback (most recent call last):
-    amkd_viz.core.errors.InputError: epochs must be at least 1, not 0.
+    amkd_viz.core.errors.InputError: epochs must be between 1 and 10000, got 0.
     """
 
-    dataset: str = _field(
+    dataset: str = option(
         "digits", "data set name, folder:PATH with one folder per class, or moons:noise=0.2,classes=3 (2-D problems)"
     )
-    root: str | None = _field(None, "folder of the downloaded data sets; default: the user's cache")
-    teacher: str = _field("cnn", "architecture or torchvision:NAME (trained once, then cached), or a .safetensors file")
-    student: str = _field("cnn-tiny", "architecture of the student, or torchvision:NAME")
-    method: str = _field("amkd", "named objective")
-    overrides: Mapping[str, Any] = _field({}, "numbers of the objective, e.g. boundary_triplet.margin=0.2, kd.scale=2")
-    epochs: int = _field(30, "passes over the training data", low=1, high=10_000)
-    batch_size: int = _field(128, "images per step", low=2, high=65_536)
-    seed: int = _field(0, "of the student's weights, the order and every draw", low=0)
-    device: str = _field("auto", "auto, cpu, cuda, cuda:1, mps, xpu")
-    precision: str = _field("fp32", "arithmetic of both nets", choices=PRECISIONS)
-    num_train: int | None = _field(None, "so many training samples for the student, classes balanced", low=2)
-    augment: str = _field("auto", "augmentation of the training images", choices=AUGMENTS)
-    learning_rate: float = _field(0.1, "peak learning rate of SGD", low=1e-6, high=10.0)
-    schedule: str = _field(
+    root: str | None = option(None, "folder of the downloaded data sets; default: the user's cache")
+    teacher: str = option(
+        "cnn",
+        "architecture or torchvision:NAME (trained once, then cached) or a .safetensors file; join several by +",
+    )
+    student: str = option("cnn-tiny", "architecture of the student, or torchvision:NAME")
+    peer: str | None = option(None, "architecture of a second net that learns with the student; join several by +")
+    method: str = option("amkd", "named objective")
+    overrides: Mapping[str, Any] = option(
+        {}, "numbers of the terms and the sampler, e.g. boundary_triplet.margin=0.2, kd.scale=2"
+    )
+    epochs: int = option(30, "passes over the training data", low=1, high=10_000)
+    batch_size: int = option(128, "images per step", low=2, high=65_536)
+    seed: int = option(0, "seed of the student's weights, the order of the data and every random draw", low=0)
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps, xpu")
+    precision: str = option("fp32", "arithmetic of the nets", choices=PRECISIONS)
+    num_train: int | None = option(None, "train the student on a class-balanced subset of N samples", low=2)
+    augment: str = option("auto", "augmentation of the training images", choices=AUGMENTS)
+    learning_rate: float = option(0.1, "peak learning rate of SGD", low=1e-6, high=10.0)
+    schedule: str = option(
         "onecycle", "onecycle: up for 15 %, cosine down; step: x 0.1 at 50 % and 75 %", choices=SCHEDULES
     )
-    momentum: float = _field(0.9, "of SGD", low=0.0, high=0.999)
-    weight_decay: float = _field(1e-4, "of SGD, on every parameter", low=0.0, high=1.0)
-    sampler: str = _field("bss", "how boundary samples are made", choices=("bss", "fgsm", "noise", "deepfool"))
-    step_size: float = _field(0.3, "of the BSS attack, in the normalised space", low=1e-3, high=10.0)
-    step_rule: str = _field(
+    momentum: float = option(0.9, "SGD momentum", low=0.0, high=0.999)
+    weight_decay: float = option(1e-4, "SGD weight decay, on every parameter", low=0.0, high=1.0)
+    sampler: str = option("bss", "how boundary samples are made", choices=samplers)
+    step_size: float = option(0.3, "step size of the BSS attack, in the normalised space", low=1e-3, high=10.0)
+    step_rule: str = option(
         "gap",
         "step of the BSS attack: gap (published code), proportional to the logit gap, or newton (the paper's formula)",
         choices=RULES,
     )
-    attack_steps: int = _field(10, "at most so many attack steps", low=1, high=100)
-    max_boundary_samples: int = _field(64, "at most so many boundary samples per batch", low=1)
-    boundary_bn: str = _field(
-        "separate", "how the student's batch norms see boundary samples", choices=("separate", "joint", "frozen")
+    attack_steps: int = option(10, "maximum number of attack steps", low=1, high=100)
+    max_boundary_samples: int = option(64, "maximum number of boundary samples per batch", low=1)
+    boundary_bn: str = option(
+        "separate", "how batch norms of the student treat boundary samples", choices=("separate", "joint", "frozen")
     )
-    teacher_epochs: int = _field(40, "of a teacher that is trained here", low=1, high=10_000)
-    teacher_batch_size: int = _field(128, "of a teacher that is trained here", low=2, high=65_536)
-    teacher_learning_rate: float = _field(0.1, "of a teacher that is trained here", low=1e-6, high=10.0)
-    data_seed: int = _field(0, "of the validation split, the limit and generated problems", low=0)
-    evaluate_every: int = _field(1, "epochs between validations; the last one always", low=1)
-    magsim_samples: int = _field(100, "test images for MagSim and AngSim; 0 to skip", low=0)
+    teacher_epochs: int = option(40, "epochs of a teacher that is trained here", low=1, high=10_000)
+    teacher_batch_size: int = option(128, "batch size of a teacher that is trained here", low=2, high=65_536)
+    teacher_learning_rate: float = option(0.1, "learning rate of a teacher that is trained here", low=1e-6, high=10.0)
+    data_seed: int = option(0, "seed of the validation split, the subset and generated problems", low=0)
+    evaluate_every: int = option(1, "epochs between validations; the last epoch is always validated", low=1)
+    magsim_samples: int = option(100, "test images for MagSim and AngSim; 0 to skip", low=0)
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if value is None and type(None) in get_args(hints[f.name]):
-                continue
-            kind = next((t for t in (int, float, str) if hints[f.name] in (t, t | None)), None)
-            if kind is not None:
-                object.__setattr__(self, f.name, _typed(f.name, value, kind))
-            value, about = getattr(self, f.name), f.metadata
-            if "choices" in about and value not in about["choices"]:
-                raise unknown(f.name, value, about["choices"])
-            if "low" in about and not value >= about["low"]:
-                raise InputError(f"{f.name} must be at least {about['low']}, not {value}.")
-            if "high" in about and not value <= about["high"]:
-                raise InputError(f"{f.name} must be at most {about['high']}, not {value}.")
+        super().__post_init__()
         if not isinstance(self.overrides, Mapping) or not all(isinstance(key, str) for key in self.overrides):
             raise InputError(
                 f"overrides must map TERM.FIELD to numbers, e.g. {{'kd.scale': 2}}, not {self.overrides!r}."
             )
         parse_name(self.dataset)  # refuses unknown names and options
-        if not is_architecture(self.student):
-            told = unknown("student", self.student, [*architectures(), "torchvision:NAME"])
-            raise InputError(f"{told} A net of your own: models.register({self.student!r}, builder).")
-        if not self.teacher.endswith(".safetensors") and not is_architecture(self.teacher):
-            told = unknown("teacher", self.teacher, [*architectures(), "torchvision:NAME", "FILE.safetensors"])
-            raise InputError(f"{told} A net of your own: models.register({self.teacher!r}, builder).")
+        for role, names in (("student", (self.student,)), ("teacher", self.teachers), ("peer", self.peers)):
+            for name in names:
+                if not (is_architecture(name) or (role == "teacher" and name.endswith(".safetensors"))):
+                    more = ["torchvision:NAME", *(["FILE.safetensors"] if role == "teacher" else [])]
+                    told = unknown(role, name, [*architectures(), *more])
+                    raise InputError(f"{told} Add your own by models.register({name!r}, builder).")
         self._check_terms()
-        object.__setattr__(self, "overrides", methods[self.method]().plain(self.overrides))  # refuses unknown ones
+        sampler, numbers = self._split(self.overrides)
+        plain = methods[self.method]().plain(numbers)  # refuses unknown ones
+        made = self._sampler(sampler)
+        plain |= {key: getattr(made, key.partition(".")[2]) for key in sampler}
+        object.__setattr__(self, "overrides", {key: plain[key] for key in self.overrides})
         objective = self.objective
         if not all(any(objective.weights(progress).values()) for progress in (1 / self.epochs, 1.0)):
-            raise InputError(f"overrides must leave a term with a weight in every epoch, not {self.overrides!r}.")
+            raise InputError(f"overrides must leave a term with a weight in every epoch, got {self.overrides!r}.")
+
+    def _split(self, overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Overrides of the sampler's fields (``bss.step_size``) and those of the terms."""
+        own = f"{self.sampler}."
+        return {k: v for k, v in overrides.items() if k.startswith(own)}, {
+            k: v for k, v in overrides.items() if not k.startswith(own)
+        }
+
+    def _sampler(self, overrides: Mapping[str, Any]) -> Sampler:
+        kind = samplers[self.sampler]
+        names = [f.name for f in fields(kind)]
+        shared = {n: getattr(self, own) for own, n in SHARED.items() if getattr(self, own) != getattr(Recipe, own)}
+        given = {key.partition(".")[2]: value for key, value in overrides.items()}
+        for name in given:
+            if name not in names:
+                raise unknown(f"field of {self.sampler}", name, names)
+        return kind(**{n: v for n, v in shared.items() if n in names} | given)
 
     def _check_terms(self) -> None:
-        """A term that other methods have is not unknown."""
+        """Name the methods that have a term where this method does not."""
         own = methods[self.method]().names
         for name in self.overrides:
             term = name.partition(".")[0]
             others = [method for method in methods if term in methods[method]().names]
-            if term not in own and others:
+            if term not in own and term != self.sampler and others:
                 raise InputError(
-                    f"Method {self.method} has no term {term!r}, so {name} means nothing; choose a method that has it: "
+                    f"Method {self.method} has no term {term!r}, so {name} has no effect; choose a method that has it: "
                     f"{', '.join(others)}."
                 )
 
     def check_nets(self) -> None:
-        """Before data are loaded and a teacher is trained: both nets take points where the data are points.
+        """Check, before data are loaded and a teacher is trained, that the nets take points if the data are points.
 
         Raises:
-            InputError: one of them takes images only; those that fit are named.
+            InputError: a net takes images only; names the nets that fit.
         """
         own, fitting = parse_name(self.dataset)[0], architectures((2,))
-        nets = {"teacher": self.teacher, "student": self.student}
-        if self.teacher.endswith(".safetensors"):
-            del nets["teacher"]  # the file says itself what it takes
-        wrong = [f"{role} {name!r}" for role, name in nets.items() if name not in fitting]
+        nets = [("teacher", name) for name in self.teachers if not name.endswith(".safetensors")]  # a file says itself
+        nets += [("student", self.student), *(("peer", name) for name in self.peers)]
+        wrong = [f"{role} {name!r}" for role, name in nets if name not in fitting]
         if own in PROBLEMS and wrong:
             verb = "take" if len(wrong) > 1 else "takes"
             raise InputError(
@@ -159,21 +169,25 @@ class Recipe:
     @property
     def objective(self) -> Objective:
         """The method's sum with ``overrides`` applied."""
-        return methods[self.method]().changed(**self.overrides)
+        return methods[self.method]().changed(**self._split(self.overrides)[1])
 
     @property
-    def attack(self) -> Attack:
-        return Attack(
-            sampler=self.sampler,
-            step_size=self.step_size,
-            steps=self.attack_steps,
-            step_rule=self.step_rule,
-            limit=self.max_boundary_samples,
-            boundary_bn=self.boundary_bn,
-        )
+    def boundary(self) -> Boundary:
+        """What makes the boundary samples of a batch."""
+        return Boundary(self._sampler(self._split(self.overrides)[0]), self.max_boundary_samples)
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """The architectures or files of ``teacher``, one for each net "teacher", "teacher2", ..."""
+        return tuple(_parts(self.teacher))
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """The architectures of ``peer``, one for each net "peer", "peer2", ..."""
+        return tuple(_parts(self.peer)) if self.peer else ()
 
     def replace(self, **changes: Any) -> Recipe:
-        """The same recipe with other values, checked again."""
+        """Return the same recipe with other values, checked again."""
         return replace(self, **changes)
 
     def to_json(self) -> dict[str, Any]:
@@ -181,7 +195,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Recipe:
-        values = {RENAMED.get(n, n): RENAMED_VALUES.get((n, str(v)), v) for n, v in dict(values).items()}
+        values = renamed(values)
         known = {f.name for f in fields(cls)}
         for name in values:
             if name not in known:
@@ -199,14 +213,21 @@ class Recipe:
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:10]
 
 
-def _typed(name: str, value: Any, kind: type) -> Any:
-    if kind is str and isinstance(value, str | os.PathLike):
-        return os.fspath(value)
-    if kind in (int, float) and not isinstance(value, bool | str):
-        try:
-            if kind(value) == value:
-                return kind(value)
-        except (TypeError, ValueError, OverflowError):
-            pass
-    words = {int: "a whole number", float: "a number", str: "a text"}
-    raise InputError(f"{name} must be {words[kind]}, not {value!r}.")
+def _parts(names: str) -> Iterator[str]:
+    """The nets that ``+`` joins; a ``+`` within the path of a file stays."""
+    name = None
+    for part in names.split("+"):
+        name = part if name is None else f"{name}+{part}"
+        if name.endswith(".safetensors") or is_architecture(name):
+            yield name
+            name = None
+    if name is not None:
+        yield name
+
+
+def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings that an earlier version may have written under the names of this one."""
+    found = {RENAMED.get(name, name): RENAMED_VALUES.get((name, str(v)), v) for name, v in dict(values).items()}
+    if isinstance(found.get("overrides"), Mapping):
+        found["overrides"] = renamed(found["overrides"])
+    return found

@@ -10,7 +10,7 @@ WARM_UP = 0.15
 
 
 def learning_rate(schedule: str, peak: float, done: float) -> float:
-    """Learning rate at the share ``done`` in [0, 1] of all steps.
+    """Return the learning rate at the share ``done`` in [0, 1] of all steps.
 
     ``step`` is the published one of arXiv 1805.05532 (0.1, 0.01, 0.001 from epochs 40 and 60 of 80).
 

@@ -1,8 +1,8 @@
-"""All chance of a training step comes from its place, what a net draws for itself (dropout) included."""
+"""Each training step, dropout included, is seeded by (seed, epoch, batch), so a resumed run is bit-identical."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -12,50 +12,61 @@ from amkd_viz.core.pauses import without_pauses
 from amkd_viz.core.rng import defaults_seeded, mix
 from amkd_viz.models.classifier import buffers_kept
 
-__all__ = ["Chance"]
+__all__ = ["Seeding"]
 
 
-class Chance:
-    """Seeds the generator of a step, and PyTorch's default ones where the student draws from them.
+class Seeding:
+    """Seeds the RNG of a step, and PyTorch's default RNGs where a learning net draws from them.
 
     Args:
-        student: as it will be trained. x: (2, ...) inputs on its device, to see whether it draws.
+        nets: the nets that learn. x: (2, ...) inputs on their device, to see whether they draw.
 
     Attributes:
-        generator: of our own, on the device. draws: whether the student draws from the default generators.
+        generator: the RNG of the step, on the device. draws: whether a net draws from the default RNGs (dropout).
     """
 
-    def __init__(self, seed: int, student: nn.Module, x: Tensor) -> None:
+    def __init__(self, seed: int, nets: Iterable[nn.Module], x: Tensor) -> None:
         self._seed = seed
+        self._place = (0, 0)
         self.generator = torch.Generator(x.device)
         self._defaults = _defaults(x.device)
-        self.draws = self._draws(student, x)
+        self.draws = any(self._draws(net, x) for net in nets)
 
     @contextmanager
     def at(self, epoch: int, batch: int) -> Iterator[None]:
-        """Within, chance is that of a place; afterwards the default generators are as they were."""
+        """Seed the step of a batch; afterwards the default RNGs are as they were."""
+        self._place = epoch, batch
         if self.draws:
-            with defaults_seeded(0, self._defaults), without_pauses():  # who is held would hold up all others
-                self.seed(epoch, batch)
+            with defaults_seeded(0, self._defaults), without_pauses():  # a paused thread would block all others
+                self.seed()
                 yield
         else:
-            self.seed(epoch, batch)
+            self.seed()
             yield
 
-    def seed(self, epoch: int, batch: int) -> None:
-        """Begin the chance of a place anew; from within ``at``."""
-        self.generator.manual_seed(mix(self._seed, "step", epoch, batch))
+    def seed(self) -> None:
+        """Start the RNGs of the step anew; from within ``at``."""
+        self.generator.manual_seed(mix(self._seed, "step", *self._place))
+        self._seed_layers()
+
+    @contextmanager
+    def cell(self, net: str, on: str) -> Iterator[None]:
+        """Seed the default RNGs for one net's pass on one batch, so that the order of passes does not matter."""
+        self._seed_layers(net, on)
+        yield
+
+    def _seed_layers(self, *cell: str) -> None:
         if self.draws:
             for own in self._defaults:
-                own.manual_seed(mix(self._seed, "layers", epoch, batch))
+                own.manual_seed(mix(self._seed, "layers", *self._place, *cell))
 
-    def _draws(self, student: nn.Module, x: Tensor) -> bool:
-        training, put_back = student.training, buffers_kept(student)
+    def _draws(self, net: nn.Module, x: Tensor) -> bool:
+        training, put_back = net.training, buffers_kept(net)
         with defaults_seeded(0, self._defaults), torch.no_grad():
             before = [own.get_state() for own in self._defaults]
-            student.train()(x)
+            net.train()(x)
             drawn = any(not torch.equal(a, own.get_state()) for a, own in zip(before, self._defaults, strict=True))
-        student.train(training)
+        net.train(training)
         put_back()
         return drawn
 

@@ -1,10 +1,11 @@
-"""What a recipe stands for, in memory and on the device."""
+"""A training in memory and on the device: nets, objective, optimiser, position."""
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,81 +13,64 @@ from torch import Tensor
 
 from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.core.rng import defaults_seeded, mix
-from amkd_viz.data import Dataset, Loader, augment_for, load
-from amkd_viz.models import Classifier, build, inference_copy
+from amkd_viz.data import Dataset, Loader, augment_for
+from amkd_viz.models import Classifier, build
 from amkd_viz.models.classifier import buffers_kept
-from amkd_viz.objectives import Step
+from amkd_viz.objectives import Batch, SecondView, Step, Validation
 from amkd_viz.training.clock import Clock
 from amkd_viz.training.device import pick_device, pick_precision
 from amkd_viz.training.evaluation import logits_on, scores
-from amkd_viz.training.events import Event
-from amkd_viz.training.graph import CudaRecorder, StepGraph
+from amkd_viz.training.graph import CudaRecorder, StepGraph, Work
 from amkd_viz.training.log import Log
-from amkd_viz.training.recipe import Recipe
+from amkd_viz.training.recipe import Recipe, renamed
 from amkd_viz.training.schedule import learning_rate
-from amkd_viz.training.seeding import Chance
+from amkd_viz.training.seeding import Seeding
 
-__all__ = ["LIVE", "Training"]
+__all__ = ["LIVE", "Training", "changed"]
 
-LIVE = (
-    "learning_rate",
-    "step_size",
-    "attack_steps",
-    "max_boundary_samples",
-)  # fields of Recipe that may change while training
-
-# Recipes that agree on these have the same data and the same teacher (see teacher_recipe).
-OF_DATA = ("dataset", "root", "data_seed", "device", "precision")
-OF_TEACHER = ("teacher", "teacher_epochs", "teacher_batch_size", "teacher_learning_rate", "augment")
+# Fields of Recipe that may change while training.
+LIVE = ("learning_rate", "step_size", "attack_steps", "max_boundary_samples")
 
 
 class Training:
-    """What a recipe stands for, in memory and on the device: data, nets, objective, optimiser, position."""
+    """What a recipe stands for: data, nets by name, objective, optimiser, position. ``prepare`` makes one.
+
+    Args:
+        full: the data set of the recipe, all of it.
+        teachers: by net name ("teacher", "teacher2", ...), frozen and on the device; empty to train without a teacher.
+        teacher_weights: tells these teachers from others, see ``teachers.fingerprint``.
+        teacher_logits: of the teacher, by split, where they are known.
+
+    Attributes:
+        nets: "student", the peers and teachers, and "past" (the student at the end of the epoch before, where a term
+            reads it). learning: the nets among them that learn.
+    """
 
     def __init__(
         self,
         recipe: Recipe,
-        like: Training | None = None,
-        listen: Callable[[Event], None] | None = None,
-        alone: bool = False,
+        full: Dataset,
+        teachers: Mapping[str, Classifier],
+        teacher_weights: str = "",
+        teacher_logits: dict[str, Tensor] | None = None,
     ) -> None:
-        """Load, build and check everything.
-
-        Args:
-            like: an earlier training that lends its data and teacher where the recipes name the same.
-            listen: hears the training of the teacher, if there has to be one.
-            alone: without a teacher, as a teacher itself is trained.
-        """
-        # a teacher may have to be trained first, by this very loop
-        from amkd_viz.training.teachers import teacher_for, weights_of
-
-        self.recipe = recipe
-        if like is not None and any(getattr(like.recipe, f) != getattr(recipe, f) for f in OF_DATA + OF_TEACHER):
-            like = None
+        self.recipe, self.full = recipe, full
         self.device = pick_device(recipe.device)
-        self.full: Dataset = like.full if like else load(recipe.dataset, root=recipe.root, seed=recipe.data_seed)
-        limited = self.full.limit(recipe.num_train, recipe.data_seed) if recipe.num_train else self.full
+        limited = full.limit(recipe.num_train, recipe.data_seed) if recipe.num_train else full
         self.dataset = limited.to(self.device)
-        self.layout = torch.channels_last if self.dataset.kind == "images" else torch.contiguous_format
-        self.student = build(recipe.student, self.dataset, seed=mix(recipe.seed, "student"))
-        self.student.to(self.device).to(memory_format=self.layout)
-        self.teacher: Classifier | None = None
-        self.teacher_weights = ""  # ten hex digits that tell teachers apart
-        self._teacher_logits: dict[str, Tensor] = {}
-        if like is not None and like.teacher is not None:
-            self.teacher, self._teacher_logits = like.teacher, like._teacher_logits
-            self.teacher_weights = like.teacher_weights
-        elif not alone:
-            teacher = teacher_for(recipe, listen, self.full)
-            check_pair(teacher, self.dataset, recipe.teacher)
-            self.teacher_weights = weights_of(teacher)
-            # folded and frozen: about a third less time in the attack, the same logits
-            self.teacher = inference_copy(teacher).to(self.device).to(memory_format=self.layout)
-        self._given = self.teacher
-        self.objective, self.attack = recipe.objective, recipe.attack
+        self.layout = layout_of(full)
+        self.learning = {"student": self._built(recipe.student, "student")}
+        self.learning |= {net: self._built(name, net) for net, name in numbered("peer", recipe.peers).items()}
+        self.nets: dict[str, Classifier] = {**self.learning, **teachers}
+        self.objective, self.boundary = recipe.objective, recipe.boundary
+        if any(net == "past" for net, _, _ in self.objective.reads()):
+            self.nets["past"] = copy.deepcopy(self.student).eval().requires_grad_(False)
+        self.teacher_weights = teacher_weights  # ten hex digits each
+        self.teacher_logits = {} if teacher_logits is None else teacher_logits
+        self._given = dict(teachers)
         with defaults_seeded(mix(recipe.seed, "modules")):
-            self.modules = self.objective.modules(self.teacher or self.student, self.student).to(self.device)
-        self.parameters = [*self.student.parameters(), *self.modules.parameters()]
+            self.modules = self.objective.modules(self.nets).to(self.device)
+        self.parameters = [*(p for net in self.learning.values() for p in net.parameters()), *self.modules.parameters()]
         self.optimiser = torch.optim.SGD(
             self.parameters,
             recipe.learning_rate,
@@ -104,70 +88,96 @@ class Training:
         precision, about_precision = pick_precision(recipe.precision, self.device.type)
         self.autocast = torch.bfloat16 if precision == "bf16" else None
         few = self.dataset.train.floats(slice(0, 2)).contiguous(memory_format=self.layout)
-        self.chance = Chance(recipe.seed, self.student, few)
+        self.seeding = Seeding(recipe.seed, self.learning.values(), few)
+        work = Work(self.new_step, self.compute, self.loss, self.seeding.seed, self._keep, self.parameters)
         on_gpu = self.device.type == "cuda"
-        self.graph = StepGraph(CudaRecorder(self.device, self.chance.generator)) if on_gpu else None  # None: as usual
+        self.graph = StepGraph(CudaRecorder(self.device, self.seeding.generator), work) if on_gpu else None
         self.epoch, self.batch = 0, 0  # the next batch to train on
         self.clock = Clock(self.device)  # of the steps, over all sessions
-        self.log = Log()  # of the epoch that is going on
-        self.changes: dict[str, Any] = {}  # made while training
+        self.log = Log()  # of the current epoch
+        self.overrides: dict[str, Any] = {}  # made while training
         self.notes = [*notes_on(recipe, self.dataset), *([about_precision] if about_precision else [])]
-        self._asking = threading.Lock()
-        self._wishes: deque[dict[str, Any]] = deque()
-        self._wished = recipe  # with all wishes that wait
+        self._lock = threading.Lock()
+        self._waiting: deque[dict[str, Any]] = deque()
+        self._ahead = recipe  # with all overrides that wait
+
+    def _built(self, name: str, net: str) -> Classifier:
+        made = build(name, self.dataset, seed=mix(self.recipe.seed, net))
+        return made.to(self.device).to(memory_format=self.layout)
 
     @property
-    def is_its_recipes(self) -> bool:
-        """Whether teacher and objective are still those that the recipe names."""
-        return self.teacher is self._given and self.objective == self.recipe.objective
+    def student(self) -> Classifier:
+        return self.nets["student"]
 
-    def wish(self, **changes: Any) -> None:
+    @property
+    def teacher(self) -> Classifier | None:
+        """The first teacher, or None."""
+        return self.nets.get("teacher")
+
+    @property
+    def follows_recipe(self) -> bool:
+        """Whether teachers and objective are still those that the recipe names."""
+        same = all(self.nets.get(name) is net for name, net in self._given.items())
+        return same and self.objective == self.recipe.objective
+
+    def override(self, **overrides: Any) -> None:
         """Ask for other settings from the next batch on; may be called from any thread.
 
         Args:
-            changes: fields of ``LIVE``, or TERM.FIELD as in ``Objective.changed``.
+            overrides: fields of ``LIVE``, or TERM.FIELD as in ``Objective.changed``, or SAMPLER.FIELD.
 
         Raises:
             InputError: at once, if a name or a value is not allowed; nothing changes then.
         """
-        with self._asking:
-            self._wished = changed(self._wished, changes)
-            self._wishes.append(changes)
+        with self._lock:
+            self._ahead = changed(self._ahead, overrides)
+            self._waiting.append(overrides)
 
-    def wishes(self) -> Iterator[dict[str, Any]]:
-        """Take what has been asked for."""
-        while self._wishes:
-            yield self._wishes.popleft()
+    def waiting(self) -> Iterator[dict[str, Any]]:
+        """Take the overrides that were asked for."""
+        while self._waiting:
+            yield self._waiting.popleft()
 
-    def change(self, changes: dict[str, Any]) -> None:
-        """Go on with other settings."""
-        self.recipe = changed(self.recipe, changes)
-        with self._asking:
-            if not self._wishes:
-                self._wished = self.recipe
-        self.objective, self.attack = self.recipe.objective, self.recipe.attack
-        self.changes |= changes
+    def change(self, overrides: dict[str, Any]) -> None:
+        """Continue with other settings."""
+        self.recipe = changed(self.recipe, overrides)
+        with self._lock:
+            if not self._waiting:
+                self._ahead = self.recipe
+        self.objective, self.boundary = self.recipe.objective, self.recipe.boundary
+        self.overrides |= overrides
 
     @property
     def progress(self) -> float:
         """e / E of the objective's schedules, in (0, 1]."""
         return (self.epoch + 1) / self.recipe.epochs
 
-    def step(self, x: Tensor, y: Tensor) -> Step:
-        """Forward, backward and update on the next batch; returns the step with what it has computed.
+    def step(self, x: Tensor, y: Tensor, index: Tensor) -> Step:
+        """Compute forward, backward and update on the next batch; return the step with what it has computed.
 
         If a pause point inside ends it, nothing has happened: batch statistics are put back.
+
+        Args:
+            index: (N,) row of the training split that each sample is.
         """
         recipe, batches = self.recipe, len(self.loader)
         done = (self.epoch * batches + self.batch) / (recipe.epochs * batches)
         rate = learning_rate(recipe.schedule, recipe.learning_rate, done)
         # published recipe: momentum starts anew at each drop
         drops = recipe.schedule == "step" and rate < self.optimiser.param_groups[0]["lr"]
-        self.student.train()
+        for net in self.learning.values():
+            net.train()
         x = x.contiguous(memory_format=self.layout)
         with self.clock.step():
-            with self.chance.at(self.epoch, self.batch):
-                step = self.graph(self, x, y) if self.graph else self.compute(self.new_step(x, y))
+            with self.seeding.at(self.epoch, self.batch):
+                weights = {label: w for label, w in self.objective.weights(self.progress).items() if w}
+                if self.graph and (
+                    self.boundary.sampler.static or "boundary" not in self.objective.batches(self.progress)
+                ):
+                    kind = (self.objective.summands, self.boundary)
+                    step = self.graph(x, y, index, weights, kind)
+                else:
+                    step = self.compute(self.new_step(x, y, index))
             if drops:
                 self.optimiser.state.clear()
             self.optimiser.param_groups[0]["lr"] = rate
@@ -176,26 +186,26 @@ class Training:
         self.batch += 1
         return step
 
-    def seed_chance(self) -> None:
-        """Let the step that is computed draw its numbers again."""
-        self.chance.seed(self.epoch, self.batch)
-
-    def new_step(self, x: Tensor, y: Tensor) -> Step:
-        """Nothing of it is computed yet."""
+    def new_step(self, x: Tensor, y: Tensor, index: Tensor) -> Step:
+        """Return the step of a batch, with nothing computed yet."""
         return Step(
-            teacher=self.teacher or self.student,
-            student=self.student,
-            x=x,
-            y=y,
+            nets=self.nets,
+            clean=Batch(x, y, index),
             progress=self.progress,
-            generator=self.chance.generator,
-            attack=self.attack,
+            generator=self.seeding.generator,
+            sources={
+                "boundary": self.boundary,
+                "view2": SecondView(self.loader),
+                "validation": Validation(self.dataset.val),
+            },
+            boundary_bn=self.recipe.boundary_bn,
+            seeding=self.seeding.cell if self.seeding.draws and self.graph is None else None,
             modules=self.modules,
         )
 
     def compute(self, step: Step) -> Step:
-        """Loss and gradients, or nothing where a pause point ends it."""
-        put_back = buffers_kept(self.student)
+        """Compute loss and gradients, or nothing where a pause point ends the step."""
+        put_back = self._keep()
         try:
             loss = self.loss(step)
         except BaseException:
@@ -205,13 +215,23 @@ class Training:
         loss.backward()
         return step
 
+    def _keep(self) -> Callable[[], None]:
+        """Keep the batch statistics of the learning nets; what is returned puts them back."""
+        kept = [buffers_kept(net) for net in self.learning.values()]
+
+        def put_back() -> None:
+            for one in kept:
+                one()
+
+        return put_back
+
     def loss(self, step: Step) -> Tensor:
-        """The objective in the recipe's precision."""
+        """Return the objective in the recipe's precision."""
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             return self.objective(step)
 
     def end_epoch(self) -> dict[str, Any]:
-        """Validate, and go to the start of the next epoch; returns the epoch's metrics beside its log.
+        """Validate, and go to the start of the next epoch; return the epoch's metrics beside its log.
 
         Raises:
             InputError: a term is no longer finite.
@@ -228,73 +248,92 @@ class Training:
             metrics |= self.evaluate("val")
         metrics["learning_rate"] = self.optimiser.param_groups[0]["lr"]
         metrics["weights"] = self.objective.weights(done / recipe.epochs)
+        if "past" in self.nets:
+            self.nets["past"].load_state_dict(self.student.state_dict())
         self.epoch, self.batch, self.log = done, 0, Log()
         return metrics
 
     def evaluate(self, split: str) -> dict[str, float]:
-        """Accuracy, agreement with the teacher and KL on "val" or "test"."""
+        """Return accuracy, agreement with the teacher and KL on "val" or "test"; a peer's names begin with ``peer.``"""
         part = getattr(self.dataset, split)
-        student = logits_on(self.student, part, autocast=self.autocast)
-        if self.teacher is None:
-            return {f"{split}_accuracy": scores(student, student, part.y)["accuracy"]}
-        if split not in self._teacher_logits:
-            self._teacher_logits[split] = logits_on(self.teacher, part, autocast=self.autocast)
-        found = scores(student, self._teacher_logits[split], part.y)
-        return {f"{split}_{name}": value for name, value in found.items()}
+        if self.teacher is not None and split not in self.teacher_logits:
+            self.teacher_logits[split] = logits_on(self.teacher, part, autocast=self.autocast)
+        metrics: dict[str, float] = {}
+        for name, net in self.learning.items():
+            own = logits_on(net, part, autocast=self.autocast)
+            found = scores(own, self.teacher_logits.get(split, own), part.y)
+            shown = found if self.teacher is not None else {"accuracy": found["accuracy"]}
+            start = "" if name == "student" else f"{name}."
+            metrics |= {f"{start}{split}_{key}": value for key, value in shown.items()}
+        return metrics
 
     def state(self) -> dict[str, Any]:
-        """Everything that changes while training, between any two batches; tensors, texts and numbers only."""
+        """Return everything that changes while training, between any two batches; tensors, texts and numbers only."""
+        others = {name: net for name, net in self.nets.items() if name in self.learning or name == "past"}
         return {
             "epoch": self.epoch,
             "batch": self.batch,
             "seconds": self.clock.seconds,
-            "changes": dict(self.changes),
+            "changes": dict(self.overrides),
             "log": self.log.state(),
             "student": self.student.state_dict(),
+            "nets": {name: net.state_dict() for name, net in others.items() if name != "student"},
             "modules": self.modules.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on as if training had never stopped: chance is a function of (seed, epoch, batch), not of history.
+        """Continue as if training had never stopped: random numbers depend on (seed, epoch, batch), not on history.
 
         A state without optimiser and modules (a fork starts so) takes fresh ones.
         """
         self.epoch, self.batch = state["epoch"], state.get("batch", 0)
         self.clock = Clock(self.device, state.get("seconds", 0.0))
         self.student.load_state_dict(state["student"])
+        for name, weights in state.get("nets", {}).items():
+            self.nets[name].load_state_dict(weights)
         if "optimiser" in state:
             self.modules.load_state_dict(state["modules"])
             self.optimiser.load_state_dict(state["optimiser"])
         self.log = Log(state.get("log"), self.device)
         if state.get("changes"):
-            self.change(state["changes"])
+            self.change(renamed(state["changes"]))
 
 
-def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
-    """The recipe with changes that are allowed while training.
+def layout_of(dataset: Dataset) -> torch.memory_format:
+    """Return the memory format in which nets and batches of a data set are kept."""
+    return torch.channels_last if dataset.kind == "images" else torch.contiguous_format
+
+
+def numbered(role: str, names: tuple[str, ...]) -> dict[str, str]:
+    """Return net names for several nets of a role: "teacher", "teacher2", "teacher3"."""
+    return {role if place == 0 else f"{role}{place + 1}": name for place, name in enumerate(names)}
+
+
+def changed(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
+    """Return the recipe with overrides that are allowed while training.
 
     Raises:
-        InputError: a name or a value is not.
+        InputError: a name or a value is not allowed.
     """
-    terms = {name: value for name, value in changes.items() if "." in name}
-    own = {name: value for name, value in changes.items() if "." not in name}
+    numbers = {name: value for name, value in overrides.items() if "." in name}
+    own = {name: value for name, value in overrides.items() if "." not in name}
     for name in own:
         if name not in LIVE:
             raise unknown("setting to change while training", name, [*LIVE, "TERM.FIELD"])
-    return recipe.replace(**own, overrides={**recipe.overrides, **terms})
+    return recipe.replace(**own, overrides={**recipe.overrides, **numbers})
 
 
 def notes_on(recipe: Recipe, dataset: Dataset) -> Iterator[str]:
-    """What a person should know before reading the numbers."""
-    terms = recipe.objective.names
-    if "boundary_triplet" in terms and dataset.num_classes < 3:
+    """Yield what a person should know before reading the numbers."""
+    objective, live = recipe.objective, [(e + 1) / recipe.epochs for e in range(recipe.epochs)]
+    if "boundary_triplet" in objective.names and dataset.num_classes < 3:
         yield (
             f"{dataset.name} has {dataset.num_classes} classes, so no negative lies outside a pair of them: "
             f"the triplets of {recipe.method} are empty and it equals bss."
         )
-    if any(term.on_boundary for term, _ in recipe.objective.summands):
-        if not any(recipe.objective.reads_boundary((e + 1) / recipe.epochs) for e in range(recipe.epochs)):
+    if "boundary" in objective.batches():
+        if not any("boundary" in objective.batches(progress) for progress in live):
             yield (
                 f"With epochs={recipe.epochs} the terms on boundary samples of {recipe.method} never have a weight, so "
                 "nothing is attacked: take more epochs."
@@ -306,20 +345,6 @@ def notes_on(recipe: Recipe, dataset: Dataset) -> Iterator[str]:
                 f"{100 * left:.1f} % of it is left after {recipe.attack_steps} and few samples cross: take a step_size "
                 "just above 1, such as 1.05."
             )
-
-
-def check_pair(teacher: Classifier, dataset: Dataset, name: str) -> None:
-    """The teacher must take the data's inputs and know its classes."""
-    try:
-        if teacher.shape != dataset.shape:  # some nets take any height and width
-            with torch.no_grad():
-                teacher(torch.zeros(1, *dataset.shape))
-    except (RuntimeError, InputError) as error:
-        raise InputError(
-            f"Teacher {name} takes inputs of shape {teacher.shape}, but {dataset.name} has {dataset.shape}."
-        ) from error
-    if teacher.num_classes != dataset.num_classes:
-        raise InputError(
-            f"Teacher {name} knows {teacher.num_classes} classes, but {dataset.name} has {dataset.num_classes}; "
-            "use a teacher that was trained on this data set."
-        )
+    for net in numbered("teacher", recipe.teachers):
+        if net != "teacher" and not any(read[0] == net for read in objective.reads()):
+            yield f"No term of {recipe.method} reads the net {net!r}: it is loaded and has no effect."

@@ -1,8 +1,6 @@
-// What canvases with numbered axes share.
+// Ticks of a numbered axis.
 
-const floats = (view) => new Float32Array(raw(view));
-
-// Round numbers of an axis from low to high, about as many as wanted, with their words.
+// Round numbers from low to high, about as many as wanted, each with its text.
 function ticks(low, high, wanted) {
   const rough = (high - low) / wanted || 1, power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);

@@ -1,191 +1,151 @@
-// Small axes beside each other, one number each: lines over epochs, and where a person changed something.
-// Direct labels at the lines' ends; the pointer reads values in every axis at once.
+// Small axes beside each other: lines over epochs, and dotted lines where a setting was overridden.
+// The legend in each caption gives the last values, or those at the pointer in all axes at once.
 
 const PAD = { left: 40, right: 8, top: 4, bottom: 18 };
-
 const short = (v) => (Math.abs(v) >= 100 ? v.toFixed(0) : v.toPrecision(3)).replace("-", "\u2212");
+const within = (v, low, high) => Math.min(Math.max(v, low), high);
 
-class Curves {
+class Curves extends View {
   constructor(model, el) {
-    this.model = model;
-    this.root = el.appendChild(document.createElement("div"));
-    this.root.className = "amkd-curves";
+    super(model);
+    this.root = make(el, "div", { class: "amkd-curves" });
     this.cells = [];
     this.drawn = 0;
-    const sizes = new ResizeObserver(() => this.ask());
-    sizes.observe(this.root);
-    const unwatch = onTheme(() => this.ask());
-    const take = () => this.take(), ask = () => this.ask();
-    model.on("change:series change:axes", take);
-    model.on("change:events change:end change:empty", ask);
-    this.close = () => {
-      sizes.disconnect();
-      unwatch();
-      cancelAnimationFrame(this.asked);
-      model.off("change:series change:axes", take);
-      model.off("change:events change:end change:empty", ask);
-    };
+    this.at = null; // epoch under the pointer
+    this.ask = this.bundle(() => this.draw());
+    this.resized(this.root, this.ask);
+    this.stops.push(onTheme(this.ask));
+    this.hear("series axes", () => this.take());
+    this.hear("events end empty", this.ask);
     this.take();
   }
 
   take() {
-    this.series = this.model.get("series").map((s) => ({ ...s, x: floats(s.x), y: floats(s.y) }));
+    this.series = this.get("series").map((s) => ({ ...s, x: floats(s.x), y: floats(s.y) }));
     this.ask();
   }
 
-  ask() {
-    cancelAnimationFrame(this.asked);
-    this.asked = requestAnimationFrame(() => this.draw());
+  point(at) {
+    this.at = at;
+    this.ask();
   }
 
   build(count) {
     while (this.cells.length > count) this.cells.pop().figure.remove();
     while (this.cells.length < count) {
-      const figure = this.root.appendChild(document.createElement("figure"));
-      const caption = figure.appendChild(document.createElement("figcaption"));
-      const cell = { figure, title: caption.appendChild(document.createElement("b")) };
-      cell.unit = caption.appendChild(document.createElement("span"));
-      cell.canvas = figure.appendChild(document.createElement("canvas"));
-      cell.canvas.setAttribute("role", "img");
-      cell.canvas.addEventListener("pointermove", (event) => {
-        const left = cell.canvas.getBoundingClientRect().left + PAD.left;
-        this.at = this.xOf ? this.xOf(event.clientX - left, cell) : null;
-        this.ask();
+      const figure = make(this.root, "figure"), caption = make(figure, "figcaption");
+      const canvas = make(figure, "canvas", { role: "img" });
+      canvas.addEventListener("pointermove", (event) => {
+        const width = canvas.clientWidth - PAD.left - PAD.right;
+        this.point(within(Math.round(((event.offsetX - PAD.left) / width) * this.last), 0, this.last));
       });
-      cell.canvas.addEventListener("pointerleave", () => {
-        this.at = null;
-        this.ask();
-      });
-      this.cells.push(cell);
+      canvas.addEventListener("pointerleave", () => this.point(null));
+      this.cells.push({ figure, canvas, title: make(caption, "b"), unit: make(caption, "span") });
     }
   }
 
   draw() {
     if (!this.root.isConnected) return;
-    const axes = this.model.get("axes");
+    const axes = this.get("axes");
     this.root.dataset.empty = axes.length ? "" : "yes";
-    if (!axes.length) {
-      this.build(0);
-      this.root.textContent = this.model.get("empty");
-      return;
-    }
-    if (!this.cells.length) this.root.textContent = "";
+    if (!axes.length || !this.cells.length) this.root.textContent = axes.length ? "" : this.get("empty");
+    if (!axes.length) this.cells = [];
     this.build(axes.length);
-    const style = getComputedStyle(this.root), colour = (name) => style.getPropertyValue(`--amkd-${name}`).trim() || "#888";
-    const ratio = window.devicePixelRatio || 1;
-    const last = Math.max(this.model.get("end"), 1, ...this.series.map((s) => s.x[s.x.length - 1] || 0));
+    this.last = Math.max(this.get("end"), 1, ...this.series.map((s) => s.x[s.x.length - 1] || 0));
+    const grid = getComputedStyle(this.root).getPropertyValue("--amkd-grid").trim() || "#e7eaef";
+    this.colours = { ...coloursOf(this.root), grid };
     axes.forEach((axis, index) => {
-      const cell = this.cells[index], own = this.series.filter((s) => s.axis === index && s.x.length);
-      const width = cell.figure.clientWidth, height = this.model.get("height");
-      if (width < 60) return;
-      cell.canvas.width = Math.round(width * ratio);
-      cell.canvas.height = Math.round(height * ratio);
-      cell.canvas.style.width = `${width}px`;
-      cell.canvas.style.height = `${height}px`;
-      const context = cell.canvas.getContext("2d");
-      context.setTransform(ratio, 0, 0, ratio, 0, 0);
-      const inner = { w: width - PAD.left - PAD.right, h: height - PAD.top - PAD.bottom };
-      let low = Infinity, high = -Infinity;
-      for (const s of own) for (const v of s.y) { low = Math.min(low, v); high = Math.max(high, v); }
-      if (!(low <= high)) [low, high] = [0, 1];
-      const room = (high - low) * 0.06 || Math.abs(high) * 0.1 || 1;
-      low -= low >= 0 && low - room < 0 ? low : room; // not below 0 without need
-      high += room;
-      const X = (x) => PAD.left + (x / last) * inner.w, Y = (y) => PAD.top + (1 - (y - low) / (high - low)) * inner.h;
-      this.xOf = (pixels, at) => Math.min(Math.max(Math.round((pixels / (at.figure.clientWidth - PAD.left - PAD.right)) * last), 0), last);
-
-      context.font = "11px system-ui, sans-serif";
-      context.lineWidth = 1;
-      context.textBaseline = "middle";
-      context.textAlign = "right";
-      for (const [v, word] of ticks(low, high, Math.max(2, inner.h / 34))) {
-        context.strokeStyle = colour("grid");
-        context.beginPath();
-        context.moveTo(PAD.left, Y(v));
-        context.lineTo(width - PAD.right, Y(v));
-        context.stroke();
-        context.fillStyle = colour("muted");
-        context.fillText(word, PAD.left - 4, Y(v));
-      }
-      context.textBaseline = "top";
-      context.textAlign = "center";
-      for (const [v, word] of ticks(0, last, Math.max(2, inner.w / 60))) {
-        if (v === Math.round(v) && X(v) < width - 8) context.fillText(word, X(v), height - PAD.bottom + 4);
-      }
-      for (const event of this.model.get("events")) {
-        context.strokeStyle = colour("accent");
-        context.setLineDash([2, 3]);
-        context.beginPath();
-        context.moveTo(X(event.x), PAD.top);
-        context.lineTo(X(event.x), PAD.top + inner.h);
-        context.stroke();
-        context.setLineDash([]);
-      }
-      const told = [];
-      for (const s of own) {
-        context.globalAlpha = s.faint ? 0.45 : 1;
-        context.strokeStyle = s.colour || colour("ink");
-        context.fillStyle = context.strokeStyle;
-        context.lineWidth = s.faint ? 1.2 : 2;
-        context.setLineDash(s.dash ? [5, 4] : []);
-        context.beginPath();
-        for (let i = 0; i < s.x.length; i++) context[i ? "lineTo" : "moveTo"](X(s.x[i]), Y(s.y[i]));
-        context.stroke();
-        context.setLineDash([]);
-        if (s.x.length === 1) {
-          context.beginPath();
-          context.arc(X(s.x[0]), Y(s.y[0]), 2.5, 0, 7);
-          context.fill();
-        }
-        context.globalAlpha = 1;
-        let i = s.x.length - 1;
-        if (this.at !== null && this.at !== undefined) while (i > 0 && s.x[i] > this.at) i--;
-        told.push([s, s.x[i], s.y[i]]);
-      }
-      if (this.at !== null && this.at !== undefined) {
-        context.strokeStyle = colour("line");
-        context.beginPath();
-        context.moveTo(X(this.at), PAD.top);
-        context.lineTo(X(this.at), PAD.top + inner.h);
-        context.stroke();
-        for (const [s, x, y] of told) {
-          context.fillStyle = s.colour || colour("ink");
-          context.beginPath();
-          context.arc(X(x), Y(y), 2.5, 0, 7);
-          context.fill();
-        }
-        context.textAlign = "left";
-        const changed = this.model.get("events").filter((e) => Math.abs(e.x - this.at) <= Math.max(0.5, last / 100));
-        changed.forEach((event, line) => {
-          context.fillStyle = colour("accent");
-          const wide = context.measureText(event.text).width;
-          context.fillText(event.text, Math.max(PAD.left + 2, Math.min(X(event.x) + 4, width - wide - 4)), PAD.top + 2 + 13 * line);
-        });
-      }
-      cell.title.textContent = axis.title;
-      cell.unit.textContent = "";
-      cell.unit.append(` ${axis.unit} `);
-      const when = this.at === null || this.at === undefined ? "" : `epoch ${this.at}: `;
-      if (told.length) cell.unit.append(when);
-      for (const [s, , y] of told.slice(0, 6)) {
-        const value = cell.unit.appendChild(document.createElement("em"));
-        value.style.color = s.faint ? colour("muted") : colour("ink");
-        value.style.borderBottom = `2px ${s.dash ? "dashed" : "solid"} ${s.colour || colour("ink")}`;
-        value.textContent = `${own.length > 1 ? `${s.name} ` : ""}${short(y)}`;
-        cell.unit.append(" ");
-      }
-      const words = told.map(([s, x, y]) => `${s.name} ${short(y)} at epoch ${x}`).join(", ");
-      cell.canvas.setAttribute("aria-label", `${axis.title}, ${axis.unit}: ${words}`);
+      const curves = this.series.filter((s) => s.axis === index && s.x.length);
+      this.axis(this.cells[index], curves);
+      this.caption(this.cells[index], axis, curves.map((s) => [s, ...this.value(s)]));
     });
     this.drawn += 1;
     this.root.dataset.drawn = this.drawn;
     this.root.dataset.points = Math.max(0, ...this.series.map((s) => s.x.length));
   }
+
+  // Epoch and value of a curve at the pointer, or its last ones.
+  value(s) {
+    let i = s.x.length - 1;
+    while (this.at !== null && i > 0 && s.x[i] > this.at) i--;
+    return [s.x[i], s.y[i]];
+  }
+
+  axis({ figure, canvas }, curves) {
+    const width = figure.clientWidth, height = this.get("height"), ratio = window.devicePixelRatio || 1;
+    if (width < 60) return;
+    canvas.width = Math.round(width * ratio);
+    canvas.height = Math.round(height * ratio);
+    Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
+    const pen = canvas.getContext("2d"), { colours, last } = this, bottom = height - PAD.bottom;
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen.font = "11px system-ui, sans-serif";
+    const values = curves.flatMap((s) => [...s.y]);
+    let low = Math.min(...values), high = Math.max(...values);
+    if (!(low <= high)) [low, high] = [0, 1];
+    const room = (high - low) * 0.06 || Math.abs(high) * 0.1 || 1;
+    low -= low >= 0 && low - room < 0 ? low : room; // below 0 only where values are
+    high += room;
+    const X = (x) => PAD.left + (x / last) * (width - PAD.left - PAD.right);
+    const Y = (y) => PAD.top + (1 - (y - low) / (high - low)) * (bottom - PAD.top);
+    const line = (points, colour, thick = 1, dash = []) => {
+      pen.strokeStyle = colour;
+      pen.lineWidth = thick;
+      pen.setLineDash(dash);
+      pen.beginPath();
+      points.forEach(([x, y], i) => (i ? pen.lineTo(x, y) : pen.moveTo(x, y)));
+      pen.stroke();
+    };
+    const dot = (x, y, colour) => {
+      pen.fillStyle = colour;
+      pen.beginPath();
+      pen.arc(x, y, 2.5, 0, 7);
+      pen.fill();
+    };
+    const text = (words, x, y, colour, align, base) => {
+      Object.assign(pen, { fillStyle: colour, textAlign: align, textBaseline: base });
+      pen.fillText(words, x, y);
+    };
+    for (const [v, words] of ticks(low, high, Math.max(2, (bottom - PAD.top) / 34))) {
+      line([[PAD.left, Y(v)], [width - PAD.right, Y(v)]], colours.grid);
+      text(words, PAD.left - 4, Y(v), colours.muted, "right", "middle");
+    }
+    for (const [v, words] of ticks(0, last, Math.max(2, (width - PAD.left - PAD.right) / 60))) {
+      if (v === Math.round(v) && X(v) < width - 8) text(words, X(v), bottom + 4, colours.muted, "center", "top");
+    }
+    const events = this.get("events");
+    for (const { x } of events) line([[X(x), PAD.top], [X(x), bottom]], colours.accent, 1, [2, 3]);
+    for (const s of curves) {
+      pen.globalAlpha = s.faint ? 0.45 : 1;
+      const colour = s.colour || colours.ink;
+      line([...s.x].map((x, i) => [X(x), Y(s.y[i])]), colour, s.faint ? 1.2 : 2);
+      if (s.x.length === 1) dot(X(s.x[0]), Y(s.y[0]), colour);
+    }
+    pen.globalAlpha = 1;
+    if (this.at === null) return;
+    line([[X(this.at), PAD.top], [X(this.at), bottom]], colours.line);
+    for (const s of curves) {
+      const [x, y] = this.value(s);
+      dot(X(x), Y(y), s.colour || colours.ink);
+    }
+    events.filter((e) => Math.abs(e.x - this.at) <= Math.max(0.5, last / 100)).forEach((event, row) => {
+      const left = Math.max(PAD.left + 2, Math.min(X(event.x) + 4, width - pen.measureText(event.text).width - 4));
+      text(event.text, left, PAD.top + 2 + 13 * row, colours.accent, "left", "top");
+    });
+  }
+
+  caption({ canvas, title, unit }, axis, values) {
+    title.textContent = axis.title;
+    unit.textContent = ` ${axis.unit} ${values.length && this.at !== null ? `epoch ${this.at}: ` : ""}`;
+    for (const [s, , y] of values.slice(0, 6)) {
+      const value = make(unit, "em", {}, `${values.length > 1 ? `${s.name} ` : ""}${short(y)}`);
+      value.style.color = s.faint ? this.colours.muted : this.colours.ink;
+      value.style.borderBottom = `2px solid ${s.colour || this.colours.ink}`;
+      unit.append(" ");
+    }
+    const words = values.map(([s, x, y]) => `${s.name} ${short(y)} at epoch ${x}`).join(", ");
+    canvas.setAttribute("aria-label", `${axis.title}, ${axis.unit}: ${words}`);
+  }
 }
 
-export default {
-  render({ model, el }) {
-    const curves = new Curves(model, el);
-    return () => curves.close();
-  },
-};
+export default moduleOf(Curves);

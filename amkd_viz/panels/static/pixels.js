@@ -85,5 +85,3 @@ class Answers {
     });
   }
 }
-
-const floats = (view) => new Float32Array(raw(view));

@@ -1,33 +1,32 @@
-// Gallery and table of samples. The selection is the map's: a lasso there fills the table here, a row here lights up
-// there, both without the kernel.
+// Gallery and table of samples. They share the map's selection, without the kernel: a lasso there fills the table here, a
+// row that is clicked here lights up there.
 
-const GALLERY = 48, ROWS = 150; // more would be slow to lay out, and nobody reads them
-const FIRST = { gallery: 24, rows: 15 }; // what is in sight comes at once, the rest when nobody waits
+const GALLERY = 48, ROWS = 150; // at most; more would be slow to lay out
+const FIRST = { gallery: 24, rows: 15 }; // visible ones at once, the rest a little later
 const SIDE = 34; // pixels of a thumbnail
 const COLUMNS = [
   ["sample", (s, i) => s.word(i), (s, i) => s.ids[i]],
   ["class", (s, i) => s.className(s.label[i]), (s, i) => s.label[i]],
-  ["teacher", (s, i) => said(s, i, 0), (s, i) => s.fact(i, 1)],
-  ["student", (s, i) => said(s, i, 2), (s, i) => s.fact(i, 3)],
+  ["teacher", (s, i) => prediction(s, i, 0), (s, i) => s.fact(i, 1)],
+  ["student", (s, i) => prediction(s, i, 2), (s, i) => s.fact(i, 3)],
   ["d(a, p)", (s, i) => decimals(s.fact(i, 4)), (s, i) => s.fact(i, 4)],
   ["d(a, n)", (s, i) => decimals(s.fact(i, 5)), (s, i) => s.fact(i, 5)],
 ];
 const TIPS = {
   teacher: "The teacher's class and its probability",
   student: "The student's class and its probability",
-  "d(a, p)": "Squared distance of teacher and student on this sample, of 4 at most",
-  "d(a, n)": "Squared distance from the teacher on this sample to the student on the nearest sample of another class, of 4 at most",
+  "d(a, p)": "Squared distance between the teacher's and the student's embedding of this sample, at most 4",
+  "d(a, n)": "Squared distance from the teacher's embedding of this sample to the student's of the nearest sample of another class, at most 4",
 };
-const said = (s, i, at) => (Number.isFinite(s.fact(i, at)) ? `${s.className(s.fact(i, at))} \u00b7 ${percent(s.fact(i, at + 1))}` : "\u2014");
+const prediction = (s, i, at) => (Number.isFinite(s.fact(i, at)) ? `${s.className(s.fact(i, at))} \u00b7 ${percent(s.fact(i, at + 1))}` : "\u2014");
 
-class List {
-  constructor(map, el) {
-    this.map = map;
+class List extends View {
+  constructor(model, el, map) {
+    super(map); // its traits are the map's
     this.samples = new Samples(map);
     this.sort = { column: 4, down: true };
-    this.all = !map.get("selection").length;
+    this.all = !this.get("selection").length;
     this.root = make(el, "div", { class: "amkd-samples", "data-lm-suppress-shortcuts": "true" });
-    this.root.amkd = this; // for tests
     const bar = make(this.root, "div", { class: "amkd-samples-bar", role: "toolbar", "aria-label": "Samples" });
     this.tabs = [false, true].map((all) => {
       const made = make(bar, "button", { type: "button" });
@@ -37,34 +36,21 @@ class List {
     this.gallery = make(this.root, "div", { class: "amkd-gallery", role: "group", "aria-label": "Pictures" });
     this.scroll = make(this.root, "div", { class: "amkd-scroll" });
     this.note = make(this.root, "div", { class: "amkd-note" });
-    const load = bundled(() => this.take());
-    const pick = bundled(() => this.show());
-    const hear = (names, react) => {
-      const events = names.split(" ").map((n) => `change:${n}`).join(" ");
-      map.on(events, react);
-      this.stops.push(() => map.off(events, react));
-    };
-    this.stops = [load.stop, pick.stop];
-    hear("ids label boundary sprites palette names only facts part", load);
-    hear("selection", () => {
-      if (this.own && this.all) return this.count(); // what was clicked must not run away
-      if (!this.own) this.all = !map.get("selection").length;
-      pick();
+    const show = this.bundle(() => this.show());
+    this.hear("ids label boundary sprites palette names only facts part", this.bundle(() => this.take()));
+    this.hear("selection", () => {
+      if (this.own && this.all) return this.count(); // what was clicked must not move
+      if (!this.own) this.all = !this.get("selection").length;
+      show();
     });
-    hear("picked", () => this.mark());
-    hear("hovered", () => this.mark());
+    this.hear("picked hovered", () => this.mark());
+    this.stops.push(() => clearTimeout(this.later), () => URL.revokeObjectURL(this.source));
     this.take();
-  }
-
-  close() {
-    this.stops.forEach((stop) => stop());
-    clearTimeout(this.later);
-    URL.revokeObjectURL(this.source);
   }
 
   take() {
     this.samples.read();
-    const png = this.map.get("sprites");
+    const png = this.get("sprites");
     if (png === this.png) return this.show();
     this.png = png;
     URL.revokeObjectURL(this.source);
@@ -72,12 +58,12 @@ class List {
     this.show();
   }
 
-  // Positions in the order in which the table stands.
+  // Positions of the samples in the order of the table.
   order() {
     const { samples } = this, key = COLUMNS[this.sort.column][2], sign = this.sort.down ? -1 : 1;
     const wanted = this.all
       ? Array.from(samples.ids.keys())
-      : this.map.get("selection").map((id) => samples.place.get(id)).filter((i) => i !== undefined);
+      : this.get("selection").map((id) => samples.place.get(id)).filter((i) => i !== undefined);
     const value = (i) => (Number.isFinite(key(samples, i)) ? key(samples, i) : Infinity * sign);
     return wanted.filter((i) => samples.visible(i)).sort((a, b) => sign * (value(a) - value(b)) || a - b);
   }
@@ -94,19 +80,19 @@ class List {
       order.slice(FIRST.rows, ROWS).forEach((i) => this.row(body, i));
       this.mark();
     }, 120);
-    const told = [];
-    if (!order.length) told.push(this.all ? "No sample to list." : "Nothing is selected: drag around samples in the map, or click one.");
-    if (order.length > ROWS) told.push(`The first ${ROWS} of ${order.length.toLocaleString("en")} in this order.`);
-    if (this.root.querySelector(".amkd-differs")) told.push("In colour: the student disagrees with the teacher.");
-    this.note.textContent = told.join(" ");
+    const notes = [];
+    if (!order.length) notes.push(this.all ? "No sample to list." : "Nothing is selected: drag around samples in the map, or click one.");
+    if (order.length > ROWS) notes.push(`The first ${ROWS} of ${order.length.toLocaleString("en")} in this order.`);
+    if (this.root.querySelector(".amkd-differs")) notes.push("In colour: the student disagrees with the teacher.");
+    this.note.textContent = notes.join(" ");
     this.root.dataset.rows = Math.min(order.length, ROWS);
     this.root.dataset.listed = order.length;
     this.count();
   }
 
-  // The words on the tabs, and which marks are lit.
+  // Update the tabs and the marks.
   count() {
-    const { samples } = this, selection = this.map.get("selection");
+    const { samples } = this, selection = this.get("selection");
     const visible = samples.ids.reduce((n, _, i) => n + samples.visible(i), 0);
     this.tabs[0].textContent = `selected ${selection.length.toLocaleString("en")}`;
     this.tabs[1].textContent = `all ${visible.toLocaleString("en")}`;
@@ -168,11 +154,9 @@ class List {
 
   listen(made, i) {
     const id = this.samples.ids[i];
-    const hover = (value) => () => this.map.set("hovered", value);
-    made.addEventListener("pointerenter", hover(id));
-    made.addEventListener("pointerleave", hover(null));
-    made.addEventListener("focus", hover(id));
-    made.addEventListener("blur", hover(null));
+    for (const [event, value] of [["pointerenter", id], ["pointerleave", null], ["focus", id], ["blur", null]]) {
+      made.addEventListener(event, () => this.model.set("hovered", value)); // stays in the page: never saved
+    }
     made.addEventListener("click", (event) => this.choose(id, event.shiftKey || event.ctrlKey || event.metaKey));
     if (made.tagName === "TR") {
       made.addEventListener("keydown", (event) => {
@@ -185,22 +169,20 @@ class List {
     }
   }
 
-  // In the list of all, a row is selected; in the list of what is selected, it is picked: its triplets are drawn.
+  // A click selects a row of the list of all samples; in the list of selected ones it picks it, and its triplets are drawn.
   choose(id, add) {
-    const old = this.map.get("selection");
+    const old = this.get("selection");
     let next = old;
     if (add) next = old.includes(id) ? old.filter((other) => other !== id) : [...old, id];
     else if (this.all || !old.includes(id)) next = [id];
     this.own = true;
-    this.map.set("selection", next);
-    this.map.set("picked", next.includes(id) ? id : next[0] ?? null);
+    this.send({ selection: next, picked: next.includes(id) ? id : next[0] ?? null });
     this.own = false;
-    this.map.save_changes();
   }
 
   mark() {
     if (!this.selected) return;
-    const hovered = this.map.get("hovered"), picked = this.map.get("picked");
+    const hovered = this.get("hovered"), picked = this.get("picked");
     for (const made of this.root.querySelectorAll("[data-id]")) {
       const id = Number(made.dataset.id);
       made.classList.toggle("amkd-hovered", id === hovered);
@@ -211,10 +193,4 @@ class List {
   }
 }
 
-async function render({ model, el }) {
-  const map = await model.widget_manager.get_model(model.get("map").replace("IPY_MODEL_", ""));
-  const list = new List(map, el);
-  return () => list.close();
-}
-
-export default { render };
+export default moduleOf(List, mapOf);

@@ -1,47 +1,32 @@
-// The joint map: samples between their places in the teacher's and in the student's layout. Hovering, lasso, walking by
-// arrow keys, morphing and zooming happen here; the kernel hears only what was selected.
+// The joint map: samples between their places in the teacher's and in the student's layout. Hover, lasso, arrow keys,
+// morph and zoom happen in the page; the kernel hears of the selection only.
 
-const NEAR = 11; // pixels within which a sample is meant
+const NEAR = 11; // pixels within which the pointer means a sample
 const TIP = 96; // pixels of a thumbnail
 
 class Scatter extends Drawing {
   constructor(model, el) {
-    super();
-    this.model = model;
+    super(model);
     this.samples = new Samples(model);
     this.camera = { x: 0, y: 0, zoom: 1 };
     this.hover = -1;
-    this.tool = "lasso";
     this.drawn = 0;
     this.build(el);
-    this.stale = true;
-    this.over = bundled(() => this.draw());
+    this.over = this.bundle(() => this.draw());
     this.ask = () => ((this.stale = true), this.over());
-    this.load = bundled(() => this.take());
-    this.stops = [this.over.stop, this.load.stop, onTheme(() => this.retheme())];
-    const hear = (names, react) => {
-      const events = names.split(" ").map((n) => `change:${n}`).join(" ");
-      model.on(events, react);
-      this.stops.push(() => model.off(events, react));
-    };
-    hear("teacher student ids label boundary sprites palette names only facts", this.load);
-    hear("selection part", this.ask);
-    hear("empty", () => this.ends2 || this.ask());
-    hear("picked star misleading", this.over);
-    hear("names palette only boundary", bundled(() => this.legend()));
-    hear("morph", () => this.showMorph());
-    hear("hovered", () => this.setHover(this.samples.place.get(model.get("hovered")) ?? -1, false));
-    const sizes = new ResizeObserver(this.ask);
-    sizes.observe(this.stage);
-    this.stops.push(() => sizes.disconnect());
+    this.stops.push(onTheme(() => this.retheme()));
+    this.hear("teacher student ids label boundary sprites palette names only facts", this.bundle(() => this.take()));
+    this.hear("selection part", this.ask);
+    this.hear("empty", () => this.ends2 || this.ask());
+    this.hear("picked star misleading", this.over);
+    this.hear("names palette only boundary", this.bundle(() => this.legend()));
+    this.hear("morph", () => this.showMorph());
+    this.hear("hovered", () => this.setHover(this.samples.place.get(this.get("hovered")) ?? -1, false));
+    this.resized(this.stage, this.ask);
     this.retheme();
     this.showMorph();
     this.legend();
     this.take();
-  }
-
-  close() {
-    this.stops.forEach((stop) => stop());
   }
 
   build(el) {
@@ -54,12 +39,12 @@ class Scatter extends Drawing {
       return made;
     };
     const end = (t) => () => this.glide(t);
-    this.ends = [button("\u25cf teacher", "Show where the teacher puts the samples", end(0), { class: "amkd-end" })];
+    this.ends = [button("\u25cf teacher", "Show the teacher's layout", end(0), { class: "amkd-end" })];
     this.range = make(bar, "input", { type: "range", min: 0, max: 1, step: 0.01, title: "From teacher to student" });
     this.range.setAttribute("aria-label", "Morph from teacher to student");
-    this.range.addEventListener("input", () => this.setMorph(Number(this.range.value)));
+    this.range.addEventListener("input", () => this.model.set("morph", Number(this.range.value)));
     this.range.addEventListener("change", () => this.model.save_changes());
-    this.ends.push(button("\u25c6 student", "Show where the student puts the samples", end(1), { class: "amkd-end" }));
+    this.ends.push(button("\u25c6 student", "Show the student's layout", end(1), { class: "amkd-end" }));
     make(bar, "span", { class: "amkd-gap" });
     this.tools = {
       lasso: button("\u2b1a", "Select: drag around samples, or click one", () => this.setTool("lasso")),
@@ -95,12 +80,12 @@ class Scatter extends Drawing {
     this.canvas.style.cursor = name === "pan" ? "grab" : "crosshair";
   }
 
-  // Names of the colours; a click shows one class alone, Shift adds another.
+  // Names of the colours. A click shows one class alone, Shift + click adds another.
   legend() {
-    const only = this.model.get("only"), names = this.model.get("names"), palette = this.model.get("palette");
+    const only = this.get("only"), names = this.get("names"), palette = this.get("palette");
     this.keys.replaceChildren();
     names.forEach((name, k) => {
-      const made = make(this.keys, "button", { type: "button", title: "Show only this class; Shift adds, again: all" });
+      const made = make(this.keys, "button", { type: "button", title: "Show only this class; Shift + click adds one; click again for all" });
       make(made, "i").style.background = palette[k];
       made.append(shorten(name, 18));
       made.setAttribute("aria-pressed", String(only.includes(k)));
@@ -108,59 +93,48 @@ class Scatter extends Drawing {
       made.addEventListener("click", (event) => {
         const others = only.filter((other) => other !== k);
         const next = event.shiftKey ? (only.includes(k) ? others : [...only, k]) : only.includes(k) && !others.length ? [] : [k];
-        this.model.set("only", next);
-        this.model.save_changes();
+        this.send({ only: next });
       });
     });
-    const marks = ["\u25cf teacher", "\u25c6 student", "\u25ef boundary sample", "\u00d7 the picture misleads here"];
+    const marks = ["\u25cf teacher", "\u25c6 student", "\u25ef boundary sample", "\u00d7 the map misleads here"];
     if (names.length) make(this.keys, "span", {}, marks.join("   "));
   }
 
   retheme() {
-    const theme = document.body.dataset.jpThemeLight === "false" ? "dark" : "light";
-    this.root.dataset.theme = theme;
-    if (this.model.get("theme") !== theme) {
-      this.model.set("theme", theme);
-      this.model.save_changes();
-    }
+    this.root.dataset.theme = document.body.dataset.jpThemeLight === "false" ? "dark" : "light";
     this.tone = null;
     this.ask();
   }
 
-  // What a test or a screen reader may want to know.
+  // State for screen readers and for tests.
   tell() {
     const { samples } = this, data = this.root.dataset;
     const visible = samples.ids ? samples.ids.reduce((n, _, i) => n + samples.visible(i), 0) : 0;
-    const selected = this.model.get("selection").length;
+    const selected = this.get("selection").length;
     data.count = visible;
     data.selected = selected;
     data.hover = this.hover >= 0 ? samples.ids[this.hover] : "";
-    data.morph = this.model.get("morph");
+    data.morph = this.get("morph");
     data.moving = this.from ? "1" : "";
-    const told = `${visible} samples, ${selected} selected. Arrow keys walk, Enter selects, Shift adds, Escape clears, plus and minus zoom.`;
-    if (this.canvas.getAttribute("aria-label") !== told) this.canvas.setAttribute("aria-label", told);
+    this.canvas.ariaLabel = `${visible} samples, ${selected} selected. Arrow keys move, Enter selects, Shift adds, Escape clears, plus and minus zoom.`;
   }
 
   // morph
 
   showMorph() {
-    const t = this.model.get("morph");
+    const t = this.get("morph");
     if (Number(this.range.value) !== t) this.range.value = t;
-    this.range.setAttribute("aria-valuetext", `${Math.round(100 * t)} % of the way to the student`);
+    this.range.setAttribute("aria-valuetext", `${Math.round(100 * t)} % from teacher to student`);
     this.ends.forEach((made, n) => made.setAttribute("aria-pressed", String(t === n)));
     this.ask();
   }
 
-  setMorph(t) {
-    this.model.set("morph", t); // heard here at once; the kernel hears where it ends
-  }
-
   glide(to) {
-    const from = this.model.get("morph"), start = performance.now();
+    const from = this.get("morph"), start = performance.now();
     const length = still() ? 0 : 600 * Math.abs(to - from);
     const step = (now) => {
       const share = length ? Math.min(1, Math.max(0, (now - start) / length)) : 1;
-      this.setMorph(share === 1 ? to : from + share * (to - from));
+      this.model.set("morph", share === 1 ? to : from + share * (to - from)); // the kernel hears the end only
       if (share < 1) requestAnimationFrame(step);
       else this.model.save_changes();
     };
@@ -246,18 +220,16 @@ class Scatter extends Drawing {
     this.ask();
   }
 
-  // The one selection: what is chosen here is what lists and tables show.
+  // Change the selection, which lists and tables share.
   choose(positions, add, picked = null) {
     const ids = positions.map((i) => this.samples.ids[i]);
-    const old = this.model.get("selection");
+    const old = this.get("selection");
     let next = add ? [...old, ...ids.filter((id) => !old.includes(id))] : ids;
     if (add && ids.length === 1 && old.includes(ids[0])) next = old.filter((id) => id !== ids[0]);
-    const before = this.model.get("picked");
+    const before = this.get("picked");
     let pick = picked === null ? null : this.samples.ids[picked];
     if (pick === null || !next.includes(pick)) pick = next.includes(before) ? before : next[0] ?? null;
-    this.model.set("selection", next);
-    this.model.set("picked", pick);
-    this.model.save_changes();
+    this.send({ selection: next, picked: pick });
   }
 
   setHover(i, tell = true) {
@@ -284,8 +256,8 @@ class Scatter extends Drawing {
   // keyboard
 
   key(event) {
-    const ways = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-    if (event.key in ways) this.walk(...ways[event.key]);
+    const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    if (event.key in moves) this.walk(...moves[event.key]);
     else if ((event.key === "Enter" || event.key === " ") && this.hover >= 0) this.choose([this.hover], event.shiftKey, this.hover);
     else if (event.key === "Escape") this.choose([], false);
     else if (event.key === "+" || event.key === "=") this.zoom(1.3);
@@ -296,10 +268,10 @@ class Scatter extends Drawing {
     event.stopPropagation();
   }
 
-  // To the sample that lies nearest in this direction; sideways counts double.
+  // Go to the nearest sample in this direction; sideways counts double.
   walk(dx, dy) {
     if (!this.at) return;
-    const picked = this.samples.place.get(this.model.get("picked"));
+    const picked = this.samples.place.get(this.get("picked"));
     const from = this.hover >= 0 ? this.hover : picked;
     if (from === undefined) {
       this.setHover(this.nearest(this.width / 2, this.height / 2, Infinity));
@@ -317,9 +289,4 @@ class Scatter extends Drawing {
   }
 }
 
-function render({ model, el }) {
-  const scatter = new Scatter(model, el);
-  return () => scatter.close();
-}
-
-export default { render };
+export default moduleOf(Scatter);

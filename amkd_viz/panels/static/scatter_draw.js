@@ -1,15 +1,15 @@
-// How the joint map is drawn: two layers, the samples themselves, and over them what moves with the pointer.
+// Drawing of the joint map in two layers: the samples, and over them what follows the pointer.
 
-const MOVE = 350; // milliseconds of the way to new places
+const MOVE = 350; // milliseconds in which samples move to new places
 const still = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-class Drawing {
-  // New data: decode once, and let each sample walk from where it is to where it belongs.
+class Drawing extends View {
+  // Decode new data, and move each sample from where it is to its new place.
   take() {
     const before = this.at && new Map(Array.from(this.samples.ids, (id, i) => [id, [this.at[2 * i], this.at[2 * i + 1]]]));
     const samples = this.samples.read();
     samples.pictures().then(this.ask);
-    const ends = ["teacher", "student"].map((name) => new Float32Array(bytesOf(this.model.get(name))));
+    const ends = ["teacher", "student"].map((name) => new Float32Array(bytesOf(this.get(name))));
     this.hover = -1;
     this.tip.hidden = true;
     if (!samples.ids.length || ends.some((e) => e.length !== 2 * samples.ids.length)) {
@@ -27,7 +27,7 @@ class Drawing {
     this.ask();
   }
 
-  // The square that holds both layouts, so that morphing does not move the ground.
+  // The rectangle around both layouts, so that morphing does not move the camera.
   frame() {
     let low = [Infinity, Infinity], high = [-Infinity, -Infinity];
     for (const end of this.ends2) {
@@ -40,9 +40,9 @@ class Drawing {
     this.extent = [high[0] - low[0] || 1, high[1] - low[1] || 1];
   }
 
-  // Where every sample is now, in units of the layout: between teacher and student, and on its way to new places.
+  // Places of all samples now, in units of the layout: between teacher and student, and perhaps still moving.
   positions() {
-    const t = this.model.get("morph"), [a, b] = this.ends2;
+    const t = this.get("morph"), [a, b] = this.ends2;
     const at = new Float32Array(a.length);
     for (let i = 0; i < at.length; i++) at[i] = a[i] + t * (b[i] - a[i]);
     if (this.from) {
@@ -74,6 +74,11 @@ class Drawing {
       this.width / 2 + (x - this.middle[0] - this.camera.x) * s,
       this.height / 2 - (y - this.middle[1] - this.camera.y) * s,
     ];
+  }
+
+  // Where the teacher (0) or the student (1) places sample i.
+  end(net, i) {
+    return this.pixel(this.ends2[net][2 * i], this.ends2[net][2 * i + 1]);
   }
 
   spot(i) {
@@ -115,21 +120,21 @@ class Drawing {
       this.stale = false;
       const context = fresh(this.dots);
       if (this.ends2) this.drawDots(context);
-      else words(context, this.model.get("empty"), this.width / 2, this.height / 2, this.tone, { weight: 400, colour: this.tone.muted });
+      else words(context, this.get("empty"), this.width / 2, this.height / 2, this.tone, { weight: 400, colour: this.tone.muted });
       this.tell();
     }
     const context = fresh(this.canvas);
     if (this.ends2) this.drawOver(context);
-    this.root.dataset.picked = this.model.get("picked") ?? "";
+    this.root.dataset.picked = this.get("picked") ?? "";
     this.root.dataset.drawn = ++this.drawn;
   }
 
   drawDots(context) {
-    const { samples, stamps, at } = this, t = this.model.get("morph");
+    const { samples, stamps, at } = this, t = this.get("morph");
     this.at = this.positions();
-    const selected = new Set(this.model.get("selection").map((id) => samples.place.get(id)));
+    const selected = new Set(this.get("selection").map((id) => samples.place.get(id)));
     selected.delete(undefined);
-    if (selected.size && selected.size <= 200) this.drawWays(context, selected);
+    if (selected.size <= 200) this.drawMoves(context, selected);
     const kind = t < 0.5 ? "circle" : "diamond", half = stamps.half * stamps.ratio;
     const pictures = samples.palette.map((colour) => [0, 1].map((ring) => stamps.get(colour, kind, ring)));
     // without the context's own scale: a copy pixel by pixel is what a browser does fastest
@@ -154,63 +159,53 @@ class Drawing {
   }
 
   drawOver(context) {
-    this.drawMisleading(context, this.model.get("morph"));
+    this.drawMisleading(context, this.get("morph"));
     this.drawStar(context);
     if (this.hover >= 0) {
-      this.halo(context, this.hover, this.tone.accent, 8);
-      this.placeTip(); // it walks along
+      shape(context, "circle", ...this.spot(this.hover), 8);
+      stroke(context, this.tone.accent, 2);
+      this.placeTip(); // it moves along
     }
     if (this.lasso) this.drawLasso(context);
   }
 
   // From the teacher's to the student's place of each selected sample.
-  drawWays(context, selected) {
-    const [a, b] = this.ends2;
+  drawMoves(context, selected) {
     context.globalAlpha = 0.5;
-    for (const i of selected) {
-      if (i === undefined) continue;
-      segment(context, this.pixel(a[2 * i], a[2 * i + 1]), this.pixel(b[2 * i], b[2 * i + 1]), this.tone.line, 1);
-    }
+    for (const i of selected) segment(context, this.end(0, i), this.end(1, i), this.tone.line, 1);
     context.globalAlpha = 1;
   }
 
-  // Anchor: the teacher on the picked sample; positive: the student there; negatives: the student on others.
+  // Anchor: the teacher's place of the picked sample; positive: the student's; negatives: the student's of others.
   drawStar(context) {
-    const i = this.samples.place.get(this.model.get("picked"));
+    const i = this.samples.place.get(this.get("picked"));
     if (i === undefined) return;
-    const { tone, samples } = this, [a, b] = this.ends2;
-    const anchor = this.pixel(a[2 * i], a[2 * i + 1]), positive = this.pixel(b[2 * i], b[2 * i + 1]);
-    const negatives = this.model.get("star").negatives || [];
+    const { tone, samples } = this, anchor = this.end(0, i), positive = this.end(1, i);
+    const negatives = this.get("star").negatives || [];
     const ends = negatives.map(([id, wrong]) => [samples.place.get(id), wrong]).filter(([j]) => j !== undefined);
-    for (const [j] of ends) segment(context, anchor, this.pixel(b[2 * j], b[2 * j + 1]), tone.muted, 1);
+    for (const [j] of ends) segment(context, anchor, this.end(1, j), tone.muted, 1);
     segment(context, anchor, positive, tone.ink, 2.2);
     for (const [j, wrong] of ends) {
-      const [x, y] = this.pixel(b[2 * j], b[2 * j + 1]);
+      const [x, y] = this.end(1, j);
       shape(context, "diamond", x, y, wrong ? 6.5 : 5);
-      context.fillStyle = samples.colour(j);
-      context.fill();
-      context.lineWidth = 1.2;
-      context.strokeStyle = tone.ink;
-      context.stroke();
+      fill(context, samples.colour(j));
+      stroke(context, tone.ink, 1.2);
       if (wrong) cross(context, x, y, tone, 3, 1.6);
     }
-    const up = anchor[1] <= positive[1] ? -1 : 1; // each word on the side away from the other mark
+    const up = anchor[1] <= positive[1] ? -1 : 1; // each label on the side away from the other mark
     for (const [[x, y], kind, text, side] of [[anchor, "circle", "anchor: teacher", up], [positive, "diamond", "positive: student", -up]]) {
       shape(context, kind, x, y, 6.5);
-      context.fillStyle = samples.colour(i);
-      context.fill();
-      context.lineWidth = 2.4;
-      context.strokeStyle = tone.ink;
-      context.stroke();
+      fill(context, samples.colour(i));
+      stroke(context, tone.ink, 2.4);
       const align = x < 70 ? "left" : x > this.width - 70 ? "right" : "center";
       words(context, text, x, y + side * 18, tone, { align });
     }
   }
 
-  // Triplets of the net that is shown: here the dotted line is longer and in truth shorter, or the other way round.
+  // Triplets of the net that is shown: the dotted line is longer on the map and shorter in truth, or the reverse.
   drawMisleading(context, t) {
     const net = t === 0 ? 0 : t === 1 ? 1 : -1;
-    for (const [own, ...ids] of this.model.get("misleading")) {
+    for (const [own, ...ids] of this.get("misleading")) {
       const at = ids.map((id) => this.samples.place.get(id));
       if (own !== net || at.some((i) => i === undefined || !this.samples.visible(i))) continue;
       const [a, p, n] = at.map((i) => this.spot(i));
@@ -220,26 +215,11 @@ class Drawing {
     }
   }
 
-  halo(context, i, colour, r) {
-    const [x, y] = this.spot(i);
-    shape(context, "circle", x, y, r);
-    context.lineWidth = 2;
-    context.strokeStyle = colour;
-    context.stroke();
-  }
-
   drawLasso(context) {
     context.beginPath();
     this.lasso.forEach(([x, y], n) => (n ? context.lineTo(x, y) : context.moveTo(x, y)));
     context.closePath();
-    context.fillStyle = this.tone.accent;
-    context.globalAlpha = 0.12;
-    context.fill();
-    context.globalAlpha = 1;
-    context.setLineDash([5, 4]);
-    context.lineWidth = 1.5;
-    context.strokeStyle = this.tone.accent;
-    context.stroke();
-    context.setLineDash([]);
+    fill(context, this.tone.accent, 0.12);
+    stroke(context, this.tone.accent, 1.5, [5, 4]);
   }
 }

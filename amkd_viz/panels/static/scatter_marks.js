@@ -1,4 +1,4 @@
-// What is drawn: teacher = circle, student = diamond, boundary sample = ring, a picture that misleads = cross.
+// Marks of the joint map: teacher = circle, student = diamond, boundary sample = ring, misleading triplet = cross.
 
 const RADIUS = 4.2;
 
@@ -14,6 +14,21 @@ function shape(context, kind, x, y, r) {
   } else {
     context.arc(x, y, r, 0, 2 * Math.PI);
   }
+}
+
+function fill(context, colour, opacity = 1) {
+  context.globalAlpha = opacity;
+  context.fillStyle = colour;
+  context.fill();
+  context.globalAlpha = 1;
+}
+
+function stroke(context, colour, width, dash = []) {
+  context.setLineDash(dash);
+  context.lineWidth = width;
+  context.strokeStyle = colour;
+  context.stroke();
+  context.setLineDash([]);
 }
 
 // One small picture for each class, shape and ring, so that 5,000 samples are 5,000 copies.
@@ -32,17 +47,12 @@ class Stamps {
       const canvas = new OffscreenCanvas(side, side);
       const context = canvas.getContext("2d");
       context.scale(this.ratio, this.ratio);
-      context.fillStyle = colour;
       shape(context, kind, this.half, this.half, ring ? RADIUS - 0.6 : RADIUS);
-      context.fill();
-      context.lineWidth = 0.7;
-      context.strokeStyle = this.tone.paper;
-      context.stroke();
+      fill(context, colour);
+      stroke(context, this.tone.paper, 0.7);
       if (ring) {
         shape(context, "circle", this.half, this.half, RADIUS + 2.4);
-        context.lineWidth = 1.4;
-        context.strokeStyle = this.tone.ink;
-        context.stroke();
+        stroke(context, this.tone.ink, 1.4);
       }
       this.made.set(key, canvas);
     }
@@ -51,16 +61,13 @@ class Stamps {
 }
 
 function cross(context, x, y, tone, r = 4.5, line = 2) {
-  for (const [width, colour] of [[line + 2, tone.paper], [line, tone.ink]]) {
-    context.beginPath();
-    context.moveTo(x - r, y - r);
-    context.lineTo(x + r, y + r);
-    context.moveTo(x + r, y - r);
-    context.lineTo(x - r, y + r);
-    context.lineWidth = width;
-    context.strokeStyle = colour;
-    context.stroke();
-  }
+  context.beginPath();
+  context.moveTo(x - r, y - r);
+  context.lineTo(x + r, y + r);
+  context.moveTo(x + r, y - r);
+  context.lineTo(x - r, y + r);
+  stroke(context, tone.paper, line + 2);
+  stroke(context, tone.ink, line);
 }
 
 function words(context, text, x, y, tone, { align = "center", weight = 600, colour = tone.ink } = {}) {
@@ -79,16 +86,10 @@ function words(context, text, x, y, tone, { align = "center", weight = 600, colo
 
 function segment(context, a, b, colour, width, dash = []) {
   context.beginPath();
-  context.setLineDash(dash);
   context.moveTo(a[0], a[1]);
   context.lineTo(b[0], b[1]);
-  context.lineWidth = width;
-  context.strokeStyle = colour;
-  context.stroke();
-  context.setLineDash([]);
+  stroke(context, colour, width, dash);
 }
-
-const shorten = (text, most) => (text.length <= most ? text : `${text.slice(0, most - 1)}\u2026`);
 
 function inside(polygon, x, y) {
   let odd = false;
@@ -101,7 +102,7 @@ function inside(polygon, x, y) {
 
 const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
 
-// Where to write each class: the sample nearest to its median.
+// Where the name of each class stands: at the sample nearest to its median.
 function centres(samples, at) {
   const found = [];
   if (samples.names.length > 20) return found;

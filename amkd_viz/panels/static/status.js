@@ -1,70 +1,57 @@
-// The line that says in words what is happening, for eyes and for screen readers. It also tells the kernel which theme
-// is on, and gives the sliders of its panel the names that a screen reader needs.
+// The status line, for eyes and for screen readers. It also tells the kernel which theme is on, and gives the sliders of
+// its panel the names that a screen reader needs.
 
-function name(root) {
-  for (const box of root.querySelectorAll(".jupyter-widgets")) {
+class Status extends View {
+  constructor(model, el) {
+    super(model);
+    this.el = el;
+    el.classList.add("amkd-status");
+    this.words = make(el, "span", { role: "status", "aria-live": "polite" });
+    this.bar = make(el, "progress", { max: 1 });
+    this.cancel = make(el, "button", { class: "jupyter-button" }, "Cancel");
+    this.cancel.addEventListener("click", () => this.send({ cancelled: this.get("cancelled") + 1 }));
+    this.hear("text kind share cancellable", () => this.show());
+    this.stops.push(onTheme(() => this.theme()), () => clearTimeout(this.naming));
+    this.show();
+    requestAnimationFrame(() => {
+      this.theme();
+      const panel = el.closest(".amkd-panel");
+      if (!panel) return;
+      nameControls(panel);
+      const labels = new MutationObserver(() => {
+        clearTimeout(this.naming);
+        this.naming = setTimeout(() => nameControls(panel), 200);
+      });
+      for (const group of panel.querySelectorAll(".amkd-controls")) labels.observe(group, { childList: true, subtree: true });
+      this.stops.push(() => labels.disconnect());
+    });
+  }
+
+  show() {
+    const busy = this.get("kind") === "busy", share = this.get("share");
+    this.words.textContent = this.get("text");
+    this.el.dataset.kind = this.get("kind");
+    this.bar.hidden = !busy;
+    if (share >= 0) this.bar.value = share;
+    else this.bar.removeAttribute("value");
+    this.cancel.hidden = !(busy && this.get("cancellable"));
+  }
+
+  theme() {
+    const now = document.body.dataset.jpThemeLight === "false" ? "dark" : "light";
+    this.el.closest(".amkd-panel")?.setAttribute("data-theme", now);
+    if (this.get("theme") !== now) this.send({ theme: now });
+  }
+}
+
+function nameControls(panel) {
+  for (const box of panel.querySelectorAll(".jupyter-widgets")) {
     const label = box.querySelector(":scope > .widget-label");
-    if (!label || !label.textContent.replace(/[\s\u200b]/g, "")) continue; // a checkbox has its words elsewhere
+    if (!label || !label.textContent.replace(/[\s\u200b]/g, "")) continue; // a checkbox has its text elsewhere
     for (const part of box.querySelectorAll(".noUi-handle, select, input")) {
       part.setAttribute("aria-label", label.textContent);
     }
   }
 }
 
-function render({ model, el }) {
-  el.classList.add("amkd-status");
-  const words = el.appendChild(document.createElement("span"));
-  words.setAttribute("role", "status");
-  words.setAttribute("aria-live", "polite");
-  const bar = el.appendChild(document.createElement("progress"));
-  bar.max = 1;
-  const cancel = el.appendChild(document.createElement("button"));
-  cancel.textContent = "Cancel";
-  cancel.className = "jupyter-button";
-  cancel.addEventListener("click", () => {
-    model.set("cancelled", model.get("cancelled") + 1);
-    model.save_changes();
-  });
-
-  const show = () => {
-    words.textContent = model.get("text");
-    el.dataset.kind = model.get("kind");
-    const share = model.get("share");
-    bar.hidden = model.get("kind") !== "busy";
-    if (share >= 0) bar.value = share;
-    else bar.removeAttribute("value");
-    cancel.hidden = !(model.get("kind") === "busy" && model.get("cancellable"));
-  };
-  const theme = () => {
-    const now = document.body.dataset.jpThemeLight === "false" ? "dark" : "light";
-    el.closest(".amkd-panel")?.setAttribute("data-theme", now);
-    if (model.get("theme") !== now) {
-      model.set("theme", now);
-      model.save_changes();
-    }
-  };
-  model.on("change:text change:kind change:share change:cancellable", show);
-  const themes = new MutationObserver(theme);
-  themes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
-  show();
-  let naming;
-  const labels = new MutationObserver(() => {
-    clearTimeout(naming);
-    naming = setTimeout(() => name(el.closest(".amkd-panel") || el), 200);
-  });
-  requestAnimationFrame(() => {
-    theme();
-    const panel = el.closest(".amkd-panel");
-    if (!panel) return;
-    name(panel);
-    for (const group of panel.querySelectorAll(".amkd-controls")) labels.observe(group, { childList: true, subtree: true });
-  });
-  return () => {
-    themes.disconnect();
-    labels.disconnect();
-    clearTimeout(naming);
-    model.off("change:text change:kind change:share change:cancellable", show);
-  };
-}
-
-export default { render };
+export default moduleOf(Status);

@@ -1,51 +1,37 @@
-// A strip of thumbnails: one sheet of pictures, buttons cut from it. One of them is in the tab order; arrows go on.
+// A strip of thumbnails, cut from one sheet. One of them is in the tab order; arrow keys go on from there.
 
-class Thumbs {
+class Thumbs extends View {
   constructor(model, el) {
-    this.model = model;
+    super(model);
     this.root = make(el, "div", { class: "amkd-thumbs", "data-lm-suppress-shortcuts": "true" });
-    this.turn = [-1, 1].map((by) => {
-      const about = { type: "button", class: "jupyter-button", "aria-label": by < 0 ? "Earlier images" : "Later images" };
-      const made = make(null, "button", about, by < 0 ? "\u2039" : "\u203a");
-      made.addEventListener("click", () => this.page(by));
-      return made;
-    });
-    this.strip = make(null, "div", { class: "amkd-thumbs-strip", role: "listbox", "aria-label": "Images to choose from" });
-    this.root.append(this.turn[0], this.strip, this.turn[1]);
-    this.stops = [];
-    const hear = (name, react) => {
-      model.on(`change:${name}`, react);
-      this.stops.push(() => model.off(`change:${name}`, react));
-    };
-    hear("frame", () => this.take());
-    for (const name of ["chosen", "second", "uses"]) hear(name, () => this.mark());
-    hear("empty", () => this.take());
+    const turn = (label, sign) => make(this.root, "button", { type: "button", class: "jupyter-button", "aria-label": label }, sign);
+    const back = turn("Earlier images", "\u2039");
+    this.strip = make(this.root, "div", { class: "amkd-thumbs-strip", role: "listbox", "aria-label": "Images to choose from" });
+    this.turn = [back, turn("Later images", "\u203a")];
+    this.turn.forEach((made, n) => made.addEventListener("click", () => this.page(n ? 1 : -1)));
+    this.hear("frame empty", () => this.take());
+    this.hear("chosen second uses", () => this.mark());
     this.strip.addEventListener("keydown", (event) => this.key(event));
     this.take();
   }
 
-  close() {
-    this.stops.forEach((stop) => stop());
-  }
-
   async take() {
-    const frame = this.model.get("frame");
+    const frame = this.get("frame");
     this.ids = frame.ids || [];
     const had = this.strip.contains(document.activeElement);
     this.turn[0].disabled = !(frame.page > 0);
     this.turn[1].disabled = !(frame.page + 1 < frame.pages);
     this.turn.forEach((made) => { made.hidden = !(frame.pages > 1); });
     if (!this.ids.length) {
-      this.strip.replaceChildren(make(null, "div", { class: "amkd-note" }, this.model.get("empty")));
+      this.strip.replaceChildren(make(null, "div", { class: "amkd-note" }, this.get("empty")));
       return;
     }
     const sheet = await createImageBitmap(new Blob([raw(frame.sprites)], { type: "image/png" }));
-    if (frame !== this.model.get("frame")) return; // a newer page has come meanwhile
+    if (frame !== this.get("frame")) return; // a newer page has come meanwhile
     const [w, h, columns] = frame.tile;
     this.strip.replaceChildren(...this.ids.map((id, i) => {
       const made = make(null, "button", { type: "button", role: "option", tabindex: -1, "data-id": id });
-      made.setAttribute("aria-label", `${frame.names[i]}, test ${id}`);
-      made.title = `${frame.names[i]}, test ${id}`;
+      made.title = made.ariaLabel = `${frame.names[i]}, test ${id}`;
       made.style.setProperty("--amkd-own", frame.colours[i]);
       const canvas = make(made, "canvas", { width: w, height: h });
       canvas.getContext("2d").drawImage(sheet, (i % columns) * w, Math.floor(i / columns) * h, w, h, 0, 0, w, h);
@@ -61,7 +47,7 @@ class Thumbs {
   }
 
   mark() {
-    const chosen = this.model.get("chosen"), second = this.model.get("second"), uses = this.model.get("uses");
+    const chosen = this.get("chosen"), second = this.get("second"), uses = this.get("uses");
     const at = Math.max(0, this.ids.indexOf(chosen));
     [...this.strip.querySelectorAll("button")].forEach((made, i) => {
       made.setAttribute("aria-selected", String(this.ids[i] === chosen));
@@ -73,28 +59,23 @@ class Thumbs {
   }
 
   choose(i, second, focus = false) {
-    this.model.set(second && this.model.get("uses")[1] ? "second" : "chosen", this.ids[i]);
-    this.model.save_changes();
-    const made = this.strip.children[i];
-    if (focus) made.focus({ preventScroll: true });
+    this.send({ [second && this.get("uses")[1] ? "second" : "chosen"]: this.ids[i] });
+    if (focus) this.strip.children[i].focus({ preventScroll: true });
   }
 
   page(by, wanted) {
-    const { page, pages } = this.model.get("frame");
+    const { page, pages } = this.get("frame");
     if (page + by < 0 || page + by >= pages) return;
     this.wanted = wanted;
-    this.model.set("page", page + by);
-    this.model.save_changes();
+    this.send({ page: page + by });
   }
 
   key(event) {
     const now = [...this.strip.children].indexOf(document.activeElement), last = this.ids.length - 1;
     const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: this.across(), ArrowUp: -this.across() }[event.key];
-    if (by) {
-      const next = now + by;
-      if (next >= 0 && next <= last) this.choose(next, false, true);
-      else this.page(Math.sign(by), by > 0 ? 0 : -1);
-    } else if (event.key === "Home") this.choose(0, false, true);
+    if (by && now + by >= 0 && now + by <= last) this.choose(now + by, false, true);
+    else if (by) this.page(Math.sign(by), by > 0 ? 0 : -1);
+    else if (event.key === "Home") this.choose(0, false, true);
     else if (event.key === "End") this.choose(last, false, true);
     else if (event.key === "PageDown") this.page(1, 0);
     else if (event.key === "PageUp") this.page(-1, 0);
@@ -112,9 +93,4 @@ class Thumbs {
   }
 }
 
-export default {
-  render({ model, el }) {
-    const thumbs = new Thumbs(model, el);
-    return () => thumbs.close();
-  },
-};
+export default moduleOf(Thumbs);

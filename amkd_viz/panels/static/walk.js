@@ -1,11 +1,11 @@
-// One attacked image: now, the difference, the base; both nets' answers; their logit gaps over the steps, with the
-// slider right above its axis. Everything here came with the frame, so walking needs no kernel.
+// One attacked image: the current iterate, the difference, the base; both nets' predictions; their logit gaps over the
+// steps, with the slider right above the axis. Everything comes with the frame, so moving the slider needs no kernel.
 
 const INSET = { left: 44, right: 14, top: 8, bottom: 20 }, HEIGHT = 168, PACE = 450; // ms a step while it plays
 
-class Walk {
+class Walk extends View {
   constructor(model, el) {
-    this.model = model;
+    super(model);
     this.root = make(el, "div", { class: "amkd-walk", "data-lm-suppress-shortcuts": "true" });
     this.note = make(this.root, "div", { class: "amkd-walk-empty" });
     const left = make(this.root, "div", { class: "amkd-walk-now" });
@@ -23,33 +23,22 @@ class Walk {
     this.slider = make(right, "input", { type: "range", min: 0, step: 1, "aria-label": "step of the attack" });
     this.plot = make(right, "div", { class: "amkd-walk-plot" });
     this.legend = make(right, "div", { class: "amkd-walk-legend" });
-    this.ask = bundled(() => this.draw());
-    this.stops = [this.ask.stop, () => this.stop()];
-    const hear = (name, react) => {
-      model.on(`change:${name}`, react);
-      this.stops.push(() => model.off(`change:${name}`, react));
-    };
-    hear("frame", () => this.take());
-    for (const name of ["step", "empty"]) hear(name, this.ask);
+    this.stops.push(() => this.stop());
+    this.ask = this.bundle(() => this.draw());
+    this.hear("frame", () => this.take());
+    this.hear("step empty", this.ask);
+    this.resized(this.plot, () => this.shape());
     this.play.addEventListener("click", () => (this.timer ? this.stop() : this.start()));
     this.refined.addEventListener("click", () => this.go(this.frame.steps + 1));
     this.slider.addEventListener("input", () => (this.stop(), this.go(Number(this.slider.value))));
     this.slider.addEventListener("keydown", (event) => event.stopPropagation());
-    const seek = (event) => this.seek(event);
-    this.plot.addEventListener("pointerdown", (event) => (this.plot.setPointerCapture(event.pointerId), this.stop(), seek(event)));
-    this.plot.addEventListener("pointermove", (event) => event.buttons && seek(event));
-    const sizes = new ResizeObserver(() => this.shape());
-    sizes.observe(this.plot);
-    this.stops.push(() => sizes.disconnect());
+    this.plot.addEventListener("pointerdown", (event) => (this.plot.setPointerCapture(event.pointerId), this.stop(), this.seek(event)));
+    this.plot.addEventListener("pointermove", (event) => event.buttons && this.seek(event));
     this.take();
   }
 
-  close() {
-    this.stops.forEach((stop) => stop());
-  }
-
   take() {
-    const sent = this.model.get("frame");
+    const sent = this.get("frame");
     this.frame = sent.serial ? { ...sent } : null;
     const { frame } = this;
     if (frame) {
@@ -74,17 +63,16 @@ class Walk {
   }
 
   go(step) {
-    this.model.set("step", step);
-    this.model.save_changes(); // the manager keeps the newest while the kernel is busy
+    this.send({ step }); // the manager keeps the newest while the kernel is busy
     this.ask();
   }
 
   start() {
     const { frame } = this;
     if (!frame || !frame.steps) return;
-    if (this.model.get("step") >= frame.steps) this.go(0);
+    if (this.get("step") >= frame.steps) this.go(0);
     this.timer = setInterval(() => {
-      const next = this.model.get("step") + 1;
+      const next = this.get("step") + 1;
       this.go(next);
       if (next >= this.frame.steps) this.stop();
     }, PACE);
@@ -113,7 +101,7 @@ class Walk {
     return INSET.top + (1 - (gap - low) / (high - low)) * (HEIGHT - INSET.top - INSET.bottom);
   }
 
-  // The curve: all but the marks of the step that is shown.
+  // Draw the curves, without the marks of the current step.
   shape() {
     const { frame } = this, wide = this.plot.clientWidth;
     if (!frame || wide < 60) return;
@@ -124,19 +112,18 @@ class Walk {
     this.plot.replaceChildren();
     const svg = this.svg = draw(this.plot, "svg", { width: wide, height: HEIGHT, role: "img" });
     svg.setAttribute("aria-label", `logit gap ${frame.base} minus ${frame.target} over the steps of the attack`);
-    for (const v of levels(...this.range)) {
-      draw(svg, "line", { class: v === 0 ? "amkd-zero" : "amkd-gridline", x1: INSET.left, x2: INSET.left + this.width, y1: this.Y(v), y2: this.Y(v) });
-      draw(svg, "text", { class: "amkd-tick", x: INSET.left - 6, y: this.Y(v) + 4, "text-anchor": "end" }).textContent = signed(v);
+    const text = (kind, x, y, anchor, word) => (draw(svg, "text", { class: kind, x, y, "text-anchor": anchor }).textContent = word);
+    for (const [v, word] of ticks(...this.range, 4)) {
+      draw(svg, "line", { class: parseFloat(word) === 0 ? "amkd-zero" : "amkd-gridline", x1: INSET.left, x2: INSET.left + this.width, y1: this.Y(v), y2: this.Y(v) });
+      text("amkd-tick", INSET.left - 6, this.Y(v) + 4, "end", word);
     }
-    const every = Math.max(1, Math.ceil(frame.steps / Math.max(2, Math.floor(this.width / 44)))); // of no step: one label
+    const every = Math.max(1, Math.ceil(frame.steps / Math.max(2, Math.floor(this.width / 44)))); // without steps: one label
     for (let s = 0; s <= frame.steps; s += every) {
-      draw(svg, "text", { class: "amkd-tick", x: this.X(s), y: HEIGHT - 5, "text-anchor": "middle" }).textContent = s;
+      text("amkd-tick", this.X(s), HEIGHT - 5, "middle", s);
     }
-    const sides = [[this.Y(this.range[1]) + 14, `${frame.base}'s side`], [this.Y(this.range[0]) - 4, `${frame.target}'s side`]];
-    sides.forEach(([y, word], i) => {
-      const x = i ? INSET.left + 4 : INSET.left + this.width - 2; // where curves that fall leave room
-      draw(svg, "text", { class: "amkd-side", x, y, "text-anchor": i ? "start" : "end" }).textContent = word;
-    });
+    // where curves that fall leave room
+    text("amkd-side", INSET.left + this.width - 2, this.Y(this.range[1]) + 14, "end", `${frame.base}'s side`);
+    text("amkd-side", INSET.left + 4, this.Y(this.range[0]) - 4, "start", `${frame.target}'s side`);
     this.marker = draw(svg, "line", { class: "amkd-now-line", y1: INSET.top, y2: HEIGHT - INSET.bottom });
     this.dots = frame.nets.map((_, n) => {
       const crossing = frame.crossings[n];
@@ -159,46 +146,39 @@ class Walk {
   }
 
   keys() {
-    const made = this.frame.nets.map((name, n) => {
-      const key = make(null, "span");
-      const svg = draw(key, "svg", { width: 26, height: 10, "aria-hidden": "true" });
-      draw(svg, "line", { class: `amkd-net-${n}`, x1: 0, x2: 26, y1: 5, y2: 5 });
-      key.append(` ${name}`);
-      return key;
-    });
-    const mark = (paint, word) => {
-      const key = make(null, "span");
-      paint(draw(key, "svg", { width: 14, height: 14, "aria-hidden": "true" }));
-      key.append(` ${word}`);
-      return key;
+    const key = (width, height, paint, word) => {
+      const made = make(null, "span");
+      paint(draw(made, "svg", { width, height, "aria-hidden": "true" }));
+      made.append(` ${word}`);
+      return made;
     };
-    if (this.frame.crossed) {
-      made.push(mark((svg) => draw(svg, "circle", { class: "amkd-ring-mark", cx: 7, cy: 7, r: 5 }), "boundary sample"));
-    }
-    if (this.frame.crossings.some(Boolean)) made.push(mark((svg) => cross(svg, 7, 7, 0), "leaves its class (refined)"));
-    made.push(make(null, "span", { class: "amkd-note" }, "logit gap, base \u2212 target, over the steps"));
+    const made = this.frame.nets.map((name, n) => key(26, 10, (svg) => draw(svg, "line", { class: `amkd-net-${n}`, x1: 0, x2: 26, y1: 5, y2: 5 }), name));
+    const ring = { class: "amkd-ring-mark", cx: 7, cy: 7, r: 5 };
+    if (this.frame.crossed) made.push(key(14, 14, (svg) => draw(svg, "circle", ring), "boundary sample"));
+    if (this.frame.crossings.some(Boolean)) made.push(key(14, 14, (svg) => cross(svg, 7, 7, 0), "leaves its class (refined)"));
+    made.push(make(null, "span", { class: "amkd-note" }, "logit gap, base \u2212 target, per step"));
     return made;
   }
 
   draw() {
     const { frame } = this;
     this.root.dataset.empty = String(!frame);
-    this.note.textContent = frame ? "" : this.model.get("empty");
+    this.note.textContent = frame ? "" : this.get("empty");
     if (!frame) return;
-    const step = Math.min(this.model.get("step"), frame.many - 1), refined = step === frame.steps + 1;
+    const step = Math.min(this.get("step"), frame.many - 1), refined = step === frame.steps + 1;
     paintImage(this.now.canvas, frame, step);
     paintSigned(this.change.canvas, frame, step);
     const place = refined ? "refined point" : step ? `step ${step}` : "base";
     this.label(this.now, place, refined || !step ? "" : `of ${frame.steps}`, `the image, ${place}`);
-    this.label(this.change, "difference", frame.hidden ? "" : `\u00d7${frame.factor}`, `what has changed since the base, ${frame.factor} times larger`);
-    this.change.made.title = `orange adds, blue takes; full colour at ${(1 / frame.factor).toFixed(2)} of the pixel range, mean over channels`;
-    this.answers.set(step, frame.many, (n) => signed(this.gap(n, step), 2));
+    this.label(this.change, "difference", frame.hidden ? "" : `\u00d7${frame.factor}`, `the change from the base, magnified ${frame.factor} times`);
+    this.change.made.title = `orange: brighter, blue: darker; full colour at ${(1 / frame.factor).toFixed(2)} of the pixel range, mean over channels`;
+    this.answers.set(step, frame.many, (n) => signed(this.gap(n, step)));
     const where = `${place}${refined || !step ? "" : ` of ${frame.steps}`}`;
     this.words.textContent = frame.hidden ? "hidden until you answer" : `${where} \u00b7 L2 ${decimals(frame.l2[step])} from the base`;
     this.words.title = "L2: root of the summed squares of the changes, pixel values in [0, 1]";
     this.slider.disabled = !frame.steps;
     this.slider.value = Math.min(step, frame.steps);
-    this.slider.setAttribute("aria-valuetext", `${place} of ${frame.steps}; ${frame.nets.map((name, n) => `${name} says ${frame.says[n][step]}`).join(", ")}`);
+    this.slider.setAttribute("aria-valuetext", `${place} of ${frame.steps}; ${frame.nets.map((name, n) => `${name} predicts ${frame.says[n][step]}`).join(", ")}`);
     this.play.disabled = !frame.steps;
     this.play.textContent = this.timer ? "\u23f8 pause" : "\u25b6 play";
     this.refined.disabled = !frame.crossed;
@@ -209,12 +189,7 @@ class Walk {
       this.marker.setAttribute("x2", x);
       this.dots.forEach((dot, n) => {
         const y = this.Y(this.gap(n, step));
-        if (n) {
-          dot.setAttribute("transform", `translate(${x} ${y}) rotate(45) translate(-4 -4)`);
-        } else {
-          dot.setAttribute("cx", x);
-          dot.setAttribute("cy", y);
-        }
+        dot.setAttribute("transform", `translate(${x} ${y})${n ? " rotate(45) translate(-4 -4)" : ""}`);
       });
     }
     this.root.dataset.step = step;
@@ -236,19 +211,6 @@ function cross(svg, x, y, n) {
   }
 }
 
-function levels(low, high) {
-  const raw = (high - low) / 4, power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= raw);
-  const found = [];
-  for (let i = Math.ceil(low / step); i * step <= high; i++) found.push(i ? i * step : 0);
-  return found;
-}
+const signed = (v) => decimals(Math.abs(v) < 0.005 ? 0 : v);
 
-const signed = (v, digits) => (digits === undefined ? String(Number(v.toPrecision(3))) : v.toFixed(digits)).replace("-", "\u2212");
-
-export default {
-  render({ model, el }) {
-    const walk = new Walk(model, el);
-    return () => walk.close();
-  },
-};
+export default moduleOf(Walk);

@@ -1,0 +1,33 @@
+"""Losses on labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from amkd_viz.objectives.algebra import Term, terms
+from amkd_viz.objectives.step import Read, Step
+
+__all__ = ["ce"]
+
+
+@dataclass(frozen=True, repr=False)
+class ce(Term):
+    """Cross-entropy of the student with the labels."""
+
+    name: ClassVar[str] = "ce"
+    title: ClassVar[str] = "cross-entropy with labels"
+    unit: ClassVar[str] = "nats"
+    short: ClassVar[str] = "labels"
+
+    def reads(self) -> list[Read]:
+        return [("student", self.on, None)]
+
+    def __call__(self, step: Step) -> Tensor:
+        return F.cross_entropy(step.outputs().logits, step.clean.y, reduction="none")
+
+
+terms.add("ce", ce)

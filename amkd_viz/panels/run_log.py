@@ -1,0 +1,87 @@
+"""The log of a run as it grows: of a run of this process, of another one, or of a finished one."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import Any
+
+from amkd_viz.runs import Run
+
+__all__ = ["RunLog", "value_words"]
+
+Line = dict[str, Any]
+
+
+class RunLog:
+    """Reads metrics.jsonl, each line once.
+
+    Attributes:
+        run: the run. lines: what has been read so far.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.lines: list[Line] = []
+        self._follower = run.follow()
+
+    def poll(self) -> bool:
+        """Read on; return whether there were new lines."""
+        new = self._follower.poll()
+        if self._follower.rewound:
+            self.lines = []
+        self.lines += new
+        return bool(new)
+
+    @property
+    def epochs(self) -> list[Line]:
+        """The lines of finished epochs."""
+        return [line for line in self.lines if line.get("kind", "epoch") == "epoch"]
+
+    @property
+    def done(self) -> int:
+        """Number of finished epochs."""
+        return max((line["epoch"] for line in self.epochs), default=0)
+
+    @property
+    def step_seconds(self) -> float:
+        """Median duration of a training step in seconds; NaN before the first epoch is done."""
+        speeds = [line["images_per_s"] for line in self.epochs[-20:] if line.get("images_per_s")]
+        recipe = self.run.recipe
+        batch = min(recipe.batch_size, recipe.num_train or recipe.batch_size)
+        return batch / statistics.median(speeds) if speeds else math.nan
+
+    def overrides(self) -> list[tuple[int, int, Line]]:
+        """Return (epoch, batch, values) of each override, both counted from 0."""
+        own = [line for line in self.lines if line.get("kind") == "intervention"]
+        return [(line["epoch"], line["batch"], line["changes"]) for line in own]
+
+    def marks(self) -> list[tuple[float, str]]:
+        """Return (epoch, words) of the overrides; the last value in an epoch stands for all."""
+        found: dict[tuple[int, str], str] = {}
+        for epoch, _, values in self.overrides():
+            for name, value in values.items():
+                found[epoch, name] = f"{name} → {value_words(value)}"
+        return [(float(epoch), words) for (epoch, _), words in found.items()]
+
+    def text(self, most: int = 200) -> str:
+        """Return the last ``most`` lines in words, newest first."""
+        return "\n".join(_words(line) for line in reversed(self.lines[-most:]))
+
+
+def value_words(value: Any) -> str:
+    """Return a setting as text: numbers short."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _words(line: Line) -> str:
+    kind = line.get("kind", "epoch")
+    if kind == "intervention":
+        values = ", ".join(f"{name} → {value_words(value)}" for name, value in line["changes"].items())
+        return f"you: {values} (epoch {line['epoch']}, batch {line['batch']})"
+    if kind != "epoch":
+        return f"{kind}: {line.get('text', '')}"
+    terms = "  ".join(f"{name} {value:.3f}" for name, value in (line.get("terms") or {}).items())
+    accuracy, speed = line.get("val_accuracy"), line.get("images_per_s")
+    shown = f"  validation {100 * accuracy:.1f} %" if accuracy is not None else ""
+    return f"epoch {line['epoch']}: {terms}{shown}" + (f"  {speed:,.0f} images/s" if speed else "")
