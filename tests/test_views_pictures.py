@@ -307,7 +307,7 @@ def test_a_path_ends_on_the_boundary() -> None:
     still = dataclasses.replace(found, path=None)
     with pytest.raises(InputError, match="keep_path"):
         boundary_path(nets, still, 0, dataset.classes)
-    with pytest.raises(InputError, match="no sample 99"):
+    with pytest.raises(InputError, match="which must be 0 to 11, got 99"):
         boundary_path(nets, found, 99, dataset.classes)
 
 
