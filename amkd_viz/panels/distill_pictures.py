@@ -12,17 +12,17 @@ from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
 from amkd_viz.panels.canvas import MapCanvas
 from amkd_viz.panels.curve_canvas import CurveCanvas
-from amkd_viz.panels.ground_marks import ground_marks, ground_view, ground_words
 from amkd_viz.panels.joint_canvas import MOST, JointLayout, Places
 from amkd_viz.panels.run_curves import run_curves
 from amkd_viz.panels.run_log import RunLog
 from amkd_viz.panels.scatter import ScatterCanvas
+from amkd_viz.panels.slice_marks import slice_marks, slice_view, slice_words
 from amkd_viz.panels.worker import Worker
 from amkd_viz.training import Recipe
 from amkd_viz.views import View, embedding
 from amkd_viz.views.decisions import Decisions, agreement
-from amkd_viz.views.ground import Ground, telling_triple
 from amkd_viz.views.labels import percent
+from amkd_viz.views.slices import Slice, telling_triple
 
 __all__ = ["DistillPictures"]
 
@@ -53,7 +53,7 @@ class DistillPictures:
 
     def forget(self) -> None:
         """Another run comes."""
-        self._ground: Ground | None = None
+        self._ground: Slice | None = None
         self._teacher: Classifier | None = None
         self._teacher_maps: dict[int, Decisions] = {}
         self._inside: dict[int, Any] = {}  # by side: which cells lie in the pixel box
@@ -74,10 +74,10 @@ class DistillPictures:
     def prepare(self, teacher: Classifier, data: Dataset, recipe: Recipe) -> None:
         """The ground on which nets are compared, and the teacher's layout. Both nets are on the CPU here."""
         data = data.to("cpu")
-        ground = Ground(data) if data.kind == "points" else _plane(teacher, data, recipe)
+        ground = Slice(data) if data.kind == "points" else _plane(teacher, data, recipe)
         self._teacher, self._teacher_maps, self._inside = teacher, {}, {}
         self.joint.begin(teacher, data)
-        marks, words, names = ground_marks(ground), ground_words(ground), data.classes
+        marks, words, names = slice_marks(ground), slice_words(ground), data.classes
 
         def show() -> None:
             self.maps.classes(names)
@@ -124,12 +124,13 @@ class DistillPictures:
         """The maps as a figure."""
         assert self._ground is not None
         assert self._teacher is not None
-        return ground_view({"teacher": self._teacher, "student": student}, self._ground)
+        return slice_view({"teacher": self._teacher, "student": student}, self._ground)
 
     def joint_view(self, student: Classifier, how: str) -> View:
         """The joint layout as a figure."""
         assert self._ground is not None
         assert self._teacher is not None
+        assert self._ground.data is not None
         return embedding({"teacher": self._teacher, "student": student}, self._ground.data, most=MOST, how=how)
 
     def draw_log(self, log: RunLog, others: Sequence[RunLog] = ()) -> None:
@@ -143,8 +144,8 @@ class DistillPictures:
         self._paint.ask("curves", show)
 
 
-def _plane(teacher: Classifier, data: Dataset, recipe: Recipe) -> Ground:
+def _plane(teacher: Classifier, data: Dataset, recipe: Recipe) -> Slice:
     images, labels = telling_triple(
         teacher, data, step_size=recipe.step_size, steps=recipe.attack_steps, step_rule=recipe.step_rule
     )
-    return Ground(data, images, labels)
+    return Slice(data, images, labels)

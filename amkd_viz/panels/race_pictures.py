@@ -10,15 +10,15 @@ from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
 from amkd_viz.panels.canvas import MapCanvas
 from amkd_viz.panels.curve_canvas import Curve, CurveCanvas
-from amkd_viz.panels.ground_marks import ground_marks
 from amkd_viz.panels.live import on_cpu
 from amkd_viz.panels.run_log import RunLog
+from amkd_viz.panels.slice_marks import slice_marks
 from amkd_viz.panels.worker import Worker
 from amkd_viz.training import Recipe, accuracy, logits_on
 from amkd_viz.views.curves import METRICS, series
 from amkd_viz.views.decisions import Decisions, agreement
-from amkd_viz.views.ground import Ground, telling_triple
 from amkd_viz.views.labels import percent
+from amkd_viz.views.slices import Slice, telling_triple
 from amkd_viz.views.theme import method_colour
 
 __all__ = ["RacePictures"]
@@ -41,7 +41,7 @@ class RacePictures:
         self.canvas = MapCanvas(least=200, empty="The teacher is being trained.")
         self.curves = CurveCanvas(height=150)
         self.maps: dict[str, Decisions] = {}
-        self.ground: Ground | None = None
+        self.ground: Slice | None = None
         self.teacher: Classifier | None = None
         self.teacher_scores = (math.nan, math.nan)
         self._paint = paint
@@ -57,8 +57,8 @@ class RacePictures:
             triple = telling_triple(
                 self.teacher, data, step_size=recipe.step_size, steps=recipe.attack_steps, step_rule=recipe.step_rule
             )
-        self.ground, self._fixed = Ground(data, *triple), {}
-        marks = ground_marks(self.ground)
+        self.ground, self._fixed = Slice(data, *triple), {}
+        marks = slice_marks(self.ground)
 
         def show() -> None:
             self.canvas.classes(data.classes)

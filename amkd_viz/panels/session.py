@@ -94,7 +94,7 @@ class Session:
             "recipe": self.recipe,
             "state": dict(self.state),
         }
-        return write_atomic(claim(path, Session.open), json.dumps(content, indent=2) + "\n")
+        return write_atomic(claim(path, replace=Session.open), json.dumps(content, indent=2) + "\n")
 
     def open_run(self, panel: object) -> Run:
         """Return the run, for ``panel`` to show.
