@@ -19,10 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from amkd_viz.core.rng import mix
 from amkd_viz.models import load_teacher
-from amkd_viz.objectives import Step
-from amkd_viz.training import Training
+from amkd_viz.training import Training, prepare
 from amkd_viz.training.device import kept_memory
 
 from .published import published_bss, published_loss
@@ -41,24 +39,23 @@ PARTS = (
 )
 
 
-def ours(training: Training, x: Tensor, y: Tensor, clock: Callable[[], float]) -> dict[str, float]:
+def ours(training: Training, batch: tuple[Tensor, Tensor, Tensor], clock: Callable[[], float]) -> dict[str, float]:
     """Seconds of each part of one step, in the order in which ``Training.step`` computes them."""
-    step = Step(
-        teacher=training.teacher or training.student,
-        student=training.student.train(),
-        x=x.contiguous(memory_format=training.layout),
-        y=y,
-        progress=1 / training.recipe.epochs,
-        generator=training.chance.manual_seed(mix(0, "budget")),
-        attack=training.attack,
-        modules=training.modules,
-    )
+    x, y, index = batch
+    training.student.train()
+    training.seeding.seed()
+    step = training.new_step(x.contiguous(memory_format=training.layout), y, index)
     at = [clock()]
     with torch.autocast("cpu", training.autocast, enabled=training.autocast is not None):
-        step.reads_boundary = True
-        for part in ("teacher_clean", "student_clean", "boundary", "student_boundary"):
-            getattr(step, part)
-            at.append(clock())
+        step.reads = training.objective.reads(step.progress)
+        step.outputs("teacher")
+        at.append(clock())
+        step.outputs("student")
+        at.append(clock())
+        step.batch("boundary")
+        at.append(clock())
+        step.outputs("student", "boundary")
+        at.append(clock())
         loss = training.objective(step)
     at.append(clock())
     training.optimiser.zero_grad(set_to_none=True)
@@ -73,15 +70,16 @@ def measure(root: str, teacher: str, rounds: int, threads: int) -> dict[str, Any
     torch.set_num_threads(threads)
     clock = time.process_time if threads == 1 else time.perf_counter
     made = trainings(root, teacher, 40)["amkd"]
-    half = Training(made.recipe.replace(precision="bf16"))
+    half = prepare(made.recipe.replace(precision="bf16"))
     half.student.load_state_dict(made.student.state_dict())
-    x, y, _ = next(iter(made.loader.epoch(1)))
+    batch = x, y, _ = next(iter(made.loader.epoch(1)))
     old_teacher = load_teacher(teacher)
     old_student = copy.deepcopy(made.student).to(memory_format=torch.contiguous_format).train()
     optimiser = torch.optim.SGD(old_student.parameters(), 1e-6, 0.9, weight_decay=1e-4)
     draws = torch.rand(len(x))
-    chosen = made.step(x, y).boundary
-    base, target = old_teacher.normalise(x[chosen.index]), chosen.samples.target
+    chosen = made.step(*batch).batch("boundary")
+    assert chosen.samples is not None
+    base, target = old_teacher.normalise(x[chosen.rows]), chosen.samples.target
 
     def published() -> dict[str, float]:
         begun = clock()
@@ -95,8 +93,8 @@ def measure(root: str, teacher: str, rounds: int, threads: int) -> dict[str, Any
 
     runs = {
         "published, float32": published,
-        "amkd, float32": lambda: ours(made, x, y, clock),
-        "amkd, bfloat16": lambda: ours(half, x, y, clock),
+        "amkd, float32": lambda: ours(made, batch, clock),
+        "amkd, bfloat16": lambda: ours(half, batch, clock),
     }
     kept: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
     with kept_memory():  # as in the loop; the published step profits too

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import torch
 
+from amkd_viz.boundary import BSS
 from amkd_viz.models import Classifier, build, inference_copy
-from amkd_viz.objectives import Attack, Step, methods
+from amkd_viz.objectives import Batch, Boundary, Step, methods
 
 from .students import write_result
 from .timing import host, quartiles, ratio, rounds
@@ -38,11 +39,12 @@ def one_step(batch: int, steps: int, classes: int, side: int) -> Callable[[], ob
     teacher = inference_copy(net("resnet26", classes, side)).to(memory_format=torch.channels_last)
     student = net("resnet8", classes, side).to(memory_format=torch.channels_last).train()
     x = torch.rand(batch, 3, side, side).contiguous(memory_format=torch.channels_last)
-    y, objective = torch.zeros(batch, dtype=torch.long), methods["amkd"]()
+    clean = Batch(x, torch.zeros(batch, dtype=torch.long), torch.arange(batch))
+    nets, sources = {"teacher": teacher, "student": student}, {"boundary": Boundary(BSS(1e-3, steps))}
+    objective = methods["amkd"]()
 
     def run() -> None:
-        attack = Attack(steps=steps, step_size=1e-4)
-        objective(Step(teacher, student, x, y, 0.1, torch.Generator(), attack)).backward()
+        objective(Step(nets, clean, 0.1, torch.Generator(), sources)).backward()
 
     return run
 

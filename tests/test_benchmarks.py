@@ -9,7 +9,7 @@ import torch
 
 from amkd_viz.boundary import bss
 from amkd_viz.models import build, inference_copy
-from amkd_viz.objectives import Attack, Step, methods, step
+from amkd_viz.objectives import Batch, Boundary, Step, methods, sources
 from benchmarks import timing
 from benchmarks.published import published_bss, published_loss, published_targets
 
@@ -44,7 +44,7 @@ def test_published_loss_and_ours_agree(monkeypatch: pytest.MonkeyPatch) -> None:
         y = teacher.eval()(x).argmax(1)
         student.head.bias[y[0]] += 9  # right on some of them, at least
     draws = torch.linspace(0, 0.99, 24)
-    monkeypatch.setattr(step, "sample_targets", lambda logits, _: published_targets(logits, draws[: len(logits)]))
+    monkeypatch.setattr(sources, "sample_targets", lambda logits, _: published_targets(logits, draws[: len(logits)]))
     found = {}
     for name in ("published", "ours"):
         net = copy.deepcopy(student).train()
@@ -52,10 +52,11 @@ def test_published_loss_and_ours_agree(monkeypatch: pytest.MonkeyPatch) -> None:
             loss = published_loss(teacher, net, x, y, draws, 0.25, limit=5)
         else:
             frozen = inference_copy(teacher)
-            ours = Step(frozen, net, x, y, 0.25, torch.Generator(), Attack(limit=5))
+            nets, clean = {"teacher": frozen, "student": net}, Batch(x, y, torch.arange(24))
+            ours = Step(nets, clean, 0.25, torch.Generator(), {"boundary": Boundary(limit=5)})
             loss = methods["bss"]()(ours)
-            assert 1 <= len(ours.boundary.index) <= 5
-            assert ours.boundary.samples.steps.any()
+            assert 1 <= len(ours.batch("boundary").x) <= 5
+            assert ours.batch("boundary").samples.steps.any()
         loss.backward()
         found[name] = loss.detach(), torch.cat([p.grad.flatten() for p in net.parameters()])
     torch.testing.assert_close(found["ours"][0], found["published"][0], rtol=1e-4, atol=1e-4)
