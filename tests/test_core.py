@@ -27,7 +27,7 @@ class Oven(Fields):
     fan: bool = option(False, "circulate the air")
     dish: str = option("bread", "what is baked", choices=("bread", "cake"))
     timer: int | None = option(None, "minutes", low=1)
-    notes: dict = option({}, "anything")
+    notes: dict = option({}, "anything")  # noqa: RUF009
     inner: BSS = field(default_factory=BSS)
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from amkd_viz.boundary import BSS, bss, sample_targets, samplers, select_bases
+from amkd_viz.core.errors import InputError
+from amkd_viz.data import load
 from amkd_viz.models import Classifier, build
 from amkd_viz.objectives import (
     Batch,
@@ -21,15 +24,22 @@ from amkd_viz.objectives import (
     boundary_kd,
     boundary_triplet,
     ce,
+    constant,
     kd,
     linear,
     methods,
+    shapes_of,
     triplet,
 )
 from amkd_viz.objectives import step as step_module
+from amkd_viz.objectives.algebra import wire
 from amkd_viz.objectives.losses import triplets as triplets_module
+from amkd_viz.objectives.losses.soft_targets import soft_cross_entropy
 from amkd_viz.objectives.metric import triplet_hinge
 from amkd_viz.objectives.step import Read
+from amkd_viz.training import Recipe
+from amkd_viz.training.seeding import Seeding
+from amkd_viz.training.training import Training
 
 CLASSES = 4
 
@@ -636,3 +646,266 @@ def test_scaled_objective_scales_the_gradient():
     objective = ce() + kd() * linear(4, 1)
     g1, g2 = grads(objective(one), one.nets["student"]), grads((2 * objective)(twice), twice.nets["student"])
     assert_same({k: 2 * v for k, v in g1.items()}, g2, rtol=1e-4, atol=1e-6)
+
+
+# ------------------------------------------------------------------ terms, nets and batches by name
+
+
+def test_kd_on_the_boundary_is_boundary_kd():
+    step = make()
+    objective = ce() + kd(on="boundary") + boundary_kd() + kd()
+    objective(step)
+    assert objective.names == tuple(step.terms) == ("ce", "kd:boundary", "boundary_kd", "kd")
+    assert step.terms["kd:boundary"] == step.terms["boundary_kd"] != step.terms["kd"]
+    assert objective.batches() == {"clean", "boundary"}
+    changed = objective.changed(**{"kd:boundary.temperature": 5})
+    assert [term.temperature for term, _ in changed.summands[1:]] == [5, 3, 3]
+
+
+def test_a_second_teacher_and_a_learning_peer():
+    second = fitted("cnn-tiny", 40).eval().requires_grad_(False)
+    step = make(nets={"teacher2": second, "peer": copy.deepcopy(STUDENT).train()})
+    total = (kd() + kd(teacher="teacher2") * 2 + kd(teacher="peer") + from_student())(step)
+    clean, peer = step.outputs().logits, step.outputs("peer").logits
+    assert list(step.terms) == ["kd", "kd:teacher2", "kd:peer", "from_student"]
+    assert float(step.terms["kd:teacher2"]) == pytest.approx(soft_entropy(second(X), clean, 3), rel=1e-5)
+    assert float(step.terms["kd:peer"]) == pytest.approx(soft_entropy(peer, clean, 3), rel=1e-5)
+    assert float(step.terms["from_student"]) == pytest.approx(soft_entropy(clean, peer, 3), rel=1e-5)
+    total.backward()
+    assert all(p.grad.abs().sum() > 0 for net in ("student", "peer") for p in [step.nets[net].head.weight])
+    assert all(p.grad is None for p in second.parameters())
+
+
+@pytest.mark.parametrize(("learner", "other"), [("student", "peer"), ("peer", "student")])
+def test_soft_targets_of_a_peer_carry_no_gradient(learner, other):
+    step = make(nets={"peer": copy.deepcopy(STUDENT).train()})
+    value(kd(teacher="peer") if learner == "student" else from_student(), step).backward()
+    assert step.nets[learner].head.weight.grad.any()
+    assert all(p.grad is None for p in step.nets[other].parameters())
+
+
+@dataclass(frozen=True, repr=False)
+class from_student(Term):
+    """Mutual learning, the other way round: the peer learns from the student."""
+
+    name: ClassVar[str] = "from_student"
+
+    def reads(self) -> list[Read]:
+        return [("peer", "clean", None), ("student", "clean", None)]
+
+    def __call__(self, step: Step) -> Tensor:
+        return soft_cross_entropy(step.outputs().logits.detach(), step.outputs("peer").logits, 3)
+
+
+@dataclass(frozen=True, repr=False)
+class hint(Term):
+    """FitNet on any layer and batch, with a learned projector; not registered."""
+
+    name: ClassVar[str] = "hint"
+    layer: int = -1
+    on: str = wire("clean", "batch")
+    teacher: str = wire("teacher", "net whose layer is imitated")
+
+    def reads(self) -> list[Read]:
+        return [("student", self.on, self.layer), (self.teacher, self.on, self.layer)]
+
+    def module(self, shapes, nets) -> nn.Module:
+        return nn.Conv2d(shapes["student", self.layer][0], shapes[self.teacher, self.layer][0], 1)
+
+    def __call__(self, step: Step) -> Tensor:
+        own, wanted = (step.outputs(net, self.on).layers[self.layer] for net in ("student", self.teacher))
+        return (step.modules[self.label](own) - wanted.detach()).square().flatten(1).mean(1)
+
+
+def pair() -> dict[str, Classifier]:
+    shape = (1, 6, 6)
+    student = build("cnn-tiny", num_classes=CLASSES, shape=shape, seed=2)
+    return {"student": student, "teacher": build("cnn-small", num_classes=CLASSES, shape=shape, seed=3).eval()}
+
+
+@pytest.mark.parametrize("on", ["clean", "boundary"])
+def test_a_term_on_layers_with_a_projector(on):
+    nets = pair()
+    before = statistics(nets["student"])
+    objective = ce() + hint(on=on, layer=-1) * 0.5
+    modules = objective.modules(nets)
+    assert_same(statistics(nets["student"]), before)
+    label = "hint" if on == "clean" else "hint:boundary"
+    assert list(modules) == [label]
+    shapes = shapes_of(nets, objective.reads())
+    assert shapes["teacher", -1] == nets["teacher"].layer_shape(-1)
+    assert shapes["student", None] == (nets["student"].feature_width,)
+    y = nets["teacher"](X).argmax(1)
+    with torch.no_grad():
+        nets["student"].head.bias[y.mode().values] += 9  # right on some
+    step = make(y, student=nets["student"], nets={"teacher": nets["teacher"]}, limit=5)
+    step.modules = modules
+    objective(step).backward()
+    own, wanted = (step.outputs(net, on).layers[-1] for net in ("student", "teacher"))
+    expected = (modules[label](own) - wanted).square().mean()
+    assert len(own) == (24 if on == "clean" else 5)
+    assert float(step.terms[label]) == pytest.approx(float(expected.detach()), rel=1e-4)
+    assert modules[label].weight.grad is not None
+    assert step.outputs("teacher").layers.keys() == ({-1} if on == "clean" else set())
+
+
+@pytest.mark.parametrize(
+    ("term", "sentence"),
+    [
+        (hint(layer=-9), r"layer of student must be between -\d and -1 for cnn-tiny, got -9"),
+        (hint(layer=0), r"layer of student must be between -\d and -1 for cnn-tiny, got 0"),
+        (hint(teacher="peer"), "A term reads the net 'peer', but this recipe has student, teacher; name it there"),
+        (kd(teacher="teacher2"), "A term reads the net 'teacher2', but this recipe has student, teacher"),
+    ],
+)
+def test_a_net_or_a_layer_that_does_not_exist_is_refused_before_training(term, sentence):
+    with pytest.raises(InputError, match=sentence):
+        (ce() + term).modules(pair())
+
+
+def test_a_net_or_a_batch_that_a_step_does_not_have():
+    with pytest.raises(InputError, match=r"Unknown batch 'edge'\. Allowed: clean, boundary"):
+        make().outputs("student", "edge")
+    with pytest.raises(InputError, match="Unknown net 'teachr'; did you mean 'teacher'"):
+        make().outputs("teachr")
+
+
+# ------------------------------------------------------------------ weights per sample
+
+
+def sure(step: Step) -> Tensor:
+    """The teacher's probability of the label."""
+    return step.outputs("teacher").logits.softmax(1).gather(1, step.clean.y[:, None])[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("weight", "scale"), [(sure, 1), (linear(4, 1) * sure, 2.5), (2 * (sure * constant(3)) * (lambda step: 0.5), 3)]
+)
+def test_a_weight_per_sample_is_the_mean_of_weight_times_loss(weight, scale):
+    step = make(progress=0.5)
+    total = (kd() * weight)(step)
+    each, share = kd()(step), sure(step)
+    assert each.shape == share.shape == (24,)
+    torch.testing.assert_close(total, scale * (share * each).mean())
+    torch.testing.assert_close(step.terms["kd"], each.mean())
+    assert not torch.allclose(total, scale * each.mean())
+
+
+def test_a_weight_per_boundary_sample_and_a_scalar_term():
+    def first_class(step: Step) -> Tensor:
+        return (step.batch("boundary").y == 0).float()
+
+    step = make()
+    total = (boundary_kd() * first_class)(step)
+    each = boundary_kd()(step)
+    assert 0 < len(each) < 24
+    torch.testing.assert_close(total, (each * (step.batch("boundary").y == 0)).mean())
+    for term in (boundary_triplet(), triplet()):
+        with pytest.raises(InputError, match=f"{term.name} gives one number per batch, so it takes no weight per sam"):
+            (term * sure)(make())
+
+
+def test_a_weight_says_what_it_reads():
+    class seen_by_second:
+        reads: ClassVar[list[Read]] = [("teacher2", "clean", None)]
+
+        def __call__(self, step: Step) -> Tensor:
+            return step.outputs("teacher2").logits.softmax(1).amax(1)
+
+    objective = ce() * seen_by_second()
+    assert objective.reads() == (("student", "clean", None), ("teacher2", "clean", None))
+    assert str(objective) == "seen_by_second * ce()"
+    with pytest.raises(InputError, match="reads the net 'teacher2'"):
+        objective.modules(pair())
+    assert objective(make(nets={"teacher2": TEACHER})) > 0
+
+
+# ------------------------------------------------------------------ order of passes
+
+
+@dataclass(frozen=True, repr=False)
+class backwards(Term):
+    """Asks for its cells in the opposite order of ``reads``."""
+
+    name: ClassVar[str] = "backwards"
+
+    def reads(self) -> list[Read]:
+        return [("student", "clean", None), ("teacher", "clean", None), ("student", "boundary", None)]
+
+    def __call__(self, step: Step) -> Tensor:
+        return sum(step.outputs(net, on).logits.square().mean() for net, on, _ in reversed(self.reads()))
+
+
+def test_passes_run_in_the_order_of_reads():
+    step, order = make(limit=5), []
+    for name in ("student", "teacher"):
+        step.nets[name].head.register_forward_hook(lambda _m, _i, out, name=name: order.append((name, len(out))))
+    try:
+        (backwards() + ce())(step)
+    finally:
+        TEACHER.head._forward_hooks.clear()
+    assert order[:2] == [("student", 24), ("teacher", 24)]
+    assert order[-1] == ("student", 5)
+    assert step.reads == tuple(backwards().reads())
+
+
+def test_dropout_is_seeded_per_cell_so_that_the_order_of_terms_does_not_matter():
+    student = copy.deepcopy(STUDENT)
+    student.body = nn.Sequential(*student.body, nn.Dropout(0.5))
+    found = {}
+    for name, objective in (("one", ce() + boundary_kd() + kd()), ("other", boundary_kd() + kd() + ce())):
+        step = make(student=student, nets={"peer": copy.deepcopy(student).train()})
+        seeding = Seeding(1, [step.nets["student"]], X[:2])
+        assert seeding.draws
+        step.seeding = seeding.cell
+        with seeding.at(0, 3):
+            if name == "other":
+                step.outputs("peer")
+            objective(step)
+            same = step.outputs("peer", "clean").logits
+        found[name] = [step.outputs(*cell).logits for cell in (("student", "clean"), ("student", "boundary"))] + [same]
+    for a, b in zip(found["one"], found["other"], strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(found["one"][0], found["one"][2])  # each cell draws for itself
+
+
+# ------------------------------------------------------------------ batches of a training
+
+
+@pytest.fixture(scope="module")
+def training() -> Training:
+    recipe = Recipe(dataset="digits", method="ce", student="cnn-tiny", batch_size=32, augment="crop", device="cpu")
+    return Training(recipe, load("digits"), {})
+
+
+def test_the_index_of_each_sample_reaches_the_step(training):
+    batch = next(training.loader.epoch(0))
+    step = training.step(*batch)
+    assert torch.equal(step.clean.index, batch[2])
+    assert torch.equal(training.dataset.train.y[step.clean.index], step.clean.y)
+    edge = make(limit=6).batch("boundary")
+    assert torch.equal(edge.index, 100 + edge.rows)
+    assert torch.equal(edge.samples.origin, X[edge.rows])
+    assert torch.equal(edge.y, Y[edge.rows])
+
+
+def test_a_second_view_and_validation_samples(training):
+    x, y, index = next(training.loader.epoch(0))
+    with training.seeding.at(0, 0):
+        step = training.new_step(x, y, index)
+        view, held = step.batch("view2"), step.batch("validation")
+    assert torch.equal(view.index, index)
+    assert torch.equal(view.y, y)
+    assert view.x.shape == x.shape
+    assert float((view.x != x).flatten(1).any(1).float().mean()) > 0.2
+    assert 0 <= view.x.min() < view.x.max() <= 1
+    val = training.dataset.val
+    assert torch.equal(held.y, val.y[held.index])
+    assert torch.equal(held.x, val.floats(held.index))
+    assert len(held.y) == 32
+    with training.seeding.at(0, 0):
+        again = training.new_step(x, y, index)
+        assert torch.equal(again.batch("view2").x, view.x)
+    loss = (kd(teacher="student", on="view2") + ce())(step)
+    assert loss > 0
+    assert step.outputs("student", "view2").logits.shape == (32, 10)
