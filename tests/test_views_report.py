@@ -144,12 +144,16 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def page(settings: list[Run], tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_report(settings, tmp_path_factory.mktemp("page") / "report.html").read_text()
+
+
 def drawn(page: str) -> list[dict[str, Any]]:
     return [json.loads(spec) for spec in re.findall(r'<script type="application/json">(.*?)</script>', page, re.S)]
 
 
-def test_a_label_has_one_colour_in_the_whole_report(settings: list[Run], tmp_path: Path) -> None:
-    page = write_report(settings, tmp_path / "report.html").read_text()
+def test_a_label_has_one_colour_in_the_whole_report(page: str) -> None:
     swatch = dict(re.findall(r"<i style='background:(#\w+)'></i>(.*?)</td>", page))
     swatch = {label: colour for colour, label in swatch.items()}
     assert len(swatch) == len(set(swatch.values())) == 4
@@ -164,8 +168,7 @@ def test_a_label_has_one_colour_in_the_whole_report(settings: list[Run], tmp_pat
     assert sum("<b>teacher mlp-" in title for title in titles) == len(maps) == 2  # beside its own teacher
 
 
-def test_long_labels_are_letters_that_the_report_explains(settings: list[Run], tmp_path: Path) -> None:
-    page = write_report(settings, tmp_path / "report.html").read_text()
+def test_long_labels_are_letters_that_the_report_explains(settings: list[Run], page: str) -> None:
     text = re.sub(r"<script.*?</script>", "", page, flags=re.S)
     comparison, *_, lines = drawn(page)
     rows = ["<b>kd A</b>", "<b>kd B</b>", "<b>kd C</b>", "<b>amkd</b>"]
@@ -210,8 +213,7 @@ def test_bold_is_what_is_beyond_the_noise(apart: float, bold: int) -> None:
     assert "class=main" not in _table(rows(0.01)[:1])
 
 
-def test_the_report_tells_what_differs(settings: list[Run], tmp_path: Path) -> None:
-    page = write_report(settings, tmp_path / "report.html").read_text()
+def test_the_report_tells_what_differs(settings: list[Run], page: str) -> None:
     text = re.sub(r"<script.*?</script>", "", page, flags=re.S)
     assert "moons: student mlp-tiny, 60 training samples, methods kd, amkd, seed 0." in text
     assert "epochs 1 (kd, amkd) or 2 (kd)" in text
