@@ -203,7 +203,7 @@ def checked_numbers(mean: Sequence[float], std: Sequence[float], channels: int) 
     """``mean`` and ``std`` as lists.
 
     Raises:
-        InputError: they are no numbers for so many channels, or a std is not > 0.
+        InputError: they are not one number per channel, or a std is not > 0.
     """
     try:
         found = [float(v) for v in mean], [float(v) for v in std]

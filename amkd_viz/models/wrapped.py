@@ -73,19 +73,19 @@ def wrap(
     with freeze(body), torch.no_grad():
         for some in (probe[:1], probe):
             try:
-                said = body(some)
+                output = body(some)
             except Exception as error:  # whatever the module raises, the inputs are not for it
                 why = (str(error).splitlines() or [type(error).__name__])[0]
                 raise InputError(f"The module does not take inputs of shape {shape}: {why}") from error
-            expected = logits_of(said)
+            expected = logits_of(output)
             if not isinstance(expected, Tensor) or expected.ndim != 2 or len(expected) != len(some):
                 tensor = isinstance(expected, Tensor)
-                kind = f"a tensor {tuple(expected.shape)}" if tensor else f"a {type(said).__name__}"
+                kind = f"a tensor {tuple(expected.shape)}" if tensor else f"a {type(output).__name__}"
                 raise InputError(
                     f"The module must return logits (N, K), but gave {kind} for inputs {tuple(some.shape)}; "
                     "put it into a module whose forward returns its logits alone, and wrap that."
                 )
-        if expected is not said:
+        if expected is not output:
             body = Logits(body)
         head = split_head(body, probe, expected)
     with ordinary():
@@ -130,6 +130,6 @@ class Logits(nn.Module):
         return logits_of(self.module(z))
 
 
-def logits_of(said: Any) -> Any:
-    """Its ``logits``, where what a module has said has them."""
-    return said.get("logits", said) if isinstance(said, Mapping) else getattr(said, "logits", said)
+def logits_of(output: Any) -> Any:
+    """Return ``output.logits`` or ``output["logits"]`` if it exists, else ``output``."""
+    return output.get("logits", output) if isinstance(output, Mapping) else getattr(output, "logits", output)
