@@ -55,8 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(_line(f"amkd-viz {command}: {error}"))
         return 2
     except KeyboardInterrupt as stop:
-        said = ["stopped; what has been written stays.", *getattr(stop, "__notes__", [])]
-        print(f"\namkd-viz {command}: {' '.join(said)}", file=sys.stderr)
+        words = ["stopped; what has been written stays.", *getattr(stop, "__notes__", [])]
+        print(f"\namkd-viz {command}: {' '.join(words)}", file=sys.stderr)
         return 130
     return 0
 

@@ -44,17 +44,17 @@ def recipe_flags(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -
         if field.name in NETS:
             points, images = (getattr(suggested(name), field.name) for name in ("moons", "cifar10"))
             default = f"{default} for {Recipe.dataset}, {points} for 2-D problems, {images} for other images"
-        said = field.metadata["help"] + ("" if default is None else f" (default: {default})")
+        text = field.metadata["help"] + ("" if default is None else f" (default: {default})")
         if "choices" in field.metadata:
-            said = f"one of {', '.join(field.metadata['choices'])}: {said}"
-        # without a default: what was given can be told from what was not
+            text = f"one of {', '.join(field.metadata['choices'])}: {text}"
+        # without a default, so that missing flags can be recognized
         parser.add_argument(
             _flag(field.name),
             *ALIASES.get(field.name, ()),
             type=kind,
             default=SUPPRESS,
             metavar=kind.__name__.upper(),
-            help=said.replace("%", "%%"),
+            help=text.replace("%", "%%"),
         )
 
 
@@ -95,19 +95,21 @@ def recipe_of(args: argparse.Namespace, overrides: dict[str, Any] | None = None)
 
 @contextmanager
 def in_flags() -> Iterator[None]:
-    """Within, an InputError that names a field of Recipe names its flag. Words with a _ are no others; the rest of the
-    fields are plain words and stand at the beginning of what is said of them."""
+    """Rename fields of Recipe to their flags in an InputError.
+
+    A word with a _ is always a field; the other fields are plain words, so they are renamed only at the beginning.
+    """
     names = "|".join(f.name for f in fields(Recipe))
     scored = "|".join(f.name for f in fields(Recipe) if "_" in f.name)
     try:
         yield
     except InputError as error:
-        said = re.sub(
+        text = re.sub(
             rf"^({names})(?= must )|(?<![\w./-])({scored})(?![\w./-])",
             lambda found: _flag("set" if found[0] == "overrides" else found[0]),
             str(error),
         )
-        raise InputError(said) from error
+        raise InputError(text) from error
 
 
 def changes_of(args: argparse.Namespace) -> dict[str, Any]:

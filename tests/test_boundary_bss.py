@@ -375,7 +375,7 @@ def test_bad_targets(target, sentence):
         ({"step_size": float("nan")}, "step_size=nan"),
         ({"steps": 0}, "steps=0"),
         ({"step_rule": "slow"}, "step_rule must be 'gap' or 'newton', not 'slow'"),
-        ({"space": "latent"}, "space must be 'normalised' or 'pixel', not 'latent'"),
+        ({"space": "latent"}, "space must be 'normalised' or 'pixel', got 'latent'"),
         ({"clamp": -1.0}, r"clamp must be a positive number or \(low, high\)"),
         ({"clamp": (1.0, 0.0)}, "clamp must be a positive number"),
     ],

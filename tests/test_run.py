@@ -329,7 +329,7 @@ def test_a_hostile_checkpoint_never_runs(stopped, tmp_path, kind, signed):
     path.write_bytes(content)
     if signed:
         path.with_suffix(".sha256").write_text(hashlib.sha256(content).hexdigest() + "\n")
-        with pytest.raises(InputError, match=r"epoch-0009.pt is no checkpoint .* was not loaded"):
+        with pytest.raises(InputError, match=r"epoch-0009.pt is not a checkpoint .* was not loaded"):
             stopped.load_checkpoint()
     else:
         assert stopped.load_checkpoint()["epoch"] == 2
@@ -397,7 +397,7 @@ def test_a_damaged_summary_is_named_and_can_be_written_again(finished, tmp_path,
         (b"{}", "is damaged .'format'"),
         (b'{"format": 1, "recipe": 3}', "is damaged"),
         (b'{"format": 1, "recipe": {}, "parent": {"path": "x"}}', "is damaged .'epoch'"),
-        (b'{"format": 1, "recipe": {}, "parent": {"epoch": "2"}}', "is damaged .its parent's epoch is no number"),
+        (b'{"format": 1, "recipe": {}, "parent": {"epoch": "2"}}', "is damaged .its parent's epoch is not a number"),
         (b'{"format": 1, "recipe": {}, "parent": 2}', "is damaged"),
         (b"\xff\xfe\x00", "is damaged"),
         (b'{"format": 99}', "run format 99, but this version reads 1"),

@@ -85,8 +85,8 @@ def test_changes_go_to_the_methods_that_have_the_term(tmp_path):
 @pytest.mark.parametrize(
     ("methods", "seeds", "changes", "said"),
     [
-        (["ce"], 0, {}, "seeds must be at least 1, not 0"),
-        (["ce"], -1, {}, "seeds must be at least 1, not -1"),
+        (["ce"], 0, {}, "seeds must be at least 1, got 0"),
+        (["ce"], -1, {}, "seeds must be at least 1, got -1"),
         (["ce", "dk"], 1, {}, "Unknown method 'dk'; did you mean 'kd'"),
         ([], 1, {}, "methods must name one or more, each once.* allowed: ce, kd"),
         (["ce", "kd", "ce"], 1, {}, "each once, not 'ce,kd,ce'"),

@@ -138,7 +138,7 @@ def space_of(model: nn.Module, x: Tensor, space: str, clamp: float | tuple[float
             "outside, or attack a copy.deepcopy(net) that you make outside."
         )
     if space not in ("normalised", "pixel"):
-        raise InputError(f"space must be 'normalised' or 'pixel', not {space!r}.")
+        raise InputError(f"space must be 'normalised' or 'pixel', got {space!r}.")
     image = x.ndim == 4
     inner = unwrapped(model)
     own = inner if isinstance(inner, Classifier) and space == "normalised" else None
@@ -152,7 +152,7 @@ def space_of(model: nn.Module, x: Tensor, space: str, clamp: float | tuple[float
     if clamp is not None:
         low, high = clamp if isinstance(clamp, tuple | list) else (-clamp, clamp)
         if not low < high:
-            raise InputError(f"clamp must be a positive number or (low, high) with low < high, not {clamp!r}.")
+            raise InputError(f"clamp must be a positive number or (low, high) with low < high, got {clamp!r}.")
     elif image:
         low, high = 0.0, 1.0
         if own is not None:
@@ -175,15 +175,15 @@ def logits_in(space: Space, z: Tensor, grad: bool = False) -> Tensor:
         return as_logits(space.logits(z))
 
 
-def as_logits(said: Any) -> Tensor:
+def as_logits(output: Any) -> Tensor:
     """Return the output of a net as float32 logits.
 
     Raises:
         InputError: the output is not a tensor (N, K).
     """
-    if isinstance(said, Tensor) and said.ndim == 2:
-        return said.float()
-    what = f"a tensor of shape {tuple(said.shape)}" if isinstance(said, Tensor) else f"a {type(said).__name__}"
+    if isinstance(output, Tensor) and output.ndim == 2:
+        return output.float()
+    what = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
     raise InputError(f"The net returns {what}, not logits (N, K); wrap(module, shape=, mean=, std=) it first.")
 
 

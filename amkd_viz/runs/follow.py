@@ -21,7 +21,7 @@ NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}  # some
 class Follower:
     """Reads the lines of a growing JSON-lines file, each once, and only whole ones.
 
-    In the place of a line that is no JSON object stands a note that says so, with the line's number as ``damaged``.
+    A line that is not a JSON object is replaced by a note, with the line's number as ``damaged``.
 
     Attributes:
         rewound: whether the last ``poll`` found the file changed before where it had read to (a run that was resumed
@@ -69,7 +69,7 @@ class Follower:
     def _read(self, line: bytes, number: int) -> dict[str, Any]:
         try:
             found = json.loads(line)
-        except ValueError:  # also what is no text
+        except ValueError:  # or not UTF-8
             found = None
         if isinstance(found, dict):
             return found

@@ -82,7 +82,7 @@ def compare(
             folder that holds something already.
     """
     if seeds < 1:
-        raise InputError(f"seeds must be at least 1, not {seeds}.")
+        raise InputError(f"seeds must be at least 1, got {seeds}.")
     recipe.check_nets()
     own_recipes = entrants(recipe, methods, overrides)
     check_writable(claim(Path(out)))
@@ -215,13 +215,13 @@ def reading(rows: Sequence[Row]) -> list[str]:
 
 def _difference(row: Row, other: Row) -> str:
     points = 100 * (row.numbers["test_accuracy"][0] - other.numbers["test_accuracy"][0])
-    said = f"{row.method} against {other.method} {points:+.2f} points of test accuracy"
+    text = f"{row.method} against {other.method} {points:+.2f} points of test accuracy"
     found = between(row, other)
     if found is None:
-        return said + ", from one seed: no statement about noise."
+        return text + ", from one seed: no statement about noise."
     low, high = found.interval
     verdict = "seen beyond the noise" if found.seen else "within the noise"
-    return f"{said}, 95 % interval {low:+.2f} to {high:+.2f}: {verdict}."
+    return f"{text}, 95 % interval {low:+.2f} to {high:+.2f}: {verdict}."
 
 
 def between(row: Row, other: Row) -> Difference | None:

@@ -206,7 +206,7 @@ class Job:
         except BaseException as error:  # a full disk: the checkpoint before this one stays
             self.error, state = _said(error), "failed"
         if self.error and self.run is not None:
-            with suppress(InputError), self.run.writing():  # the log of whoever else is writing is not ours
+            with suppress(InputError), self.run.writing():  # another process may be writing the log
                 self.run.log({"kind": "failure", "text": self.error})
         with self._orders:
             for wish in self._training.waiting() if self._training is not None and state != "done" else ():

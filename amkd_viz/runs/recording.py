@@ -219,7 +219,7 @@ def _hear(run: Run, happening: Iterable[Event], listen: Listener | None) -> Run:
         for event in happening:
             if listen is not None:
                 listen(event)
-    except KeyboardInterrupt as stop:  # a default folder is known to nobody else
+    except KeyboardInterrupt as stop:  # name the default folder
         if not run.finished:
             stop.add_note(f"'amkd-viz distill --resume {shlex.quote(str(run.path))}' goes on with the run it left.")
         raise

@@ -97,7 +97,7 @@ class Run:
             if config["format"] != FORMAT:
                 raise InputError(f"{path} has run format {config['format']}, but this version reads {FORMAT}.")
             if not isinstance(config.get("parent", {"epoch": 0})["epoch"], int):
-                raise TypeError("its parent's epoch is no number")
+                raise TypeError("its parent's epoch is not a number")
             return cls(path, config)
         except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise InputError(f"{path / 'config.json'} is damaged ({error}); the run cannot be opened.") from error
@@ -325,7 +325,7 @@ class Run:
                     state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
                 except Exception as error:  # whatever a hostile file makes torch raise
                     raise InputError(
-                        f"{path} is no checkpoint that was written here: it holds more than tensors and numbers and "
+                        f"{path} is not a checkpoint of this library: it holds more than tensors and numbers and "
                         "was not loaded; delete it to go back to the one before."
                     ) from error
                 self._note_damaged(damaged, f"going back to {path.name}")

@@ -108,8 +108,8 @@ class Recipe(Fields):
             for name in names:
                 if not (is_architecture(name) or (role == "teacher" and name.endswith(".safetensors"))):
                     more = ["torchvision:NAME", *(["FILE.safetensors"] if role == "teacher" else [])]
-                    told = unknown(role, name, [*architectures(), *more])
-                    raise InputError(f"{told} Add your own by models.register({name!r}, builder).")
+                    error = unknown(role, name, [*architectures(), *more])
+                    raise InputError(f"{error} Add your own by models.register({name!r}, builder).")
         self._check_terms()
         sampler, numbers = self._split(self.overrides)
         plain = methods[self.method]().plain(numbers)  # refuses unknown ones
