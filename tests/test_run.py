@@ -22,10 +22,11 @@ from amkd_viz.core.files import append_line, write_atomic
 from amkd_viz.exercises import example_folder
 from amkd_viz.models import build, load_teacher, save_classifier
 from amkd_viz.objectives import ce, kd, methods
-from amkd_viz.runs import Run, compare, distill, fork, replay, resume, table
+from amkd_viz.runs import Job, Run, compare, distill, fork, replay, resume, table
 from amkd_viz.runs import run as run_module
 from amkd_viz.runs.recording import fresh_folder
 from amkd_viz.training import EpochEnded, Recipe, Started, Training, accuracy, events, logits_on, prepare
+from amkd_viz.training.recipe import RENAMED
 from amkd_viz.training.teachers import fingerprint
 
 POINTS = Recipe(
@@ -477,6 +478,54 @@ def test_a_recipe_that_does_not_fit_leaves_no_folder(tmp_path):
     with pytest.raises(InputError, match="Cannot keep 10000"):
         distill(POINTS.replace(num_train=10_000), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+# runs of earlier versions
+
+
+def aged(values: dict) -> dict:
+    """Settings under the names that earlier versions gave them."""
+    names = {new: old for old, new in RENAMED.items()}
+    words = {"gap": "code", "newton": "paper"}
+    old = {names.get(n, n): words.get(v, v) if n == "step_rule" else v for n, v in values.items()}
+    return {n: aged(v) if n == "changes" else v for n, v in old.items()}
+
+
+def test_runs_of_earlier_versions_open_resume_fork_and_replay(tmp_path):
+    numbers = {"boundary_triplet.variant": "B", "kd.scale": 0.5}
+    recipe = POINTS.replace(step_rule="newton", step_size=1.05, boundary_bn="joint", overrides=numbers)
+    job = Job(recipe, tmp_path / "new")
+    job.step_epoch()
+    assert job.settle(60) == "paused", job.error
+    job.set(max_boundary_samples=4, **{"boundary_triplet.variant": "C"})
+    job.resume()
+    assert job.wait(60) == "done", job.error
+
+    run = Run(shutil.copytree(job.run.path, tmp_path / "old"), job.run.config)
+    config = json.loads((run.path / "config.json").read_text())
+    config["recipe"] = aged({name: value for name, value in config["recipe"].items() if name != "peer"})
+    config["objective"] = config["objective"].replace("variant=", "reading=")
+    lines = [line | {"changes": aged(line["changes"])} if "changes" in line else line for line in run.lines()]
+    assert {*RENAMED} - {"boundary_triplet.reading"} <= {*config["recipe"]}
+    assert "boundary_triplet.reading" in config["recipe"]["changes"]
+    assert "reading=B" in config["objective"]
+    assert {"attacked": 4, "boundary_triplet.reading": "C"} in [line.get("changes") for line in lines]
+    (run.path / "config.json").write_text(json.dumps(config))
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (run.path / "summary.json").unlink()
+    state = torch.load(run.path / "checkpoints" / "epoch-0003.pt", weights_only=True)
+    del state["nets"]
+    state["log"]["sums"]["histograms"] = {"triplet.d_ap": torch.ones(32)}
+    shutil.rmtree(run.path / "checkpoints")
+    run.save_checkpoint({**state, "changes": aged(state["changes"])})
+
+    old = Run.open(run.path)
+    assert old.recipe == recipe
+    assert old.epochs_done == 4
+    assert same(resume(old).student(), job.run.student())
+    assert same(replay(old, tmp_path / "again").student(), job.run.student())
+    changed = recipe.replace(max_boundary_samples=4, overrides={**numbers, "boundary_triplet.variant": "C"})
+    assert fork(old, 3, tmp_path / "child").recipe == changed == fork(job.run, 3, tmp_path / "other").recipe
 
 
 # disks that fill up

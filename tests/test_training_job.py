@@ -12,19 +12,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.objectives import Step, Term, ce, kd, methods
 from amkd_viz.runs import Job, Run, distill, fork, replay, resume
 from amkd_viz.runs import recording as recording_module
 from amkd_viz.runs import run as run_module
 from amkd_viz.runs.follow import Follower, locked
-from amkd_viz.training import EpochEnded, Event, Recipe, Stepped, teacher_for
+from amkd_viz.training import EpochEnded, Event, Recipe, Stepped, accuracy, logits_on, teacher_for
 
 SMALL = Recipe(
     dataset="moons",
@@ -647,6 +650,80 @@ def test_an_older_format_is_refused_with_a_sentence(tmp_path: Path) -> None:
     config.write_text(json.dumps({**json.loads(config.read_text()), "format": 0}))
     with pytest.raises(InputError, match="format 0"):
         Run.open(run.path)
+
+
+@dataclass(frozen=True, repr=False)
+class peer_learns(Term):
+    """The peer learns from labels and from the student (Zhang et al., CVPR 2018)."""
+
+    name: ClassVar[str] = "peer_learns"
+
+    def reads(self) -> list[Any]:
+        return [("peer", "clean", None), ("student", "clean", None)]
+
+    def __call__(self, step: Step) -> torch.Tensor:
+        own, labels = step.outputs("peer").logits, step.clean.y
+        soft = step.outputs().logits.detach().softmax(1)
+        return cross_entropy(own, labels, reduction="none") + cross_entropy(own, soft, reduction="none")
+
+
+@pytest.fixture
+def mutual() -> Iterator[Recipe]:
+    """Mutual learning, with the student of the epoch before as another teacher."""
+    methods.register("mutual")(
+        lambda: ce() + kd(teacher="peer", temperature=1) + peer_learns() + kd(teacher="past") * 0.5
+    )
+    yield SMALL.replace(method="mutual", peer="mlp-small")
+    methods.forget("mutual")
+
+
+def test_a_peer_learns_and_is_kept_like_the_student(tmp_path: Path, mutual: Recipe) -> None:
+    straight = distill(mutual, tmp_path / "straight")
+    line = straight.metrics()[-1]
+    assert set(line["terms"]) == {"ce", "kd:peer", "peer_learns", "kd:past"}
+    assert {"val_accuracy", "peer.val_accuracy", "peer.val_agreement", "peer.val_kl"} <= set(line)
+    assert {"test_accuracy", "peer.test_accuracy"} <= set(straight.summary)
+    peer, test = straight.net("peer"), straight.dataset().test
+    assert peer.architecture == "mlp-small"
+    assert accuracy(logits_on(peer, test), test.y) == straight.summary["peer.test_accuracy"]
+    assert straight.snapshots() == [0, 1, 2, 3, 4]
+    early, late = (straight.net("peer", epoch).state_dict() for epoch in (1, 4))
+    assert all(torch.equal(late[name], value) for name, value in peer.state_dict().items())
+    assert not all(torch.equal(late[name], value) for name, value in early.items())
+    with pytest.raises(InputError, match="has no peer2 yet"):
+        straight.net("peer2")
+    with pytest.raises(InputError, match="has no peer of epoch 9"):
+        straight.net("peer", 9)
+
+    job = Job(mutual, tmp_path / "stopped")
+    for order, epoch, batch in ((job.step_epoch, 1, 0), (job.step, 1, 1)):
+        order()
+        assert job.settle(60) == "paused", (job.error, epoch, batch)
+    job.stop()
+    assert job.wait(60) == "idle"
+    assert job.run is not None
+    run = resume(Run.open(job.run.path))
+    for name in ("student", "peer"):
+        one, two = run.net(name).state_dict(), straight.net(name).state_dict()
+        assert all(torch.equal(one[key], value) for key, value in two.items()), name
+    assert numbers(run) == numbers(straight)
+    assert same_student(replay(run, tmp_path / "again"), straight)
+
+
+def test_a_fork_takes_the_peer_along(tmp_path: Path, mutual: Recipe) -> None:
+    parent = distill(mutual, tmp_path / "parent")
+    child = resume(fork(parent, 2, tmp_path / "child", learning_rate=0.01))
+    one, two = child.net("peer", 2).state_dict(), parent.net("peer", 2).state_dict()
+    assert all(torch.equal(one[key], value) for key, value in two.items())
+    assert same_student(replay(child, tmp_path / "again"), child)
+    for path in child._checkpoints():
+        path.unlink()
+    (child.path / "summary.json").unlink()
+    before = child.net("peer").state_dict()
+    resume(child)
+    assert all(torch.equal(before[key], value) for key, value in child.net("peer").state_dict().items())
+    alone = resume(fork(parent, 2, tmp_path / "alone", method="kd", peer=None))
+    assert not [name for name in os.listdir(alone.path / "snapshots") if name.startswith("peer")]
 
 
 @pytest.mark.slow

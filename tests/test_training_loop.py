@@ -16,6 +16,7 @@ from amkd_viz.boundary import BSS
 from amkd_viz.core.errors import InputError
 from amkd_viz.data import load
 from amkd_viz.models import build, save_classifier
+from amkd_viz.objectives import ce, kd, methods
 from amkd_viz.training import (
     EpochEnded,
     Finished,
@@ -92,8 +93,8 @@ def same(a: dict, b: dict) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def trained(recipe: Recipe, training: Training | None = None) -> Training:
-    training = training or prepare(recipe)
+def trained(what: Recipe | Training) -> Training:
+    training = what if isinstance(what, Training) else prepare(what)
     for _ in events(training):
         pass
     return training
@@ -223,7 +224,7 @@ def test_the_teacher_is_left_as_it_was():
     teacher = training.teacher
     assert teacher is not None
     before, modes = weights(teacher), [m.training for m in teacher.modules()]
-    trained(DIGITS, training)
+    trained(training)
     assert same(before, weights(teacher))
     assert [m.training for m in teacher.modules()] == modes
     assert not any(modes)
@@ -292,7 +293,7 @@ def test_a_projector_is_trained():
     recipe = POINTS.replace(overrides={**FEATURES, "boundary_triplet.weight": 1})
     training = prepare(recipe)
     before = weights(training.modules)
-    trained(recipe, training)
+    trained(training)
     assert not same(before, weights(training.modules))
 
 
@@ -377,7 +378,7 @@ def test_bf16_runs_and_is_not_fp32():
     assert {p.dtype for p in half.student.parameters()} == {torch.float32}
     full = prepare(DIGITS)
     full.nets["teacher"] = half.teacher
-    trained(DIGITS, full)
+    trained(full)
     assert not same(weights(half.student), weights(full.student))
 
 
@@ -407,7 +408,7 @@ def test_a_single_step_that_is_not_finite_is_seen(monkeypatch):
     calls: list[int] = []
     training.objective = Broken()
     with pytest.raises(InputError, match=r"not finite in epoch 2 \(\{'ce': nan\}\)"):
-        trained(training.recipe, training)
+        trained(training)
     assert training.epoch == 1
 
 
@@ -584,3 +585,30 @@ def test_settings_that_attack_nothing_are_noted(changes, words):
     notes = list(training_module.notes_on(Recipe(dataset="blobs", **changes), load("blobs")))
     assert len(notes) == (words is not None)
     assert all(words in note for note in notes)
+
+
+def test_two_teachers(tmp_path):
+    file = save_classifier(build("mlp-tiny", num_classes=4, shape=(2,), seed=5), tmp_path / "a+b.safetensors")
+    recipe = POINTS.replace(teacher=f"{file}+mlp-small", magsim_samples=0)
+    methods.register("two", lambda: ce() + kd() + kd(teacher="teacher2"))
+    try:
+        training = prepare(recipe.replace(method="two"))
+        assert {name: net.architecture for name, net in training.nets.items()} == {
+            "student": "mlp-tiny",
+            "teacher": "mlp-tiny",
+            "teacher2": "mlp-small",
+        }
+        assert training.teacher_weights.count("+") == 1
+        assert training.notes == []
+        trained(training)
+        other = prepare(recipe.replace(method="two", seed=3), training)
+        assert all(other.nets[name] is training.nets[name] for name in ("teacher", "teacher2"))
+        assert prepare(recipe.replace(method="kd")).notes == [
+            "No term of kd reads the net 'teacher2': it is loaded and has no effect."
+        ]
+        with pytest.raises(
+            InputError, match=r"^A term reads the net 'teacher2', but this recipe has student, teacher;"
+        ):
+            prepare(POINTS.replace(method="two"))
+    finally:
+        methods.forget("two")
