@@ -72,11 +72,6 @@ def test_one_image_alone(teacher, images, golden):
     assert found.logits.argmax() == golden["teacher_logits_adv"][0].argmax()
 
 
-def test_no_image(teacher, images, golden):
-    found = bss(teacher, images[:0], golden["target"][:0], clamp=2.5)
-    assert (found.x.shape, found.logits.shape, found.passes) == ((0, 3, 32, 32), (0, 10), (0, 0))
-
-
 def test_teacher_scores_and_logits_on_the_golden_images(teacher, images, golden):
     with torch.no_grad():
         torch.testing.assert_close(teacher(images), golden["teacher_logits_clean"], rtol=1e-3, atol=2e-3)

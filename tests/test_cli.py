@@ -178,9 +178,7 @@ def test_version(call):
         (["--foo"], "unrecognized arguments: --foo; see 'amkd-viz --help'."),
         (["distil"], "invalid choice: 'distil'"),
         (["distill", "--epoch", "3"], "unrecognized arguments: --epoch 3"),
-        (["distill", "extra"], "unrecognized arguments: extra"),
         (["compare", "--seed", "5"], "unrecognized arguments: --seed 5"),  # not --seeds 5
-        (["compare", "--method", "kd"], "unrecognized arguments: --method kd"),
         (["compare", "--seeds", "two"], "compare: --seeds takes a whole number, not 'two'; see"),
         (["compare", "--seeds", "0"], "seeds must be at least 1, got 0."),
         (["compare", "--batch-size", "1"], "compare: --batch-size must be between 2 and 65536, got 1."),
@@ -199,18 +197,14 @@ def test_version(call):
         ),
         (["export", "nowhere", "--torch-export"], "There is no run in nowhere: it has no config.json."),
         (["lab", "nowhere"], "There is no folder nowhere"),
-        (["doctor", "me"], "unrecognized arguments: me"),
         (["distill", "--set", "kd"], "--set takes TERM.FIELD=VALUE, e.g. boundary_triplet.margin=0.2, not 'kd'."),
-        (["distill", "--set", "kd=2"], "--set takes TERM.FIELD=VALUE"),
         (["distill", "--set", "kd.scale"], "--set takes TERM.FIELD=VALUE"),
         (["distill", "--set", "dk.scale=2"], "Unknown term 'dk'; did you mean 'kd'"),
         (["distill", "--set", "kd.temperature=warm"], "kd.temperature must be a number, got 'warm'."),
-        (["distill", "--set", "kd.temperature="], "must be a number, got ''."),
         (["distill", "--set", "kd.scale=null"], "kd.scale must be a number, got None."),
         (["distill", "--set", "kd.scale=nan"], "kd.scale must be a number, got nan."),
         (["distill", "--set", "kd.scale=-1"], "kd.scale must be at least 0, got -1."),
         (["distill", "--set", "kd.scale=1", "--set", "kd.scale=2"], "--set gives kd.scale twice, as 1 and as 2; leave"),
-        (["distill", "--set", "ce.scale=1", "--set", "ce.scale=1.0"], "--set gives ce.scale twice"),
         (
             ["distill", "--method", "ce", "--set", "kd.scale=2"],
             "Method ce has no term 'kd', so kd.scale has no effect; choose a method that has it: kd, bss, amkd, "
@@ -262,20 +256,6 @@ def test_other_errors_are_ours_and_keep_their_traceback(monkeypatch):
     monkeypatch.setitem(cli.COMMANDS, "doctor", broken)
     with pytest.raises(ZeroDivisionError):
         main(["doctor"])
-
-
-def test_an_interrupt_gives_130(call, monkeypatch, here):
-    import amkd_viz.runs
-
-    def stop(recipe, out, listen):
-        Run.create(out, recipe)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(amkd_viz.runs, "distill", stop)
-    status, _, err = call("distill", *FLAGS, "--out", "run")
-    assert status == 130
-    assert err.strip() == "amkd-viz distill: stopped; what has been written stays."
-    assert (here / "run" / "config.json").is_file()
 
 
 def test_an_interrupt_says_how_to_go_on(call, monkeypatch, here):
@@ -685,17 +665,6 @@ def test_the_demo_writes_everything_and_prints_the_table(call, here, small_demo,
     assert (status, out) == (2, "")
     assert err == "amkd-viz demo: demo holds other files and is never overwritten; choose another name.\n"
     assert len(reports) == 1
-
-
-def test_the_demo_is_the_one_that_was_asked_for():
-    """Real scans and a 2-D problem, the four methods, one small student by a larger teacher."""
-    from amkd_viz.demo import DIGITS, METHODS, SPIRALS
-
-    assert METHODS == ("ce", "kd", "bss", "amkd")
-    assert (DIGITS.dataset, SPIRALS.dataset) == ("digits", "spirals")
-    for recipe in (DIGITS, SPIRALS):
-        assert recipe.teacher != recipe.student
-        assert recipe.magsim_samples > 0
 
 
 def test_resume_goes_on_with_a_run_that_was_stopped(call, tmp_path):

@@ -12,19 +12,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.objectives import Step, Term, ce, kd, methods
 from amkd_viz.runs import Job, Run, distill, fork, replay, resume
 from amkd_viz.runs import recording as recording_module
 from amkd_viz.runs import run as run_module
 from amkd_viz.runs.follow import Follower, locked
-from amkd_viz.training import EpochEnded, Event, Recipe, Stepped, teacher_for
+from amkd_viz.training import EpochEnded, Event, Recipe, Stepped, accuracy, logits_on, teacher_for
 
 SMALL = Recipe(
     dataset="moons",
@@ -68,69 +71,55 @@ def numbers(run: Run) -> list[dict[str, Any]]:
     return [{k: v for k, v in line.items() if k != "images_per_s"} for line in run.metrics()]
 
 
-def test_a_job_trains_what_distill_trains(tmp_path: Path) -> None:
-    job = Job(SMALL, tmp_path / "job")
+@pytest.mark.parametrize("stop_after", [None, 1, 2, 3, 7])
+def test_stop_and_resume_at_any_batch_is_never_having_stopped(tmp_path: Path, stop_after: int | None) -> None:
+    teacher_for(SMALL)  # its training would be heard too
+    straight, count = distill(SMALL, tmp_path / "straight"), itertools.count(1)
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Stepped) and next(count) == stop_after:
+            job.stop()
+
+    job = Job(SMALL, tmp_path / "run", listen=hear)
     assert job.state == "idle"
     job.start()
-    assert job.wait(60) == "done"
+    assert job.wait(60) == ("idle" if stop_after else "done"), job.error
     assert job.run is not None
-    straight = distill(SMALL, tmp_path / "straight")
+    assert job.run.finished == (stop_after is None)
+    again = Job(Run.open(job.run.path))
+    again.resume()
+    assert again.wait(60) == "done", again.error
     assert same_student(job.run, straight)
     assert numbers(job.run) == numbers(straight)
 
 
-def test_stop_and_resume_at_any_batch_is_never_having_stopped(tmp_path: Path) -> None:
-    straight = distill(SMALL, tmp_path / "straight")
-    for stop_after in (1, 2, 3, 7):
-        count = itertools.count(1)
-        job = Job(SMALL, tmp_path / f"stopped-{stop_after}")
-
-        def hear(event: Event, job: Job = job, count: Any = count, at: int = stop_after) -> None:
-            if isinstance(event, Stepped) and next(count) == at:
-                job.stop()
-
-        job._listen = hear
-        job.start()
-        assert job.wait(60) == "idle", job.error
-        assert job.run is not None
-        assert not job.run.finished
-        again = Job(Run.open(job.run.path))
-        again.resume()
-        assert again.wait(60) == "done", again.error
-        assert same_student(job.run, straight)
-        assert numbers(job.run) == numbers(straight)
-
-
 def test_pause_step_and_step_epoch(tmp_path: Path) -> None:
-    teacher_for(SMALL)  # its training would be heard too
-    seen: list[Event] = []
-    job = Job(SMALL, tmp_path / "run", listen=seen.append)
-    job.step()
-    until(lambda: job.state == "paused")
-    assert sum(isinstance(e, Stepped) for e in seen) == 1
-    job.step()
-    until(lambda: sum(isinstance(e, Stepped) for e in seen) == 2)
-    until(lambda: job.state == "paused")
-    job.step_epoch()
-    until(lambda: any(isinstance(e, EpochEnded) for e in seen))
-    until(lambda: job.state == "paused")
-    assert sum(isinstance(e, EpochEnded) for e in seen) == 1
-    steps = sum(isinstance(e, Stepped) for e in seen)
-    time.sleep(0.1)
-    assert sum(isinstance(e, Stepped) for e in seen) == steps == 3
-    job.resume()
-    assert job.wait(60) == "done"
-    assert sum(isinstance(e, EpochEnded) for e in seen) == SMALL.epochs
-
-
-def test_settle_waits_for_the_pause_or_the_end(tmp_path: Path) -> None:
-    job = Job(SMALL, tmp_path / "run")
+    teacher_for(SMALL)
+    seen: list[type[Event]] = []
+    job = Job(SMALL, tmp_path / "run", listen=lambda event: seen.append(type(event)))
     assert job.settle() == "idle"
-    for epochs in (1, 2):
-        job.step_epoch()
-        assert job.settle(60) == "paused"
-        assert job.run is not None
-        assert len(job.run.metrics()) == epochs
+    for order, steps, epochs in ((job.step, 1, 0), (job.step, 2, 0), (job.step_epoch, 3, 1), (job.step_epoch, 6, 2)):
+        order()
+        assert job.settle(60) == "paused", job.error
+        assert (seen.count(Stepped), seen.count(EpochEnded)) == (steps, epochs)
+    trainers = [t for t in threading.enumerate() if t.name.startswith("amkd_viz")]
+    job.resume()
+    job.start()  # leaves no second trainer
+    assert len([t for t in threading.enumerate() if t.name.startswith("amkd_viz")]) <= len(trainers)
+    assert job.settle(60) == "done"
+    assert seen.count(EpochEnded) == SMALL.epochs
+
+
+def test_resume_forgets_where_a_step_was_to_pause(tmp_path: Path) -> None:
+    teacher_for(SMALL)
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Stepped) and (event.epoch, event.batch) == (0, 0):
+            job.stop()
+
+    job = Job(SMALL, tmp_path / "run", listen=hear)
+    job.step_epoch()
+    assert job.wait(60) == "idle"
     job.resume()
     assert job.settle(60) == "done"
 
@@ -203,17 +192,6 @@ def test_a_failure_is_kept_in_the_run(tmp_path: Path) -> None:
     assert resume(job.run).finished
 
 
-def test_starting_again_leaves_no_second_trainer(tmp_path: Path) -> None:
-    job = Job(SMALL, tmp_path / "run")
-    job.step()
-    until(lambda: job.state == "paused")
-    trainers = [t for t in threading.enumerate() if t.name.startswith("amkd_viz")]
-    job.start()
-    job.start()
-    assert len([t for t in threading.enumerate() if t.name.startswith("amkd_viz")]) <= len(trainers)
-    assert job.wait(60) == "done"
-
-
 def test_a_job_that_is_stopping_can_be_started_again(tmp_path: Path) -> None:
     straight = distill(SMALL, tmp_path / "straight")
     job, orders = Job(SMALL, tmp_path / "run"), itertools.count()
@@ -254,21 +232,6 @@ def test_the_last_order_to_a_job_that_is_stopping_counts(tmp_path: Path, order: 
     assert len(steps) == trained
     job.stop()
     assert job.wait(60) == "idle"
-
-
-def test_resume_forgets_where_a_step_was_to_hold(tmp_path: Path) -> None:
-    teacher_for(SMALL)
-    job = Job(SMALL, tmp_path / "run")
-
-    def hear(event: Event) -> None:
-        if isinstance(event, Stepped) and (event.epoch, event.batch) == (0, 0):
-            job.stop()
-
-    job._listen = hear
-    job.step_epoch()
-    assert job.wait(60) == "idle"
-    job.resume()
-    assert job.settle(60) == "done"
 
 
 def test_start_right_after_the_end_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,24 +368,6 @@ def test_a_fork_keeps_to_data_that_its_student_fits(tmp_path: Path, dataset: str
     assert resume(fork(parent, 3, tmp_path / "child", dataset="moons:noise=0.3")).finished
 
 
-def test_a_damaged_last_checkpoint_falls_back_and_says_so(tmp_path: Path) -> None:
-    straight = distill(SMALL, tmp_path / "straight")
-    job = Job(SMALL, tmp_path / "run")
-    job.step_epoch()
-    until(lambda: job.state == "paused")
-    job.step_epoch()
-    until(lambda: job.run is not None and len(job.run.metrics()) == 2 and job.state == "paused")
-    job.stop()
-    job.wait(60)
-    assert job.run is not None
-    last = job.run._checkpoints()[-1]
-    last.write_bytes(last.read_bytes()[:1000])
-    resume(job.run)
-    assert any(line["kind"] == "note" and last.name in line["text"] for line in job.run.lines())
-    assert same_student(job.run, straight)
-    assert numbers(job.run) == numbers(straight)
-
-
 def test_a_fork_without_a_whole_checkpoint_starts_again_from_its_parents_student(tmp_path: Path) -> None:
     parent = distill(SMALL, tmp_path / "parent")
     straight = resume(fork(parent, 2, tmp_path / "straight", seed=7))
@@ -443,12 +388,14 @@ def test_a_fork_without_a_whole_checkpoint_starts_again_from_its_parents_student
 
 def test_a_run_that_was_killed_in_a_line_goes_on_after_the_line_before(tmp_path: Path) -> None:
     run = distill(SMALL, tmp_path / "run")
+    straight = Run.open(shutil.copytree(run.path, tmp_path / "straight"))
     before = run.lines()
     (run.path / "summary.json").unlink()
     with (run.path / "metrics.jsonl").open("a") as file:
         file.write('{"kind": "epoch", "ep')
     run._checkpoints()[-1].write_bytes(b"junk")  # says a note before anything is taken back
     resume(run)
+    assert same_student(run, straight)
     assert not [line for line in run.lines() if "damaged" in line]
     assert [line["text"] for line in run.lines() if line not in before and line["kind"] == "note"] == [
         "epoch-0004.pt is damaged; going back to epoch-0003.pt."
@@ -590,26 +537,17 @@ def test_a_rewind_is_seen_though_the_file_has_the_old_inode(tmp_path: Path, how:
     assert not follower.rewound
 
 
-@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
-def test_a_drive_that_knows_no_locks_can_be_trained_on(tmp_path: Path, monkeypatch: Any, code: int) -> None:
-    fcntl = pytest.importorskip("fcntl")
-
-    def none_here(*_: object) -> None:
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EIO])
+def test_a_drive_without_locks_can_be_trained_on(tmp_path: Path, monkeypatch: Any, code: int) -> None:
+    def broken(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(fcntl, "flock", none_here)
-    assert distill(SMALL.replace(epochs=1), tmp_path / "run").finished
-
-
-def test_a_lock_that_cannot_be_taken_says_why(tmp_path: Path, monkeypatch: Any) -> None:
-    fcntl = pytest.importorskip("fcntl")
-
-    def broken(*_: object) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    monkeypatch.setattr(fcntl, "flock", broken)
-    with pytest.raises(InputError, match=r"Cannot write .*lock: Input/output error"), locked(tmp_path / "lock", "It"):
-        pass
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", broken)
+    if code == errno.EIO:
+        with pytest.raises(InputError, match=r"Cannot write .*lock: Input/output error"):
+            distill(SMALL.replace(epochs=1), tmp_path / "run")
+    else:
+        assert distill(SMALL.replace(epochs=1), tmp_path / "run").finished
 
 
 def test_a_lock_on_a_full_disk_says_so(tmp_path: Path) -> None:
@@ -623,30 +561,78 @@ def test_a_lock_on_a_full_disk_says_so(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_an_error_of_the_training_is_not_taken_for_one_of_the_lock(tmp_path: Path) -> None:
-    with pytest.raises(ConnectionError, match="the listener's own"), locked(tmp_path / "lock", "It"):
-        raise ConnectionError("the listener's own")
+@dataclass(frozen=True, repr=False)
+class peer_learns(Term):
+    """The peer learns from labels and from the student (Zhang et al., CVPR 2018)."""
+
+    name: ClassVar[str] = "peer_learns"
+
+    def reads(self) -> list[Any]:
+        return [("peer", "clean", None), ("student", "clean", None)]
+
+    def __call__(self, step: Step) -> torch.Tensor:
+        own, labels = step.outputs("peer").logits, step.clean.y
+        soft = step.outputs().logits.detach().softmax(1)
+        return cross_entropy(own, labels, reduction="none") + cross_entropy(own, soft, reduction="none")
 
 
-def test_ten_thousand_lines_are_read_quickly(tmp_path: Path) -> None:
-    run = distill(SMALL.replace(epochs=1), tmp_path / "run")
-    line = json.dumps(run.metrics()[0])
-    (run.path / "metrics.jsonl").write_text((line + "\n") * 10_000)
-    follower = run.follow()
-    assert len(follower.poll()) == 10_000
-    with (run.path / "metrics.jsonl").open("a") as file:
-        file.write(line + "\n")
-    begun = time.perf_counter()
-    assert len(follower.poll()) == 1
-    assert time.perf_counter() - begun < 0.2
+@pytest.fixture
+def mutual() -> Iterator[Recipe]:
+    """Mutual learning, with the student of the epoch before as another teacher."""
+    methods.register("mutual")(
+        lambda: ce() + kd(teacher="peer", temperature=1) + peer_learns() + kd(teacher="past") * 0.5
+    )
+    yield SMALL.replace(method="mutual", peer="mlp-small")
+    methods.forget("mutual")
 
 
-def test_an_older_format_is_refused_with_a_sentence(tmp_path: Path) -> None:
-    run = distill(SMALL.replace(epochs=1), tmp_path / "run")
-    config = run.path / "config.json"
-    config.write_text(json.dumps({**json.loads(config.read_text()), "format": 0}))
-    with pytest.raises(InputError, match="format 0"):
-        Run.open(run.path)
+def test_a_peer_learns_and_is_kept_like_the_student(tmp_path: Path, mutual: Recipe) -> None:
+    straight = distill(mutual, tmp_path / "straight")
+    line = straight.metrics()[-1]
+    assert set(line["terms"]) == {"ce", "kd:peer", "peer_learns", "kd:past"}
+    assert {"val_accuracy", "peer.val_accuracy", "peer.val_agreement", "peer.val_kl"} <= set(line)
+    assert {"test_accuracy", "peer.test_accuracy"} <= set(straight.summary)
+    peer, test = straight.net("peer"), straight.dataset().test
+    assert peer.architecture == "mlp-small"
+    assert accuracy(logits_on(peer, test), test.y) == straight.summary["peer.test_accuracy"]
+    assert straight.snapshots() == [0, 1, 2, 3, 4]
+    early, late = (straight.net("peer", epoch).state_dict() for epoch in (1, 4))
+    assert all(torch.equal(late[name], value) for name, value in peer.state_dict().items())
+    assert not all(torch.equal(late[name], value) for name, value in early.items())
+    with pytest.raises(InputError, match="has no peer2 yet"):
+        straight.net("peer2")
+    with pytest.raises(InputError, match="has no peer of epoch 9"):
+        straight.net("peer", 9)
+
+    job = Job(mutual, tmp_path / "stopped")
+    for order, epoch, batch in ((job.step_epoch, 1, 0), (job.step, 1, 1)):
+        order()
+        assert job.settle(60) == "paused", (job.error, epoch, batch)
+    job.stop()
+    assert job.wait(60) == "idle"
+    assert job.run is not None
+    run = resume(Run.open(job.run.path))
+    for name in ("student", "peer"):
+        one, two = run.net(name).state_dict(), straight.net(name).state_dict()
+        assert all(torch.equal(one[key], value) for key, value in two.items()), name
+    assert numbers(run) == numbers(straight)
+    assert same_student(replay(run, tmp_path / "again"), straight)
+
+
+def test_a_fork_takes_the_peer_along(tmp_path: Path, mutual: Recipe) -> None:
+    parent = distill(mutual, tmp_path / "parent")
+    child = resume(fork(parent, 2, tmp_path / "child", learning_rate=0.01))
+    one, two = child.net("peer", 2).state_dict(), parent.net("peer", 2).state_dict()
+    assert all(torch.equal(one[key], value) for key, value in two.items())
+    assert same_student(replay(child, tmp_path / "again"), child)
+    for path in child._checkpoints():
+        path.unlink()
+    (child.path / "summary.json").unlink()
+    before = child.net("peer").state_dict()
+    resume(child)
+    assert all(torch.equal(before[key], value) for key, value in child.net("peer").state_dict().items())
+    alone = resume(fork(parent, 2, tmp_path / "alone", method="kd", peer=None))
+    assert not [name for name in os.listdir(alone.path / "snapshots") if name.startswith("peer")]
 
 
 @pytest.mark.slow

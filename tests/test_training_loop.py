@@ -16,6 +16,7 @@ from amkd_viz.boundary import BSS
 from amkd_viz.core.errors import InputError
 from amkd_viz.data import load
 from amkd_viz.models import build, save_classifier
+from amkd_viz.objectives import ce, kd, methods
 from amkd_viz.training import (
     EpochEnded,
     Finished,
@@ -92,8 +93,8 @@ def same(a: dict, b: dict) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def trained(recipe: Recipe, training: Training | None = None) -> Training:
-    training = training or prepare(recipe)
+def trained(what: Recipe | Training) -> Training:
+    training = what if isinstance(what, Training) else prepare(what)
     for _ in events(training):
         pass
     return training
@@ -142,15 +143,6 @@ def test_terms_are_means_over_the_steps():
         if isinstance(event, EpochEnded):
             assert event.metrics["terms"]["ce"] == pytest.approx(sum(ours) / 3, rel=1e-5)
             assert len(ours) == 3
-
-
-def test_the_caller_may_stop_anywhere():
-    training = prepare(POINTS)
-    going = events(training)
-    while not isinstance(next(going), EpochEnded):
-        pass
-    going.close()
-    assert training.epoch == 1
 
 
 # the attack runs only when asked for
@@ -223,7 +215,7 @@ def test_the_teacher_is_left_as_it_was():
     teacher = training.teacher
     assert teacher is not None
     before, modes = weights(teacher), [m.training for m in teacher.modules()]
-    trained(DIGITS, training)
+    trained(training)
     assert same(before, weights(teacher))
     assert [m.training for m in teacher.modules()] == modes
     assert not any(modes)
@@ -276,8 +268,8 @@ def test_the_same_seed_gives_the_same_student_bit_by_bit(base):
 FEATURES = {"boundary_triplet.embedding": "feature"}
 
 
-def test_a_projector_starts_from_the_seed_too():
-    recipe = POINTS.replace(overrides=FEATURES)
+def test_a_projector_starts_from_the_seed_and_is_trained():
+    recipe = POINTS.replace(overrides={**FEATURES, "boundary_triplet.weight": 1})
     torch.manual_seed(1)
     one = prepare(recipe)
     state = torch.random.get_rng_state()
@@ -286,14 +278,7 @@ def test_a_projector_starts_from_the_seed_too():
     assert one.modules["boundary_triplet"].weight.shape == (16, 8)
     assert same(weights(one.modules), weights(two.modules))
     assert not same(weights(one.modules), weights(prepare(recipe.replace(seed=1)).modules))
-
-
-def test_a_projector_is_trained():
-    recipe = POINTS.replace(overrides={**FEATURES, "boundary_triplet.weight": 1})
-    training = prepare(recipe)
-    before = weights(training.modules)
-    trained(recipe, training)
-    assert not same(before, weights(training.modules))
+    assert not same(weights(one.modules), weights(trained(two).modules))
 
 
 @pytest.mark.parametrize(
@@ -330,10 +315,7 @@ def test_going_on_from_a_state_equals_never_having_stopped(base, changes, tmp_pa
 
 def test_one_cycle():
     rates = [learning_rate("onecycle", 0.1, k / 1000) for k in range(1001)]
-    assert rates[0] == pytest.approx(0.004)
-    assert rates[150] == max(rates) == pytest.approx(0.1)
-    assert rates[575] == pytest.approx(0.05)
-    assert rates[1000] == pytest.approx(0, abs=1e-9)
+    assert [rates[k] for k in (0, 150, 575, 1000)] == pytest.approx([0.004, 0.1, 0.05, 0], abs=1e-9)
     assert all(a < b for a, b in pairwise(rates[:151]))
     assert all(a > b for a, b in pairwise(rates[150:]))
     assert learning_rate("constant", 0.3, 0.99) == 0.3
@@ -377,7 +359,7 @@ def test_bf16_runs_and_is_not_fp32():
     assert {p.dtype for p in half.student.parameters()} == {torch.float32}
     full = prepare(DIGITS)
     full.nets["teacher"] = half.teacher
-    trained(DIGITS, full)
+    trained(full)
     assert not same(weights(half.student), weights(full.student))
 
 
@@ -407,7 +389,7 @@ def test_a_single_step_that_is_not_finite_is_seen(monkeypatch):
     calls: list[int] = []
     training.objective = Broken()
     with pytest.raises(InputError, match=r"not finite in epoch 2 \(\{'ce': nan\}\)"):
-        trained(training.recipe, training)
+        trained(training)
     assert training.epoch == 1
 
 
@@ -584,3 +566,30 @@ def test_settings_that_attack_nothing_are_noted(changes, words):
     notes = list(training_module.notes_on(Recipe(dataset="blobs", **changes), load("blobs")))
     assert len(notes) == (words is not None)
     assert all(words in note for note in notes)
+
+
+def test_two_teachers(tmp_path):
+    file = save_classifier(build("mlp-tiny", num_classes=4, shape=(2,), seed=5), tmp_path / "a+b.safetensors")
+    recipe = POINTS.replace(teacher=f"{file}+mlp-small", magsim_samples=0)
+    methods.register("two", lambda: ce() + kd() + kd(teacher="teacher2"))
+    try:
+        training = prepare(recipe.replace(method="two"))
+        assert {name: net.architecture for name, net in training.nets.items()} == {
+            "student": "mlp-tiny",
+            "teacher": "mlp-tiny",
+            "teacher2": "mlp-small",
+        }
+        assert training.teacher_weights.count("+") == 1
+        assert training.notes == []
+        trained(training)
+        other = prepare(recipe.replace(method="two", seed=3), training)
+        assert all(other.nets[name] is training.nets[name] for name in ("teacher", "teacher2"))
+        assert prepare(recipe.replace(method="kd")).notes == [
+            "No term of kd reads the net 'teacher2': it is loaded and has no effect."
+        ]
+        with pytest.raises(
+            InputError, match=r"^A term reads the net 'teacher2', but this recipe has student, teacher;"
+        ):
+            prepare(POINTS.replace(method="two"))
+    finally:
+        methods.forget("two")

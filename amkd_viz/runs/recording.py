@@ -18,7 +18,7 @@ from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Start
 from amkd_viz.training.loop import events
 from amkd_viz.training.prepare import prepare
 from amkd_viz.training.recipe import Recipe, renamed
-from amkd_viz.training.training import Training
+from amkd_viz.training.training import Training, numbered
 
 __all__ = ["distill", "fork", "fresh_folder", "recorded", "replay", "resume"]
 
@@ -116,8 +116,9 @@ def fork(run: Run, epoch: int, out: str | Path | None = None, **changes: Any) ->
         _check_fits(student, load(recipe.dataset, root=recipe.root, seed=recipe.data_seed))
     parent = {"path": str(run.path.resolve()), "epoch": epoch, "recipe": run.recipe.hash}
     made = Run.create(out if out is not None else fresh_folder(recipe), recipe, parent=parent)
-    made.save_snapshot({"student": student}, epoch)
-    made.save_checkpoint({"epoch": epoch, "student": student.state_dict()})
+    peers = numbered("peer", recipe.peers) if recipe.peers == run.recipe.peers else {}  # other peers start anew
+    made.save_snapshot({"student": student} | {name: run.net(name, epoch) for name in peers}, epoch)
+    made.save_checkpoint(_inherited(made))
     return made
 
 
@@ -205,9 +206,11 @@ def fresh_folder(recipe: Recipe, parent: str | Path = "runs", kind: str = "") ->
 
 
 def _inherited(run: Run) -> dict[str, Any]:
-    """Return the state that a fork starts from: its parent's student, which it keeps as a snapshot."""
+    """Return the state that a fork starts from: its parent's nets, which it keeps as snapshots."""
     epoch = run.config["parent"]["epoch"]
-    return {"epoch": epoch, "student": run.student(epoch).state_dict()}
+    peers = [name for name in numbered("peer", run.recipe.peers) if run.has_net(name, epoch)]
+    nets = {name: run.net(name, epoch).state_dict() for name in peers}
+    return {"epoch": epoch, "student": run.student(epoch).state_dict(), "nets": nets}
 
 
 def _planned(lines: Iterable[dict[str, Any]]) -> list[Changed]:

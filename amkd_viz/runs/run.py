@@ -207,6 +207,10 @@ class Run:
             raise InputError(f"The run {self.path} has no {name} {'yet' if epoch is None else f'of epoch {epoch}'}.")
         return load_teacher(path)
 
+    def has_net(self, name: str, epoch: int) -> bool:
+        """Return whether there is a snapshot of a net after ``epoch``."""
+        return self._snapshot(epoch, name).exists()
+
     def snapshots(self) -> list[int]:
         """Return the epochs for which ``student(epoch)`` has a snapshot."""
         files = (path for path in files_below(self.path / "snapshots") if path.match("snapshots/epoch-*.safetensors"))

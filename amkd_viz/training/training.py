@@ -290,8 +290,9 @@ class Training:
         self.epoch, self.batch = state["epoch"], state.get("batch", 0)
         self.clock = Clock(self.device, state.get("seconds", 0.0))
         self.student.load_state_dict(state["student"])
-        for name, weights in state.get("nets", {}).items():
-            self.nets[name].load_state_dict(weights)
+        for name, weights in ({"past": state["student"]} | state.get("nets", {})).items():
+            if name in self.nets:
+                self.nets[name].load_state_dict(weights)
         if "optimiser" in state:
             self.modules.load_state_dict(state["modules"])
             self.optimiser.load_state_dict(state["optimiser"])
