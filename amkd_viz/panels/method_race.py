@@ -268,7 +268,7 @@ class MethodRace(Panel):
         self._beat()
 
     def _create(self) -> Race:
-        """Return the race, in a folder of its own since its start."""
+        """Return the race; make its folder if there is none."""
         if self.race is None:
             self.slow.wait(600)
             if self._ready is None or self._entrants is None:
@@ -353,7 +353,7 @@ class MethodRace(Panel):
         assert ready.teacher is not None
         self.pictures.prepare(inference_copy(ready.teacher), ready.dataset, recipe)
         student = inference_copy(ready.student).cpu()
-        notes = dict.fromkeys(note for own in recipes.values() for note in notes_on(own, ready.dataset))
+        notes = dict.fromkeys(note for each in recipes.values() for note in notes_on(each, ready.dataset))
         self._entrants, self._ready = (recipe, methods, overrides), ready
         self._at_start(dict.fromkeys(methods, student), list(notes), recipe.epochs)
 
@@ -450,7 +450,7 @@ class MethodRace(Panel):
     def _resting(self, race: Race, state: str) -> dict[str, Classifier]:
         """Return copies of the students as they are now: of a paused race, else of the newest common snapshot."""
         if state == "paused":
-            return {name: live.held() or self._students[name] for name, live in self._live.items()}
+            return {name: live.copy_now() or self._students[name] for name, live in self._live.items()}
         common = set.intersection(*(set(run.snapshots()) for run in race.runs.values()))
         if not common:
             return self._students

@@ -120,9 +120,9 @@ class RacePictures:
         level = 100 * self.teacher_scores[0]
         curves = [Curve(0, "teacher", [(0, level), (end, level)], faint=True)]
         for name, log in logs.items():
-            found = series(log.epochs)
+            values = series(log.epochs)
             for axis, key in enumerate(SHOWN):
-                points = [(epoch, METRICS[key][2] * value) for epoch, value in found.get(key, [])]
+                points = [(epoch, METRICS[key][2] * value) for epoch, value in values.get(key, [])]
                 if points:
                     curves.append(Curve(axis, name, points, method_colour(name)))
         return curves

@@ -18,9 +18,9 @@ Marks = list[tuple[float, str]]
 def run_curves(log: RunLog, others: Sequence[RunLog] = ()) -> tuple[list[tuple[str, str]], list[Curve], Marks, int]:
     """Return what ``CurveCanvas.show`` draws: the curves of ``log``, and faintly behind them those of ``others``."""
     logs = [log, *(other for other in others if other.run.path != log.run.path)]
-    read = [(own, series(own.epochs)) for own in logs]
+    read = [(each, series(each.epochs)) for each in logs]
     seen = {key for _, curves in read for key in curves}
-    terms = {term.label: term for own in logs for term, _ in own.run.recipe.objective.summands}
+    terms = {term.label: term for each in logs for term, _ in each.run.recipe.objective.summands}
     named = {f"terms.{label}": (term.title or label, term.unit or "loss") for label, term in terms.items()}
     panels = [name for name in named if name in seen]
     panels += sorted(key for key in seen if key.startswith("terms.") and key not in panels)
@@ -29,9 +29,9 @@ def run_curves(log: RunLog, others: Sequence[RunLog] = ()) -> tuple[list[tuple[s
     for number, panel in enumerate(panels):
         title, unit, factor = METRICS.get(panel) or (*named.get(panel, (panel.removeprefix("terms."), "loss")), 1)
         axes.append((title, unit))
-        for own, found in read:
-            points = [(epoch, value * factor) for epoch, value in found.get(panel, [])]
+        for each, curves_of in read:
+            points = [(epoch, value * factor) for epoch, value in curves_of.get(panel, [])]
             if points:
-                colour = method_colour(own.run.recipe.method)
-                curves.append(Curve(number, own.run.path.name, points, colour, faint=own is not log))
+                colour = method_colour(each.run.recipe.method)
+                curves.append(Curve(number, each.run.path.name, points, colour, faint=each is not log))
     return axes, curves, log.marks(), log.run.recipe.epochs
