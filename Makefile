@@ -12,7 +12,7 @@ RUN    := $(VENV)/bin/python -m
 PYTEST := $(RUN) pytest $(if $(filter-out 0 1,$(JOBS)),-n $(JOBS) --dist loadfile,-n 0)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-quick lab lint format docs bench bench-gpu reproduce clean
+.PHONY: help install demo test test-quick lab twins lint format docs bench bench-gpu reproduce clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -45,10 +45,12 @@ test: lint ## lint, then every test
 test-quick: install ## the tests that need neither a browser nor patience
 	$(PYTEST) -m "not slow and not browser" $(ARGS)
 
-lint: install ## ruff and mypy
+lint: install ## ruff, mypy, spelling and prose
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
+	$(RUN) codespell_lib
+	$(RUN) docs.prose
 
 format: install ## let ruff repair what it can
 	$(RUN) ruff check --fix .
@@ -56,6 +58,9 @@ format: install ## let ruff repair what it can
 
 lab: install ## JupyterLab on notebooks/, for this machine only, behind its token
 	$(RUN) jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=notebooks $$([ "$$(id -u)" = 0 ] && echo --allow-root)
+
+twins: install ## the notebooks without prose, to lecture from: notebooks/clean_*.ipynb
+	$(RUN) notebooks.instructor.twins
 
 docs: install ## the docs site, into site/: runs the notebooks; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build -f docs/mkdocs.yml

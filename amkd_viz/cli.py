@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from amkd_viz.core.errors import InputError
-from amkd_viz.core.files import check_writable, files_below
+from amkd_viz.core.files import check_writable, claim, files_below
 from amkd_viz.core.version import __version__
 
 __all__ = ["main"]
@@ -217,7 +217,7 @@ def _run(command: Callable[[Parser, Sequence[str]], None], parser: Parser, words
     except PermissionError as error:
         where = error.filename or "A file"
         raise InputError(
-            f"{where} cannot be read or written: {error.strerror}; look at its rights and those of its folders."
+            f"{where} cannot be read or written: {error.strerror}; check its permissions and those of its folders."
         ) from error
 
 
@@ -238,9 +238,7 @@ def _runs_in(path: Path) -> list[Path]:
 def _write_report(runs: Sequence[Any], path: Path) -> None:
     from amkd_viz.views.report import write_report
 
-    if path.exists():
-        raise InputError(f"{path} is there already and is never overwritten; choose another name with --out.")
-    check_writable(path.parent)  # before it is drawn
+    check_writable(claim(path).parent)  # before it is drawn
     print("\nDrawing the report ...", flush=True)
     print(f"The report is {write_report(runs, path)}.")
 

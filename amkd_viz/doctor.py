@@ -1,4 +1,4 @@
-"""What this machine has for the toolkit, and what it lacks."""
+"""Report what this machine has for the toolkit, and what it lacks."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from safetensors import SafetensorError, safe_open
 from amkd_viz.core.files import files_below
 from amkd_viz.core.version import __version__
 from amkd_viz.data import status
+from amkd_viz.training.device import bf16_hardware
 from amkd_viz.training.teachers import cache_folder
 
 __all__ = ["diagnosis"]
 
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "safetensors", "plotly", "umap-learn")
 LAB = ("ipywidgets", "anywidget", "jupyterlab", "ipykernel")
-EXTRA = {  # package -> what alone needs it
+EXTRA = {  # package -> the one command that needs it
     **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "export --onnx"),
     "tensorboard": "distill --tensorboard",
 }
 
 
 def diagnosis(root: str | None = None) -> list[str]:
-    """Lines for a person: versions, devices, data, teachers, and how to get what is missing."""
+    """Return lines of text: versions, devices, data, teachers, and how to get what is missing."""
     lines = [f"amkd_viz {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"]
     missing = []
     lines.append("\nPackages")
@@ -53,14 +54,19 @@ def diagnosis(root: str | None = None) -> list[str]:
     for index in range(torch.cuda.device_count()):
         about = torch.cuda.get_device_properties(index)
         lines.append(f"  cuda:{index}         {about.name}, {about.total_memory / 2**30:.0f} GiB")
+    kind = "cuda" if torch.cuda.is_available() else "cpu"
+    hardware, simd = bf16_hardware(kind), torch.backends.cpu.get_cpu_capability()
+    lines.append(
+        f"  bf16           {f'in hardware ({hardware})' if hardware else f'emulated, slow (the CPU has {simd})'}"
+    )
     if not torch.cuda.is_available():
         lines.append("  cuda           none found; everything runs on the CPU, CIFAR-10 in minutes to hours")
 
     lines.append("\nData")
-    found = status(root)
-    width = max(len(line.name) for line in found)
-    lines += [f"  {line.name:{width}s} {'ready  ' if line.found else 'missing'}  {line.note}" for line in found]
-    absent = [line.name for line in found if not line.found]
+    sources = status(root)
+    width = max(len(line.name) for line in sources)
+    lines += [f"  {line.name:{width}s} {'ready  ' if line.found else 'missing'}  {line.note}" for line in sources]
+    absent = [line.name for line in sources if not line.found]
     if any(name.startswith("cifar") for name in absent):
         lines.append("  To get CIFAR: load(name, download=True) or --download; or put the official archive there.")
     if "tiny-imagenet" in absent:
@@ -77,23 +83,23 @@ def diagnosis(root: str | None = None) -> list[str]:
 
 
 def _painter() -> str:
-    """What draws a view as a picture file."""
+    """Return what writes a view as a picture file."""
     if find_spec("kaleido"):
         return "by kaleido"
     try:
         from amkd_viz.views.export import browser
     except ImportError:  # a machine that only trains
         return "missing (they need plotly, and Chromium or kaleido)"
-    return f"by {found}" if (found := browser()) else "missing (views save them with Chromium or Chrome, or kaleido)"
+    return f"by {path}" if (path := browser()) else "missing (views save them with Chromium or Chrome, or kaleido)"
 
 
 def _about(path: Path) -> str:
-    """What a teacher's file says of itself."""
+    """Return architecture, data set, validation accuracy and size of a teacher's file."""
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads(file.metadata()["amkd_viz"])
-        accuracy, said = about.get("val_accuracy"), f"{about['architecture']} on {about['recipe']['dataset']}"
+        accuracy, net = about.get("val_accuracy"), f"{about['architecture']} on {about['recipe']['dataset']}"
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError):
-        return "damaged, or not readable; delete it and it is trained again when it is needed"
-    measured = f", {accuracy:.1%} right in validation" if isinstance(accuracy, int | float) else ""
-    return f"{said}{measured}, {path.stat().st_size / 1000:,.0f} kB"
+        return "damaged or not readable; delete it, and it is trained again when it is needed"
+    measured = f", {accuracy:.1%} validation accuracy" if isinstance(accuracy, int | float) else ""
+    return f"{net}{measured}, {path.stat().st_size / 1000:,.0f} kB"

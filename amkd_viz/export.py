@@ -1,4 +1,4 @@
-"""A student that leaves the house: one file that runs elsewhere, checked against torch, and a model card beside it."""
+"""Export a student as one file that runs without this library, checked against PyTorch, with a model card."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from amkd_viz.core.errors import InputError, unknown
-from amkd_viz.core.files import write_atomic
+from amkd_viz.core.files import claim, write_atomic
 from amkd_viz.core.rng import generator
 from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier, freeze
@@ -23,19 +23,19 @@ __all__ = ["FORMATS", "Exported", "export"]
 
 FORMATS = {"onnx": ".onnx", "torch-export": ".pt2"}
 NEEDS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch-export": ()}
-CHECKED = 256  # inputs on which the file is compared with the student
-TOLERANCE = 1e-4  # of a logit: float32 sums in another order
+CHECKED = 256  # number of inputs on which the file is compared with the student
+TOLERANCE = 1e-4  # on a logit: float32 sums in another order
 
 Forward = Callable[[Tensor], Tensor]
 
 
 class Exported(NamedTuple):
-    """What was written.
+    """The files that ``export`` wrote.
 
     Attributes:
-        path: the net. card: its model card, ``path`` with ``.md`` behind it.
-        difference: largest absolute difference of a logit between the file and the student in torch, below 1e-4.
-        checked: on so many inputs.
+        path: the exported net. card: its model card, ``path`` with ``.md`` appended.
+        difference: largest absolute difference of a logit between the file and the student in PyTorch, below 1e-4.
+        checked: number of inputs on which they were compared.
     """
 
     path: Path
@@ -45,41 +45,40 @@ class Exported(NamedTuple):
 
 
 def export(run: Run, out: str | Path | None = None, format: str = "onnx") -> Exported:
-    """Write the last student of a finished run as one file, and a model card beside it.
+    """Write the final student of a finished run as one file, and a model card beside it.
 
-    The file takes float32 ``images`` (N, C, H, W) in [0, 1], or points (N, 2), any N >= 1, and gives ``logits`` (N, K):
-    the normalisation is inside. It is read back and compared with the student before anything is written.
+    The file maps float32 ``images`` (N, C, H, W) in [0, 1], or ``points`` (N, 2), to ``logits`` (N, K) for any N >= 1;
+    it includes the normalisation. It is loaded again and compared with the student before anything is written.
 
     Args:
-        out: by default ``student.onnx`` or ``student.pt2`` in the run folder.
+        out: file to write; default: ``student.onnx`` or ``student.pt2`` in the run folder.
         format: ``onnx`` for any ONNX runtime, or ``torch-export`` for ``torch.export.load``.
 
     Raises:
-        InputError: unknown format, a package is missing, the run is not finished, ``out`` or its card is there
-            already, or the file would not answer like the student; nothing is written then.
+        InputError: the format is unknown, a package is missing, the run is not finished, ``out`` or its card exists,
+            or the exported net differs from the student. Nothing is written.
     """
     if format not in FORMATS:
         raise unknown("export format", format, FORMATS)
     missing = [name for name in NEEDS[format] if find_spec(name) is None]
     if missing:
         install = f"pip install {' '.join(missing)}"
-        raise InputError(f"Exporting to ONNX needs {' and '.join(missing)}, not installed here; run '{install}'.")
+        raise InputError(f"Exporting to ONNX needs {' and '.join(missing)}; install with '{install}'.")
     path = Path(out) if out is not None else run.path / f"student{FORMATS[format]}"
     card = path.with_name(f"{path.name}.md")
-    for taken in (path, card):
-        if taken.exists():
-            raise InputError(f"{taken} is there already and is never overwritten; choose another name.")
+    for name in (path, card):
+        claim(name)
     summary, student, dataset = run.summary, run.student(), run.dataset()
     inputs = _inputs(dataset)
     with freeze(student), torch.no_grad():
         content, again = (_onnx if format == "onnx" else _torch_export)(student, torch.zeros(2, *dataset.shape))
-        # the whole batch at once and one alone: the number of inputs is free
+        # a whole batch and a single input: N is dynamic
         parts = [(inputs, student(inputs)), (inputs[:1], student(inputs[:1]))]
         difference = max(float((again(x) - logits).abs().max()) for x, logits in parts)
     if not difference < TOLERANCE:
         raise InputError(
-            f"The exported net differs from the student by {difference:.2g} in a logit, more than {TOLERANCE:g}; "
-            f"nothing was written; try {' or '.join(name for name in FORMATS if name != format)}."
+            f"The exported net must give the student's logits within {TOLERANCE:g}, got a difference of "
+            f"{difference:.2g}; nothing was written; try {' or '.join(name for name in FORMATS if name != format)}."
         )
     done = Exported(path, card, difference, len(inputs))
     text = _card(run, summary, student, dataset, done, format)
@@ -87,13 +86,13 @@ def export(run: Run, out: str | Path | None = None, format: str = "onnx") -> Exp
     try:
         write_atomic(card, text)
     except BaseException:
-        path.unlink()  # no net without its card
+        path.unlink()  # never a net without its card
         raise
     return done
 
 
 def _inputs(dataset: Dataset) -> Tensor:
-    """256 test inputs, the last of them noise where the test split has fewer."""
+    """Return 256 test inputs, padded with noise if the test split has fewer."""
     inputs = dataset.test.floats(slice(0, CHECKED)).cpu()
     noise = torch.rand((CHECKED - len(inputs), *dataset.shape), generator=generator("cpu", "export"))
     return torch.cat([inputs, noise])
@@ -111,7 +110,7 @@ def _onnx(student: Classifier, example: Tensor) -> tuple[bytes, Forward]:
         verbose=False,
     )
     if program is None:
-        raise InputError("torch made no ONNX program of this student; try torch-export.")
+        raise InputError("PyTorch could not convert this student to ONNX; try torch-export.")
     proto = program.model_proto
     for node in proto.graph.node:
         del node.metadata_props[:]  # stack traces, with the folders of this machine
@@ -172,7 +171,7 @@ def _card(run: Run, summary: dict[str, Any], student: Classifier, dataset: Datas
             "",
             "## Numbers",
             "",
-            "Of the last epoch, on the test split, which chose nothing.",
+            "From the last epoch, on the test split, which was not used for any choice.",
             "",
             "| what | value |",
             "| --- | --- |",
@@ -204,7 +203,7 @@ def _card(run: Run, summary: dict[str, Any], student: Classifier, dataset: Datas
 
 
 def _without_folders(name: str) -> str:
-    """A data set or a teacher, without the folders of this machine."""
+    """Return the name of a data set or a teacher without local folders."""
     kind, colon, path = name.rpartition("folder:")
     return f"{kind}{colon}{Path(path).name}"
 
@@ -213,26 +212,26 @@ def _numbers(summary: dict[str, Any]) -> list[str]:
     words = {
         "test_accuracy": "accuracy",
         "teacher_test_accuracy": "accuracy of the teacher",
-        "test_agreement": "same class as the teacher",
+        "test_agreement": "agreement with the teacher",
     }
-    return [f"| {said} | {summary[name]:.2%} |" for name, said in words.items() if summary.get(name) is not None]
+    return [f"| {label} | {summary[name]:.2%} |" for name, label in words.items() if summary.get(name) is not None]
 
 
 def _limits(run: Run, dataset: Dataset, what: str) -> list[str]:
     recipe = run.recipe
     found = [
-        f"It names one of its {dataset.num_classes} classes for whatever it is shown; logits are not calibrated.",
-        "Small changes made on purpose (adversarial samples) change its answer. It learnt from its teacher's boundary "
-        "samples at most, and no robustness was measured or is claimed.",
-        f"One seed ({recipe.seed}): another one gives other numbers.",
+        f"It predicts one of its {dataset.num_classes} classes for any input; its logits are not calibrated.",
+        "Adversarial samples change its prediction. At most it was trained on boundary samples of its teacher; "
+        "robustness was not measured and is not claimed.",
+        f"One seed ({recipe.seed}): other seeds give other numbers.",
     ]
     if recipe.num_train:
-        found.append(f"Trained on only {recipe.num_train:,} labelled {what}: what they do not show it does not know.")
+        found.append(f"Trained on only {recipe.num_train:,} labelled {what}.")
     if recipe.method.startswith("amkd"):
         found.append(
             "AMKD's loss is our reading of a public abstract: the paper's loss, margin and tables are not public, so "
             "these are not the paper's numbers."
         )
     if run.interventions():
-        found.append("Settings were changed by hand while it was trained; metrics.jsonl of its run says which.")
+        found.append("Settings were overridden during training; see metrics.jsonl of its run.")
     return found

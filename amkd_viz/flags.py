@@ -15,6 +15,7 @@ from typing import Any
 from amkd_viz.boundary import samplers
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.fields import Fields
+from amkd_viz.data import datasets
 from amkd_viz.models import architectures
 from amkd_viz.objectives import known_terms, methods
 from amkd_viz.training import Recipe, suggested
@@ -140,7 +141,8 @@ def _flag(name: str) -> str:
 
 def _names() -> str:
     """Return every name that the flags take; the first value of a field is its default."""
-    lines = ["methods, for --method or --methods:"]
+    lines = ["data sets, for --dataset, besides folder:PATH:", *_wrapped("  ", ", ".join(datasets)), ""]
+    lines += ["methods, for --method or --methods:"]
     lines += [f"  {name:16s} {methods.about(name)}" for name in methods]
     lines += ["", "terms, for --set TERM.FIELD=VALUE; each also has weight (constant) and scale (times its schedule):"]
     lines += [line for label, term in known_terms().items() for line in _options(label, term)]

@@ -1,4 +1,4 @@
-"""One bar for any number of trainings: method, seed, epoch, images/s, time left."""
+"""A progress bar for one or more trainings: method, seed, epoch, images/s, time left."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["Progress"]
 
 
 class Progress:
-    """Hears events; counts epochs. A teacher that has to be trained first adds its own to the total.
+    """Listen to events and show the epochs done. Training a teacher first adds its epochs to the total.
 
     Args:
-        epochs: of all the students together.
+        epochs: total number of epochs of all students.
     """
 
     def __init__(self, epochs: int) -> None:
         self._epochs = epochs
-        self._bar: tqdm[None] | None = None  # nothing is drawn before the first training starts: it may be refused
+        self._bar: tqdm[None] | None = None  # made when the first training starts: it may be refused
         self._recipe: Recipe | None = None
 
     def __call__(self, event: Event) -> None:
@@ -36,7 +36,7 @@ class Progress:
                     desc=name,
                     total=self._epochs,
                     file=sys.stderr,
-                    mininterval=0.2 if sys.stderr.isatty() else 15,  # a log file wants a line now and then
+                    mininterval=0.2 if sys.stderr.isatty() else 15,  # in a log file, a line now and then
                     bar_format="{desc} |{bar:20}| {n_fmt}/{total_fmt} epochs, {remaining} left{postfix}",
                 )
             if teacher:

@@ -1,4 +1,4 @@
-"""TensorBoard event files of a training. metrics.jsonl of the run stays the truth; these are for looking."""
+"""TensorBoard event files of a training, in addition to the metrics.jsonl of its run."""
 
 from __future__ import annotations
 
@@ -15,37 +15,38 @@ __all__ = ["TensorBoard"]
 
 
 class TensorBoard:
-    """A listener for ``distill``, ``resume`` and ``Job``: ``distill(recipe, listen=TensorBoard("logs"))``.
+    """Write events for TensorBoard: ``distill(recipe, listen=TensorBoard("logs"))``; also for ``resume`` and ``Job``.
 
-    Each training, also of a teacher, writes to a folder of its own: the terms of the loss every few batches, the
-    numbers of each epoch, changes made by hand, and the last numbers on the test split. Steps count batches from the
-    start of training; what a resumed training does again takes the place of what was written before.
+    Each training, including that of a teacher, writes to its own subfolder: loss terms every few batches, metrics of
+    each epoch, overrides made during training, and the final metrics on the test split. Steps count batches from the
+    start of training. A resumed training replaces the events after its checkpoint.
 
     Args:
-        folder: what ``tensorboard --logdir`` shows; made when the first event comes.
-        every: batches between two readings of the terms, each of which waits for the device; 0 for none.
+        folder: folder for ``tensorboard --logdir``, created at the first event.
+        every: number of batches between two readings of the loss terms, each of which synchronizes with the device;
+            0 to skip them.
 
     Raises:
-        InputError: tensorboard is not installed, ``every`` is below 0, or ``folder`` is a file or cannot be written.
+        InputError: tensorboard is not installed, ``every`` is below 0, or ``folder`` is a file or not writable.
     """
 
     def __init__(self, folder: str | Path, every: int = 50) -> None:
         if find_spec("tensorboard") is None:
             raise InputError(
-                "TensorBoard event files need tensorboard, not installed here; run 'pip install tensorboard'."
+                "TensorBoard event files need the package tensorboard; install it with 'pip install tensorboard'."
             )
         if every < 0:
-            raise InputError(f"every must be at least 0, not {every}.")
+            raise InputError(f"every must be at least 0, got {every}.")
         self.folder, self.every = Path(folder), every
         check_writable(self.folder)
         self._writer: Any = None
-        self._batches = self._last_step = 0  # an epoch's, and all epochs'
+        self._batches = self._last_step = 0  # batches per epoch, and in all epochs
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Started):
             self._begin(event)
         if self._writer is None:
-            return  # it was asked to listen in the middle
+            return  # this listener was added after the start
         match event:
             case Stepped(epoch, batch, batches, terms) if self.every and (epoch * batches + batch) % self.every == 0:
                 for name, value in terms.items():
@@ -60,7 +61,7 @@ class TensorBoard:
                 self.close()
 
     def close(self) -> None:
-        """Close the file of the training that is going on, if any."""
+        """Close the event file of the current training, if any."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -88,7 +89,7 @@ class TensorBoard:
             self._writer.add_text("objective", str(recipe.objective), 0)
 
     def _number(self, name: str, value: Any, step: int) -> None:
-        """One number, or each number of a dict under its name; what is none, such as a histogram, is left out."""
+        """Write a number, or the numbers of a nested dict under their names; skip other values, such as histograms."""
         if isinstance(value, dict):
             for key, part in value.items():
                 self._number(f"{name}/{key}", part, step)

@@ -59,7 +59,7 @@ def main() -> None:
     table = {}
     for label in chosen:
         own = [row for row in rows if row["label"].startswith(f"{label} seed ")]
-        # chosen on validation: the test numbers of the grid are not reported, so that nobody can pick by them
+        # chosen on validation: test numbers of the grid are not reported, so they cannot influence the choice
         table[label] = {k: v for k, v in summarise(own).items() if k in ("seeds", "val_accuracy")}
     table = dict(sorted(table.items(), key=lambda item: -item[1]["val_accuracy"]["mean"]))
     write_result(args.out, begun, what=__doc__, recipe=next(iter(recipes.values())).to_json(), results=table)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.budget --root DATA --teacher resnet26_cifar10.safetensors
 
-CIFAR-10, ResNet-26 -> ResNet-8, batch 256, at most 64 attacked. Each part is told as a share of the published step, so
+CIFAR-10, ResNet-26 -> ResNet-8, batch 256, at most 64 attacked. Each part is given as a share of the published step, so
 that all bars of ``docs/images/budget.svg`` have one unit; median over rounds in one process.
 """
 

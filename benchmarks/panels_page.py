@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # Until a script holds, looked at whenever the page has changed; then the frame has still to come to the screen.
-# window.amkdStatus: what the status line has said since. window.amkdSum(): the objective reads otherwise.
+# window.amkdStatus: the texts of the status line since. window.amkdSum(): the objective reads otherwise.
 # window.amkdDrawn(root, side): a canvas has drawn a new frame.
 HELPERS = """
     const watch = (until, act) => new Promise((resolve, reject) => {

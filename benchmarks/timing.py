@@ -19,7 +19,7 @@ import torch
 __all__ = ["host", "quartiles", "ratio", "rounds", "seconds"]
 
 QUIET = 0.15  # share of all cores that other programs may take in a round
-PATIENCE = 4  # at most so many times the rounds that are wanted
+PATIENCE = 4  # at most this many times the number of rounds
 
 Run = Callable[[], object]
 
@@ -51,7 +51,7 @@ def rounds(runs: Mapping[str, Run], count: int = 9, threads: int = 1) -> dict[st
 
 
 def ratio(slow: list[float], fast: list[float]) -> dict[str, float]:
-    """Of the times of two things in the same rounds: slow / fast."""
+    """Return the ratio slow / fast of two times measured in the same rounds."""
     return quartiles([a / b for a, b in zip(slow, fast, strict=True)])
 
 
@@ -77,7 +77,7 @@ def host(threads: int) -> dict[str, Any]:
 
 
 def _busy() -> float:
-    """Core-seconds that other programs have taken since the machine started; 0 where nobody counts them."""
+    """Return the core-seconds of other programs since the machine started; 0 if the system does not count them."""
     stat = Path("/proc/stat")
     if not stat.exists():
         return 0.0

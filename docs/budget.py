@@ -1,4 +1,4 @@
-"""The budget of a step as a picture: ``python -m docs.budget`` draws benchmarks/results/budget.json."""
+"""Draw the budget of a step: ``python -m docs.budget`` reads benchmarks/results/budget.json."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 WIDTH, LEFT, BAR, GAP, TOP = 820, 150, 34, 26, 74
-INK = "#737b8a"  # read on light and on dark paper
-COLOURS = {  # by part, so that a part looks the same before and after
+INK = "#737b8a"  # legible on light and dark backgrounds
+COLOURS = {  # a part has the same colour in every bar
     "attack": "#e42536",
     "all else": "#9c9ca1",
     "teacher, clean batch": "#f89c20",
@@ -22,7 +22,7 @@ COLOURS = {  # by part, so that a part looks the same before and after
 
 
 def picture(shares: dict[str, dict[str, float]]) -> str:
-    """SVG of stacked bars; ``shares`` of the published step, by bar and part."""
+    """Return an SVG of stacked bars; ``shares`` are fractions of the published step, by bar and part."""
     scale = (WIDTH - LEFT - 70) / max(1.0, *(sum(parts.values()) for parts in shares.values()))
     shown = list(dict.fromkeys(part for parts in shares.values() for part in parts if parts[part] >= 0.005))
     height = TOP + len(shares) * (BAR + GAP)

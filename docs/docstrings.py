@@ -1,4 +1,4 @@
-"""Docstrings as the site's tables and Markdown read them: a row a name, mathematics between dollars, roles as code."""
+"""Convert docstrings for the site: one row per name, mathematics between dollars, roles as code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DIRECTIVE = re.compile(r"^([ ]*)\.\. math::[ ]*(.*(?:\n(?:\1[ ]+.*|[ ]*))*)", re
 
 
 def plain(text: str) -> str:
-    """``:math:`` and ``.. math::`` as dollars; ``:func:`name``` and its like as code; doctests in fences.
+    """Convert ``:math:`` and ``.. math::`` to dollars, roles such as ``:func:`name``` to code, doctests to fences.
 
     >>> plain("with :math:`a > 0`, see :func:`refine`")
     'with $a > 0$, see `refine`'
@@ -32,7 +32,7 @@ def plain(text: str) -> str:
 
 
 def _rows(section: re.Match[str]) -> str:
-    """Names that share a line, or a description, get a row each: griffe takes what follows the first for its type."""
+    """Give names that share a line or a description a row each (griffe reads what follows the first as its type)."""
     body = section[2].rstrip()
     entries = re.split(rf"(?:^|(?<=\.) )({NAMES}): ", dedent(body), flags=re.MULTILINE)
     if entries[0].strip():
@@ -50,7 +50,7 @@ def _display(match: re.Match[str]) -> str:
 
 
 class Docstrings(griffe.Extension):
-    """Called by mkdocstrings for each object that it reads."""
+    """Convert the docstring of each object that mkdocstrings reads."""
 
     def on_instance(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         if obj.docstring:

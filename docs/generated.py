@@ -1,6 +1,6 @@
-"""Pages that are made from files of the repository: tutorials from the notebooks, the gallery, the changelog.
+"""Generate pages from files of the repository: tutorials from the notebooks, the gallery, the changelog.
 
-Notebooks are executed unless AMKD_DOCS=quick is set, which leaves their outputs and the gallery's figures out.
+Notebooks are executed, unless AMKD_DOCS=quick is set: then their outputs and the gallery's figures are left out.
 """
 
 from __future__ import annotations
@@ -33,15 +33,16 @@ PLACES = {  # link in a notebook or a copied file -> link on the site
     "../README.md#limits": "../explanation/traps.md#limits",
     "instructor/lecture_plan.md": "instructor/lecture_plan.md",
     "answers.md": "answers.md",
+    "docs/pages/explanation/architecture.md": "explanation/architecture.md",
 }
 DRAW = '<script src="{root}/assets/plotly.min.js"></script><script src="{root}/assets/figures.js"></script>'
-OWN = '!!! note ""\n    What this prints is about your machine.\n'
+OWN = '!!! note ""\n    The output of this cell depends on your machine.\n'
 LIVE = '!!! note ""\n    This panel is live in JupyterLab (`make lab`).\n'
 figures: dict[str, str] = {}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Called by MkDocs once it has read the pages that are there."""
+    """Add the generated pages. MkDocs calls this after reading docs_dir."""
     for page, name in COPIED.items():
         text = (ROOT / name).read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=_links(text, page)))
@@ -60,7 +61,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_content(html: str, page: Any, **kwargs: Any) -> str:
-    """Put the figures in, which Markdown would have taken for text."""
+    """Insert the figures, which Markdown would treat as text."""
     found = re.findall(r"<p>(@@[\w-]+@@)</p>", html)
     for token in found:
         html = html.replace(f"<p>{token}</p>", figures[token])
@@ -69,7 +70,7 @@ def on_page_content(html: str, page: Any, **kwargs: Any) -> str:
 
 
 def tutorial(path: Path) -> str:
-    """The Markdown of a notebook with its outputs."""
+    """Return the Markdown of a notebook with its outputs."""
     notebook = nbformat.read(path, as_version=4)
     if not QUICK:
         _execute(notebook)
@@ -79,7 +80,7 @@ def tutorial(path: Path) -> str:
             parts.append(cell.source)
             continue
         parts.append(_fenced(cell.source, "python"))
-        if "remove_output" in cell.metadata.get("tags", ()):  # the word that nbconvert has for it
+        if "remove_output" in cell.metadata.get("tags", ()):  # nbconvert's name for this
             parts.append(OWN)
             continue
         parts += [_output(o, f"@@{path.stem}-{number}-{i}@@") for i, o in enumerate(cell.outputs)]
@@ -91,6 +92,7 @@ def _execute(notebook: nbformat.NotebookNode) -> None:
     from nbclient import NotebookClient
 
     with TemporaryDirectory() as folder:
+        (Path(folder) / "exercises").symlink_to(ROOT / "notebooks/exercises")
         # Sockets in the folder: over TCP a kernel warns that it is not encrypted.
         sockets = Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
         where = {"metadata": {"path": folder}}
@@ -101,7 +103,7 @@ def _execute(notebook: nbformat.NotebookNode) -> None:
 
 
 def _joined(outputs: list[Any]) -> list[Any]:
-    """Pieces of one stream that came one after the other are one output again."""
+    """Join consecutive pieces of one stream into one output."""
     found: list[Any] = []
     for output in outputs:
         if found and output.output_type == found[-1].output_type == "stream" and output.name == found[-1].name:
@@ -132,13 +134,13 @@ def _output(output: Any, token: str) -> str:
 
 
 def _fenced(text: str, language: str = "text") -> str:
-    """A code block whose fence is longer than any inside ``text``, which would close it."""
+    """Return a code block whose fence is longer than any inside ``text``."""
     fence = "`" * max([3, *(1 + len(run) for run in re.findall("`{3,}", text))])
     return f"{fence}{language}\n{text}\n{fence}"
 
 
 def _links(text: str, page: str) -> str:
-    """Links between notebooks point to pages; what the site does not hold is named, not linked. Code stays as it is."""
+    """Point links between notebooks to their pages; unlink what the site does not contain; leave code unchanged."""
 
     def moved(match: re.Match[str]) -> str:
         words, target = match["words"], match["target"]

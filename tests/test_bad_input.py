@@ -25,7 +25,7 @@ from amkd_viz.data import load
 from amkd_viz.models import build, load_teacher, save_classifier
 from amkd_viz.objectives import methods
 from amkd_viz.runs import Run, compare, distill, resume
-from amkd_viz.training import Recipe, Training
+from amkd_viz.training import Recipe, prepare
 
 pytest_plugins = ["rights"]
 
@@ -112,8 +112,8 @@ def test_unknown_names_in_python():
 
 def test_what_is_no_name_and_no_recipe():
     for call, said in (
-        (lambda: load(3), "A data set is named by a text, such as 'digits', not by 3."),
-        (lambda: load(None), "not by None"),
+        (lambda: load(3), "A data set's name must be a string such as 'digits', got 3."),
+        (lambda: load(None), "got None"),
         (lambda: distill("x"), r"distill takes a recipe, such as Recipe\(dataset='digits'\), not 'x'."),
         (lambda: distill(TINY), "distill takes a recipe"),
     ):
@@ -181,7 +181,7 @@ def images(folder: Path, *counts: int) -> str:
 @pytest.mark.parametrize(
     ("counts", "said"),
     [
-        ((4,), "has 1 class subfolders; a classification needs at least 2"),
+        ((4,), "must have at least 2 class subfolders, got 1"),
         ((4, 1), "Class 'class1' of .* cannot be split: it has 1 of the 3 images"),
         ((4, 0), "class1 holds no images"),
     ],
@@ -202,7 +202,7 @@ def test_a_folder_of_images_that_is_right_trains(tmp_path):
     )
     assert distill(recipe, tmp_path / "run").finished
     with pytest.raises(InputError, match="is not a folder"):
-        Training(recipe.replace(dataset=f"folder:{tmp_path / 'nowhere'}"))
+        prepare(recipe.replace(dataset=f"folder:{tmp_path / 'nowhere'}"))
 
 
 # pixels
@@ -210,7 +210,12 @@ def test_a_folder_of_images_that_is_right_trains(tmp_path):
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [(float("nan"), "contains NaN"), (1.5, r"lie in \[0, 1\]"), (-0.1, r"lie in \[0, 1\]"), (255.0, "divide by 255")],
+    [
+        (float("nan"), "must be finite, got NaN"),
+        (1.5, r"lie in \[0, 1\]"),
+        (-0.1, r"lie in \[0, 1\]"),
+        (255.0, "divide by 255"),
+    ],
 )
 def test_pixels_that_are_no_pixels(value, said):
     net = build("cnn-tiny", num_classes=3, shape=(1, 8, 8))
@@ -260,10 +265,10 @@ def test_which_teachers_fit_digits(tmp_path, name, shape, fits):
     path = save_classifier(build(name, num_classes=10, shape=shape), tmp_path / "net.safetensors")
     recipe = Recipe(dataset="digits", teacher=str(path), student="cnn-tiny", device="cpu")
     if fits:
-        assert Training(recipe).teacher is not None
+        assert prepare(recipe).teacher is not None
     else:
         with pytest.raises(InputError, match=r"takes inputs of shape \(.*\), but digits has \(1, 8, 8\)"):
-            Training(recipe)
+            prepare(recipe)
 
 
 class Bomb:
@@ -350,7 +355,7 @@ def test_a_run_without_rights(capsys, tmp_path, locked_up):
         for words in commands:
             assert main(words) == 2
             err = capsys.readouterr().err
-            assert re.search(rf"{path}\S* cannot be read: Permission denied; look at its rights", err), words
+            assert re.search(rf"{path}\S* cannot be read: Permission denied; check its permissions", err), words
             assert err.count("\n") == 1
         path.chmod(0o755)
     assert contents(tmp_path) == before
@@ -395,7 +400,7 @@ def test_data_without_rights(refused, capsys, tmp_path, locked_up):
         (root, (*cifar, "tiny-imagenet")),
     ):
         locked_up(path)
-        assert re.search(rf"{path}\S* cannot be read: Permission denied; look at its rights", refused(*words))
+        assert re.search(rf"{path}\S* cannot be read: Permission denied; check its permissions", refused(*words))
         if path != root:
             path.chmod(0o755)
     assert main(["doctor", "--root", str(root)]) == 0
@@ -408,7 +413,7 @@ def test_rights_that_nobody_thought_of(refused, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied", "somewhere")
 
     monkeypatch.setitem(cli.COMMANDS, "doctor", broken)
-    assert "somewhere cannot be read or written: Permission denied; look at its rights" in refused("doctor")
+    assert "somewhere cannot be read or written: Permission denied; check its permissions" in refused("doctor")
 
 
 # numbers
@@ -417,18 +422,18 @@ def test_rights_that_nobody_thought_of(refused, monkeypatch):
 @pytest.mark.parametrize(
     ("flag", "value", "said"),
     [
-        ("--epochs", "0", "--epochs must be at least 1, not 0."),
-        ("--epochs", "-3", "--epochs must be at least 1, not -3."),
+        ("--epochs", "0", "--epochs must be between 1 and 10000, got 0."),
+        ("--epochs", "-3", "--epochs must be between 1 and 10000, got -3."),
         ("--epochs", "three", "distill: --epochs takes a whole number, not 'three'; see"),
         ("--epochs", "2.5", "distill: --epochs takes a whole number, not '2.5'; see"),
-        ("--batch-size", "1", "--batch-size must be at least 2, not 1."),
-        ("--learning-rate", "nan", "--learning-rate must be a number, not nan."),
-        ("--learning-rate", "inf", "--learning-rate must be at most 10.0, not inf."),
+        ("--batch-size", "1", "--batch-size must be between 2 and 65536, got 1."),
+        ("--learning-rate", "nan", "--learning-rate must be a number, got nan."),
+        ("--learning-rate", "inf", "--learning-rate must be between 1e-06 and 10, got inf."),
         ("--learning-rate", "much", "distill: --learning-rate takes a number, not 'much'; see"),
         ("--boundary-bn", "sepparate", "Unknown --boundary-bn 'sepparate'; did you mean 'separate'"),
-        ("--num-train", "3", "Cannot keep 3 training samples of blobs"),
-        ("--num-train", "100000", "Cannot keep 100000 training samples of blobs"),
-        ("--seed", "-1", "--seed must be at least 0, not -1."),
+        ("--num-train", "3", "of blobs must be 4 (one per class) to 900 (all), got 3"),
+        ("--num-train", "100000", "to 900 (all), got 100000"),
+        ("--seed", "-1", "--seed must be at least 0, got -1."),
         ("--student", "cnn-tiny", "takes images, not points"),
         ("--augment", "crop", "needs images but blobs has points"),
     ],
@@ -457,7 +462,7 @@ def test_an_output_that_is_in_use(refused, tmp_path, monkeypatch, command, what)
     before = contents(tmp_path)
     flags = {"distill": FLAGS, "demo": [], "compare": [w for w in FLAGS if w not in ("--method", "ce")]}[command]
     said = refused(command, *flags, "--out", str(out))
-    assert f"{out} holds {what} and is never overwritten; choose a new folder." in said
+    assert f"{out} holds {what} and is never overwritten; choose another name." in said
     assert contents(tmp_path) == before
     assert what != "another run" or Run.open(out).finished
 
@@ -500,7 +505,7 @@ def test_an_output_below_a_file(capsys, tmp_path):
 
 
 def test_a_full_disk_on_the_command_line(capsys, tmp_path, monkeypatch):
-    Training(Recipe(**TINY))  # the teacher is there
+    prepare(Recipe(**TINY))  # the teacher is there
 
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -226,7 +226,7 @@ def test_samplers_take_nothing_no_grad_and_leave_the_net_alone(sampler):
 @pytest.mark.parametrize("sampler", [fgsm, noise, deepfool])
 def test_bad_inputs(sampler):
     net, x, target = IMAGES, images(2), torch.tensor([0, 1])
-    with pytest.raises(InputError, match="contains NaN"):
+    with pytest.raises(InputError, match="must be finite, got NaN"):
         sampler(net, x * float("nan"), target)
     with pytest.raises(InputError, match=r"images lie in \[0, 1\]"):
         sampler(net, x + 1, target)

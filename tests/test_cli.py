@@ -314,7 +314,7 @@ def test_in_a_real_process(here):
     assert "The run is in run." in done.stdout
     done = python("-m", "amkd_viz", "distill", *FLAGS, "--out", "run")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "amkd-viz distill: run holds another run and is never overwritten; choose a new folder.\n"
+    assert done.stderr == "amkd-viz distill: run holds another run and is never overwritten; choose another name.\n"
 
 
 # distill
@@ -455,7 +455,7 @@ def test_report_counts_each_run_once(call, three_runs, reports):
     assert reports == [["ce-0", "ce-1"]]
     status, _, err = call("report", "all", "--out", "own.html")
     assert (status, err.count("\n")) == (2, 1)
-    assert "own.html is there already and is never overwritten" in err
+    assert "own.html holds a file and is never overwritten" in err
     assert len(reports) == 1
 
 
@@ -589,10 +589,10 @@ def test_doctor_finds_teachers_and_what_is_missing(tmp_path, monkeypatch):
     said = "\n".join(diagnosis())
     assert "Teachers trained here: 1, in " in said
     (path,) = (tmp_path / "deep" / "er" / "teachers").iterdir()
-    told = rf"  {path.stem}: mlp-small on blobs, [\d.]+% right in validation, [1-9] kB"
+    told = rf"  {path.stem}: mlp-small on blobs, [\d.]+% validation accuracy, [1-9] kB"
     assert re.search(told, said)
     path.write_bytes(path.read_bytes()[:20])
-    assert f"  {path.stem}: damaged, or not readable; delete it" in "\n".join(diagnosis())
+    assert f"  {path.stem}: damaged or not readable; delete it" in "\n".join(diagnosis())
 
     def some(name):
         if name in ("plotly", "jupyterlab"):
@@ -683,7 +683,7 @@ def test_the_demo_writes_everything_and_prints_the_table(call, here, small_demo,
 
     status, out, err = call("demo", "--out", "demo")
     assert (status, out) == (2, "")
-    assert err == "amkd-viz demo: demo holds other files and is never overwritten; choose a new folder.\n"
+    assert err == "amkd-viz demo: demo holds other files and is never overwritten; choose another name.\n"
     assert len(reports) == 1
 
 

@@ -94,7 +94,7 @@ def test_what_is_refused():
         augment_for(load("digits"), "crop_flip")
     with pytest.raises(InputError, match="'crop' needs images but moons has points"):
         augment_for(load("moons"), "crop")
-    with pytest.raises(InputError, match="cannot pad by -1"):
+    with pytest.raises(InputError, match="pad must be at least 0 pixels, got -1"):
         Augment(pad=-1)
-    with pytest.raises(InputError, match="cannot jitter by nan"):
+    with pytest.raises(InputError, match="jitter must be finite and at least 0, got nan"):
         Augment(jitter=float("nan"))

@@ -16,15 +16,15 @@ GOOD = torch.linspace(0, 1, 24).reshape(2, 3, 2, 2)
 @pytest.mark.parametrize(
     ("x", "sentence"),
     [
-        (GOOD.numpy(), "photo is a ndarray; give a torch tensor"),
-        ((GOOD * 255).byte(), r"photo is torch.uint8; convert to float and divide by 255"),
-        (GOOD[0], r"photo has shape \(3, 2, 2\)"),
-        (GOOD[:0], "holds nothing"),
-        (GOOD * np.nan, "photo contains NaN"),
-        (GOOD * 255, r"photo has values from 0 to 255; images lie in \[0, 1\], so divide by 255"),
-        (GOOD * 4 - 2, "photo has values from -2 to 2; .* undo the normalisation or clamp"),
-        (GOOD + 1e-3, "photo has values from 0.001 to 1.001"),
-        (GOOD / 0, "contains NaN|values from .* to inf"),
+        (GOOD.numpy(), "photo must be a torch tensor of images .*, got ndarray"),
+        ((GOOD * 255).byte(), "photo must be floating point, got torch.uint8; divide by 255"),
+        (GOOD[0], r"photo must be a batch of images .*, got shape \(3, 2, 2\)"),
+        (GOOD[:0], "must hold at least one sample"),
+        (GOOD * np.nan, "photo must be finite, got NaN"),
+        (GOOD * 255, r"photo must lie in \[0, 1\], got values from 0 to 255; divide by 255"),
+        (GOOD * 4 - 2, "got values from -2 to 2; undo the normalisation or clamp"),
+        (GOOD + 1e-3, "got values from 0.001 to 1.001"),
+        (GOOD / 0, "got NaN|values from .* to inf"),
     ],
 )
 def test_images_that_are_refused(check, x, sentence):
@@ -45,10 +45,10 @@ def test_rounding_passes():
 def test_points():
     check_inputs(torch.randn(5, 2) * 100)
     for x, sentence in [
-        (torch.tensor([[0.0, np.nan]]), "contains NaN"),
+        (torch.tensor([[0.0, np.nan]]), "must be finite, got NaN"),
         (torch.tensor([[0.0, -np.inf]]), "infinite coordinates"),
-        (torch.zeros(5, 3), r"shape \(5, 3\); points are \(N, 2\)"),
-        (torch.zeros(5, 2, dtype=torch.long), "is torch.int64"),
+        (torch.zeros(5, 3), r"must have shape \(N, 2\) for points .* got \(5, 3\)"),
+        (torch.zeros(5, 2, dtype=torch.long), "got torch.int64"),
     ]:
         with pytest.raises(InputError, match=sentence):
             check_inputs(x)

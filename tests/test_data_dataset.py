@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.rng import generator, mix
-from amkd_viz.data import Dataset, Split, dataset_names, load
+from amkd_viz.data import Dataset, Split, datasets, load, register
 from amkd_viz.data.points import PROBLEMS
 from amkd_viz.data.strata import hold_out, pick, shuffled
 
@@ -74,7 +74,7 @@ def test_hold_out_partitions_each_class(counts, fraction, seed):
 
 
 def test_hold_out_names_the_class_that_is_too_small():
-    with pytest.raises(InputError, match="'class 1' has too few samples"):
+    with pytest.raises(InputError, match="'class 1' must have at least 2 samples"):
         hold_out(labels([5, 1]), 0.1, torch.arange(6), names([5, 1]))
 
 
@@ -115,7 +115,7 @@ def test_limit_touches_training_only(seed, n):
 
 @pytest.mark.parametrize("n", [-1, 9, 1296])
 def test_limit_out_of_range(n):
-    with pytest.raises(InputError, match=rf"Cannot keep {n} training samples of digits; ask for 10 .* to 1295"):
+    with pytest.raises(InputError, match=rf"training samples of digits must be 10 .* to 1295 \(all\), got {n}"):
         DIGITS.limit(n)
 
 
@@ -201,12 +201,12 @@ def test_digits_are_the_scans_on_the_8_bit_scale():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"classes": 1}, "moons cannot have 1 classes"),
-        ({"classes": 2.5}, "moons cannot have 2.5 classes"),
-        ({"n": 3}, "moons with 2 classes cannot have n=3 points; give 4 or more"),
-        ({"n": 99.5}, "n=99.5"),
-        ({"noise": -0.1}, "moons cannot have noise=-0.1"),
-        ({"noise": float("nan")}, "noise=nan"),
+        ({"classes": 1}, "classes of moons must be an integer of at least 2, got 1"),
+        ({"classes": 2.5}, "classes of moons .* got 2.5"),
+        ({"n": 3}, "n of moons with 2 classes must be an integer of at least 4, got 3"),
+        ({"n": 99.5}, "got 99.5"),
+        ({"noise": -0.1}, "noise of moons must be finite and at least 0, got -0.1"),
+        ({"noise": float("nan")}, "got nan"),
         ({"noize": 0.1}, "Unknown option of moons 'noize'; did you mean 'noise'"),
     ],
 )
@@ -220,7 +220,32 @@ def test_unknown_names_offer_the_nearest():
         load("cifar-10")
     with pytest.raises(InputError, match="Unknown option of digits 'size'"):
         load("digits", size=8)
-    assert dataset_names() == ["moons", "circles", "spirals", "blobs", "digits", "cifar10", "cifar100", "tiny-imagenet"]
+    assert datasets() == ["moons", "circles", "spirals", "blobs", "digits", "cifar10", "cifar100", "tiny-imagenet"]
+
+
+def test_a_registered_data_set_loads_by_name_with_its_options():
+    @register("halves")
+    def load_halves(seed: int = 0, *, n: int = 40, gap: float = 0.5) -> Dataset:
+        """Left and right."""
+        x = torch.rand(n, 2, generator=generator("cpu", "halves", seed))
+        y = torch.arange(n) % 2
+        x[:, 0] += y * (1 + gap)
+        whole = Split(x, y, torch.arange(n))
+        return Dataset.assemble("halves", ("left", "right"), whole, whole, seed=seed)
+
+    assert datasets.about("halves") == "Left and right."
+    data = load("halves:n=60,gap=0.25", seed=1, n=20)
+    assert (len(data.test), data.num_classes) == (20, 2)
+    assert same(data.test, load_halves(1, n=20, gap=0.25).test)
+    with pytest.raises(InputError, match="Unknown option of halves 'm'"):
+        load("halves:m=3")
+    with pytest.raises(InputError, match="must be a function that takes seed"):
+        register("quarters", lambda: data)
+    with pytest.raises(InputError, match="'digits' is a data set of amkd_viz"):
+        register("digits", load_halves)
+    datasets.forget("halves")
+    with pytest.raises(InputError, match="Unknown data set 'halves'"):
+        load("halves")
 
 
 def test_a_machine_with_torch_and_numpy_alone_can_train_on_points():
@@ -242,15 +267,15 @@ def test_a_name_may_carry_options():
     given = load("spirals", noise=0.02, classes=4, n=200)
     assert named.num_classes == 4
     assert torch.equal(named.train.x, given.train.x)
-    assert len(load("spirals:n=200", n=300).test) == 300  # what is said in words goes before the name
+    assert len(load("spirals:n=200", n=300).test) == 300  # a keyword wins over the name
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
         ("spirals:colour=1", "option of spirals.*colour"),
-        ("spirals:noise=much", "noise of spirals must be a number, not 'much'"),
-        ("spirals:classes=1", "1 classes"),
+        ("spirals:noise=much", "noise of spirals must be a number, got 'much'"),
+        ("spirals:classes=1", "classes of spirals must be .* got 1"),
         ("digits:n=3", "option of digits"),
         ("squares:n=3", "data set.*squares"),
         ("spirals:", "option of spirals"),

@@ -16,12 +16,12 @@ from amkd_viz.boundary import bss, sample_targets, select_bases
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.rng import generator
 from amkd_viz.data import load
-from amkd_viz.exercises import check, example_folder, exercises
 from amkd_viz.export import export
 from amkd_viz.models import wrap
 from amkd_viz.runs import Job, Run, distill, fork, resume
 from amkd_viz.training import DIGITS, SPIRALS
 from amkd_viz.views import View, boundary_map, distances
+from exercises import check, example_folder, exercises
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -143,7 +143,7 @@ def digits(cache: Path) -> Run:
 
 @pytest.mark.slow
 def test_samples_and_distances(digits: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    import amkd_viz.exercises.samples as topic
+    import exercises.samples as topic
 
     monkeypatch.setattr(topic, "example", lambda name: digits)  # only its teacher is asked
     assert check("02.b", 0.06)

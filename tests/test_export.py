@@ -89,7 +89,7 @@ def test_the_card_says_what_it_is_and_its_code_runs(finished, tmp_path):
         "# resnet8, distilled on digits by amkd",
         f"| accuracy | {summary['test_accuracy']:.2%} |",
         f"| accuracy of the teacher | {summary['teacher_test_accuracy']:.2%} |",
-        f"| same class as the teacher | {summary['test_agreement']:.2%} |",
+        f"| agreement with the teacher | {summary['test_agreement']:.2%} |",
         "40 training",
         f"`{SMALL.objective}`",
         "Teacher: `cnn-tiny`",
@@ -125,7 +125,7 @@ def test_nothing_is_overwritten(finished, tmp_path):
         folder = tmp_path / f"with-{taken}"
         folder.mkdir()
         (folder / taken).write_text("mine")
-        with pytest.raises(InputError, match=rf"{taken} is there already and is never overwritten"):
+        with pytest.raises(InputError, match=rf"{taken} holds a file and is never overwritten"):
             export(finished, folder / "net.pt2", "torch-export")
         assert [(p.name, p.read_text()) for p in folder.iterdir()] == [(taken, "mine")]
 
@@ -135,7 +135,9 @@ def test_a_file_that_answers_otherwise_is_not_written(finished, tmp_path, monkey
         return b"net", lambda x: student(x) + 2e-4
 
     monkeypatch.setattr(export_module, "_torch_export", off)
-    with pytest.raises(InputError, match=r"differs from the student by 0\.0002 in a logit, .*; try onnx\."):
+    with pytest.raises(
+        InputError, match=r"must give the student's logits within 0\.0001, got a difference of 0\.0002; .*; try onnx\."
+    ):
         export(finished, tmp_path / "net.pt2", "torch-export")
     monkeypatch.setattr(
         export_module, "_torch_export", lambda *_: (b"net", lambda x: torch.full((len(x), 10), torch.nan))
@@ -165,7 +167,7 @@ def test_refusals(finished, tmp_path, monkeypatch):
         export(unfinished, tmp_path / "x", "torch-export")
     real = importlib.util.find_spec
     monkeypatch.setattr(export_module, "find_spec", lambda name: None if "script" in name else real(name))
-    with pytest.raises(InputError, match=r"needs onnxscript, not installed here; run 'pip install onnxscript'\."):
+    with pytest.raises(InputError, match=r"needs onnxscript; install with 'pip install onnxscript'\."):
         export(finished, tmp_path / "x")
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 

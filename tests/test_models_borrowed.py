@@ -10,8 +10,8 @@ import torchvision
 
 from amkd_viz import Recipe, build, distill, load_teacher
 from amkd_viz.core.errors import InputError
-from amkd_viz.exercises import example_folder
 from amkd_viz.models import architectures, is_architecture, save_classifier, wrap
+from exercises import example_folder
 
 NAME = "torchvision:squeezenet1_1"
 

@@ -39,7 +39,8 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Any]
         whole.write_text(json.dumps({"windowingMode": "none"}))  # cells out of sight stay in the page, to be counted
         for path in LESSONS:
             shutil.copy(path, folder)
-        shutil.copytree(LESSONS[0].parent / "images", folder / "images")
+        for name in ("images", "exercises"):
+            shutil.copytree(LESSONS[0].parent / name, folder / name)
         with browser() as context:
             yield lab, context
     finally:

@@ -19,7 +19,6 @@ import torch
 import amkd_viz.core.files as files
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import append_line, write_atomic
-from amkd_viz.exercises import example_folder
 from amkd_viz.models import build, load_teacher, save_classifier
 from amkd_viz.objectives import ce, kd, methods
 from amkd_viz.runs import Run, compare, distill, fork, replay, resume, table
@@ -27,6 +26,7 @@ from amkd_viz.runs import run as run_module
 from amkd_viz.runs.recording import fresh_folder
 from amkd_viz.training import EpochEnded, Recipe, Started, Training, accuracy, events, logits_on
 from amkd_viz.training.teachers import fingerprint
+from exercises import example_folder
 
 POINTS = Recipe(
     dataset="blobs",
@@ -444,7 +444,7 @@ def test_what_is_there_is_never_overwritten(tmp_path, what):
         lambda: distill(POINTS.replace(dataset="cifar10", root="nowhere"), out),  # said before data are looked for
         lambda: Run.create(out, POINTS),
     ):
-        with pytest.raises(InputError, match=f"holds {what} and is never overwritten; choose a new folder"):
+        with pytest.raises(InputError, match=f"holds {what} and is never overwritten; choose another name"):
             attempt()
     assert contents(tmp_path) == before
     assert heard == []
@@ -453,7 +453,7 @@ def test_what_is_there_is_never_overwritten(tmp_path, what):
 @pytest.mark.parametrize("links", [True, False])
 def test_two_processes_that_choose_one_folder_at_once(tmp_path, monkeypatch, links):
     """The second one has looked before the first one wrote."""
-    monkeypatch.setattr(run_module, "refuse_used", lambda path: None)
+    monkeypatch.setattr(run_module, "claim", lambda path: path)
     if not links:  # the drive knows none: then the last one has it
         monkeypatch.setattr(files.os, "link", no_links)
     first = Run.create(tmp_path / "out", POINTS)
@@ -475,7 +475,7 @@ def test_an_empty_folder_will_do(tmp_path):
 
 
 def test_a_recipe_that_does_not_fit_leaves_no_folder(tmp_path):
-    with pytest.raises(InputError, match="Cannot keep 10000"):
+    with pytest.raises(InputError, match="got 10000"):
         distill(POINTS.replace(num_train=10_000), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -99,7 +99,7 @@ def test_what_is_heard_in_the_middle_is_not_written(tmp_path):
 def test_refusals(tmp_path, monkeypatch, capsys):
     real = importlib.util.find_spec
     monkeypatch.setattr(tracking, "find_spec", lambda name: None if name == "tensorboard" else real(name))
-    with pytest.raises(InputError, match=r"need tensorboard, .* run 'pip install tensorboard'\."):
+    with pytest.raises(InputError, match=r"need the package tensorboard; install it with 'pip install tensorboard'\."):
         TensorBoard(tmp_path)
     monkeypatch.chdir(tmp_path)
     assert main(["distill", "--dataset", "blobs", "--tensorboard", "logs"]) == 2

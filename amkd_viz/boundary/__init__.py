@@ -1,6 +1,6 @@
 """Samples on the decision boundary: attacks, selection, refinement, and the similarity of two boundaries."""
 
-from amkd_viz.boundary.attacks import BSS, FGSM, DeepFool, Look, Noise, bss, deepfool, fgsm, noise
+from amkd_viz.boundary.attacks import BSS, FGSM, DeepFool, Noise, bss, deepfool, fgsm, noise
 from amkd_viz.boundary.refinement import refine
 from amkd_viz.boundary.sampler import Sampler, samplers
 from amkd_viz.boundary.samples import BoundarySamples, Passes, Status
@@ -16,7 +16,6 @@ __all__ = [
     "samplers",
     "BoundarySamples",
     "BoundarySimilarity",
-    "Look",
     "Passes",
     "Status",
     "boundary_similarity",

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files that are written whole or not at all, and never over what is not theirs."""
 
 from __future__ import annotations
 
@@ -12,85 +12,85 @@ from pathlib import Path
 
 from amkd_viz.core.errors import InputError
 
-__all__ = [
-    "append_line",
-    "check_writable",
-    "explained",
-    "files_below",
-    "parsed",
-    "readable",
-    "replace_own",
-    "write_atomic",
-]
+__all__ = ["append_line", "check_writable", "claim", "explained", "files_below", "parsed", "readable", "write_atomic"]
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Within, a failure to write is an InputError."""
+    """Turn a failure to write into an InputError."""
     try:
         yield
     except OSError as error:
         why = error.strerror or str(error)
-        way_out = "free some space or choose" if error.errno in FULL else "choose"
-        raise InputError(f"Cannot write {path}: {why}; {way_out} another folder.") from error
+        advice = "free some space or choose" if error.errno in FULL else "choose"
+        raise InputError(f"Cannot write {path}: {why}; {advice} another folder.") from error
 
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Within, a failure to read is an InputError; it names the file that the system names, else ``path``."""
+    """Turn a failure to read into an InputError that names the file in the system's error, else ``path``."""
     try:
         yield
     except OSError as error:
         where, why = error.filename or path, error.strerror or str(error)
-        raise InputError(f"{where} cannot be read: {why}; look at its rights and those of its folders.") from error
+        raise InputError(f"{where} cannot be read: {why}; check its permissions and those of its folders.") from error
 
 
 @contextmanager
 def parsed(path: Path, what: str, advice: str) -> Iterator[None]:
-    """Within, ``path`` is read and understood: where it is not there, cannot be read or is no ``what``, a sentence."""
+    """Turn a failure to find, read or parse ``path`` as a ``what`` into an InputError."""
     try:
         with readable(path):
             if not path.is_file():
-                raise InputError(f"There is no {what} {path}; {advice}.")
+                raise InputError(f"{what.capitalize()} not found: {path}; {advice}.")
             yield
     except InputError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no {what}, or damaged ({error}).") from error
+        raise InputError(f"{path} is not a valid {what}: {error}.") from error
 
 
-def replace_own(path: Path, content: str, what: str, read: Callable[[Path], object]) -> Path:
-    """Write ``content``, whole or not at all; an earlier ``what`` there, which ``read`` takes, is replaced.
+def claim(path: Path, replace: Callable[[Path], object] | None = None) -> Path:
+    """Return ``path`` if writing there overwrites nothing: it does not exist, or is an empty folder.
+
+    Args:
+        replace: reads a file, or raises InputError; a file that it accepts may be replaced.
 
     Raises:
-        InputError: another file is there, or the disk is full.
+        InputError: ``path`` exists and may not be replaced.
     """
-    if path.exists():
-        try:
-            read(path)
-        except InputError as error:
-            raise InputError(f"{path} is no {what} of this version and is not replaced; choose a new name.") from error
-    return write_atomic(path, content)
+    with readable(path):
+        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            return path
+        what = "another run" if (path / "config.json").exists() else "other files" if path.is_dir() else "a file"
+    taken = InputError(f"{path} holds {what} and is never overwritten; choose another name.")
+    if replace is None or path.is_dir():
+        raise taken
+    try:
+        replace(path)
+    except InputError as error:
+        raise taken from error
+    return path
 
 
 def check_writable(folder: Path) -> None:
-    """Before hours of work, not after: a file can be made in ``folder``, or in the nearest one above that is there.
+    """Check that a file can be made in ``folder``, or in its nearest existing parent; call it before hours of work.
 
     Raises:
         InputError: it cannot.
     """
     with explained(folder):
-        there = next(path for path in (folder, *folder.parents) if path.exists())
-        tempfile.TemporaryFile(dir=there).close()
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        tempfile.TemporaryFile(dir=existing).close()
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Every file in a folder and in those below it, sorted; none where there is no folder.
+    """Return every file in ``folder`` and its subfolders, sorted; an empty list if the folder does not exist.
 
     Raises:
-        InputError: a folder cannot be read, over which ``Path.glob`` would pass as if it were empty.
+        InputError: a folder cannot be read (``Path.glob`` treats it as empty).
     """
 
     def refuse(error: OSError) -> None:
@@ -102,14 +102,13 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def write_atomic(path: Path, content: bytes | str, *, new: bool = False) -> Path:
-    """Write to a temporary name in the same folder, flush to disk, rename: a reader never sees half a file.
+    """Write a file so that readers see all of it or none: to a temporary name, flushed to disk, then renamed.
 
     Args:
-        new: take no other file's place, also not that of one which another process writes at this moment.
+        new: refuse to replace a file, even one that another process is creating at this moment.
 
     Raises:
-        InputError: the disk is full, the folder cannot be written, or a ``new`` file is there already; what stood at
-            ``path`` is untouched.
+        InputError: the disk is full, the folder is not writable, or ``new`` and ``path`` exists. ``path`` is unchanged.
     """
     content = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
@@ -130,7 +129,7 @@ def write_atomic(path: Path, content: bytes | str, *, new: bool = False) -> Path
 
 
 def _linked(temporary: Path, path: Path) -> bool:
-    """Give the file its name only if nobody has it; False on a drive without hard links."""
+    """Rename by a hard link, which fails if ``path`` exists; return False on a drive without hard links."""
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -143,10 +142,10 @@ def _linked(temporary: Path, path: Path) -> bool:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line at once; the newline comes last, so a reader knows a whole line by it.
+    """Append one line. The newline is written last, so a reader can tell a complete line.
 
     Raises:
-        InputError: the disk is full or the folder cannot be written; the file ends where it ended before.
+        InputError: the disk is full or the folder is not writable; the file is truncated to its previous length.
     """
     content = f"{line}\n".encode()
     with explained(path):

@@ -1,13 +1,13 @@
-"""Data sets in memory, the loader that walks them, and their augmentation.
+"""Data sets in memory, their batches and their augmentation.
 
-Images are uint8 (N, C, H, W) at rest and float in [0, 1] wherever a person or a network meets them; points of the
-2-D problems are float32 (N, 2).
+Images are stored as uint8 (N, C, H, W) and given to networks and callers as float32 in [0, 1]; points of 2-D problems
+are float32 (N, 2). ``datasets()`` lists the names, ``register`` adds one.
 """
 
 from __future__ import annotations
 
 from amkd_viz.data.augment import Augment, augment_for
-from amkd_viz.data.catalogue import dataset_names, load, parse_name, short_name
+from amkd_viz.data.catalogue import datasets, load, parse_name, register, short_name
 from amkd_viz.data.checks import check_images, check_inputs
 from amkd_viz.data.dataset import Dataset, Split
 from amkd_viz.data.loader import Batch, Loader
@@ -24,10 +24,11 @@ __all__ = [
     "check_images",
     "check_inputs",
     "data_root",
-    "dataset_names",
+    "datasets",
     "find",
     "load",
     "parse_name",
+    "register",
     "short_name",
     "status",
 ]

@@ -1,4 +1,4 @@
-"""Augmentation on the device, each sample with its own draw and no loop over samples."""
+"""Random crops, mirroring and noise, vectorized on the device."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["Augment", "augment_for"]
 
 @dataclass(frozen=True)
 class Augment:
-    """Random crops of the zero-padded image, random mirroring, and Gaussian noise.
+    """Augment a batch: random crops of zero-padded images, random mirroring, Gaussian noise on points.
 
     Attributes:
-        pad: zeros added on each side before a window of the old size is cut out, >= 0.
-        flip: mirror each image left to right with probability 1/2.
-        jitter: standard deviation of noise added to points, >= 0.
+        pad: zeros added on each side before cropping to the original size, >= 0.
+        flip: whether to mirror each image left to right with probability 1/2.
+        jitter: standard deviation of the noise added to points, >= 0.
     """
 
     pad: int = 4
@@ -31,14 +31,14 @@ class Augment:
 
     def __post_init__(self) -> None:
         if self.pad < 0:
-            raise InputError(f"Augment cannot pad by {self.pad}; give 0 or more pixels.")
+            raise InputError(f"pad must be at least 0 pixels, got {self.pad}.")
         if not 0 <= self.jitter < math.inf:
-            raise InputError(f"Augment cannot jitter by {self.jitter}; give a finite standard deviation of 0 or more.")
+            raise InputError(f"jitter must be finite and at least 0, got {self.jitter}.")
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Images (N, C, H, W) of any dtype, uint8 being the fastest, or points (N, 2); same shape and dtype back.
+        """Return an augmented copy of images (N, C, H, W), fastest as uint8, or points (N, 2); same shape and dtype.
 
-        Zero is black before normalisation, as in torchvision's recipes. ``generator`` must live on x's device.
+        Padding is black, as in torchvision's recipes. ``generator`` must be on the device of ``x``.
         """
         if x.ndim == 2:
             if not self.jitter:
@@ -57,13 +57,13 @@ class Augment:
 
 
 def augment_for(dataset: Dataset, name: str = "auto") -> Augment:
-    """The augmentation called ``name`` at this data set's size: auto, none, crop or crop-flip.
+    """Return the augmentation ``name`` (auto, none, crop or crop-flip) for the image size of ``dataset``.
 
-    A crop pads by an eighth of the side (CIFAR 4, Tiny ImageNet 8, digits 1). "auto" is crop-flip for images, but
-    crop for digits, which mirroring turns into other signs, and none for points.
+    Crops pad by an eighth of the side (CIFAR 4, Tiny ImageNet 8, digits 1). "auto" is crop-flip for images, crop for
+    digits (mirroring changes their meaning) and none for points.
 
     Raises:
-        InputError: an unknown name, or crops asked for points.
+        InputError: ``name`` is unknown, or is a crop although ``dataset`` holds points.
     """
     names = ("auto", "none", "crop", "crop-flip")
     if name not in names:

@@ -1,27 +1,44 @@
-"""Every data set by its name."""
+"""Data sets by name."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from amkd_viz.core.errors import InputError, unknown
+from amkd_viz.core.registry import Registry
 from amkd_viz.data.cifar import load_cifar
 from amkd_viz.data.dataset import Dataset
 from amkd_viz.data.digits import load_digits
 from amkd_viz.data.folder import load_folder
 from amkd_viz.data.points import PROBLEMS, load_points
 from amkd_viz.data.tiny_imagenet import load_tiny_imagenet
-from amkd_viz.data.where import FOLDERS, data_root
+from amkd_viz.data.where import data_root
 
-__all__ = ["dataset_names", "load", "parse_name", "short_name"]
+__all__ = ["datasets", "load", "parse_name", "register", "short_name"]
+
+Source = Callable[..., Dataset]
+GIVEN = ("seed", "root", "download")  # passed to a source that has the parameter; keyword-only ones are its options
 
 
-def dataset_names() -> list[str]:
-    """The names that :func:`load` knows, besides ``folder:PATH``."""
-    return [*PROBLEMS, "digits", *FOLDERS]
+def _source(name: str, source: Any) -> Source:
+    if not callable(source) or "seed" not in inspect.signature(source).parameters:
+        raise InputError(f"Data set {name!r} must be a function that takes seed=..., got {source!r}.")
+    return source
+
+
+datasets: Registry[Source] = Registry("data set", _source, "data.register")
+register = datasets.register
+for _name in PROBLEMS:
+    datasets.add(_name, partial(load_points, _name))
+datasets.add("digits", load_digits)
+for _name in ("cifar10", "cifar100"):
+    datasets.add(_name, partial(load_cifar, _name))
+datasets.add("tiny-imagenet", load_tiny_imagenet)
 
 
 def load(
@@ -34,83 +51,82 @@ def load(
     """Load a data set into memory.
 
     Args:
-        name: one of :func:`dataset_names`, or ``folder:PATH`` for class subfolders of images; a 2-D problem may carry
-            its options: ``spirals:noise=0.2,classes=4``.
-        root: where the official archives are unpacked; by default the environment variable AMKD_VIZ_DATA, else
+        name: one of ``datasets()``, with options after a colon (``spirals:noise=0.2,classes=4``), or ``folder:PATH``
+            for images in one subfolder per class.
+        root: folder of the unpacked official archives; default: the environment variable AMKD_VIZ_DATA, else
             ``~/.cache/amkd_viz/data``.
         download: fetch CIFAR if it is missing.
-        seed: which tenth of the training samples validates, and which points are drawn. Never changes the test split.
-        options: ``n``, ``noise`` and ``classes`` of the 2-D problems; ``size`` of an image folder.
+        seed: chooses the tenth of the training samples used for validation, and the points of 2-D problems. The test
+            split never depends on it.
+        options: override those in ``name``: ``n``, ``noise`` and ``classes`` of a 2-D problem, ``size`` of an image
+            folder, and the keyword-only parameters of a registered data set.
 
     Raises:
-        InputError: an unknown name or option, or data that is missing, damaged or cannot be split.
+        InputError: the name or an option is unknown, or the data are missing, damaged or cannot be split.
 
     >>> load("moons", n=200)
     Dataset(moons: 2 classes, points (2,), 180 train, 20 val, 200 test)
     """
-    own, named = parse_name(name)
-    source = _source(own, data_root(root), download)
-    allowed = _options(source)
+    base, named = parse_name(name)
+    source = _find(base)
     for option in options:
-        if option not in allowed:
-            raise unknown(f"option of {own}", option, allowed or ["none"])
-    return source(seed=seed, **{**named, **options})
+        _check_option(base, source, option)
+    given = {"seed": seed, "root": data_root(root), "download": download}
+    taken = inspect.signature(source).parameters
+    return source(**{key: given[key] for key in GIVEN if key in taken}, **{**named, **options})
 
 
 def parse_name(name: str) -> tuple[str, dict[str, int | float]]:
-    """A data set's own name, and the options that stand behind a colon.
+    """Split a data set's name from its options.
 
     Raises:
-        InputError: an unknown data set or option, or a value that is no number.
+        InputError: the data set or an option is unknown, or a value is not a number.
 
     >>> parse_name("spirals:noise=0.2,classes=4")
     ('spirals', {'noise': 0.2, 'classes': 4})
     """
     if not isinstance(name, str):
-        raise InputError(f"A data set is named by a text, such as 'digits', not by {name!r}.")
-    own, colon, words = name.partition(":")
-    if own == "folder" and colon:
+        raise InputError(f"A data set's name must be a string such as 'digits', got {name!r}.")
+    base, colon, words = name.partition(":")
+    if base == "folder" and colon:
         if not words.strip():  # the empty path is the current folder
-            raise InputError(f"{name!r} names no folder; give folder:PATH with one subfolder of images a class.")
+            raise InputError(f"{name!r} must name a folder: folder:PATH, with one subfolder of images per class.")
         return name, {}
-    if own not in dataset_names():
-        raise unknown("data set", own, [*dataset_names(), "folder:PATH"])
-    options: dict[str, int | float] = {}
-    allowed = _options(load_points) if own in PROBLEMS else []
+    source, options = _find(base), {}
     for word in words.split(",") if colon else []:
         option, _, value = word.partition("=")
-        if option not in allowed:
-            raise unknown(f"option of {own}", option, allowed or ["none"])
-        try:
-            options[option] = float(value) if option == "noise" else int(value)
-        except ValueError as error:
-            raise InputError(f"{option} of {own} must be a number, not {value!r}.") from error
-    return own, options
+        _check_option(base, source, option)
+        options[option] = _number(base, option, value)
+    return base, options
 
 
 def short_name(name: str) -> str:
-    """A data set's name for a file or a title: without options, and of a folder its last part.
+    """Return a data set's name for a file or a title: without options, and of a folder its last part.
 
     >>> short_name("spirals:noise=0.2"), short_name("folder:pictures/pets")
     ('spirals', 'pets')
     """
-    own, _, rest = name.partition(":")
-    return Path(rest).name if own == "folder" else own
+    base, _, rest = name.partition(":")
+    return Path(rest).name if base == "folder" else base
 
 
-def _options(source: Callable[..., Dataset]) -> list[str]:
-    return [p.name for p in inspect.signature(source).parameters.values() if p.kind is p.KEYWORD_ONLY]
-
-
-def _source(name: str, root: Path, download: bool) -> Callable[..., Dataset]:
+def _find(name: str) -> Source:
     if name.startswith("folder:"):
         return partial(load_folder, name.removeprefix("folder:"))
-    if name in PROBLEMS:
-        return partial(load_points, name)
-    if name == "digits":
-        return load_digits
-    if name == "tiny-imagenet":
-        return partial(load_tiny_imagenet, root, download)
-    if name in FOLDERS:
-        return partial(load_cifar, name, root, download)
-    raise unknown("data set", name, [*dataset_names(), "folder:PATH"])
+    if name not in datasets:
+        raise unknown("data set", name, [*datasets, "folder:PATH"])
+    return datasets[name]
+
+
+def _check_option(name: str, source: Source, option: str) -> None:
+    allowed = [p.name for p in inspect.signature(source).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    allowed = [option for option in allowed if option not in GIVEN]
+    if option not in allowed:
+        raise unknown(f"option of {name}", option, allowed or ["none"])
+
+
+def _number(name: str, option: str, text: str) -> int | float:
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    raise InputError(f"{option} of {name} must be a number, got {text!r}.")

@@ -1,4 +1,4 @@
-"""Refusing what a network or an attack would silently turn into nonsense."""
+"""Checks of inputs that a network or an attack would otherwise accept silently."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ TOLERANCE = 1e-6  # rounding in a resize or a colour conversion, not a real excu
 def check_images(x: Tensor, name: str = "x") -> None:
     """Check that ``x`` is a batch of float images (N, C, H, W) in [0, 1].
 
-    Reads the extremes back, so on a GPU it waits for the device: for the way in, not for inner loops.
+    Synchronizes with a GPU, so call it at the entry of a public function, not in inner loops.
 
     Raises:
-        InputError: wrong type, dtype or shape, no image, NaN, or a value outside [0, 1].
+        InputError: ``x`` has the wrong type, dtype or shape, is empty, or holds NaN or a value outside [0, 1].
     """
     _check_floats(x, name, "images (N, C, H, W)", 4)
     low, high = _extremes(x, name)
     if low < -TOLERANCE or high > 1 + TOLERANCE:
         hint = "divide by 255" if low >= 0 and 1.5 < high <= 255 else "undo the normalisation or clamp"
-        raise InputError(f"{name} has values from {low:.4g} to {high:.4g}; images lie in [0, 1], so {hint}.")
+        raise InputError(f"{name} must lie in [0, 1], got values from {low:.4g} to {high:.4g}; {hint}.")
 
 
 def check_inputs(x: Tensor, name: str = "x") -> None:
-    """Check that ``x`` is what a data set here yields: images as in :func:`check_images`, or finite points (N, 2).
+    """Check that ``x`` is a batch of images as in :func:`check_images`, or of finite points (N, 2).
 
     Raises:
-        InputError: neither of the two.
+        InputError: it is not.
     """
     if not isinstance(x, Tensor) or x.ndim != 2:
         return check_images(x, name)
     _check_floats(x, name, "points (N, 2)", 2)
     if x.shape[1] != 2:
-        raise InputError(f"{name} has shape {tuple(x.shape)}; points are (N, 2) and images (N, C, H, W).")
+        raise InputError(f"{name} must have shape (N, 2) for points or (N, C, H, W) for images, got {tuple(x.shape)}.")
     low, high = _extremes(x, name)
     if max(-low, high) == float("inf"):
-        raise InputError(f"{name} has infinite coordinates; points must be finite.")
+        raise InputError(f"{name} must be finite, got infinite coordinates.")
 
 
 def require(module: str, package: str, purpose: str) -> Any:
-    """Import ``module`` now, when it is needed; ``package`` is what to install where it is missing.
+    """Import ``module``, which the installable ``package`` provides.
 
     Raises:
-        InputError: it cannot be imported.
+        InputError: the import failed; the message names ``purpose`` and how to install ``package``.
     """
     try:
         return importlib.import_module(module)
@@ -60,17 +60,17 @@ def require(module: str, package: str, purpose: str) -> Any:
 
 def _check_floats(x: Tensor, name: str, wanted: str, ndim: int) -> None:
     if not isinstance(x, Tensor):
-        raise InputError(f"{name} is a {type(x).__name__}; give a torch tensor of {wanted}.")
+        raise InputError(f"{name} must be a torch tensor of {wanted}, got {type(x).__name__}.")
     if not x.is_floating_point():
-        raise InputError(f"{name} is {x.dtype}; convert to float and divide by 255 (Split.floats does).")
+        raise InputError(f"{name} must be floating point, got {x.dtype}; divide by 255 (Split.floats does).")
     if x.ndim != ndim:
-        raise InputError(f"{name} has shape {tuple(x.shape)}; give a batch of {wanted}.")
+        raise InputError(f"{name} must be a batch of {wanted}, got shape {tuple(x.shape)}.")
     if not x.numel():
-        raise InputError(f"{name} has shape {tuple(x.shape)} and so holds nothing; give at least one sample.")
+        raise InputError(f"{name} must hold at least one sample, got shape {tuple(x.shape)}.")
 
 
 def _extremes(x: Tensor, name: str) -> tuple[float, float]:
-    low, high = torch.stack(x.detach().aminmax()).tolist()  # one read-back; NaN comes through aminmax
+    low, high = torch.stack(x.detach().aminmax()).tolist()  # one synchronization; aminmax propagates NaN
     if low != low:
-        raise InputError(f"{name} contains NaN; look for a division by zero or an overflow where it was made.")
+        raise InputError(f"{name} must be finite, got NaN; check for a division by zero or an overflow.")
     return low, high

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 from the official files, which torchvision checks and reads."""
+"""CIFAR-10 and CIFAR-100 from the official files, read by torchvision."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["load_cifar"]
 
 
 def load_cifar(name: str, root: Path, download: bool = False, seed: int = 0) -> Dataset:
-    """uint8 (N, 3, 32, 32): 45,000 training, 5,000 validation and 10,000 test images.
+    """Load uint8 images (N, 3, 32, 32): 45,000 for training, 5,000 for validation and 10,000 for testing.
 
-    An official archive that lies in ``root`` not yet unpacked is unpacked there.
+    Unpacks the official archive if ``root`` holds it.
 
     Raises:
-        InputError: torchvision or the data are missing, a file is truncated or altered or cannot be read (it is named),
-            or the download failed.
+        InputError: torchvision or the data are missing, the download failed, or a file is truncated, altered or
+            unreadable (the message names it).
     """
     datasets = require("torchvision.datasets", "torchvision", f"The data set {name!r}")
     source = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
@@ -47,7 +47,7 @@ def _split(source: Any) -> Split:
 
 
 def _archive_is_whole(source: Any, root: Path) -> bool:
-    """Whether the official archive lies in ``root``; InputError if it does but is not the published one."""
+    """Return whether ``root`` holds the official archive; raise InputError if its checksum differs."""
     archive: Path = root / source.filename
     if archive.is_file() and not _matches(archive, source.tgz_md5):
         raise InputError(f"{archive} is truncated or altered (md5 differs); delete it and fetch it again.")
@@ -55,18 +55,18 @@ def _archive_is_whole(source: Any, root: Path) -> bool:
 
 
 def _diagnosis(name: str, source: Any, root: Path, download: bool, error: Exception) -> InputError:
-    """The sentence for a failed load: which file, and what to do."""
+    """Return the error for a failed load: the file at fault, and what to do."""
     folder = root / source.base_folder
     listed = [*source.train_list, *source.test_list, (source.meta["filename"], source.meta["md5"])]
     missing = [file for file, _ in listed if not (folder / file).is_file()]
     if download and missing:
         return InputError(
-            f"{name} could not be fetched into {root} ({error}); unpack the official archive there by hand."
+            f"{name} could not be downloaded to {root} ({error}); unpack the official archive there yourself."
         )
     if len(missing) == len(listed):
         return InputError(
-            f"{name} was not found (looked for {folder}); where there is a network, load({name!r}, download=True) "
-            f"(--download) fetches it; or set {VARIABLE} to the folder that holds {source.base_folder}."
+            f"{name} was not found (looked for {folder}); fetch it with load({name!r}, download=True) or --download, "
+            f"or set {VARIABLE} to the folder that holds {source.base_folder}."
         )
     altered = [file for file, md5 in listed if file not in missing and not _matches(folder / file, md5)]
     for file in missing + altered:

@@ -1,4 +1,4 @@
-"""What a data set is here: three splits in memory, and the statistics of its training samples."""
+"""A data set in memory: three splits and the statistics of the training split."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from amkd_viz.data.strata import hold_out, pick, shuffled
 
 __all__ = ["Dataset", "Split"]
 
-VALIDATION = 0.1  # the share of the training samples that is set aside
+VALIDATION = 0.1  # fraction of the training samples used for validation
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Split:
-    """Samples that stay together.
+    """Inputs, labels and identities of some samples.
 
     Attributes:
         x: images as uint8 (N, C, H, W), or points as float32 (N, 2).
         y: class of each sample, int64 (N,).
-        index: position of each sample in the split it was published in, int64 (N,); it names a sample whatever
-            the seed, the size or the order of this split.
+        index: position of each sample in the published split, int64 (N,): identifies a sample independently of the
+            seed, size and order of this split.
     """
 
     x: Tensor
@@ -40,16 +40,16 @@ class Split:
         return f"Split({len(self)} x {tuple(self.x.shape[1:])} {self.x.dtype} on {self.x.device})"
 
     def floats(self, index: Tensor | slice | list[int] | None = None) -> Tensor:
-        """Images as float32 in [0, 1], points as they are; of all samples, or of those at ``index`` in this split."""
+        """Return images as float32 in [0, 1] and points unchanged: all, or those at positions ``index``."""
         x = self.x if index is None else self.x[index]
         return x if x.is_floating_point() else x.float() / 255
 
     def take(self, positions: Tensor) -> Split:
-        """The samples at ``positions`` (int64, of this split)."""
+        """Return the samples at ``positions`` (int64)."""
         return Split(self.x[positions], self.y[positions], self.index[positions])
 
     def to(self, device: torch.device | str) -> Split:
-        """The same samples on ``device``; images travel as uint8."""
+        """Return the samples on ``device``; images are copied as uint8."""
         return Split(self.x.to(device), self.y.to(device), self.index.to(device))
 
 
@@ -58,8 +58,8 @@ class Dataset:
     """A classification problem in memory.
 
     Attributes:
-        name: what ``load`` was asked for.
-        classes: a readable name per class; the class index is the position here.
+        name: the name given to ``load``.
+        classes: name of each class, in the order of the class indices.
         train, val, test: disjoint samples; only ``train`` and ``val`` depend on the seed.
         mean, std: per channel (of values in [0, 1]) or per coordinate, from ``train``.
     """
@@ -76,7 +76,7 @@ class Dataset:
     def assemble(
         cls, name: str, classes: tuple[str, ...], train: Split, test: Split, *, seed: int, val: Split | None = None
     ) -> Dataset:
-        """Set a stratified tenth of ``train`` aside for validation (unless ``val`` is given) and measure the rest.
+        """Split a stratified tenth off ``train`` for validation, unless ``val`` is given, and compute mean and std.
 
         Raises:
             InputError: a class has fewer than two training samples.
@@ -100,42 +100,42 @@ class Dataset:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(C, H, W) of an image, (2,) of a point."""
+        """Shape of one sample: (C, H, W) for images, (2,) for points."""
         return tuple(self.train.x.shape[1:])
 
     @property
     def fingerprint(self) -> str:
-        """Ten hex digits that other classes, labels or training images change."""
+        """Ten hex digits that depend on the classes, the labels and the statistics of the training images."""
         labels = self.train.y.cpu().numpy().tobytes()
-        told = repr((self.classes, self.shape, self.mean, self.std)).encode()
-        return hashlib.sha256(told + labels).hexdigest()[:10]
+        header = repr((self.classes, self.shape, self.mean, self.std)).encode()
+        return hashlib.sha256(header + labels).hexdigest()[:10]
 
     def limit(self, n: int, seed: int = 0) -> Dataset:
-        """Keep ``n`` training samples, classes as equal as possible, chosen by ``seed``; all else stays as it is.
+        """Return the data set with a class-balanced random subset of ``n`` training samples.
 
         Raises:
-            InputError: ``n`` is below one sample a class or above what there is.
+            InputError: ``n`` is below the number of classes or above the number of training samples.
         """
         if not self.num_classes <= n <= len(self.train):
             raise InputError(
-                f"Cannot keep {n} training samples of {self.name}; ask for {self.num_classes} (one a class) "
-                f"to {len(self.train)} (all)."
+                f"The number of training samples of {self.name} must be {self.num_classes} (one per class) to "
+                f"{len(self.train)} (all), got {n}."
             )
         chosen = pick(self.train.y.cpu(), n, seed, "limit")
         return dataclasses.replace(self, train=self.train.take(chosen.to(self.train.y.device)))
 
     def to(self, device: torch.device | str) -> Dataset:
-        """The same data set with its three splits on ``device``."""
+        """Return the data set with its three splits on ``device``."""
         parts = {part: getattr(self, part).to(device) for part in ("train", "val", "test")}
         return dataclasses.replace(self, **parts)
 
 
 def _statistics(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel of uint8 (N, C, H, W) or float (N, D); a constant channel gets std 1."""
+    """Return mean and standard deviation per channel of uint8 (N, C, H, W) or float (N, D); a zero std becomes 1."""
     if x.is_floating_point():
         mean, std = x.double().mean(0), x.double().std(0, correction=0)
     else:
-        # From histograms: exact, and without a float copy of the whole data set.
+        # from histograms: exact, without a float copy of the data set
         counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in x.unbind(1)]).double()
         weights = counts / counts.sum(1, keepdim=True)
         levels = torch.arange(256, dtype=torch.float64) / 255

@@ -1,4 +1,4 @@
-"""Image files to one uint8 tensor."""
+"""Decode image files into one uint8 tensor."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["decode"]
 
 
 def decode(paths: Sequence[Path], size: int) -> Tensor:
-    """Read images as RGB: uint8 (N, 3, size, size). The short side is made to fit, then the centre is cut out.
+    """Decode images as RGB, resize the short side and crop the centre: uint8 (N, 3, size, size).
 
     Raises:
-        InputError: a file is missing, damaged or not an 8-bit image (it is named), or Pillow is not installed.
+        InputError: a file (named in the message) is missing, damaged or not an 8-bit image, or Pillow is missing.
     """
     image, ops = (require(f"PIL.{part}", "pillow", "Reading image files") for part in ("Image", "ImageOps"))
     pixels = np.empty((len(paths), 3, size, size), np.uint8)
@@ -32,12 +32,12 @@ def decode(paths: Sequence[Path], size: int) -> Tensor:
         try:
             with image.open(path) as opened:
                 if opened.mode.startswith(("I", "F")):  # Pillow would clip these to 255, not scale them
-                    raise InputError(f"{path} holds more than 8 bits a channel; save it with 8 bits.")
+                    raise InputError(f"{path} must have 8 bits per channel, got mode {opened.mode}.")
                 whole = ops.exif_transpose(opened).convert("RGB")
         except (OSError, SyntaxError, ValueError, struct.error, image.DecompressionBombError) as error:
             if isinstance(error, InputError):
                 raise
-            if isinstance(error, PermissionError):  # nothing is wrong with the image
+            if isinstance(error, PermissionError):  # the image itself may be fine
                 with readable(path):
                     raise
             raise InputError(f"{path} cannot be read as an image ({error}); replace or remove it.") from error
@@ -45,5 +45,5 @@ def decode(paths: Sequence[Path], size: int) -> Tensor:
 
     with ThreadPoolExecutor() as pool:  # Pillow lets other threads run while it decodes
         for _ in pool.map(read, range(len(paths))):
-            pass  # the walk raises what a thread raised
+            pass  # raises what a thread raised
     return torch.from_numpy(pixels)

@@ -1,4 +1,4 @@
-"""scikit-learn's 1,797 scanned digits: real images that need no download."""
+"""The 1,797 scanned digits that ship with scikit-learn."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["load_digits"]
 
 
 def load_digits(seed: int = 0) -> Dataset:
-    """Grey 8x8 images, uint8 (N, 1, 8, 8); the last fifth of each digit in the source's order is the test split.
+    """Load grey images, uint8 (N, 1, 8, 8). The last fifth of each digit in the source's order is the test split.
 
-    The source is ordered by writer, so the last fifth was mostly written by other hands than the rest.
+    The source is ordered by writer, so most test digits are by other writers than the training digits.
 
     Raises:
-        InputError: scikit-learn is missing.
+        InputError: scikit-learn is not installed.
     """
     source = require("sklearn.datasets", "scikit-learn", "The data set 'digits'").load_digits()
-    grey = np.round(source.images * (255 / 16)).astype(np.uint8)  # the scans count ink from 0 to 16
+    grey = np.round(source.images * (255 / 16)).astype(np.uint8)  # the source has 17 grey levels
     y = torch.from_numpy(source.target).long()
     whole = Split(torch.from_numpy(grey)[:, None], y, torch.arange(len(y)))
     classes = tuple(str(digit) for digit in range(10))

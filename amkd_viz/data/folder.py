@@ -1,4 +1,4 @@
-"""Any folder of images with one subfolder a class."""
+"""A folder of images with one subfolder per class."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".
 
 
 def load_folder(path: str | Path, seed: int = 0, *, size: int = 64) -> Dataset:
-    """uint8 (N, 3, size, size): each image's short side is made to fit, then its centre is cut out.
+    """Load uint8 images (N, 3, size, size): the short side is resized, the centre cropped.
 
-    Classes are the subfolders in alphabetical order. A stratified fifth is the test split, the same whatever the
-    seed. Where ``path`` holds train/ with test/ or val/, those are used instead (with all three, val/ validates).
+    Classes are the subfolders in alphabetical order. A stratified fifth, independent of the seed, is the test split.
+    If ``path`` holds train/ and test/ or val/, these are used instead; with all three, val/ is the validation split.
 
     Raises:
-        InputError: no folder, fewer than two classes, a class too small to be split, classes that differ between
-            the parts, an image or a folder that cannot be read, or a size out of range.
+        InputError: ``path`` is not a folder, has fewer than two classes or a class that is too small to split, the
+            classes of its parts differ, an image or folder cannot be read, or ``size`` is out of range.
     """
     root = Path(path).expanduser()
     name = f"folder:{path}"
     if not 8 <= size <= 1024:
-        raise InputError(f"size={size} is out of range; image folders are read at 8 to 1024 pixels a side.")
+        raise InputError(f"size must be 8 to 1024 pixels, got {size}.")
     with readable(root):
         if not root.is_dir():
-            raise InputError(f"{root} is not a folder; give folder:PATH with one subfolder of images a class.")
+            raise InputError(f"{root} is not a folder; give folder:PATH with one subfolder of images per class.")
         parts = {part: root / part for part in ("train", "val", "test") if (root / part).is_dir()}
 
     if len(parts) > 1 and "train" in parts:
@@ -43,7 +43,7 @@ def load_folder(path: str | Path, seed: int = 0, *, size: int = 64) -> Dataset:
         test = splits["test"] if "test" in splits else splits.pop("val")
         return Dataset.assemble(name, classes, splits["train"], test, seed=seed, val=splits.get("val"))
 
-    if parts and len(parts) == len(_subfolders(root)):  # parts that are alone are no classes
+    if parts and len(parts) == len(_subfolders(root)):  # train/ without test/ is not a class
         lacks = "train/" if "train" not in parts else "test/ or val/"
         raise InputError(
             f"{root} has {' and '.join(f'{part}/' for part in parts)}, but lacks {lacks}; add it, or give a folder "
@@ -52,7 +52,7 @@ def load_folder(path: str | Path, seed: int = 0, *, size: int = 64) -> Dataset:
     classes = _classes(root)
     paths, y = _listing(root, classes)
     few = [(k, n) for k, n in zip(classes, torch.bincount(y).tolist(), strict=True) if n < 3]
-    if few:  # said before the decoding, which may take minutes
+    if few:  # checked before decoding, which may take minutes
         raise InputError(
             f"Class {few[0][0]!r} of {root} cannot be split: it has {few[0][1]} of the 3 images that training, "
             f"validation and test need; add images or remove the class."
@@ -65,7 +65,7 @@ def load_folder(path: str | Path, seed: int = 0, *, size: int = 64) -> Dataset:
 def _classes(folder: Path) -> tuple[str, ...]:
     names = _subfolders(folder)
     if len(names) < 2:
-        raise InputError(f"{folder} has {len(names)} class subfolders; a classification needs at least 2.")
+        raise InputError(f"{folder} must have at least 2 class subfolders, got {len(names)}.")
     return names
 
 
@@ -75,10 +75,10 @@ def _subfolders(folder: Path) -> tuple[str, ...]:
 
 
 def _listing(folder: Path, classes: tuple[str, ...]) -> tuple[list[Path], Tensor]:
-    """The image files under each class, sorted, and their labels (N,)."""
+    """Return the sorted image files of each class, and their labels (N,)."""
     extra = sorted(set(_classes(folder)) - set(classes))
     if extra:
-        raise InputError(f"{folder / extra[0]} is no class of the training folder; the parts must share their classes.")
+        raise InputError(f"{folder / extra[0]} must be a class of the training folder, {', '.join(classes[:5])}.")
     paths, labels = [], []
     for k, name in enumerate(classes):
         found = [p for p in files_below(folder / name) if p.suffix.lower() in SUFFIXES and p.name[0] != "."]

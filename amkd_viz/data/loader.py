@@ -1,4 +1,4 @@
-"""Training batches from memory: no worker process, no hidden state, any position reached at once."""
+"""Training batches from memory, without worker processes; any batch of any epoch is reached directly."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ from amkd_viz.data.strata import shuffled
 
 __all__ = ["Batch", "Loader"]
 
-Batch = tuple[Tensor, Tensor, Tensor]
+Batch = tuple[Tensor, Tensor, Tensor]  # x, y, positions in the split
 
 
 class Loader:
-    """Seeded batches of a split that lives on ``device``.
+    """Seeded batches of a split that is kept on ``device``.
 
-    The order of epoch e comes from (seed, "order", e) and the augmentation of its batch b from (seed, "augment", e, b),
-    so two integers are the whole position. A remainder that does not fill a batch is left out of the epoch; a split
-    smaller than ``batch_size`` is one batch. For evaluation, walk ``split.floats`` instead: that misses no sample.
+    Epoch e is ordered by (seed, "order", e), and its batch b is augmented by (seed, "augment", e, b): (epoch, batch)
+    is the whole state. The last, incomplete batch of an epoch is dropped, so iterate over ``split.floats`` to evaluate.
+    A split smaller than ``batch_size`` is one batch.
 
     Args:
         split: moved to ``device`` once, images as uint8.
-        batch_size: >= 1.
+        batch_size: samples per batch, >= 1.
         augment: called as ``augment(x, generator)`` with raw samples (uint8 images) on the device.
-        shuffle: False reads the split in its own order.
+        shuffle: whether to shuffle the split in each epoch.
+
+    Raises:
+        InputError: ``batch_size`` is below 1, or the split is empty.
     """
 
     def __init__(
@@ -42,48 +45,28 @@ class Loader:
         shuffle: bool = True,
     ) -> None:
         if batch_size < 1:
-            raise InputError(f"batch_size={batch_size} is out of range; give 1 or more.")
+            raise InputError(f"batch_size must be at least 1, got {batch_size}.")
         if not len(split):
-            raise InputError("The split to load from is empty; give at least one sample.")
+            raise InputError("The split must hold at least one sample, got none.")
         self.split = split.to(device)
         self.batch_size = min(batch_size, len(split))
         self.seed = seed
         self.augment = augment
         self.shuffle = shuffle
         self._random = torch.Generator(device)
-        self._position = (0, 0)
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """Return the number of batches per epoch."""
         return len(self.split) // self.batch_size
 
-    def state(self) -> dict[str, int]:
-        """The position of the next batch."""
-        return dict(zip(("epoch", "batch"), self._position, strict=True))
-
-    def seek(self, epoch: int, batch: int = 0) -> None:
-        """Go to a batch, so that iteration goes on as if it had come there by itself.
-
-        Raises:
-            InputError: no such batch; ``batch == len(self)`` stands for the start of the next epoch.
-        """
-        if epoch < 0 or not 0 <= batch <= len(self):
-            raise InputError(f"There is no batch {batch} in epoch {epoch}; epochs have batches 0 to {len(self) - 1}.")
-        self._position = (epoch + 1, 0) if batch == len(self) else (epoch, batch)
-
-    def __iter__(self) -> Iterator[Batch]:
-        """From the present position to the end of its epoch."""
-        return self.epoch(*self._position)
-
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch from batch ``start``: (x, y, positions in the split).
+        """Yield the batches of one epoch from batch ``start``: (x, y, positions in the split).
 
-        x is float in [0, 1] (images) or as it is (points), y and the positions int64 (B,), all on the device. The
-        host never waits for the device between batches.
+        x is float in [0, 1] for images and unchanged for points; y and the positions are int64 (B,). All are on the
+        device, and no batch synchronizes with it.
         """
         order = self._order(epoch)
         for batch in range(start, len(self)):
-            self.seek(epoch, batch + 1)  # first: whoever saves inside the loop's body has used this batch
             at = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             yield self.view(at, self._random.manual_seed(mix(self.seed, "augment", epoch, batch))), self.split.y[at], at
 

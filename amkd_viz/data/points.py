@@ -1,4 +1,4 @@
-"""Two-dimensional problems for any number of classes, drawn with torch alone."""
+"""Two-dimensional problems with any number of classes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["PROBLEMS", "load_points"]
 
 
 class Problem(NamedTuple):
-    """A family of curves: ``curve(t, k, classes)`` places t in [0, 1] (N,) on the curve of class k (N,), as (N, 2)."""
+    """A family of curves: ``curve(t, k, classes)`` maps t in [0, 1] (N,) and classes k (N,) to points (N, 2)."""
 
     curve: Callable[[Tensor, Tensor, int], Tensor]
     classes: int
@@ -26,7 +26,7 @@ class Problem(NamedTuple):
 
 
 def moons(t: Tensor, k: Tensor, classes: int) -> Tensor:
-    """A chain of half circles that bite into each other, alternately up and down."""
+    """Return points on a chain of interleaved half circles, alternately up and down."""
     up = 1 - 2.0 * (k % 2)
     # 1.25 apart where two classic moons are 1 apart: at 1, the first and the third would touch.
     x = torch.cos(math.pi * t) + 1.25 * (k - (classes - 1) / 2)
@@ -34,18 +34,18 @@ def moons(t: Tensor, k: Tensor, classes: int) -> Tensor:
 
 
 def circles(t: Tensor, k: Tensor, classes: int) -> Tensor:
-    """Concentric rings, half a unit apart."""
+    """Return points on concentric rings, half a unit apart."""
     return _polar((k + 1) / 2, 2 * math.pi * t)
 
 
 def spirals(t: Tensor, k: Tensor, classes: int) -> Tensor:
-    """Arms of one turn each, evenly turned about the origin; the square root keeps them evenly dense."""
+    """Return points on spiral arms of one turn each; the square root makes their density uniform."""
     r = 0.1 + 0.9 * t.sqrt()
     return _polar(2 * r, 2 * math.pi * (r + k / classes))
 
 
 def blobs(t: Tensor, k: Tensor, classes: int) -> Tensor:
-    """Centres on a circle, each two units from the next; noise makes the blob."""
+    """Return centres on a circle, two units apart; the noise makes the blobs."""
     return _polar(torch.full_like(t, 1 / math.sin(math.pi / classes)), 2 * math.pi * k / classes)
 
 
@@ -64,26 +64,26 @@ PROBLEMS = {
 def load_points(
     name: str, seed: int = 0, *, n: int = 1000, noise: float | None = None, classes: int | None = None
 ) -> Dataset:
-    """Draw ``n`` points for training and validation by ``seed``, and ``n`` test points that no seed changes.
+    """Draw ``n`` points for training and validation by ``seed``, and ``n`` test points independent of it.
 
     Args:
         name: a key of ``PROBLEMS``.
-        n: at least two a class.
-        noise: standard deviation added to each coordinate, >= 0; the problem's own by default.
-        classes: two or more; the problem's own by default.
+        n: number of points, at least two per class.
+        noise: standard deviation of the noise on each coordinate, >= 0; default: see ``PROBLEMS``.
+        classes: number of classes, >= 2; default: see ``PROBLEMS``.
 
     Raises:
-        InputError: a value out of range.
+        InputError: a value is out of range.
     """
     problem = PROBLEMS[name]
     noise = problem.noise if noise is None else noise
     classes = problem.classes if classes is None else classes
     if not isinstance(classes, Integral) or classes < 2:
-        raise InputError(f"{name} cannot have {classes} classes; give a whole number of 2 or more.")
+        raise InputError(f"classes of {name} must be an integer of at least 2, got {classes}.")
     if not isinstance(n, Integral) or n < 2 * classes:
-        raise InputError(f"{name} with {classes} classes cannot have n={n} points; give {2 * classes} or more.")
+        raise InputError(f"n of {name} with {classes} classes must be an integer of at least {2 * classes}, got {n}.")
     if not 0 <= noise < math.inf:
-        raise InputError(f"{name} cannot have noise={noise}; give a finite standard deviation of 0 or more.")
+        raise InputError(f"noise of {name} must be finite and at least 0, got {noise}.")
 
     def draw(*stream: int | str) -> Split:
         source = generator("cpu", name, *stream)

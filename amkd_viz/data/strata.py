@@ -1,4 +1,4 @@
-"""Choosing samples class by class: everything here works on labels alone and returns sorted positions."""
+"""Stratified choices of samples, made from the labels alone."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["hold_out", "pick", "rank_in_class", "shuffled"]
 
 
 def shuffled(n: int, *seed: int | str) -> Tensor:
-    """A permutation of 0..n-1, int64 (n,), drawn on the CPU so that it is the same on every device."""
+    """Return a random permutation of 0..n-1, int64 (n,), drawn on the CPU: the same on every device."""
     return torch.randperm(n, generator=generator("cpu", *seed))
 
 
 def rank_in_class(y: Tensor, order: Tensor) -> Tensor:
-    """How many samples of its own class come before each sample when they are read in ``order``: int64 (N,)."""
+    """Return the rank of each sample among those of its class in ``order``, from 0: int64 (N,)."""
     by_class = order[torch.argsort(y[order], stable=True)]
     counts = torch.bincount(y)
     first = torch.cumsum(counts, 0) - counts
@@ -29,9 +29,9 @@ def rank_in_class(y: Tensor, order: Tensor) -> Tensor:
 
 
 def hold_out(y: Tensor, fraction: float, order: Tensor, classes: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Split positions 0..N-1 into (kept, held): of every class the first ``fraction`` in ``order`` is held.
+    """Split positions 0..N-1 into (kept, held out): the first ``fraction`` of each class in ``order`` goes to the second.
 
-    At least one sample of each class lands on either side.
+    Each part gets at least one sample of each class. Positions are sorted.
 
     Raises:
         InputError: a class has fewer than two samples.
@@ -39,17 +39,17 @@ def hold_out(y: Tensor, fraction: float, order: Tensor, classes: Sequence[str]) 
     counts = torch.bincount(y, minlength=len(classes))
     few = [name for name, count in zip(classes, counts.tolist(), strict=True) if count < 2]
     if few:
-        raise InputError(f"Class {few[0]!r} has too few samples to be split; give it more samples or remove the class.")
+        raise InputError(f"Class {few[0]!r} must have at least 2 samples to be split; add samples or remove the class.")
     quota = (counts * fraction).round().long().clamp(min=1)
     held = rank_in_class(y, order) < quota[y]
     return torch.nonzero(~held).flatten(), torch.nonzero(held).flatten()
 
 
 def pick(y: Tensor, n: int, *seed: int | str) -> Tensor:
-    """``n`` positions with classes as equal as possible, int64 (n,), sorted.
+    """Return ``n`` random sorted positions with classes as balanced as possible, int64 (n,).
 
-    Classes take turns, so counts differ by at most one except where a class has run out; with the same seed a
-    smaller choice lies inside a larger one.
+    Class counts differ by at most one unless a class runs out of samples. For the same seed, a smaller choice is a
+    subset of a larger one.
     """
     order = shuffled(len(y), *seed)
     turns = torch.argsort(rank_in_class(y, order)[order], stable=True)

@@ -1,4 +1,4 @@
-"""Tiny ImageNet from its official folder layout, whole or cut down to some of its classes."""
+"""Tiny ImageNet, or a subset of its classes, in the official folder layout."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ SIZE = 64
 
 
 def load_tiny_imagenet(root: Path, download: bool = False, seed: int = 0) -> Dataset:
-    """uint8 (N, 3, 64, 64). The official validation images are the test split (the official test has no labels).
+    """Load uint8 images (N, 3, 64, 64). The official validation images are the test split (the test set is unlabelled).
 
-    ``wnids.txt`` gives the classes and their order, ``words.txt`` their readable names.
+    ``wnids.txt`` gives the classes and their order, ``words.txt`` their names.
 
     Raises:
-        InputError: the data or a part of it is missing or cannot be read, or an image is damaged (it is named).
+        InputError: the data or a part of it is missing or unreadable, or an image (named in the message) is damaged.
     """
     folder = find("tiny-imagenet", root)
     if folder is None:
         name = FOLDERS["tiny-imagenet"]
-        refusal = "it is not fetched for you: " if download else ""
+        refusal = "automatic download is not supported: " if download else ""
         raise InputError(
             f"tiny-imagenet was not found (looked for {root / name}); {refusal}download the archive from its authors' "
             f"page and unpack it there, or set {VARIABLE} to the folder that holds {name}."
         )
     wnids = [line.strip() for line in _lines(folder / "wnids.txt")]
     if len(wnids) < 2:
-        raise InputError(f"{folder / 'wnids.txt'} names {len(wnids)} classes; a classification needs at least 2.")
+        raise InputError(f"{folder / 'wnids.txt'} must name at least 2 classes, got {len(wnids)}.")
     words = dict(line.split("\t", 1) for line in _lines(folder / "words.txt") if "\t" in line)
     classes = tuple(words.get(wnid, wnid).split(",")[0] for wnid in wnids)
 
@@ -54,7 +54,7 @@ def _split(samples: list[tuple[Path, int]]) -> Split:
 
 
 def _images(folder: Path) -> list[Path]:
-    """The images of one class in a natural order: n01_2.JPEG before n01_10.JPEG."""
+    """Return the images of one class in natural order: n01_2.JPEG before n01_10.JPEG."""
     images = (path for path in files_below(folder) if path.suffix == ".JPEG")
     found = sorted(images, key=lambda path: (len(path.name), path.name))
     if not found:

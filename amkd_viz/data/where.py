@@ -1,4 +1,4 @@
-"""Where data lives on disk, and what of it is there: nothing here decodes a file."""
+"""Locations of data sets on disk, and which of them are present."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["FOLDERS", "Status", "data_root", "find", "status"]
 
 VARIABLE = "AMKD_VIZ_DATA"
 
-# The folder that each official archive unpacks to.
+# folder that each official archive unpacks to
 FOLDERS = {
     "cifar10": "cifar-10-batches-py",
     "cifar100": "cifar-100-python",
     "tiny-imagenet": "tiny-imagenet-200",
 }
-# What of it loading needs.
+# files and folders in it that loading needs
 PARTS = {
     "cifar10": (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch", "batches.meta"),
     "cifar100": ("train", "test", "meta"),
@@ -30,7 +30,7 @@ PARTS = {
 
 
 class Status(NamedTuple):
-    """One line of ``doctor``: whether a data set can be loaded, and from where, or why not."""
+    """Whether a data set can be loaded, and from where or why not: one line of ``doctor``."""
 
     name: str
     found: bool
@@ -38,14 +38,14 @@ class Status(NamedTuple):
 
 
 def data_root(root: str | Path | None = None) -> Path:
-    """``root`` if given, else the environment variable AMKD_VIZ_DATA, else ``~/.cache/amkd_viz/data``."""
+    """Return ``root`` if given, else the environment variable AMKD_VIZ_DATA, else ``~/.cache/amkd_viz/data``."""
     return Path(root or os.environ.get(VARIABLE) or "~/.cache/amkd_viz/data").expanduser()
 
 
 def find(name: str, root: str | Path | None = None) -> Path | None:
-    """The folder under ``root`` that an official archive was unpacked to, or None; its content is not checked.
+    """Return the folder under ``root`` that holds an official data set, or None; its content is not checked.
 
-    Data sets that need no file (2-D problems, digits) have none.
+    Returns None for data sets without files (2-D problems, digits).
 
     Raises:
         InputError: ``root`` cannot be read.
@@ -58,9 +58,9 @@ def find(name: str, root: str | Path | None = None) -> Path | None:
 
 
 def status(root: str | Path | None = None) -> list[Status]:
-    """What ``load`` would find under ``root``, one line for each data set it knows."""
+    """Return the status of each data set of the library under ``root``."""
     sklearn = importlib.util.find_spec("sklearn") is not None
-    lines = [Status(name, True, "drawn when asked for") for name in PROBLEMS]
+    lines = [Status(name, True, "generated on demand") for name in PROBLEMS]
     lines.append(Status("digits", sklearn, "ships with scikit-learn" if sklearn else "scikit-learn is not installed"))
     return lines + [_status(name, root) for name in FOLDERS]
 
@@ -69,7 +69,7 @@ def _status(name: str, root: str | Path | None) -> Status:
     try:
         folder = find(name, root)
         if folder is None:
-            return Status(name, False, f"no {data_root(root) / FOLDERS[name]}")
+            return Status(name, False, f"{data_root(root) / FOLDERS[name]} does not exist")
         with readable(folder):
             absent = [part for part in PARTS[name] if not (folder / part).exists()]
     except InputError as error:

@@ -2,7 +2,6 @@
 
 from amkd_viz.models.classifier import Classifier, Normalise, Outputs, freeze
 from amkd_viz.models.fold import inference_copy
-from amkd_viz.models.frozen import FrozenResNet
 from amkd_viz.models.layers import Layer, Pre, pre
 from amkd_viz.models.registered import register
 from amkd_viz.models.weights import load_teacher, load_weights, save_classifier
@@ -11,7 +10,6 @@ from amkd_viz.models.zoo import architectures, build, is_architecture
 
 __all__ = [
     "Classifier",
-    "FrozenResNet",
     "Layer",
     "Normalise",
     "Outputs",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from amkd_viz.core.errors import InputError
-from amkd_viz.core.files import parsed, replace_own
+from amkd_viz.core.files import claim, parsed, write_atomic
 from amkd_viz.runs import Race, Run
 from amkd_viz.training import Recipe
 
@@ -94,7 +94,7 @@ class Session:
             "recipe": self.recipe,
             "state": dict(self.state),
         }
-        return replace_own(path, json.dumps(content, indent=2) + "\n", "session", Session.open)
+        return write_atomic(claim(path, replace=Session.open), json.dumps(content, indent=2) + "\n")
 
     def open_run(self, panel: object) -> Run:
         """Return the run, for ``panel`` to show.

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.core.files import check_writable, claim
 from amkd_viz.objectives import baseline
 from amkd_viz.objectives import methods as known_methods
 from amkd_viz.runs.recording import distill
-from amkd_viz.runs.run import Run, refuse_used
+from amkd_viz.runs.run import Run
 from amkd_viz.runs.stats import Difference, difference
 from amkd_viz.training.events import Event
 from amkd_viz.training.prepare import prepare
@@ -84,7 +85,7 @@ def compare(
         raise InputError(f"seeds must be at least 1, not {seeds}.")
     recipe.check_nets()
     own_recipes = entrants(recipe, methods, overrides)
-    refuse_used(Path(out))
+    check_writable(claim(Path(out)))
     runs: list[Run] = []
     like: Training | None = None
     for method, recipe_of_method in own_recipes.items():

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.core.files import check_writable, claim
 from amkd_viz.core.pauses import pausable
 from amkd_viz.runs.recording import continued, fresh_folder, recorded
-from amkd_viz.runs.run import Run, refuse_used
+from amkd_viz.runs.run import Run
 from amkd_viz.training.events import EpochEnded, Event, Finished, Started, Stepped
 from amkd_viz.training.prepare import prepare
 from amkd_viz.training.recipe import Recipe
@@ -78,7 +79,7 @@ class Job:
         """
         with self._orders:
             if self._state in ("idle", "done", "failed") and self.run is None and self._out is not None:
-                refuse_used(self._out)
+                check_writable(claim(self._out))
             self._hold, self._until = False, None
             self._orders.notify_all()
             if self._state in ("running", "paused"):

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from amkd_viz.core.errors import InputError
-from amkd_viz.core.files import parsed, write_atomic
+from amkd_viz.core.files import check_writable, claim, parsed, write_atomic
 from amkd_viz.runs.grid import entrants
 from amkd_viz.runs.job import Job
 from amkd_viz.runs.recording import fresh_folder
-from amkd_viz.runs.run import Run, refuse_used
+from amkd_viz.runs.run import Run
 from amkd_viz.training.events import EpochEnded, Event, Started, Stepped
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.training import Training, changed
@@ -99,7 +99,7 @@ class Race:
     def _with_runs(cls, out: str | Path | None, recipes: Mapping[str, Recipe]) -> Race:
         first = next(iter(recipes.values()))
         path = Path(out) if out is not None else fresh_folder(first, kind="race")
-        refuse_used(path)
+        check_writable(claim(path))
         runs = {name: Run.create(path / name, recipe) for name, recipe in recipes.items()}
         write_atomic(path / "race.json", json.dumps({"format": FORMAT, "runs": list(runs)}) + "\n")
         return cls(path, runs)

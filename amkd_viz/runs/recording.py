@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.core.files import check_writable, claim
 from amkd_viz.data import Dataset, load, short_name
 from amkd_viz.models import Classifier, build
 from amkd_viz.objectives import methods
-from amkd_viz.runs.run import Run, refuse_used
+from amkd_viz.runs.run import Run
 from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped
 from amkd_viz.training.loop import events
 from amkd_viz.training.prepare import prepare
@@ -47,7 +48,7 @@ def distill(
     if not isinstance(recipe, Recipe):
         raise InputError(f"distill takes a recipe, such as Recipe(dataset='digits'), not {recipe!r}.")
     recipe.check_nets()
-    refuse_used(Path(out) if out is not None else fresh_folder(recipe))  # before a teacher is trained for nothing
+    check_writable(claim(Path(out) if out is not None else fresh_folder(recipe)))  # before training a teacher
     # then the training: a recipe that does not fit its data leaves no folder behind
     training = training or prepare(recipe, listen=listen)
     if training.recipe != recipe or not training.follows_recipe:

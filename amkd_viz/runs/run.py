@@ -25,12 +25,12 @@ from typing import Any
 import torch
 
 from amkd_viz.core.errors import InputError
-from amkd_viz.core.files import append_line, check_writable, files_below, readable, write_atomic
+from amkd_viz.core.files import append_line, check_writable, claim, files_below, readable, write_atomic
 from amkd_viz.core.version import __version__
 from amkd_viz.data import Dataset, load
 from amkd_viz.models import Classifier, load_teacher, save_classifier
 from amkd_viz.runs.follow import Follower, locked
-from amkd_viz.training.device import pick_device
+from amkd_viz.training.device import pick_device, pick_precision
 from amkd_viz.training.prepare import teacher_for
 from amkd_viz.training.recipe import Recipe, renamed
 from amkd_viz.training.teachers import fingerprint
@@ -67,14 +67,14 @@ class Run:
                 moment, or it cannot be written.
         """
         path = Path(path)
-        refuse_used(path)
+        check_writable(claim(path))
         config = {
             "format": FORMAT,
             "recipe": recipe.to_json(),
             "folder": str(Path.cwd()),  # what relative paths of the recipe are relative to
             "objective": str(recipe.objective),
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "versions": versions(recipe.device),
+            "versions": versions(recipe.device, recipe.precision),
             **({"teacher_weights": teacher} if teacher else {}),
             **({"parent": parent} if parent else {}),
         }
@@ -384,31 +384,18 @@ class Run:
             save_classifier(net, self.path / f"{name}.safetensors", recipe=self.recipe.to_json())
         about = {
             "recipe": self.recipe.hash,
-            "versions": versions(self.recipe.device),
+            "versions": versions(self.recipe.device, self.recipe.precision),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
         write_atomic(self.path / "summary.json", json.dumps(_finite({**summary, **about}), indent=2) + "\n")
 
 
-def refuse_used(path: Path) -> None:
-    """Refuse a folder that holds files or cannot be written, before anything is trained.
-
-    Raises:
-        InputError: ``path`` is a file, or a folder that holds something, or it cannot be read or written.
-    """
-    with readable(path):
-        used = path.exists() and (not path.is_dir() or any(path.iterdir()))
-    if used:
-        what = "another run" if (path / "config.json").exists() else "other files" if path.is_dir() else "a file"
-        raise InputError(f"{path} holds {what} and is never overwritten; choose a new folder.")
-    check_writable(path)
-
-
-def versions(device_name: str = "auto") -> dict[str, str]:
-    """Return what a number depends on besides the recipe: versions and the device."""
+def versions(device_name: str = "auto", precision: str | None = None) -> dict[str, str]:
+    """Return what a number depends on besides the recipe: versions, the device and what ``precision`` means there."""
     where = pick_device(device_name)
     device = torch.cuda.get_device_name(where) if where.type == "cuda" else f"{platform.machine()} {where.type.upper()}"
-    return {"amkd_viz": __version__, "python": platform.python_version(), "torch": torch.__version__, "device": device}
+    found = {"amkd_viz": __version__, "python": platform.python_version(), "torch": torch.__version__, "device": device}
+    return found | ({"precision": pick_precision(precision, where.type)[0]} if precision else {})
 
 
 def _finite(value: Any) -> Any:

@@ -1,33 +1,43 @@
-"""Which device a recipe means, and how much of it a training takes."""
+"""What a machine gives to a training: device, precision, threads and memory."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
 from amkd_viz.core.errors import InputError, unknown
 
-__all__ = ["fitting_threads", "kept_memory", "pick_device", "threads_here"]
+__all__ = [
+    "bf16_hardware",
+    "cpu_flags",
+    "fitting_threads",
+    "kept_memory",
+    "pick_device",
+    "pick_precision",
+    "threads_here",
+]
 
 T = TypeVar("T")
-_own = threading.local()
+_thread = threading.local()
 _one_by_one = threading.Lock()
 
 KINDS = ("cpu", "cuda", "mps", "xpu")
+BF16 = ("amx_bf16", "avx512_bf16", "bf16")  # x86, x86, ARM
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h; the last one takes at most 32 MB
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto`` is the first CUDA device, else the CPU.
+    """Return the device of this name; "auto" is the first CUDA device, else the CPU.
 
     Raises:
-        InputError: no such kind of device, or it is not there.
+        InputError: there is no such kind of device, or it is not usable here.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -42,53 +52,103 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """Return the instruction sets of the processor, as Linux names them; elsewhere those that PyTorch detects."""
+    with suppress(OSError):
+        for line in cpuinfo.read_text().splitlines():
+            name, _, flags = line.partition(":")
+            if name.strip() in ("flags", "Features"):  # x86, ARM
+                return frozenset(flags.split())
+    asked = {"avx512_bf16": "_is_avx512_bf16_supported", "amx_bf16": "_is_amx_tile_supported"}
+    return frozenset(flag for flag, name in asked.items() if getattr(torch.cpu, name, bool)())
+
+
+def bf16_hardware(device: str, flags: Collection[str] | None = None) -> str | None:
+    """Return what computes in bfloat16 on this kind of device, or None if it would be emulated in software.
+
+    Args:
+        device: "cpu", "cuda", ... flags: of the processor; default: ``cpu_flags()``.
+
+    >>> bf16_hardware("cpu", {"avx2", "avx512f", "avx512_bf16"}), bf16_hardware("cpu", {"avx2"})
+    ('avx512_bf16', None)
+    """
+    if device == "cuda":
+        return "cuda" if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False) else None
+    if device != "cpu":
+        return None
+    flags = cpu_flags() if flags is None else flags
+    return next((flag for flag in BF16 if flag in flags), None)
+
+
+def pick_precision(name: str, device: str, flags: Collection[str] | None = None) -> tuple[str, str | None]:
+    """Return "fp32" or "bf16", and a sentence for the user where the choice needs one.
+
+    Args:
+        name: "fp32", "bf16", or "auto": bf16 where the device has hardware for it.
+        device, flags: as for ``bf16_hardware``.
+
+    >>> pick_precision("auto", "cpu", {"avx2", "amx_bf16"})[0], pick_precision("auto", "cpu", {"avx2"})[0]
+    ('bf16', 'fp32')
+    """
+    hardware = bf16_hardware(device, flags) if name != "fp32" else None
+    lacks = f"this processor has none of {', '.join(BF16[:2])}" if device == "cpu" else f"{device} has no bf16 hardware"
+    if name == "auto":
+        chosen = "bf16" if hardware else "fp32"
+        return chosen, f"precision='auto' is {chosen} here: {f'found {hardware}' if hardware else lacks}."
+    if name == "bf16" and hardware is None and device in ("cpu", "cuda"):
+        return name, f"precision='bf16' is emulated here and several times slower than 'fp32': {lacks}; use 'auto'."
+    return name, None
+
+
 def threads_here(count: int) -> None:
-    """So many threads of the CPU for PyTorch in the calling thread alone: a thread that is born later takes what was
-    set last, anywhere."""
+    """Set the number of PyTorch's CPU threads for the calling thread alone.
+
+    A thread that starts later takes what was set last in any thread, so the usual number is set again elsewhere.
+    """
     with _one_by_one, suppress(RuntimeError):  # an interpreter that ends starts no thread
         usual = _elsewhere(torch.get_num_threads)
-        torch.get_num_threads()  # a thread takes the usual number when it first asks: not after it is given its own
+        torch.get_num_threads()  # a thread takes the usual number when it first asks, so ask before setting another
         torch.set_num_threads(count)
         _elsewhere(lambda: torch.set_num_threads(usual))
 
 
 def _elsewhere(work: Callable[[], T]) -> T:
-    """The result of ``work`` in a thread of its own."""
-    found: list[T] = []
-    thread = threading.Thread(target=lambda: found.append(work()))
+    """Return the result of ``work``, run in a new thread."""
+    results: list[T] = []
+    thread = threading.Thread(target=lambda: results.append(work()))
     thread.start()
     thread.join()
-    return found[0]
+    return results[0]
 
 
 @contextmanager
 def fitting_threads(shape: tuple[int, ...]) -> Iterator[None]:
-    """Inputs of a few dozen numbers leave a second thread nothing to do but to be waited for: on busy cores a training
-    takes ten times as long with it. So points and images below 16 x 16 take one thread of the CPU.
+    """Use one CPU thread for points and for images below 16 x 16, which are too small to share.
 
-    Of several trainings that take turns in one thread, the last to end puts back what the first one found.
+    On busy cores a training on such inputs takes ten times as long with two threads, which wait for each other. Of
+    several trainings that take turns in one thread, the last to end restores the first number.
     """
     born = threading.get_ident()
-    if not getattr(_own, "inside", 0):
-        _own.inside, _own.before = 0, torch.get_num_threads()
-    _own.inside += 1
+    if not getattr(_thread, "inside", 0):
+        _thread.inside, _thread.before = 0, torch.get_num_threads()
+    _thread.inside += 1
     if len(shape) < 3 or shape[-1] < 16:
         threads_here(1)
     try:
         yield
     finally:
         if threading.get_ident() == born:  # a generator may be collected in another thread, which has its own number
-            _own.inside -= 1
-            if not _own.inside:
-                threads_here(_own.before)
+            _thread.inside -= 1
+            if not _thread.inside:
+                threads_here(_thread.before)
 
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """What tensors give back stays with the process until the end, then the system gets it.
+    """Keep freed memory in the process until the end, then return it to the system.
 
-    By default glibc returns megabytes at once and takes them again page by page at the next step, which costs a CIFAR
-    step on a CPU 5 to 10 % of its time. Its settings cannot be read, so they outlast this.
+    By default glibc returns megabytes at once and takes them again page by page in the next step, which costs a CIFAR
+    step on a CPU 5 to 10 % of its time. Its settings cannot be read, so they outlast this context.
     """
     libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
     tunable = hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim")  # musl has neither

@@ -20,7 +20,7 @@ __all__ = ["Recipe", "renamed"]
 
 # Fields of Recipe that a sampler takes where it has a field of the name on the right.
 SHARED = {"step_size": "step_size", "attack_steps": "steps", "step_rule": "step_rule"}
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16", "auto")
 SCHEDULES = ("onecycle", "step", "constant")
 RULES = ("gap", "newton")
 # Names in run folders of earlier versions.

@@ -18,7 +18,7 @@ from amkd_viz.models import Classifier, build
 from amkd_viz.models.classifier import buffers_kept
 from amkd_viz.objectives import Batch, SecondView, Step, Validation
 from amkd_viz.training.clock import Clock
-from amkd_viz.training.device import pick_device
+from amkd_viz.training.device import pick_device, pick_precision
 from amkd_viz.training.evaluation import logits_on, scores
 from amkd_viz.training.graph import CudaRecorder, StepGraph, Work
 from amkd_viz.training.log import Log
@@ -85,7 +85,8 @@ class Training:
             augment=augment_for(self.dataset, recipe.augment),
             device=self.device,
         )
-        self.autocast = torch.bfloat16 if recipe.precision == "bf16" else None
+        precision, about_precision = pick_precision(recipe.precision, self.device.type)
+        self.autocast = torch.bfloat16 if precision == "bf16" else None
         few = self.dataset.train.floats(slice(0, 2)).contiguous(memory_format=self.layout)
         self.seeding = Seeding(recipe.seed, self.learning.values(), few)
         work = Work(self.new_step, self.compute, self.loss, self.seeding.seed, self._keep, self.parameters)
@@ -95,7 +96,7 @@ class Training:
         self.clock = Clock(self.device)  # of the steps, over all sessions
         self.log = Log()  # of the current epoch
         self.overrides: dict[str, Any] = {}  # made while training
-        self.notes = list(notes_on(recipe, self.dataset))
+        self.notes = [*notes_on(recipe, self.dataset), *([about_precision] if about_precision else [])]
         self._lock = threading.Lock()
         self._waiting: deque[dict[str, Any]] = deque()
         self._ahead = recipe  # with all overrides that wait

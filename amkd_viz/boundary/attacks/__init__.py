@@ -1,8 +1,8 @@
 """Attacks that make boundary samples, one a file: a pure function and the ``Sampler`` that a recipe can name."""
 
-from amkd_viz.boundary.attacks.bss import BSS, Look, bss
+from amkd_viz.boundary.attacks.bss import BSS, bss
 from amkd_viz.boundary.attacks.deepfool import DeepFool, deepfool
 from amkd_viz.boundary.attacks.fgsm import FGSM, fgsm
 from amkd_viz.boundary.attacks.noise import Noise, noise
 
-__all__ = ["BSS", "FGSM", "DeepFool", "Look", "Noise", "bss", "deepfool", "fgsm", "noise"]
+__all__ = ["BSS", "FGSM", "DeepFool", "Noise", "bss", "deepfool", "fgsm", "noise"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,21 +26,7 @@ from amkd_viz.core.pauses import pause_point
 from amkd_viz.data.checks import check_inputs
 from amkd_viz.models import freeze
 
-__all__ = ["BSS", "Look", "bss"]
-
-
-class Look(NamedTuple):
-    """What a net has said of a batch, with its graph: an attack on part of it need not look there a first time.
-
-    Attributes:
-        z: (B, ...) the batch in the normalised space, a leaf that takes gradients.
-        logits: (B, K) of ``z``.
-        chosen: (M,) the samples to attack.
-    """
-
-    z: Tensor
-    logits: Tensor
-    chosen: Tensor
+__all__ = ["BSS", "bss"]
 
 
 def bss(
@@ -57,7 +43,6 @@ def bss(
     eps: float = 1e-4,
     compact: bool | None = None,
     check: bool = True,
-    look: Look | None = None,
 ) -> BoundarySamples:
     r"""Push each sample towards its target class until it has just left its base class.
 
@@ -73,19 +58,18 @@ def bss(
 
     Args:
         model: the net to attack; evaluated in eval mode, and left as it was (flags, gradients, statistics). In the
-            normalised space a compiled classifier is asked as it was before torch.compile.
+            normalised space a compiled classifier is used as it was before torch.compile.
         x: (M, C, H, W) images in [0, 1], or (M, 2) points. M may be 0.
         target: (M,) class to move to; a sample whose target is its own class is returned where it is.
         step_size: a > 0.
         steps: at most this many updates, >= 1.
         space: "normalised" (the net's own normalisation) or "pixel".
-        clamp: None for the exact pixel box (images; points have none); a number c for [-c, c] in ``space``. The
+        clamp: None for the valid pixel range (images; points have none); a number c for [-c, c] in ``space``. The
             published code clamps to 2.5 in the normalised space, which can leave [0, 1] by a few hundredths.
         keep_path: keep every iterate.
         compact: compute only samples that are still on their way (a host sync per step); default: on CPU only, since
             static shapes are faster on a GPU.
-        check: look at ``x`` for NaN and range, and at ``target``, first (one pass and, on a GPU, a few syncs).
-        look: what the net has said of ``x`` already; its graph is used up. ``passes`` counts that forward pass not.
+        check: check the values of ``x`` and ``target`` first (on a GPU, a few syncs).
 
     Raises:
         InputError: x is not in [0, 1] or not finite, shapes disagree, or an option is out of range.
@@ -93,11 +77,9 @@ def bss(
     if check and len(x):
         check_inputs(x)
     if step_rule not in ("gap", "newton"):
-        raise InputError(f"step_rule must be 'gap' or 'newton', not {step_rule!r}.")
+        raise InputError(f"step_rule must be 'gap' or 'newton', got {step_rule!r}.")
     if not step_size > 0 or steps < 1:
-        raise InputError(f"The attack needs step_size > 0 and steps >= 1, not step_size={step_size}, steps={steps}.")
-    if look is not None and space != "normalised":
-        raise InputError(f"An attack in the {space} space cannot start from what the net said of normalised inputs.")
+        raise InputError(f"The attack needs step_size > 0 and steps >= 1, got step_size={step_size}, steps={steps}.")
     here = space_of(model, x, space, clamp)
     compact = x.device.type == "cpu" if compact is None else compact
     power = 1 if step_rule == "gap" else 2
@@ -112,12 +94,9 @@ def bss(
         for step in range(steps + 1):
             pause_point()
             last = step == steps  # after the last update the net looks once more, for status and logits
-            if step == 0 and look is not None:
-                current, start, seen = z, look.z, look.logits[look.chosen].float()
-            else:
-                current = start = z[live].detach().requires_grad_(not last)
-                seen = logits_in(here, current, grad=not last)
-                forward += len(current)
+            current = z[live].detach().requires_grad_(not last)
+            seen = logits_in(here, current, grad=not last)
+            forward += len(current)
             if step == 0:
                 check_target(target, seen, values=check)
                 logits = seen.detach().clone()
@@ -130,10 +109,7 @@ def bss(
                 inside[live] = torch.where(alive.view(shape), current.detach(), inside[live])
                 break
             gap = (seen.gather(1, b[:, None]) - seen.gather(1, k[:, None]))[:, 0]
-            # of those on their way: a frozen net's backward pass leaves rows of zeros out
-            (g,) = torch.autograd.grad(-gap.masked_fill(~alive, 0).sum(), start)
-            if step == 0 and look is not None:
-                g = g[look.chosen]
+            (g,) = torch.autograd.grad(-gap.sum(), current)
             backward += int(alive.sum()) if compact else len(current)
             current, gap = current.detach(), gap.detach()
             if compact:

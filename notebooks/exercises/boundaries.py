@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from amkd_viz.exercises.checking import LookAgain, choice, exercise
 from amkd_viz.runs import distill, example
 from amkd_viz.training import SPIRALS, Recipe
 from amkd_viz.views import boundary_map
+from exercises.checking import LookAgain, choice, exercise
 
 WANTED = 0.92  # agreement with the teacher over the window, from 0.85
 
@@ -21,7 +21,7 @@ def a_point_between(answer: Any) -> str:
     try:
         x1, x2 = map(float, answer)
     except (TypeError, ValueError) as error:
-        raise LookAgain(f"give two numbers, such as (0.5, -1.0), not {answer!r}.") from error
+        raise LookAgain(f"give two numbers, such as (0.5, -1.0), got {answer!r}.") from error
     run = example("spirals", "kd")
     data = run.dataset()
     low, high = data.train.x.min(0).values - 1, data.train.x.max(0).values + 1
@@ -78,9 +78,11 @@ def closer(answer: Any) -> str:
         run = distill(answer, Path(folder) / "run", snapshots=False)
         teacher, data = example("spirals", "kd").teacher(), run.dataset()
         agree = boundary_map({"teacher": teacher, "student": run.student()}, data).notes["student.agreement"]
-    told = f"{differ[0]}={getattr(answer, differ[0])} gives {agree:.1%} agreement"
+    result = f"{differ[0]}={getattr(answer, differ[0])} gives {agree:.1%} agreement"
     if agree < WANTED:
-        raise LookAgain(f"{told}. What does a student lack that has seen 100 points of three long arms?")
+        raise LookAgain(f"{result}. What does a student lack that has seen 100 points of three long arms?")
     if differ[0] == "num_train":
-        return f"{told}, from 84.8 %. Boundary samples are one way to say more about a boundary; more data is another."
-    return f"{told}, from 84.8 %, on the same {base.num_train} points. Now see what num_train=400 gives."
+        return (
+            f"{result}, from 84.8 %. Boundary samples are one way to say more about a boundary; more data is another."
+        )
+    return f"{result}, from 84.8 %, on the same {base.num_train} points. Now see what num_train=400 gives."

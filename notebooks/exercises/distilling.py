@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from amkd_viz.exercises.checking import LookAgain, exercise, number
 from amkd_viz.runs import Run
 from amkd_viz.training import DIGITS
+from exercises.checking import LookAgain, exercise, number
 
 
 @exercise(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from amkd_viz.exercises.checking import LookAgain, exercise, number
 from amkd_viz.objectives import methods
 from amkd_viz.runs import example
 from amkd_viz.views import boundary_map
+from exercises.checking import LookAgain, exercise, number
 
 
 @exercise(

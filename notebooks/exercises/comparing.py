@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from amkd_viz.exercises.checking import LookAgain, choice, exercise, number
 from amkd_viz.runs.stats import difference
+from exercises.checking import LookAgain, choice, exercise, number
 
-FOUND = difference(0.6056, 0.0044, 3, 0.6071, 0.0015, 3)  # amkd and bss as in README: 2,000 images, three seeds
+RESULT = difference(0.6056, 0.0044, 3, 0.6071, 0.0015, 3)  # amkd and bss as in README: 2,000 images, three seeds
 
 
 @exercise(
@@ -17,14 +17,16 @@ FOUND = difference(0.6056, 0.0044, 3, 0.6071, 0.0015, 3)  # amkd and bss as in R
     "standard error of their difference, in points?",
 )
 def error_of_difference(answer: Any) -> str:
-    value, right = number(answer), FOUND.error
+    value, right = number(answer), RESULT.error
     if abs(value - math.hypot(0.15, 0.44)) < 0.005:
         raise LookAgain("that is the sd of the difference of two single runs; a mean of three varies less.")
     if abs(value - 0.59) < 0.005:
         raise LookAgain("standard deviations do not add; their squares do.")
     if abs(value - right) > 0.006:
         raise LookAgain("sqrt(sd1^2 / n1 + sd2^2 / n2), with n = 3 for both.")
-    return f"{right:.2f} points. The difference of -0.15 is about half of that: nothing was seen, in either direction."
+    return (
+        f"{right:.2f} points. The difference of -0.15 is about half of that: there is no evidence in either direction."
+    )
 
 
 @exercise(
@@ -38,7 +40,7 @@ def seeds_needed(answer: Any) -> str:
     if value != right:
         few = "few: the error falls only with the square root of the number" if value < right else "many"
         raise LookAgain(f"{value:g} is too {few}. Solve 2 sqrt((0.15^2 + 0.44^2) / n) = 0.15 for n.")
-    return f"n = {exact:.1f}, so {right} of each. A table with one seed a method could not have told them apart at all."
+    return f"n = {exact:.1f}, so {right} of each. A table with one seed per method could not distinguish them at all."
 
 
 @exercise(

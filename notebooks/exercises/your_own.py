@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from amkd_viz.exercises.checking import LookAgain, exercise, number
 from amkd_viz.export import Exported
 from amkd_viz.models import Classifier
 from amkd_viz.runs import Run
+from exercises.checking import LookAgain, exercise, number
 
 MEAN, STD = 0.5, 0.25
 
@@ -28,8 +28,8 @@ def wrapped(answer: Any) -> str:
     with torch.no_grad():
         grey = answer.normalise(torch.full((1, 3, 64, 64), MEAN + STD))
     if (grey - 1).abs().max() > 1e-4:
-        raise LookAgain("it normalises otherwise; without mean= and std= three channels get ImageNet's numbers.")
-    return "normalisation is part of the net now, so nobody can forget it, and attacks know the pixel box."
+        raise LookAgain("its normalisation differs; without mean= and std= three channels get ImageNet's numbers.")
+    return "normalisation is now part of the net, so it cannot be forgotten, and attacks know the valid pixel range."
 
 
 @exercise("06.b", "Export your student and give what export() returns.")
@@ -37,9 +37,9 @@ def exported(answer: Any) -> str:
     if not isinstance(answer, Exported):
         raise LookAgain(f"give what export(run, format='torch-export') returns, not {type(answer).__name__}.")
     if not answer.path.is_file() or not answer.card.is_file():
-        raise LookAgain(f"{answer.path} or its card is not there any more.")
+        raise LookAgain(f"{answer.path} or its card does not exist any more.")
     return (
-        f"{answer.path.name} ({answer.path.stat().st_size / 1000:,.0f} kB) answers like the student on "
+        f"{answer.path.name} ({answer.path.stat().st_size / 1000:,.0f} kB) gives the student's predictions on "
         f"{answer.checked} "
         f"inputs, logits within {answer.difference:.1g}. Its card says what it was trained on and what it cannot do."
     )

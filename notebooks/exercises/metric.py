@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from amkd_viz.exercises.checking import LookAgain, exercise, number
 from amkd_viz.objectives.losses.triplets import negatives_of
 from amkd_viz.objectives.metric import triplet_hinge
+from exercises.checking import LookAgain, exercise, number
 
 POSITIVE, NEGATIVES, MARGIN = 0.3, (0.5, 0.9, 1.6), 0.5
 BASE, TARGET = 3, 8
@@ -43,7 +43,7 @@ def hinge(answer: Any) -> str:
     "03.b",
     f"A boundary sample leaves class {BASE} for class {TARGET} (digits, classes 0 to 9). Which classes may its "
     "negatives "
-    "have in the default reading? Give a set.",
+    "have in the default variant? Give a set.",
 )
 def negative_classes(answer: Any) -> str:
     y = torch.arange(10)
@@ -77,13 +77,13 @@ def half_active(answer: Any) -> str:
         answer.arrays["student.d_ap"].mean(),
         answer.arrays["student.d_an"].mean(),
     )
-    told = f"{active:.0%} are active"
+    result = f"{active:.0%} are active"
     if active < 0.45:
-        raise LookAgain(f"{told}: the margin asks for too little.")
+        raise LookAgain(f"{result}: the margin asks for too little.")
     if active > 0.55:
-        raise LookAgain(f"{told}: the margin asks for more than most triplets give.")
+        raise LookAgain(f"{result}: the margin asks for more than most triplets have.")
     return (
-        f"{told}, with d(a, p) at {d_ap:.2f} and d(a, n) at {d_an:.2f} on average. A margin near their "
+        f"{result}, with d(a, p) at {d_ap:.2f} and d(a, n) at {d_an:.2f} on average. A margin near their "
         "difference keeps "
         "about half of the triplets at work."
     )

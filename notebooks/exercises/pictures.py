@@ -1,4 +1,4 @@
-"""A folder of images, in place of your own."""
+"""A folder of images to use in place of your own."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from pathlib import Path
 from PIL import Image
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.core.files import claim
 from amkd_viz.data import load
 
 __all__ = ["example_folder"]
 
 
 def example_folder(path: str | Path, *, classes: tuple[int, ...] = (0, 1, 2), most: int = 60) -> Path:
-    """Write scans of digits as PNG files, one subfolder a class, as ``folder:PATH`` reads them.
+    """Write scans of digits as PNG files, one subfolder per class, as ``folder:PATH`` reads them.
 
     Args:
-        path: a folder that is not there yet, or one that this function wrote before (which is then left as it is).
+        path: a new folder, or one that this function wrote earlier, which is left unchanged.
         classes: which digits, at least two.
-        most: so many images a class, 3 to 150.
+        most: maximum number of images per class, 3 to 150.
 
     Raises:
-        InputError: ``path`` holds something else, or an argument is out of range.
+        InputError: ``path`` holds other files, or an argument is out of range.
     """
     path = Path(path)
     if len(set(classes)) < 2 or not set(classes) <= set(range(10)):
-        raise InputError(f"classes must be two or more of 0 to 9, not {classes}.")
+        raise InputError(f"classes must be two or more of 0 to 9, got {classes}.")
     if not 3 <= most <= 150:
-        raise InputError(f"most must be 3 to 150, not {most}.")
+        raise InputError(f"most must be 3 to 150, got {most}.")
     folders = {k: path / f"digit-{k}" for k in classes}
-    if path.exists() and any(path.iterdir()):
-        if sorted(path.iterdir()) == sorted(folders.values()):
-            return path
-        raise InputError(f"{path} holds other files and is never overwritten; choose a new folder.")
+    if path.is_dir() and sorted(path.iterdir()) == sorted(folders.values()):
+        return path
+    claim(path)
     digits = load("digits")
     for k, folder in folders.items():
         folder.mkdir(parents=True)

@@ -8,8 +8,8 @@ import torch
 
 from amkd_viz.boundary import bss, sample_targets
 from amkd_viz.core.rng import generator
-from amkd_viz.exercises.checking import LookAgain, exercise, number
 from amkd_viz.runs import example
+from exercises.checking import LookAgain, exercise, number
 
 A, GAP, LENGTH = 0.3, 2.0, 4.0  # step size, logit gap, norm of the gradient
 
@@ -54,12 +54,12 @@ def pixel_step(answer: Any) -> str:
     top = found.logits.softmax(1).topk(2).values
     crossed, gap = float(found.crossed.float().mean()), (top[:, 0] - top[:, 1])[found.crossed]
     median = float(gap.median()) if len(gap) else float("nan")
-    told = f"with {value:g}, {crossed:.0%} of 200 images cross and the median gap is {median:.2f}"
+    result = f"with {value:g}, {crossed:.0%} of 200 images cross and the median gap is {median:.2f}"
     if crossed < 0.8:
-        raise LookAgain(f"{told}. Too short: it stops before the boundary.")
+        raise LookAgain(f"{result}. Too short: it stops before the boundary.")
     if not median < 0.3:
-        raise LookAgain(f"{told}. Too long: it lands deep inside the next class.")
-    return f"{told}. The last step is short and the image has only just crossed, and refine() finds the point itself."
+        raise LookAgain(f"{result}. Too long: it lands deep inside the next class.")
+    return f"{result}. The last step is short and the image has only just crossed, and refine() finds the point itself."
 
 
 @exercise(

@@ -1,4 +1,4 @@
-"""``check("02.a", answer)`` says that an answer is right and why, or what to look at again."""
+"""``check("02.a", answer)`` tells whether an answer is right and why, or what to look at again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOPICS = {
     "03": "metric",
     "04": "distilling",
     "05": "comparing",
-    "06": "own",
+    "06": "your_own",
 }
 COLOURS = {True: "#3a7d44", False: "#b3541e", None: "#6b7280"}
 
@@ -29,7 +29,7 @@ class LookAgain(Exception):
 
 
 class Exercise(NamedTuple):
-    """A question, and the checker that returns why an answer is right or raises :class:`LookAgain`."""
+    """A question, and a checker that returns why an answer is right or raises :class:`LookAgain`."""
 
     question: str
     why: Callable[[Any], str]
@@ -37,7 +37,7 @@ class Exercise(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What ``check`` found; true where the answer is right. ``right`` is None where there is no answer yet."""
+    """The result of ``check``, true if the answer is right. ``right`` is None if no answer was given."""
 
     right: bool | None
     text: str
@@ -69,9 +69,9 @@ def exercise(name: str, question: str) -> Callable[[Callable[[Any], str]], Calla
 
 
 def exercises() -> dict[str, str]:
-    """Every exercise: name -> question."""
+    """Return every exercise: name -> question."""
     for topic in TOPICS.values():
-        import_module(f"amkd_viz.exercises.{topic}")
+        import_module(f"exercises.{topic}")
     return {name: _known[name].question for name in sorted(_known)}
 
 
@@ -83,7 +83,7 @@ def check(name: str, answer: Any = ...) -> Verdict:
         answer: what the question asks for.
 
     Raises:
-        InputError: there is no such exercise.
+        InputError: ``name`` is unknown.
 
     >>> check("03.a")
     Not answered yet. d(a, p) = 0.3, ... What is the loss with mining "all"?
@@ -94,7 +94,7 @@ def check(name: str, answer: Any = ...) -> Verdict:
     """
     topic = TOPICS.get(str(name).partition(".")[0])
     if topic is not None:
-        import_module(f"amkd_viz.exercises.{topic}")
+        import_module(f"exercises.{topic}")
     if name not in _known:
         raise unknown("exercise", name, exercises())
     question, why = _known[name]
@@ -104,25 +104,25 @@ def check(name: str, answer: Any = ...) -> Verdict:
         return Verdict(True, why(answer))
     except LookAgain as hint:
         return Verdict(False, str(hint))
-    except InputError as error:  # the answer was something that the library refuses, and it says why
+    except InputError as error:  # the library refused the answer and says why
         return Verdict(False, str(error))
     except Exception as error:  # an answer may be anything at all
         return Verdict(False, f"this answer cannot be checked ({type(error).__name__}: {error}). {question}")
 
 
 def number(answer: Any, what: str = "one number") -> float:
-    """``answer`` as a float; a tensor or an array of one element is a number as well."""
+    """Return ``answer`` (a number, or a tensor or array of one element) as a float."""
     try:
         value = float(answer)
     except (TypeError, ValueError, RuntimeError) as error:
         raise LookAgain(f"give {what}, not {answer!r}.") from error
     if value != value:
-        raise LookAgain(f"give {what}; NaN is none.")
+        raise LookAgain(f"give {what}; NaN is not a number.")
     return value
 
 
 def choice(answer: Any, allowed: tuple[str, ...]) -> str:
-    """``answer`` as one of the words ``allowed``."""
+    """Return ``answer`` as one of the words ``allowed``."""
     word = str(answer).strip().lower()
     if word not in allowed:
         raise LookAgain(f"give one of {', '.join(map(repr, allowed))}, not {answer!r}.")
