@@ -99,7 +99,7 @@ class DistillPictures:
         if self._ground.plane is not None:
             if side not in self._inside:
                 self._inside[side] = self._ground.arrays(side)["inside"]
-            apart += f", in the valid pixel range {percent(1 - agreement(*maps.values(), where=self._inside[side]), 0)}"
+            apart += f", in range {percent(1 - agreement(*maps.values(), where=self._inside[side]), 0)}"
         area, self.shown = self._ground.area, maps
 
         def show() -> None:

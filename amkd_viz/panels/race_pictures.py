@@ -107,7 +107,7 @@ class RacePictures:
         facts: list[dict[str, Any]] = [{"rows": [["validation", percent(self.teacher_scores[0])]]}]
         for name, log in logs.items():
             last: dict[str, Any] = (log.epochs or [{}])[-1]
-            cost = f"{1000 * seconds[name]:.1f} ms ({seconds[name] / seconds[base]:.1f} × {base})"
+            cost = f"{_short(1000 * seconds[name])} ms ({_short(seconds[name] / seconds[base])} × {base})"
             rows = [
                 ["validation", percent(last.get("val_accuracy"))],
                 ["like teacher", percent(last.get("val_agreement"))],
@@ -126,3 +126,7 @@ class RacePictures:
                 if points:
                     curves.append(Curve(axis, name, points, method_colour(name)))
         return curves
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}" if value < 10 else f"{value:.0f}"

@@ -46,7 +46,7 @@ class RunLog:
     @property
     def step_seconds(self) -> float:
         """Median duration of a training step in seconds; NaN before the first epoch is done."""
-        speeds = [line["images_per_s"] for line in self.epochs[-20:] if line.get("images_per_s")]
+        speeds = [line["images_per_s"] for line in self.epochs if line.get("images_per_s")]
         recipe = self.run.recipe
         batch = min(recipe.batch_size, recipe.num_train or recipe.batch_size)
         return batch / statistics.median(speeds) if speeds else math.nan
