@@ -14,18 +14,16 @@ if TYPE_CHECKING:
     from amkd_viz.data import load
     from amkd_viz.models import build, load_teacher
     from amkd_viz.objectives import methods
-    from amkd_viz.replay import replay_view
     from amkd_viz.runs import Run, distill, example
     from amkd_viz.training import Recipe
 
-__all__ = ["Recipe", "Run", "build", "distill", "example", "load", "load_teacher", "methods", "replay_view"]
+__all__ = ["Recipe", "Run", "build", "distill", "example", "load", "load_teacher", "methods"]
 
 _HOMES = {
     "load": "data",
     "build": "models",
     "load_teacher": "models",
     "methods": "objectives",
-    "replay_view": "replay",
     "Recipe": "training",
     "Run": "runs",
     "distill": "runs",

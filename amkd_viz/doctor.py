@@ -87,7 +87,7 @@ def _painter() -> str:
     if find_spec("kaleido"):
         return "by kaleido"
     try:
-        from amkd_viz.views.export import browser
+        from amkd_viz.views.chromium import browser
     except ImportError:  # a machine that only trains
         return "missing (they need plotly, and Chromium or kaleido)"
     return f"by {path}" if (path := browser()) else "missing (views save them with Chromium or Chrome, or kaleido)"

@@ -21,8 +21,7 @@ from torch import Tensor
 
 from amkd_viz.core.rng import mix
 from amkd_viz.models import load_teacher
-from amkd_viz.objectives import Step
-from amkd_viz.training import Training
+from amkd_viz.training import Training, prepare
 from amkd_viz.training.device import kept_memory
 
 from .published import published_bss, published_loss
@@ -41,23 +40,21 @@ PARTS = (
 )
 
 
-def ours(training: Training, x: Tensor, y: Tensor, clock: Callable[[], float]) -> dict[str, float]:
+def ours(training: Training, x: Tensor, y: Tensor, index: Tensor, clock: Callable[[], float]) -> dict[str, float]:
     """Seconds of each part of one step, in the order in which ``Training.step`` computes them."""
-    step = Step(
-        teacher=training.teacher or training.student,
-        student=training.student.train(),
-        x=x.contiguous(memory_format=training.layout),
-        y=y,
-        progress=1 / training.recipe.epochs,
-        generator=training.chance.manual_seed(mix(0, "budget")),
-        attack=training.attack,
-        modules=training.modules,
-    )
+    training.student.train()
+    step = training.new_step(x.contiguous(memory_format=training.layout), y, index)
+    step.generator.manual_seed(mix(0, "budget"))
+    step.reads = training.objective.reads(step.progress)
     at = [clock()]
     with torch.autocast("cpu", training.autocast, enabled=training.autocast is not None):
-        step.reads_boundary = True
-        for part in ("teacher_clean", "student_clean", "boundary", "student_boundary"):
-            getattr(step, part)
+        for read in (
+            lambda: step.outputs("teacher"),
+            lambda: step.outputs("student"),
+            lambda: step.batch("boundary"),
+            lambda: step.outputs("student", "boundary"),
+        ):
+            read()
             at.append(clock())
         loss = training.objective(step)
     at.append(clock())
@@ -73,15 +70,17 @@ def measure(root: str, teacher: str, rounds: int, threads: int) -> dict[str, Any
     torch.set_num_threads(threads)
     clock = time.process_time if threads == 1 else time.perf_counter
     made = trainings(root, teacher, 40)["amkd"]
-    half = Training(made.recipe.replace(precision="bf16"))
+    half = prepare(made.recipe.replace(precision="bf16"))
     half.student.load_state_dict(made.student.state_dict())
-    x, y, _ = next(iter(made.loader.epoch(1)))
+    x, y, index = next(iter(made.loader.epoch(1)))
     old_teacher = load_teacher(teacher)
     old_student = copy.deepcopy(made.student).to(memory_format=torch.contiguous_format).train()
     optimiser = torch.optim.SGD(old_student.parameters(), 1e-6, 0.9, weight_decay=1e-4)
     draws = torch.rand(len(x))
-    chosen = made.step(x, y).boundary
-    base, target = old_teacher.normalise(x[chosen.index]), chosen.samples.target
+    chosen = made.step(x, y, index).batch("boundary")
+    assert chosen.rows is not None
+    assert chosen.samples is not None
+    base, target = old_teacher.normalise(x[chosen.rows]), chosen.samples.target
 
     def published() -> dict[str, float]:
         begun = clock()
@@ -95,8 +94,8 @@ def measure(root: str, teacher: str, rounds: int, threads: int) -> dict[str, Any
 
     runs = {
         "published, float32": published,
-        "amkd, float32": lambda: ours(made, x, y, clock),
-        "amkd, bfloat16": lambda: ours(half, x, y, clock),
+        "amkd, float32": lambda: ours(made, x, y, index, clock),
+        "amkd, bfloat16": lambda: ours(half, x, y, index, clock),
     }
     kept: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
     with kept_memory():  # as in the loop; the published step profits too

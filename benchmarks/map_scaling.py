@@ -19,8 +19,8 @@ import torch
 from amkd_viz.data import load
 from amkd_viz.models import inference_copy, load_teacher
 from amkd_viz.views.decisions import logits_at
-from amkd_viz.views.plane_map import plane_area, plane_grid, plane_regions
 from amkd_viz.views.planes import Plane
+from amkd_viz.views.slices import cell_centres, plane_area, plane_regions
 
 from .plane_maps import anchors
 from .students import write_result
@@ -48,7 +48,7 @@ def main() -> None:
         for side in map(int, args.resolutions.split(",")):
             found = plane_regions(net, frame, area, side)
             cells = chance.integers(side, size=(args.cells, 2))
-            told = logits_at(net, frame.images(plane_grid(area, side, cells))).argmax(1).cpu().numpy()
+            told = logits_at(net, frame.images(cell_centres(area, side, cells))).argmax(1).cpu().numpy()
             rows.append(
                 {
                     "plane": plane,

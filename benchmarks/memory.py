@@ -25,12 +25,12 @@ def peak(job: tuple[str, str, str, str, int]) -> dict[str, Any]:
     """MB before the first step and at the peak, and how many samples the last step attacked."""
     import torch
 
-    from amkd_viz.training import Recipe, Training
+    from amkd_viz.training import Recipe, prepare
     from amkd_viz.training.device import kept_memory
 
     method, precision, root, teacher, steps = job
     torch.set_num_threads(1)
-    training = Training(
+    training = prepare(
         Recipe(
             dataset="cifar10",
             root=root,
@@ -46,9 +46,9 @@ def peak(job: tuple[str, str, str, str, int]) -> dict[str, Any]:
     )
     before, attacked = _mb(), 0
     with kept_memory():  # as in the loop
-        for (x, y, _), _ in zip(training.loader.epoch(0), range(steps), strict=False):
-            step = training.step(x, y)
-            attacked = len(step.boundary.index) if "boundary" in step.__dict__ else 0
+        for batch, _ in zip(training.loader.epoch(0), range(steps), strict=False):
+            made = training.step(*batch).made("boundary")
+            attacked = len(made.index) if made is not None else 0
     return {"before": before, "peak": _mb(), "attacked": attacked}
 
 

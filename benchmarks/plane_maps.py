@@ -25,8 +25,8 @@ from amkd_viz.boundary import bss, sample_targets
 from amkd_viz.core.rng import generator
 from amkd_viz.data import Dataset, load
 from amkd_viz.models import Classifier, inference_copy, load_teacher
-from amkd_viz.views.plane_map import plane_area, plane_regions
 from amkd_viz.views.planes import Plane
+from amkd_viz.views.slices import plane_area, plane_regions
 
 from .students import write_result
 

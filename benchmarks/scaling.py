@@ -16,8 +16,9 @@ from pathlib import Path
 
 import torch
 
+from amkd_viz.boundary import BSS
 from amkd_viz.models import Classifier, build, inference_copy
-from amkd_viz.objectives import Attack, Step, methods
+from amkd_viz.objectives import Batch, Boundary, Step, methods
 
 from .students import write_result
 from .timing import host, quartiles, ratio, rounds
@@ -41,8 +42,9 @@ def one_step(batch: int, steps: int, classes: int, side: int) -> Callable[[], ob
     y, objective = torch.zeros(batch, dtype=torch.long), methods["amkd"]()
 
     def run() -> None:
-        attack = Attack(steps=steps, step_size=1e-4)
-        objective(Step(teacher, student, x, y, 0.1, torch.Generator(), attack)).backward()
+        nets, clean = {"teacher": teacher, "student": student}, Batch(x, y, torch.arange(batch))
+        sources = {"boundary": Boundary(BSS(steps=steps, step_size=1e-3))}
+        objective(Step(nets, clean, 0.1, torch.Generator(), sources)).backward()
 
     return run
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from amkd_viz.models import load_teacher
-from amkd_viz.training import Recipe, Training
+from amkd_viz.training import Recipe, Training, prepare
 from amkd_viz.training.device import kept_memory
 
 from .published import published_loss
@@ -43,11 +43,11 @@ def trainings(root: str, teacher: str, warm_up: int, **own: Any) -> dict[str, Tr
             learning_rate=1e-6,
             **{"device": "cpu", **own},
         )
-        made[method] = Training(recipe, like=next(iter(made.values()), None))
+        made[method] = prepare(recipe, like=next(iter(made.values()), None))
     first = made["kd"]
     first.change({"learning_rate": 0.1})
-    for (x, y, _), _ in zip(first.loader.epoch(0), range(warm_up), strict=False):
-        first.step(x, y)
+    for batch, _ in zip(first.loader.epoch(0), range(warm_up), strict=False):
+        first.step(*batch)
     first.change({"learning_rate": 1e-6})
     for training in made.values():
         training.student.load_state_dict(first.student.state_dict())
@@ -58,9 +58,9 @@ def measure(root: str, teacher: str, warm_up: int, count: int, threads: int) -> 
     made = trainings(root, teacher, warm_up)
     half = {}
     for method, training in made.items():
-        half[method] = Training(training.recipe.replace(precision="bf16"))
+        half[method] = prepare(training.recipe.replace(precision="bf16"))
         half[method].student.load_state_dict(training.student.state_dict())
-    x, y, _ = next(iter(made["kd"].loader.epoch(1)))
+    x, y, index = next(iter(made["kd"].loader.epoch(1)))
     old_teacher = load_teacher(teacher)
     old_student = copy.deepcopy(made["kd"].student).to(memory_format=torch.contiguous_format).train()
     old_optimiser = torch.optim.SGD(old_student.parameters(), 1e-6, 0.9, weight_decay=1e-4)
@@ -71,12 +71,12 @@ def measure(root: str, teacher: str, warm_up: int, count: int, threads: int) -> 
         published_loss(old_teacher, old_student, x, y, draws, 1 / 80).backward()
         old_optimiser.step()
 
-    ours = {f"{m} fp32": lambda t=t: t.step(x, y) for m, t in made.items()}  # type: ignore[misc]
-    ours |= {f"{m} bf16": lambda t=t: t.step(x, y) for m, t in half.items()}  # type: ignore[misc]
+    ours = {f"{m} fp32": lambda t=t: t.step(x, y, index) for m, t in made.items()}  # type: ignore[misc]
+    ours |= {f"{m} bf16": lambda t=t: t.step(x, y, index) for m, t in half.items()}  # type: ignore[misc]
     batches = made["kd"].loader.epoch(2)
     with kept_memory():  # as in the loop; the published step profits too
         took = rounds({"published bss": published, **ours, "loading": lambda: next(batches)}, count, threads)
-    attacked = len(made["bss"].step(x, y).boundary.index)
+    attacked = len(made["bss"].step(x, y, index).batch("boundary").index)
     return {
         "attacked": attacked,
         "published bss step over ours": {name: ratio(took["published bss"], took[name]) for name in ours},

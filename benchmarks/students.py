@@ -45,14 +45,14 @@ def train_one(job: tuple[str, dict[str, Any], int]) -> dict[str, Any]:
     """Train one student in this process; returns its label, recipe and last-epoch numbers."""
     import torch
 
-    from amkd_viz.training import Finished, Training, events
+    from amkd_viz.training import Finished, events, prepare
 
     label, values, threads = job
     torch.set_num_threads(threads)
     recipe = Recipe.from_json(values)
-    training = Training(recipe, like=_last[0] if _last else None)
+    training = prepare(recipe, like=_last[0] if _last else None)
     _last[:] = [training]
-    for event in events(recipe, training):
+    for event in events(training):
         if isinstance(event, Finished):
             return {"label": label, "recipe": recipe.hash, "seed": recipe.seed, **event.summary}
     raise AssertionError("the events of a recipe end with Finished")

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import asdict
+import subprocess
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,7 +20,7 @@ from mkdocs.structure.files import File, Files
 from plotly.offline import get_plotlyjs
 from traitlets.config import Config
 
-from amkd_viz.views.theme import DARK, LIGHT
+from amkd_viz.views.page import figures_js
 
 ROOT = Path(__file__).parent.parent
 QUICK = os.environ.get("AMKD_DOCS") == "quick"
@@ -53,8 +54,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for picture in sorted(p for p in (ROOT / folder).iterdir() if p.suffix in (".png", ".gif", ".svg")):
             files.append(File.generated(config, f"{page}/{picture.name}", abs_src_path=str(picture)))
     files.append(File.generated(config, "assets/plotly.min.js", content=get_plotlyjs()))
-    themes = json.dumps([asdict(LIGHT), asdict(DARK)])
-    script = f"const THEMES = {themes};\n{(ROOT / 'docs/figures.js').read_text(encoding='utf-8')}"
+    script = f"{figures_js()}\n{(ROOT / 'docs/figures.js').read_text(encoding='utf-8')}"
     files.append(File.generated(config, "assets/figures.js", content=script))
     files.append(File.generated(config, "assets/gallery.html", content=_gallery()))
     return files
@@ -159,7 +159,7 @@ def _links(text: str, page: str) -> str:
 def _gallery() -> str:
     if QUICK:
         return "<!doctype html><title>Gallery</title><p>Left out of a quick build."
-    from amkd_viz.views.gallery_page import gallery_page
-
     with TemporaryDirectory() as folder:
-        return gallery_page(Path(folder) / "gallery.html").read_text(encoding="utf-8")
+        path = Path(folder) / "gallery.html"
+        subprocess.run([sys.executable, "-m", "docs.gallery", str(path)], cwd=ROOT, check=True)
+        return path.read_text(encoding="utf-8")

@@ -555,7 +555,7 @@ def test_doctor(call, here, tmp_path):
 
 def test_doctor_says_what_single_features_need(monkeypatch):
     import amkd_viz.doctor as doctor
-    import amkd_viz.views.export as export
+    import amkd_viz.views.chromium as export
 
     found = {"kaleido": None}
     monkeypatch.setattr(doctor, "find_spec", lambda name: found[name])

@@ -195,32 +195,32 @@ def test_digits_are_the_scans_on_the_8_bit_scale():
     assert digits.test.index.min() > digits.train.index.float().mean()  # the last fifth of each digit
 
 
-# What is refused
+# Names, options and what is refused
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("name", "options", "sentence"),
     [
-        ({"classes": 1}, "classes of moons must be an integer of at least 2, got 1"),
-        ({"classes": 2.5}, "classes of moons .* got 2.5"),
-        ({"n": 3}, "n of moons with 2 classes must be an integer of at least 4, got 3"),
-        ({"n": 99.5}, "got 99.5"),
-        ({"noise": -0.1}, "noise of moons must be finite and at least 0, got -0.1"),
-        ({"noise": float("nan")}, "got nan"),
-        ({"noize": 0.1}, "Unknown option of moons 'noize'; did you mean 'noise'"),
+        ("moons", {"classes": 1}, "classes of moons must be an integer of at least 2, got 1"),
+        ("moons", {"classes": 2.5}, "classes of moons .* got 2.5"),
+        ("moons", {"n": 3}, "n of moons with 2 classes must be an integer of at least 4, got 3"),
+        ("moons", {"n": 99.5}, "got 99.5"),
+        ("moons", {"noise": -0.1}, "noise of moons must be finite and at least 0, got -0.1"),
+        ("moons", {"noise": float("nan")}, "got nan"),
+        ("moons", {"noize": 0.1}, "Unknown option of moons 'noize'; did you mean 'noise'"),
+        ("digits", {"size": 8}, "Unknown option of digits 'size'"),
+        ("cifar-10", {}, "Unknown data set 'cifar-10'; did you mean 'cifar10'"),
+        ("spirals:colour=1", {}, "option of spirals.*colour"),
+        ("spirals:noise=much", {}, "noise of spirals must be a number, got 'much'"),
+        ("spirals:classes=1", {}, "classes of spirals must be .* got 1"),
+        ("digits:n=3", {}, "option of digits"),
+        ("squares:n=3", {}, "data set.*squares"),
+        ("spirals:", {}, "option of spirals"),
     ],
 )
-def test_point_options_out_of_range(options, sentence):
+def test_bad_names_and_options_are_refused(name, options, sentence):
     with pytest.raises(InputError, match=sentence):
-        load("moons", **options)
-
-
-def test_unknown_names_offer_the_nearest():
-    with pytest.raises(InputError, match="Unknown data set 'cifar-10'; did you mean 'cifar10'"):
-        load("cifar-10")
-    with pytest.raises(InputError, match="Unknown option of digits 'size'"):
-        load("digits", size=8)
-    assert datasets() == ["moons", "circles", "spirals", "blobs", "digits", "cifar10", "cifar100", "tiny-imagenet"]
+        load(name, **options)
 
 
 def test_a_registered_data_set_loads_by_name_with_its_options():
@@ -268,19 +268,3 @@ def test_a_name_may_carry_options():
     assert named.num_classes == 4
     assert torch.equal(named.train.x, given.train.x)
     assert len(load("spirals:n=200", n=300).test) == 300  # a keyword wins over the name
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("spirals:colour=1", "option of spirals.*colour"),
-        ("spirals:noise=much", "noise of spirals must be a number, got 'much'"),
-        ("spirals:classes=1", "classes of spirals must be .* got 1"),
-        ("digits:n=3", "option of digits"),
-        ("squares:n=3", "data set.*squares"),
-        ("spirals:", "option of spirals"),
-    ],
-)
-def test_wrong_options_in_a_name_are_refused(name, words):
-    with pytest.raises(InputError, match=words):
-        load(name)

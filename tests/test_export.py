@@ -6,7 +6,6 @@ import importlib.util
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -106,20 +105,6 @@ def test_the_card_says_what_it_is_and_its_code_runs(finished, tmp_path):
     assert re.fullmatch(r"tensor\(\[\d(, \d){3}\]\)", done.stdout.strip())
 
 
-def test_what_does_not_hold_is_not_said(finished):
-    kd, ours = (export_module._limits(run, finished.dataset(), "images") for run in (with_method("kd"), finished))
-    assert not any("abstract" in limit or "only" in limit for limit in kd)
-    assert any("abstract" in limit for limit in ours)
-    assert export_module._without_folders("folder:some/where/cats") == "folder:cats"
-    assert export_module._without_folders("some/where/net.safetensors") == "net.safetensors"
-
-
-def with_method(name: str) -> Run:
-    run = Run(Path("nowhere"), {"recipe": SMALL.replace(method=name, num_train=None).to_json()})
-    run.interventions = list  # type: ignore[method-assign]
-    return run
-
-
 def test_nothing_is_overwritten(finished, tmp_path):
     for taken in ("net.pt2", "net.pt2.md"):
         folder = tmp_path / f"with-{taken}"
@@ -135,14 +120,12 @@ def test_a_file_that_answers_otherwise_is_not_written(finished, tmp_path, monkey
         return b"net", lambda x: student(x) + 2e-4
 
     monkeypatch.setattr(export_module, "_torch_export", off)
-    with pytest.raises(
-        InputError, match=r"must give the student's logits within 0\.0001, got a difference of 0\.0002; .*; try onnx\."
-    ):
+    with pytest.raises(InputError, match=r"got a difference of 0\.0002; .*; try onnx\."):
         export(finished, tmp_path / "net.pt2", "torch-export")
     monkeypatch.setattr(
         export_module, "_torch_export", lambda *_: (b"net", lambda x: torch.full((len(x), 10), torch.nan))
     )
-    with pytest.raises(InputError, match="differs from the student by nan"):
+    with pytest.raises(InputError, match="got a difference of nan"):
         export(finished, tmp_path / "net.pt2", "torch-export")
     assert list(tmp_path.iterdir()) == []
 
@@ -180,9 +163,3 @@ def test_on_the_command_line(finished, tmp_path, capsys):
     assert main(["export", str(finished.path), "--torch-export"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert Run.open(finished.path).finished  # the run is as it was
-
-
-def test_the_extras_are_part_of_dev_so_that_they_are_tested():
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert set(extras["export"]) | set(extras["tensorboard"]) < set(extras["dev"])
-    assert {re.split(">=", line)[0] for line in extras["export"]} == set(export_module.NEEDS["onnx"])

@@ -18,19 +18,19 @@ from amkd_viz.models import (
     inference_copy,
     is_architecture,
     load_weights,
+    nets,
     register,
     save_classifier,
     wrap,
 )
-from amkd_viz.models.registered import REGISTERED
 
 
 @pytest.fixture(autouse=True)
 def forgotten_afterwards():
-    before = dict(REGISTERED)
+    before = set(nets)
     yield
-    REGISTERED.clear()
-    REGISTERED.update(before)
+    for name in set(nets) - before:
+        nets.forget(name)
 
 
 def mine(num_classes: int, shape: tuple[int, ...]) -> nn.Module:
@@ -74,7 +74,7 @@ def test_a_net_trained_elsewhere_through_a_file(tmp_path):
     again = load_teacher(path)
     assert again.architecture == "mine"
     assert torch.allclose(again(x), module((x - 0.4) / 0.2))
-    del REGISTERED["mine"]
+    nets.forget("mine")
     with pytest.raises(
         InputError, match=r"architecture 'mine'.*register it first with amkd_viz\.models\.register\(name, b"
     ):
@@ -126,29 +126,34 @@ def test_registering_again_replaces():
 
 @pytest.mark.parametrize("name", ["", "2fast", "a b", "a.safetensors", "torchvision:mine", "a/b", "naïve", "a\n", 3])
 def test_no_name(name):
-    with pytest.raises(InputError, match="A net's name is a letter, then letters"):
+    with pytest.raises(InputError, match="A model's name must be a letter, then letters"):
         register(name, mine)
 
 
 @pytest.mark.parametrize("name", ["resnet8", "mlp", "custom", "torchvision"])
 def test_a_name_that_is_taken(name):
-    with pytest.raises(InputError, match=f"The name '{name}' is the library's own"):
+    with pytest.raises(InputError, match=f"'{name}' (is a model of amkd_viz|has a meaning of its own); choose another"):
         register(name, mine)
+
+
+def test_register_is_a_decorator_too():
+    assert register("mine")(mine) is mine
+    assert build("mine", shape=(2,), num_classes=2).architecture == "mine"
 
 
 @pytest.mark.parametrize("builder", [lambda shape: None, lambda a, b: None, "mine", nn.Linear])
 def test_a_builder_that_cannot_be_called(builder):
-    with pytest.raises(InputError, match=r"is called as builder\(num_classes=K, shape=\(C, H, W\)\)"):
+    with pytest.raises(InputError, match=r"must take builder\(num_classes=K, shape=\(C, H, W\)\)"):
         register("mine", builder)
-    assert "mine" not in REGISTERED
+    assert "mine" not in nets
 
 
 def test_a_builder_that_makes_something_else():
     register("mine", lambda num_classes, shape: mine(num_classes + 1, shape))
-    with pytest.raises(InputError, match="was asked for 3 classes and gave 4"):
+    with pytest.raises(InputError, match="must return 3 logits, got 4"):
         build("mine", num_classes=3)
     register("mine", lambda num_classes, shape: None)
-    with pytest.raises(InputError, match=r"must return a torch\.nn\.Module, not a NoneType"):
+    with pytest.raises(InputError, match=r"must return a torch\.nn\.Module, got a NoneType"):
         build("mine")
     register("mine", lambda num_classes, shape: mine(num_classes, (3, 9, 9)))
     with pytest.raises(InputError, match="does not take inputs of shape"):

@@ -19,7 +19,7 @@ from amkd_viz.panels import BoundaryLab
 from amkd_viz.panels.attack_marks import attack_table
 from amkd_viz.panels.session import Session
 from amkd_viz.runs import Run
-from amkd_viz.views.boundary_map import exact_map, window
+from amkd_viz.views.slices import exact_map, window
 
 PROBLEM = "spirals:n=200"
 
@@ -59,7 +59,7 @@ def test_the_first_picture_has_both_nets_and_where_they_differ(lab: BoundaryLab)
     assert frame["disagreement"]["title"] == "disagreement"
     assert lab._data is not None
     assert tuple(frame["area"]) == pytest.approx(window(lab._data))
-    exact = exact_map(lab._nets["teacher"], window(lab._data), frame["side"])[2]
+    exact = exact_map(lab._nets["teacher"], window(lab._data), frame["side"])
     assert (exact.winner == lab._maps["teacher"].winner).all()
 
 

@@ -23,7 +23,7 @@ from amkd_viz.panels.live import DutyCycle
 from amkd_viz.panels.session import Session
 from amkd_viz.runs import distill
 from amkd_viz.training import EpochEnded, suggested
-from amkd_viz.views.boundary_map import exact_map, window
+from amkd_viz.views.slices import exact_map, window
 from tests.lab import Lab, Notebook, browser, chromium
 
 TINY = Recipe(
@@ -105,7 +105,7 @@ def test_a_run_from_start_to_end(lab: Make) -> None:
     frame = panel.pictures.maps.frame
     assert [m["title"] for m in frame["maps"]] == ["teacher", "student"]
     assert (frame["maps"][1]["note"], frame["side"]) == ("epoch 4", 160)
-    assert (shown(panel) == exact_map(run.student(), window(run.dataset()), 160)[2].winner).all()
+    assert (shown(panel) == exact_map(run.student(), window(run.dataset()), 160).winner).all()
     titles = {axis["title"] for axis in panel.pictures.curves.axes}
     assert titles >= {"cross-entropy with labels", "validation accuracy"}
     assert np.frombuffer(panel.pictures.curves.series[0]["x"], np.float32).tolist() == [1, 2, 3, 4]
@@ -128,7 +128,7 @@ def test_the_batch_at_which_it_is_paused_is_drawn(lab: Make) -> None:
     student = panel._live.copy_now()
     assert student is not None
     frame = panel.pictures.maps.frame
-    assert (shown(panel) == exact_map(student, tuple(frame["area"]), frame["side"])[2].winner).all()
+    assert (shown(panel) == exact_map(student, tuple(frame["area"]), frame["side"]).winner).all()
     assert not panel._buttons["Stop"].disabled
     assert panel._buttons["Resume"].disabled  # "Go on" is the one
     panel._back._sent.clear()  # as two seconds later: the next value is not an echo of a page

@@ -84,7 +84,7 @@ def test_the_plane_goes_through_base_boundary_sample_and_negative(lab: SampleLab
     assert lab.canvas.frame["side"] == FINE
     assert [m["title"] for m in lab.canvas.frame["maps"]] == ["teacher", "student"]
     assert len(lab.canvas.frame["maps"][0]["winner"]) == FINE**2
-    kinds = {m["kind"] for m in lab.canvas.marks}
+    kinds = {m.kind for m in lab.canvas.marks}
     assert {"box", "image", "ring", "path", "label"} <= kinds
     assert "outside" in lab.plane.numbers.value
     assert "agree on" in lab.plane.numbers.value

@@ -78,13 +78,13 @@ GOOD = {"format": 2, "panel": "OneLab", "folder": "moons", "recipe": "0123456789
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("{", "damaged"),
-        ("[1]", "damaged"),
+        ("{", "is not a valid"),
+        ("[1]", "is not a valid"),
         (json.dumps({**GOOD, "format": 1, "view": {}}), "has session format 1, but this version reads 2"),
         (json.dumps({**GOOD, "state": [1]}), "must be a JSON object"),
-        (json.dumps({**GOOD, "folder": 3}), "damaged"),
-        ("[" * 100_000, "damaged"),
-        ("\udcff", "damaged"),
+        (json.dumps({**GOOD, "folder": 3}), "is not a valid"),
+        ("[" * 100_000, "is not a valid"),
+        ("\udcff", "is not a valid"),
     ],
 )
 def test_files_that_are_refused_and_kept(run: Run, tmp_path: Path, content: str, words: str) -> None:
@@ -93,7 +93,7 @@ def test_files_that_are_refused_and_kept(run: Run, tmp_path: Path, content: str,
     before = path.read_bytes()
     with pytest.raises(InputError, match=words):
         Session.open(path)
-    with pytest.raises(InputError, match="not replaced"):
+    with pytest.raises(InputError, match="never overwritten"):
         Session.of(OneLab(), run).save(path)
     assert path.read_bytes() == before
     with pytest.raises(InputError, match="session"):

@@ -106,7 +106,7 @@ def test_refusals(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr(tracking, "find_spec", lambda name: "there")
-    with pytest.raises(InputError, match="every must be at least 0, not -1"):
+    with pytest.raises(InputError, match="every must be at least 0, got -1"):
         TensorBoard(tmp_path, every=-1)
 
 

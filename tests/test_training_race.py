@@ -241,8 +241,8 @@ def test_folders_that_are_not_a_race(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="plans of earlier versions cannot be opened"):
         Race.open(tmp_path / "plan.json")
     for text, words in (
-        ("{", "damaged"),
-        ("[]", "damaged"),
+        ("{", "is not a valid"),
+        ("[]", "is not a valid"),
         ('{"format": 7}', "has race format 7, but this version reads 1"),
         ('{"format": 1, "runs": ["../kd"]}', "runs must name folders beside it"),
         ('{"format": 1, "runs": []}', "runs must name folders"),

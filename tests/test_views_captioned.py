@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from amkd_viz.views import View
-from amkd_viz.views.captioned import captioned, wrapped
+from amkd_viz.views.caption import captioned, wrapped
 from amkd_viz.views.layout import blank, class_legend, height_of, squares
 from amkd_viz.views.theme import DARK, LIGHT
 
@@ -45,7 +45,7 @@ def test_a_title_of_its_own_stays_and_no_caption_takes_no_room() -> None:
 @pytest.mark.browser
 @pytest.mark.slow
 def test_the_words_are_in_the_picture(tmp_path: Path) -> None:
-    from amkd_viz.views.export import browser
+    from amkd_viz.views.chromium import browser
 
     if browser() is None:
         pytest.skip("needs Chromium")

@@ -20,7 +20,7 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.views.anchors import anchored, nearest_negatives
 from amkd_viz.views.chosen import Chosen
 from amkd_viz.views.fidelity import contradicted, procrustes, triplets_kept, trustworthiness
-from amkd_viz.views.layouts import joint_layout, pca
+from amkd_viz.views.projection import joint_layout, pca
 
 
 def cloud(n: int, width: int, seed: int) -> np.ndarray:

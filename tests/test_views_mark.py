@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,10 @@ from PIL import Image
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.views import View
-from amkd_viz.views.gallery_page import gallery_page
 from amkd_viz.views.layout import blank
 from amkd_viz.views.report import write_report
+from amkd_viz.views.view import WRITERS
+from docs.gallery import gallery_page
 
 ENDINGS = [".html", ".png", ".svg", ".gif", ".npz"]
 SVG = b'<svg class="main-svg" xmlns="http://www.w3.org/2000/svg" width="4" height="4"></svg>'
@@ -33,8 +33,8 @@ def drawn(kind: str, colour: str = "red") -> bytes:
 @pytest.fixture(autouse=True)
 def _no_browser(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures of the right kind at once."""
-    monkeypatch.setattr("amkd_viz.views.export.picture", lambda figure, kind, *_: drawn(kind))
-    monkeypatch.setattr(sys.modules["amkd_viz.views.epochs"], "gif", lambda *_: drawn("gif"))
+    monkeypatch.setattr("amkd_viz.views.writers.rendered", lambda figure, kind, *_: drawn(kind))
+    monkeypatch.setitem(WRITERS, ".gif", lambda *_: drawn("gif"))
 
 
 def view(number: float = 1.0) -> View:
@@ -80,7 +80,7 @@ def test_a_view_is_no_report_and_a_report_no_view(tmp_path: Path, monkeypatch: p
         gallery_page(path)
     with pytest.raises(InputError, match="not written as a report"):
         write_report([None], path)  # type: ignore[list-item]  # asked before any run is read
-    monkeypatch.setattr("amkd_viz.views.gallery_page.views", lambda: iter([view()]))
+    monkeypatch.setattr("docs.gallery.views", lambda: iter([view()]))
     other = gallery_page(tmp_path / "gallery.html")
     assert gallery_page(other).read_bytes().startswith(b"<!doctype html>")
     with pytest.raises(InputError, match="not written as a view"):

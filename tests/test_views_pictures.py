@@ -16,24 +16,13 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.data import Dataset, Split, load
 from amkd_viz.models import Classifier, build
 from amkd_viz.objectives.metric import embed
-from amkd_viz.views import (
-    View,
-    boundary_map,
-    boundary_path,
-    distances,
-    embedding,
-    epochs,
-    gallery,
-    plane_map,
-    triplets,
-)
-from amkd_viz.views.boundary_map import window
-from amkd_viz.views.gallery_page import views as gallery_views
-from amkd_viz.views.ground import telling_triple
+from amkd_viz.views import View, boundary_map, boundary_path, distances, embedding, epochs, gallery, plane_map, triplets
 from amkd_viz.views.labels import class_label, number, percent
 from amkd_viz.views.layout import blank
 from amkd_viz.views.neighbour import nearest_image
+from amkd_viz.views.slices import telling_triple, window
 from amkd_viz.views.theme import LIGHT
+from docs.gallery import views as gallery_views
 
 
 def pictures(shape: tuple[int, ...], classes: int, n: int) -> Dataset:
@@ -136,7 +125,7 @@ def test_epochs_have_a_frame_each_and_a_gif(tmp_path: object) -> None:
         assert len(np.unique(np.asarray(beneath).reshape(-1, 3), axis=0)) > 2  # words on paper
     many = epochs(dict.fromkeys(range(130), nets[1]), dataset, resolution=4)
     assert set(np.diff(many.arrays["epoch"])) == {3}
-    with pytest.raises(InputError, match="no epoch"):
+    with pytest.raises(InputError, match="at least one net"):
         epochs({}, dataset)
 
 

@@ -258,7 +258,7 @@ def test_the_report_attacks_as_the_recipe_does(changes: dict[str, Any], words: s
     assert len(samples) == 8
     assert attack_words(recipe) == words
     if recipe.sampler != "noise":  # the same as in training
-        own = recipe.attack(nets[0], samples.origin, samples.target, torch.Generator())
+        own = recipe.boundary.sampler(nets[0], samples.origin, samples.target, torch.Generator())
         assert torch.allclose(samples.x, own.x, atol=1e-6)
 
 
@@ -283,7 +283,7 @@ def test_a_report_of_nothing_is_a_sentence(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_report_opens_offline_in_both_themes(runs: list[Run], tmp_path: Path) -> None:
     playwright = pytest.importorskip("playwright.sync_api")
-    from amkd_viz.views.export import browser
+    from amkd_viz.views.chromium import browser
 
     if browser() is None:
         pytest.skip("needs Chromium")

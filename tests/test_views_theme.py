@@ -20,9 +20,10 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.objectives import methods
 from amkd_viz.views import View, class_colour, method_colour, method_colours
 from amkd_viz.views.labels import class_label, mean_sd, number, percent, safe
-from amkd_viz.views.page import document, figure_block
+from amkd_viz.views.page import document
 from amkd_viz.views.raster import class_pixels, image_pixels, png, signed_pixels
 from amkd_viz.views.theme import DARK, LIGHT, in_theme, template
+from amkd_viz.views.writers import figure_block
 
 
 def opened(uri: str) -> np.ndarray:
@@ -178,7 +179,7 @@ def test_save_refuses_what_it_cannot_write(tmp_path: Path) -> None:
 
 
 def test_pictures_without_a_browser_are_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("amkd_viz.views.export.browser", lambda: None)
+    monkeypatch.setattr("amkd_viz.views.chromium.browser", lambda: None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match="needs Chromium"):
         View(figure()).save(tmp_path / "x.png")
@@ -187,7 +188,7 @@ def test_pictures_without_a_browser_are_a_sentence(tmp_path: Path, monkeypatch: 
 @pytest.mark.browser
 @pytest.mark.slow
 def test_pictures(tmp_path: Path) -> None:
-    from amkd_viz.views.export import browser
+    from amkd_viz.views.chromium import browser
 
     if browser() is None:
         pytest.skip("needs Chromium")

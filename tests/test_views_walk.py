@@ -10,8 +10,8 @@ from amkd_viz import build, load
 from amkd_viz.boundary import bss, deepfool, fgsm, noise
 from amkd_viz.core.errors import InputError
 from amkd_viz.views.neighbour import nearest_image
-from amkd_viz.views.plane_map import plane_area, plane_levels, plane_regions
 from amkd_viz.views.planes import Plane
+from amkd_viz.views.slices import plane_area, plane_levels, plane_regions
 from amkd_viz.views.walk import magnifier, walk
 
 

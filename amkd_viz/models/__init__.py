@@ -3,10 +3,9 @@
 from amkd_viz.models.classifier import Classifier, Normalise, Outputs, freeze
 from amkd_viz.models.fold import inference_copy
 from amkd_viz.models.layers import Layer, Pre, pre
-from amkd_viz.models.registered import register
 from amkd_viz.models.weights import load_teacher, load_weights, save_classifier
 from amkd_viz.models.wrapped import wrap
-from amkd_viz.models.zoo import architectures, build, is_architecture
+from amkd_viz.models.zoo import architectures, build, is_architecture, nets, register
 
 __all__ = [
     "Classifier",
@@ -21,6 +20,7 @@ __all__ = [
     "is_architecture",
     "load_teacher",
     "load_weights",
+    "nets",
     "pre",
     "register",
     "save_classifier",

@@ -16,7 +16,7 @@ from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.core.files import readable, write_atomic
 from amkd_viz.models.classifier import Classifier, ordinary, unwrapped
 from amkd_viz.models.resnet import SHORTCUTS, ResNetBody
-from amkd_viz.models.zoo import BODIES, build, is_architecture
+from amkd_viz.models.zoo import build, in_library, is_architecture
 
 __all__ = ["load_teacher", "load_weights", "save_classifier"]
 
@@ -188,7 +188,7 @@ def cifar_resnet(
             std=std,
             num_classes=num_classes,
             shape=(channels, 32, 32),
-            architecture=name if name in BODIES else "custom",
+            architecture=name if in_library(name) else "custom",
         )
     return model, tensors | {"normalise.mean": model.normalise.mean, "normalise.std": model.normalise.std}
 

@@ -25,19 +25,19 @@ from amkd_viz.models import Classifier, architectures, inference_copy
 from amkd_viz.objectives import methods
 from amkd_viz.panels.attack_controls import attack, attack_code, attack_controls, target_options
 from amkd_viz.panels.attack_marks import attack_table, path_marks
-from amkd_viz.panels.canvas import MapCanvas, mark
+from amkd_viz.panels.canvas import MapCanvas
 from amkd_viz.panels.controls import choice, from_fields, slider, temperature_control, toggle, with_values
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.prediction import Prediction
 from amkd_viz.panels.session import Session
-from amkd_viz.panels.stills import map_still
 from amkd_viz.runs import Job, Run, fresh_folder
 from amkd_viz.training import SPIRALS, Event, Recipe, Started, Training
 from amkd_viz.views import View, boundary_map
-from amkd_viz.views.boundary_map import grid_points, window
 from amkd_viz.views.decisions import Decisions, agreement, decisions, logits_at
 from amkd_viz.views.labels import class_label, percent, plural
 from amkd_viz.views.layout import keep
+from amkd_viz.views.scene import Mark
+from amkd_viz.views.slices import grid_points, window
 
 __all__ = ["BoundaryLab"]
 
@@ -278,16 +278,16 @@ class BoundaryLab(Panel):
 
         self.paint.ask("maps", show)
 
-    def _marks(self) -> list[dict[str, Any]]:
+    def _marks(self) -> list[Mark]:
         assert self._data is not None
         chosen = keep(len(self._data.train), 300)
-        made = [mark("dots", self._data.train.x[chosen].numpy(), self._data.train.y[chosen].numpy(), size=2.6)]
+        made = [Mark("dots", self._data.train.x[chosen].numpy(), self._data.train.y[chosen].numpy(), size=2.6)]
         if self.prediction.hidden:
             return made
         for index, (name, samples) in enumerate(self._samples.items()):
-            shown = {"map": index} if len(self._samples) > 1 else {}
-            made += path_marks(samples, dash=name == "student", **shown)
-            made += path_marks(samples, dash=name == "student", map=2) if shown else []
+            panel = index if len(self._samples) > 1 else None
+            made += path_marks(samples, dash=name == "student", panel=panel)
+            made += path_marks(samples, dash=name == "student", panel=2) if panel is not None else []
         return made
 
     # the attack
@@ -387,7 +387,7 @@ class BoundaryLab(Panel):
         return Session.of(self, self.run)
 
     def still(self) -> Image.Image | None:
-        return map_still(self._maps)
+        return self.canvas.still()
 
     def code(self) -> str:
         recipe = self.run.recipe if self.run is not None else self.recipe

@@ -1,4 +1,4 @@
-"""Decision maps on a canvas in the page: some kilobytes a picture, dragged and hovered without the kernel."""
+"""Decision maps on a canvas in the page: a few kilobytes per map, dragged and hovered without the kernel."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ import anywidget
 import numpy as np
 import traitlets
 from numpy.typing import NDArray
+from PIL import Image
 
 from amkd_viz.panels.view_widget import script
 from amkd_viz.views.decisions import Decisions
+from amkd_viz.views.labels import class_name
+from amkd_viz.views.picture import picture
+from amkd_viz.views.raster import class_table, png
+from amkd_viz.views.scene import Area, Mark, Panel, Scene, differing
 from amkd_viz.views.theme import class_colour
 
-__all__ = ["MapCanvas", "mark"]
+__all__ = ["MapCanvas"]
 
 NO_CLASS = 255  # in one byte; beyond 254 classes two bytes are sent
-Area = tuple[float, float, float, float]
+LEVELS = 32  # of confidence
 _serials = count(1)
 
 
@@ -26,21 +31,22 @@ class MapCanvas(anywidget.AnyWidget):
     """One or several decision maps of the same area, side by side, with marks on them.
 
     Attributes:
-        frame: what :meth:`show` sends. marks: of :func:`mark`.
-        names: of the classes. palette: their colours, by class index.
-        levels: of the probability margin at which a dotted line is drawn.
-        point: (x, y) that a person drags, clicks or moves by arrow keys, or (). released: how often it was let go.
-        interactive: whether the point can be moved. empty: what stands here while there is no map.
-        facts: of each map in turn, {"colour": hex or "", "rows": [[words, value], ...]}, set beneath it.
-        note: what stands under the maps while nothing is pointed at.
-        least: width in CSS pixels below which maps go to the next row. columns: at most so many maps in one.
+        frame: what :meth:`show` sends. marks: drawn on the maps.
+        names: of the classes. palette: their colours, by class index. table: RGBA by class and level of confidence.
+        levels: probability margins at which a dotted line is drawn.
+        point: (x, y) that is dragged, clicked or moved by arrow keys, or (). released: how often it was released.
+        interactive: whether the point can be moved. empty: words in place of a map.
+        facts: per map, {"colour": hex or "", "rows": [[words, value], ...]}, shown beneath it.
+        note: words under the maps while the pointer is elsewhere.
+        least: width in CSS pixels below which maps go to the next row. columns: maximum number of maps in a row.
     """
 
     _esm = script("page.js", "axis.js", "map.js")
     frame = traitlets.Dict().tag(sync=True)
-    marks = traitlets.List(traitlets.Dict()).tag(sync=True)
+    marks = traitlets.List(traitlets.Instance(Mark)).tag(sync=True, to_json=lambda marks, _: list(map(_sent, marks)))
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    palette = traitlets.List(traitlets.Unicode(), ["#3f90da"]).tag(sync=True)
+    palette = traitlets.List(traitlets.Unicode(), [class_colour(0)]).tag(sync=True)
+    table = traitlets.Bytes(class_table(1, LEVELS).tobytes()).tag(sync=True)
     levels = traitlets.List(traitlets.Float()).tag(sync=True)
     point = traitlets.List(traitlets.Float()).tag(sync=True)
     released = traitlets.Int(0).tag(sync=True)
@@ -52,10 +58,11 @@ class MapCanvas(anywidget.AnyWidget):
     empty = traitlets.Unicode("Nothing to draw yet.").tag(sync=True)
 
     def classes(self, names: Sequence[str]) -> None:
-        """The classes of the problem: their names, and their colours by index."""
+        """Set the classes of the problem: their names, and their colours by index."""
         with self.hold_sync():
-            self.names = [name or f"class {k}" for k, name in enumerate(names)]
+            self.names = [class_name(names, k) for k in range(len(names))]
             self.palette = [class_colour(k) for k in range(max(1, len(names)))]
+            self.table = class_table(max(1, len(names)), LEVELS).tobytes()
 
     def show(
         self,
@@ -69,52 +76,64 @@ class MapCanvas(anywidget.AnyWidget):
         """Draw maps (R, R), row 0 at the bottom of ``area`` (x0, x1, y0, y1).
 
         Args:
-            notes: some words beside a map's name.
-            disagreement: words of a further map, of where the first two differ; None for no such map.
+            notes: words beside a map's name.
+            disagreement: words beside a further map, of where the first two differ; None for no such map.
             margin: send what the lines at ``levels`` need.
 
         Returns:
             the serial number of the frame, which the page carries as ``data-serial`` once it has drawn it.
         """
-        sent = []
-        for name, found in maps.items():
-            entry: dict[str, Any] = {
-                "title": name,
-                "note": (notes or {}).get(name, ""),
-                "winner": class_bytes(found.winner),
-                "confidence": unit_bytes(found.confidence),
-            }
-            if margin:
-                entry["margin"] = unit_bytes(found.margin)
-            sent.append(entry)
-        serial = next(_serials)
-        frame = {"serial": serial, "area": list(map(float, area)), "maps": sent}
-        frame["side"] = len(next(iter(maps.values())).winner)
+        panels = [Panel(name, (notes or {}).get(name, ""), found) for name, found in maps.items()]
         if disagreement is not None:
-            frame["disagreement"] = {"title": "disagreement", "note": disagreement}
+            one, other = maps.values()
+            panels.append(differing(one, other, disagreement))
+        self.scene = Scene(panels, area)
+        serial = next(_serials)
+        frame = {"serial": serial, "area": list(map(float, area)), "side": len(next(iter(maps.values())).winner)}
+        frame["maps"] = [_map(panel, margin) for panel in panels if panel.map is not None]
+        for panel in panels:
+            if panel.apart is not None:
+                apart = panel.apart.astype(np.uint8).tobytes()
+                frame["disagreement"] = {"title": panel.title, "note": panel.note, "apart": apart}
         self.frame = frame
         return serial
 
-
-def mark(kind: str, xy: Any, k: Any = None, **about: Any) -> dict[str, Any]:
-    """Something drawn on the maps: dots, ring, cross, diamond, square at points xy (N, 2); path through them; box
-    (a polygon, veiled outside); image (src, side) or label (text) at a point.
-
-    Args:
-        k: (N,) classes that colour the points; without, they are drawn in the colour of text.
-        about: map (index of the only map that shows it), size, width, dash, text, src, side, left, below.
-    """
-    made = {"kind": kind, "xy": np.asarray(xy, np.float32).reshape(-1, 2).tobytes()} | about
-    return made if k is None else made | {"k": class_bytes(np.asarray(k))}
+    def still(self) -> Image.Image | None:
+        """Return the maps and marks that are shown as a picture, for readers without a kernel; None without a map."""
+        if not self.frame:
+            return None
+        scene = self.scene
+        return picture(Scene(scene.panels, scene.area, self.marks))
 
 
-def class_bytes(winner: NDArray[Any]) -> bytes:
-    """One byte a class (255: none), or two where there are more than 254."""
+def _map(panel: Panel, margin: bool) -> dict[str, Any]:
+    found = panel.map
+    assert found is not None
+    sent = {"title": panel.title, "note": panel.note, "winner": _class_bytes(found.winner)}
+    sent["confidence"] = _unit_bytes(found.confidence)
+    return sent | ({"margin": _unit_bytes(found.margin)} if margin else {})
+
+
+def _sent(mark: Mark) -> dict[str, Any]:
+    """Return a mark as map.js reads it."""
+    sent: dict[str, Any] = {"kind": mark.kind, "xy": mark.points.astype(np.float32).tobytes(), "size": mark.size}
+    sent |= {"dash": mark.dash, "left": mark.left, "below": mark.below, "panel": mark.panel}
+    if mark.k is not None:
+        sent["k"] = _class_bytes(np.asarray(mark.k))
+    if mark.kind == "label":
+        sent["text"] = mark.text[0]
+    if mark.pixels is not None:
+        sent["src"] = png(mark.pixels, 64)
+    return sent
+
+
+def _class_bytes(winner: NDArray[Any]) -> bytes:
+    """One byte per class (255: undecided), or two where there are more than 254."""
     if winner.max(initial=0) < NO_CLASS:
         return np.where(winner < 0, NO_CLASS, winner).astype(np.uint8).tobytes()
     return np.where(winner < 0, 65535, winner).astype("<u2").tobytes()
 
 
-def unit_bytes(values: NDArray[Any]) -> bytes:
+def _unit_bytes(values: NDArray[Any]) -> bytes:
     """[0, 1] as 0 .. 255."""
     return (np.clip(np.nan_to_num(values), 0, 1) * 255 + 0.5).astype(np.uint8).tobytes()

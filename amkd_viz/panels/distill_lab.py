@@ -23,7 +23,6 @@ from amkd_viz.panels.look_back import LookBack
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.run_log import RunLog, value_words
 from amkd_viz.panels.session import Session
-from amkd_viz.panels.stills import map_still
 from amkd_viz.runs import Job, Run, fork
 from amkd_viz.training import DIGITS, EpochEnded, Event, Recipe, suggested
 from amkd_viz.training.training import LIVE
@@ -520,7 +519,7 @@ class DistillLab(Panel):
         return None if self.run is None else Session.of(self, self.run, epoch=self._back.epoch(self.run))
 
     def still(self) -> Image.Image | None:
-        return map_still(self.pictures.shown)
+        return self.pictures.maps.still()
 
     def code(self) -> str:
         return code_of(self.run, self.recipe)

@@ -12,17 +12,17 @@ from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
 from amkd_viz.panels.canvas import MapCanvas
 from amkd_viz.panels.curve_canvas import CurveCanvas
-from amkd_viz.panels.ground_marks import ground_marks, ground_view, ground_words
 from amkd_viz.panels.joint_canvas import MOST, JointLayout, Places
 from amkd_viz.panels.run_curves import run_curves
 from amkd_viz.panels.run_log import RunLog
 from amkd_viz.panels.scatter import ScatterCanvas
+from amkd_viz.panels.slice_marks import slice_marks, slice_view, slice_words
 from amkd_viz.panels.worker import Worker
 from amkd_viz.training import Recipe
 from amkd_viz.views import View, embedding
 from amkd_viz.views.decisions import Decisions, agreement
-from amkd_viz.views.ground import Ground, telling_triple
 from amkd_viz.views.labels import percent
+from amkd_viz.views.slices import Slice, telling_triple
 
 __all__ = ["DistillPictures"]
 
@@ -32,7 +32,6 @@ class DistillPictures:
 
     Attributes:
         widgets: from top to bottom.
-        shown: the decision maps in the picture, by net.
         ready: whether there is a teacher to compare with.
     """
 
@@ -54,11 +53,10 @@ class DistillPictures:
 
     def forget(self) -> None:
         """Clear everything, for another run."""
-        self._ground: Ground | None = None
+        self._slice: Slice | None = None
         self._teacher: Classifier | None = None
         self._teacher_maps: dict[int, Decisions] = {}
         self._inside: dict[int, Any] = {}  # by resolution: which cells lie in the valid pixel range
-        self.shown: dict[str, Decisions] = {}
         self.joint.forget()
 
         def show() -> None:
@@ -70,15 +68,15 @@ class DistillPictures:
 
     @property
     def ready(self) -> bool:
-        return self._ground is not None
+        return self._slice is not None
 
     def prepare(self, teacher: Classifier, data: Dataset, recipe: Recipe) -> None:
         """Choose on which inputs the nets are compared, and lay out the teacher, which is on the CPU."""
         data = data.to("cpu")
-        ground = Ground(data) if data.kind == "points" else _plane(teacher, data, recipe)
+        inputs = Slice(data) if data.kind == "points" else _plane(teacher, data, recipe)
         self._teacher, self._teacher_maps, self._inside = teacher, {}, {}
         self.joint.begin(teacher, data)
-        marks, words, names = ground_marks(ground), ground_words(ground), data.classes
+        marks, words, names = slice_marks(inputs), slice_words(inputs), data.classes
 
         def show() -> None:
             self.maps.classes(names)
@@ -86,21 +84,21 @@ class DistillPictures:
             self.maps.note = words
 
         self._paint.ask("marks", show)
-        self._ground = ground
+        self._slice = inputs
 
     def draw(self, student: Classifier, side: int, words: str) -> None:
         """Draw the maps at the grid resolution ``side``."""
-        assert self._ground is not None
+        assert self._slice is not None
         assert self._teacher is not None
         if side not in self._teacher_maps:
-            self._teacher_maps[side] = self._ground.decisions(self._teacher, side)
-        maps = {"teacher": self._teacher_maps[side], "student": self._ground.decisions(student, side)}
+            self._teacher_maps[side] = self._slice.decisions(self._teacher, side)
+        maps = {"teacher": self._teacher_maps[side], "student": self._slice.decisions(student, side)}
         apart = percent(1 - agreement(*maps.values()))
-        if self._ground.plane is not None:
+        if self._slice.plane is not None:
             if side not in self._inside:
-                self._inside[side] = self._ground.arrays(side)["inside"]
+                self._inside[side] = self._slice.arrays(side)["inside"]
             apart += f", in range {percent(1 - agreement(*maps.values(), where=self._inside[side]), 0)}"
-        area, self.shown = self._ground.area, maps
+        area = self._slice.area
 
         def show() -> None:
             self.maps.show(maps, area, notes={"student": words}, disagreement=apart)
@@ -123,15 +121,16 @@ class DistillPictures:
 
     def map_view(self, student: Classifier) -> View:
         """Return the maps as a figure."""
-        assert self._ground is not None
+        assert self._slice is not None
         assert self._teacher is not None
-        return ground_view({"teacher": self._teacher, "student": student}, self._ground)
+        return slice_view({"teacher": self._teacher, "student": student}, self._slice)
 
     def joint_view(self, student: Classifier, how: str) -> View:
         """Return the joint layout as a figure."""
-        assert self._ground is not None
+        assert self._slice is not None
         assert self._teacher is not None
-        return embedding({"teacher": self._teacher, "student": student}, self._ground.data, most=MOST, how=how)
+        assert self._slice.data is not None
+        return embedding({"teacher": self._teacher, "student": student}, self._slice.data, most=MOST, how=how)
 
     def draw_log(self, log: RunLog, others: Sequence[RunLog] = ()) -> None:
         """Draw the curves of a run, those of others faintly behind, and its log in words."""
@@ -144,8 +143,8 @@ class DistillPictures:
         self._paint.ask("curves", show)
 
 
-def _plane(teacher: Classifier, data: Dataset, recipe: Recipe) -> Ground:
+def _plane(teacher: Classifier, data: Dataset, recipe: Recipe) -> Slice:
     images, labels = telling_triple(
         teacher, data, step_size=recipe.step_size, steps=recipe.attack_steps, step_rule=recipe.step_rule
     )
-    return Ground(data, images, labels)
+    return Slice(data, images, labels)

@@ -12,7 +12,7 @@ from amkd_viz.panels.scatter import ScatterCanvas
 from amkd_viz.views.chosen import choose, class_triplets
 from amkd_viz.views.joint import fidelity, spaces
 from amkd_viz.views.labels import number, percent
-from amkd_viz.views.layouts import joint_layout
+from amkd_viz.views.projection import joint_layout
 
 __all__ = ["JointLayout", "Places"]
 

@@ -26,7 +26,7 @@ from amkd_viz.views.decisions import logits_at
 from amkd_viz.views.fidelity import Aligned
 from amkd_viz.views.joint import Fidelity, Outputs, facts, fidelity, outputs, triplets_of
 from amkd_viz.views.labels import number, percent
-from amkd_viz.views.layouts import joint_layout
+from amkd_viz.views.projection import joint_layout
 
 __all__ = ["PARTS", "SampleSet", "Picture", "code_for", "quality_table", "gather", "lay_out"]
 

@@ -18,7 +18,6 @@ from amkd_viz.data.points import PROBLEMS
 from amkd_viz.models import Classifier, architectures, inference_copy
 from amkd_viz.objectives import methods as known_methods
 from amkd_viz.panels.controls import PACES, button, choice, from_fields, slider, toggle, with_values
-from amkd_viz.panels.ground_marks import ground_view
 from amkd_viz.panels.live import DutyCycle, LiveStudent, Pace, Pulse
 from amkd_viz.panels.objective_controls import fit_objective, objective_controls, objective_values
 from amkd_viz.panels.panel import Panel
@@ -27,7 +26,7 @@ from amkd_viz.panels.race_pictures import RacePictures
 from amkd_viz.panels.race_words import best, result_table, verdict
 from amkd_viz.panels.run_log import RunLog, value_words
 from amkd_viz.panels.session import Session
-from amkd_viz.panels.stills import map_still
+from amkd_viz.panels.slice_marks import slice_view
 from amkd_viz.runs import Race
 from amkd_viz.runs.grid import entrants
 from amkd_viz.training import DIGITS, SPIRALS, EpochEnded, Event, Recipe, Started, Training, prepare
@@ -399,7 +398,7 @@ class MethodRace(Panel):
 
     def _catch_up(self) -> None:
         race = self.race
-        if race is None or not self.pictures.ground:
+        if race is None or not self.pictures.slice:
             return
         state = race.state  # before the logs are read: the last lines are there once it is done
         new = [name for name, log in self.logs.items() if log.poll()]
@@ -489,8 +488,9 @@ class MethodRace(Panel):
         self.paint.ask("state", show)
 
     def _finish(self, race: Race) -> None:
-        assert self.pictures.ground is not None
-        words = verdict(race, len(self.pictures.ground.data.test))
+        assert self.pictures.slice is not None
+        assert self.pictures.slice.data is not None
+        words = verdict(race, len(self.pictures.slice.data.test))
         right = ""
         if self._guess is not None:
             won = self._guess in best(race)
@@ -534,12 +534,12 @@ class MethodRace(Panel):
     # the buttons of the head
 
     def view(self) -> View | None:
-        ground, teacher = self.pictures.ground, self.pictures.teacher
-        if ground is None or teacher is None or not self._students:
+        inputs, teacher = self.pictures.slice, self.pictures.teacher
+        if inputs is None or teacher is None or not self._students:
             return None
         if self.state == "running":
             raise InputError("The race is on; press Pause, then export.")
-        return ground_view({"teacher": teacher, **self._students}, ground)
+        return slice_view({"teacher": teacher, **self._students}, inputs)
 
     def session(self) -> Session:
         """The race, in a folder from now on if it had not begun, and the controls."""
@@ -547,7 +547,7 @@ class MethodRace(Panel):
         return Session.of(self, self._create(), controls=kept)
 
     def still(self) -> Image.Image | None:
-        return map_still(self.pictures.maps)
+        return self.pictures.canvas.still()
 
     def code(self) -> str:
         """The race on show; before there is one, what the controls describe."""

@@ -24,8 +24,9 @@ from amkd_viz.panels.session import Session
 from amkd_viz.panels.status import Status
 from amkd_viz.panels.worker import Worker
 from amkd_viz.views.mark import write_own
-from amkd_viz.views.page import document, figure_block
+from amkd_viz.views.page import document
 from amkd_viz.views.view import View
+from amkd_viz.views.writers import figure_block
 
 __all__ = ["Panel"]
 

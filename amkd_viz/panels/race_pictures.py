@@ -10,15 +10,15 @@ from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
 from amkd_viz.panels.canvas import MapCanvas
 from amkd_viz.panels.curve_canvas import Curve, CurveCanvas
-from amkd_viz.panels.ground_marks import ground_marks
 from amkd_viz.panels.live import on_cpu
 from amkd_viz.panels.run_log import RunLog
+from amkd_viz.panels.slice_marks import slice_marks
 from amkd_viz.panels.worker import Worker
 from amkd_viz.training import Recipe, accuracy, logits_on
 from amkd_viz.views.curves import METRICS, series
 from amkd_viz.views.decisions import Decisions, agreement
-from amkd_viz.views.ground import Ground, telling_triple
 from amkd_viz.views.labels import percent
+from amkd_viz.views.slices import Slice, telling_triple
 from amkd_viz.views.theme import method_colour
 
 __all__ = ["RacePictures"]
@@ -33,7 +33,7 @@ class RacePictures:
 
     Attributes:
         maps: the decision maps in the picture, by name, the teacher first.
-        ground: on which nets are compared, or None before the teacher is there.
+        slice: the inputs on which nets are compared, or None before the teacher is there.
         teacher: a copy of the teacher on the CPU. teacher_scores: its accuracy on validation and test.
     """
 
@@ -41,7 +41,7 @@ class RacePictures:
         self.canvas = MapCanvas(least=200, empty="The teacher is being trained.")
         self.curves = CurveCanvas(height=150)
         self.maps: dict[str, Decisions] = {}
-        self.ground: Ground | None = None
+        self.slice: Slice | None = None
         self.teacher: Classifier | None = None
         self.teacher_scores = (math.nan, math.nan)
         self._paint = paint
@@ -57,8 +57,8 @@ class RacePictures:
             triple = telling_triple(
                 self.teacher, data, step_size=recipe.step_size, steps=recipe.attack_steps, step_rule=recipe.step_rule
             )
-        self.ground, self._fixed = Ground(data, *triple), {}
-        marks = ground_marks(self.ground)
+        self.slice, self._fixed = Slice(data, *triple), {}
+        marks = slice_marks(self.slice)
 
         def show() -> None:
             self.canvas.classes(data.classes)
@@ -68,26 +68,26 @@ class RacePictures:
 
     def draw(self, students: Mapping[str, Classifier], live: bool = False) -> None:
         """Draw the teacher's map and one per student, ``live`` at a lower resolution."""
-        ground, side = self.ground, self._live_side(len(students)) if live else FINE
-        assert ground is not None
+        inputs, side = self.slice, self._live_side(len(students)) if live else FINE
+        assert inputs is not None
         assert self.teacher is not None
         if side not in self._fixed:
-            inside = None if ground.plane is None else ground.arrays(side)["inside"]
-            self._fixed[side] = ground.decisions(self.teacher, side), inside
+            inside = None if inputs.plane is None else inputs.arrays(side)["inside"]
+            self._fixed[side] = inputs.decisions(self.teacher, side), inside
         teacher, where = self._fixed[side]
-        drawn = {name: ground.decisions(on_cpu(net), side) for name, net in students.items()}
+        drawn = {name: inputs.decisions(on_cpu(net), side) for name, net in students.items()}
         notes = {name: f"same on {percent(agreement(teacher, m, where=where), 0)}" for name, m in drawn.items()}
         maps = self.maps = {"teacher": teacher} | drawn
 
         def show() -> None:
-            self.canvas.show(maps, ground.area, notes=notes)
+            self.canvas.show(maps, inputs.area, notes=notes)
 
         self._paint.ask("maps", show)
 
     def _live_side(self, students: int) -> int:
         """Return a resolution at which many methods cost no more than few."""
-        assert self.ground is not None
-        return LIVE_PLANE if self.ground.plane is not None else min(math.isqrt(LIVE_CELLS // (1 + students)), 100)
+        assert self.slice is not None
+        return LIVE_PLANE if self.slice.plane is not None else min(math.isqrt(LIVE_CELLS // (1 + students)), 100)
 
     def numbers(self, logs: Mapping[str, RunLog], end: int) -> None:
         """Show accuracy, agreement and cost beneath each map, and the curves up to epoch ``end``."""

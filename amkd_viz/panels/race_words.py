@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from amkd_viz.panels.run_log import RunLog
 from amkd_viz.runs import Race, reading, table
-from amkd_viz.views.compare import NAMES
+from amkd_viz.views.comparison import NAMES
 from amkd_viz.views.labels import percent
 
 __all__ = ["best", "result_table", "verdict"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from amkd_viz.panels.curve_canvas import Curve
 from amkd_viz.panels.run_log import RunLog
-from amkd_viz.views.curves import METRICS, series
+from amkd_viz.views.curves import heading, ordered, series
 from amkd_viz.views.theme import method_colour
 
 __all__ = ["run_curves"]
@@ -19,15 +19,9 @@ def run_curves(log: RunLog, others: Sequence[RunLog] = ()) -> tuple[list[tuple[s
     """Return what ``CurveCanvas.show`` draws: the curves of ``log``, and faintly behind them those of ``others``."""
     logs = [log, *(other for other in others if other.run.path != log.run.path)]
     read = [(each, series(each.epochs)) for each in logs]
-    seen = {key for _, curves in read for key in curves}
-    terms = {term.label: term for each in logs for term, _ in each.run.recipe.objective.summands}
-    named = {f"terms.{label}": (term.title or label, term.unit or "loss") for label, term in terms.items()}
-    panels = [name for name in named if name in seen]
-    panels += sorted(key for key in seen if key.startswith("terms.") and key not in panels)
-    panels += [key for key in METRICS if key in seen]
     axes, curves = [], []
-    for number, panel in enumerate(panels):
-        title, unit, factor = METRICS.get(panel) or (*named.get(panel, (panel.removeprefix("terms."), "loss")), 1)
+    for number, panel in enumerate(ordered(key for _, curves_of in read for key in curves_of)):
+        title, unit, factor = heading(panel)
         axes.append((title, unit))
         for each, curves_of in read:
             points = [(epoch, value * factor) for epoch, value in curves_of.get(panel, [])]

@@ -29,7 +29,6 @@ from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.prediction import Prediction
 from amkd_viz.panels.sample_plane import FINE, SamplePlane
 from amkd_viz.panels.session import Session
-from amkd_viz.panels.stills import map_still
 from amkd_viz.panels.thumbs import Thumbs
 from amkd_viz.panels.view_widget import class_names
 from amkd_viz.panels.walk_canvas import WalkCanvas
@@ -42,7 +41,7 @@ from amkd_viz.views.decisions import logits_at
 from amkd_viz.views.labels import class_label
 from amkd_viz.views.layout import keep
 from amkd_viz.views.neighbour import nearest_image
-from amkd_viz.views.plane_map import NAMES
+from amkd_viz.views.slices import NAMES
 from amkd_viz.views.walk import Walk, walk
 
 __all__ = ["SampleLab"]
@@ -449,7 +448,7 @@ class SampleLab(Panel):
         return Session.of(self, self.run, base=self.thumbs.chosen, second=self.thumbs.second, controls=self.values)
 
     def still(self) -> Image.Image | None:
-        return map_still(self.plane.maps)
+        return self.canvas.still()
 
     def code(self) -> str:
         names = list(self._nets) or ["teacher"]

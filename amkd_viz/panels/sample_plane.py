@@ -13,15 +13,15 @@ from torch import nn
 
 from amkd_viz.boundary import BoundarySamples
 from amkd_viz.data import Dataset
-from amkd_viz.panels.canvas import MapCanvas, mark
-from amkd_viz.panels.ground_marks import ground_words, plane_marks
+from amkd_viz.panels.canvas import MapCanvas
+from amkd_viz.panels.slice_marks import slice_marks, slice_words
 from amkd_viz.panels.walk_canvas import PointCanvas
 from amkd_viz.panels.worker import Worker
 from amkd_viz.views.adaptive import Refined
 from amkd_viz.views.decisions import Decisions, agreement, decisions, logits_at
-from amkd_viz.views.ground import Ground
 from amkd_viz.views.labels import number, percent
-from amkd_viz.views.plane_map import plane_levels
+from amkd_viz.views.scene import Mark
+from amkd_viz.views.slices import Slice, plane_levels
 from amkd_viz.views.walk import Walk
 
 __all__ = ["FINE", "SamplePlane"]
@@ -45,14 +45,14 @@ class SamplePlane:
     def __init__(self, paint: Worker) -> None:
         self.canvas = MapCanvas(interactive=True, least=200, columns=3, empty="The plane opens with the first attack.")
         self.numbers, self.point = widgets.HTML(), PointCanvas(empty="")
-        self.ground: Ground | None = None
+        self.ground: Slice | None = None
         self.maps: dict[str, Decisions] = {}
         self.temperature = 1.0
         self._paint = paint
         self._nets: Mapping[str, nn.Module] = {}
         self._data: Dataset | None = None
         self._walk: Walk | None = None
-        self._fixed: tuple[list[dict[str, Any]], Any, list[str]] = [], None, []  # marks, box, words
+        self._fixed: tuple[list[Mark], Any, list[str]] = [], None, []  # marks, box, words
         self._levels: dict[str, Refined] = {}
 
     def close(self, why: str) -> None:
@@ -75,16 +75,16 @@ class SamplePlane:
         """
         test, last = data.test, int(samples.logits[0].argmax())
         images = torch.stack([samples.origin[0], samples.x[0], test.floats([negative])[0]])
-        ground = Ground(data, images, [walk.base, last, int(test.y[negative])])
+        ground = Slice(data, images, [walk.base, last, int(test.y[negative])])
         plane = ground.plane
         assert plane is not None
         self._nets, self._data, self._walk = nets, data, walk
         self._levels, self.maps = {}, {}
         path = walk.path[:-1]
         away = number(float(plane.distance(path).max()))
-        marks = [mark("path", plane.coordinates(path)), *plane_marks(ground)]
+        marks = [Mark("path", plane.coordinates(path)), *slice_marks(ground)]
         steps = f"Dots: attack steps, projected onto the plane (at most {away} L2 away from it)."
-        self._fixed = marks, ground.arrays(FINE)["inside"], [ground_words(ground), steps]
+        self._fixed = marks, ground.arrays(FINE)["inside"], [slice_words(ground), steps]
         self.ground = ground
         # the point was of another plane: move it between the anchors of this one, where every pixel is valid
         middle = [float(v) for v in plane.anchors.mean(0)]

@@ -2,7 +2,7 @@
 
 from amkd_viz.views.boundary_map import boundary_map
 from amkd_viz.views.boundary_path import boundary_path
-from amkd_viz.views.compare import compare
+from amkd_viz.views.comparison import compare
 from amkd_viz.views.curves import curves
 from amkd_viz.views.distances import distances
 from amkd_viz.views.embedding import embedding

@@ -17,19 +17,19 @@ from amkd_viz.views.decisions import Decisions, decisions
 __all__ = ["Refined", "adaptive_levels", "adaptive_map"]
 
 CELLS = 12  # first cells along a side, at least
-SMALL = 48  # a grid of fewer points a side is evaluated whole
-ENOUGH = 1800  # evaluations that are always allowed
+SMALL = 48  # grids of a lower resolution are evaluated completely
+ENOUGH = 1800  # evaluations always allowed
 FINEST = 2  # side of the last cells
 CAUTION = 0.12  # split a cell whose smallest logit gap is below this share of the change of its logits
-DOUBT = 0.15  # ask again for a point whose interpolated gap is below this share of the change around it
+DOUBT = 0.15  # evaluate a point whose interpolated gap is below this share of the change around it
 QUARTERS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
 
 Ask = Callable[[NDArray[np.int64]], Tensor]
 
 
 class Refined(NamedTuple):
-    """``decisions`` (R, R); ``evaluated`` (R, R) bool: where the net was asked; ``evaluations``: how often in all;
-    ``logits`` (R, R, K), asked and interpolated: at another temperature they give other confidences."""
+    """A map: ``decisions`` (R, R); ``evaluated`` (R, R) bool, where the net was evaluated; ``evaluations``, how often;
+    ``logits`` (R, R, K), evaluated or interpolated, from which confidences at any temperature follow."""
 
     decisions: Decisions
     evaluated: NDArray[np.bool_]
@@ -38,26 +38,26 @@ class Refined(NamedTuple):
 
 
 def adaptive_map(ask: Ask, resolution: int, *, budget: int | None = None) -> Refined:
-    """Fill a grid of R x R points, asking the net only where its answer is in doubt.
+    """Fill a grid of R x R points, evaluating the net only where its prediction is uncertain.
 
     1. The corners of coarse cells are evaluated, and a cell is split in four where its corners disagree, where one is
        not finite, or where the gap between the two largest logits is small against their change over the cell.
     2. In the cells that are left, logits are interpolated bilinearly: a net of ReLUs is linear in small pieces.
-    3. Where the interpolated gap is small against the change around the point, the net is asked after all; and where
-       its answer is another class than the interpolated one, around that point too: so slivers are followed.
+    3. Where the interpolated gap is small against the change around the point, the net is evaluated; and where it
+       predicts another class than interpolated, around that point too, so that slivers are followed.
 
     Args:
-        ask: rows and columns of grid points, int64 (N, 2) -> logits (N, K). It is asked for up to 15 points beyond
-            the end of a grid of 200 x 200, so that cells there need no special case.
+        ask: rows and columns of grid points, int64 (N, 2) -> logits (N, K). Up to 15 points beyond the end of a
+            grid of 200 x 200 are asked for, so that cells there need no special case.
         resolution: R >= 2.
-        budget: stop asking at so many evaluations; by default a tenth of R x R, or 1,800 where that is more.
+        budget: maximum number of evaluations; by default a tenth of R x R, or 1,800 if that is more.
     """
     *_, last = adaptive_levels(ask, resolution, budget=budget)
     return last
 
 
 def adaptive_levels(ask: Ask, resolution: int, *, budget: int | None = None) -> Iterator[Refined]:
-    """The same map, and before it what is known of it after each round of questions: coarse first, none asked twice."""
+    """Yield the map after each round of evaluations, coarse first, the final one last; no point is evaluated twice."""
     budget = max(resolution**2 // 10, ENOUGH) if budget is None else budget
     coarse = 1 if resolution < SMALL else 2 ** int(math.log2(resolution / CELLS))
     side = -(-(resolution - 1) // coarse) * coarse + 1
@@ -72,14 +72,14 @@ def adaptive_levels(ask: Ask, resolution: int, *, budget: int | None = None) -> 
         wanted = np.unique(corners.reshape(-1, 2), axis=0)
         wanted = wanted[~known[wanted[:, 0], wanted[:, 1]]]
         if stride < coarse and known.sum() + len(wanted) > budget:
-            leaves[-1] = (last, stride * 2)  # no cell of that size is split
+            leaves[-1] = (last, stride * 2)  # cells of that size are not split
             break
         answer = ask(wanted).float().cpu() if len(wanted) else torch.empty(0)
         if not len(logits):
             logits = torch.full((side, side, answer.shape[1]), torch.nan)
         _put(logits, known, wanted, answer)
         at = logits[corners[..., 0], corners[..., 1]]
-        # Cells with a broken corner are split to the end, since nothing can be interpolated in them.
+        # Cells with a non-finite corner are split to the end: they cannot be interpolated.
         split = (_in_doubt(at) | _broken(at) if stride > FINEST else _broken(at) & (stride > 1)).numpy()
         leaves.append((cells[~split], stride))
         last, whole, stride = cells, cells[split], stride // 2
@@ -127,7 +127,7 @@ def _gap(logits: Tensor) -> Tensor:
 
 
 def _broken(at: Tensor) -> Tensor:
-    """(N,) bool: some corner is not finite and some is. Where all are broken, so is the cell."""
+    """(N,) bool: some corners are finite and some are not; a cell whose corners all are not is left as it is."""
     finite = at.isfinite().all(2)
     return finite.any(1) & ~finite.all(1)
 
@@ -156,10 +156,10 @@ def _around(points: NDArray[np.int64], known: NDArray[np.bool_]) -> NDArray[np.i
 def _interpolate(
     logits: Tensor, cells: NDArray[np.int64], size: int, known: NDArray[np.bool_]
 ) -> list[NDArray[np.int64]]:
-    """Fill the points of cells from their corners; those that are known stay.
+    """Fill the points of cells from their corners; known points stay.
 
     Returns:
-        (N, 2) arrays of known points, on an edge shared with smaller cells, that are of another class than this.
+        (N, 2) arrays of known points on edges shared with smaller cells whose class differs from the interpolated one.
     """
     wrong = []
     a, b, c, d = (logits[cells[:, 0] + i, cells[:, 1] + j] for i in (0, size) for j in (0, size))

@@ -1,5 +1,5 @@
-"""Reading A of AMKD in numbers: the teacher on a sample is the anchor, the student there the positive, the student on
-samples of other classes the negatives."""
+"""Distances in variant A of AMKD: the teacher on a sample is the anchor, the student on it the positive, the student
+on samples of other classes the negatives."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from amkd_viz.views.chosen import Chosen
 __all__ = ["MARGIN", "Anchored", "anchored", "nearest_negatives"]
 
 MARGIN = boundary_triplet().margin
-ROWS = 500  # anchors at a time: a table of all pairs of 5,000 samples takes 200 MB
+ROWS = 500  # anchors per block: a table of all pairs of 5,000 samples takes 200 MB
 
 
 class Anchored(NamedTuple):
@@ -26,7 +26,7 @@ class Anchored(NamedTuple):
         negative: (V,) positions of the valid negatives.
         d_an: (V,) from the anchor to each.
         active: (V,) bool, nearer than d_ap + margin: the hinge pulls.
-        misleads: (V,) bool, the picture has it on the wrong side of the positive.
+        misleads: (V,) bool, the layout puts it on the wrong side of the positive.
     """
 
     d_ap: float
@@ -37,18 +37,18 @@ class Anchored(NamedTuple):
 
 
 def anchored(high: NDArray[Any], low: NDArray[Any], valid: NDArray[np.bool_], margin: float = MARGIN) -> Anchored:
-    """Distances of one anchor in truth, and whether a picture keeps their order.
+    """Return the true distances of one anchor, and whether a layout keeps their order.
 
     Args:
         high: (2 + N, D) unit embeddings: the anchor, the positive, then the candidates.
-        low: (2 + N, 2), the same in the picture.
+        low: (2 + N, 2), the same in the layout.
         valid: (N,) which candidates are negatives.
 
     Raises:
-        InputError: none is.
+        InputError: there is no negative.
     """
     if not valid.any():
-        raise InputError("No sample is of a class other than base and target, so there is no negative.")
+        raise InputError("No sample belongs to a class other than base and target, so there is no negative.")
     true, seen = _from_first(high), _from_first(low)
     negative = np.flatnonzero(valid)
     negative = negative[true[2:][negative].argsort(kind="stable")]
@@ -60,10 +60,10 @@ def anchored(high: NDArray[Any], low: NDArray[Any], valid: NDArray[np.bool_], ma
 def nearest_negatives(
     teacher: NDArray[Any], student: NDArray[Any], chosen: Chosen
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """For each sample as an anchor: d(a, p), and d(a, n) of its nearest valid negative, (N,) each.
+    """Return d(a, p), and d(a, n) of the nearest valid negative, for each sample as an anchor, (N,) each.
 
     Args:
-        teacher, student: (N, D) unit embeddings. Where their widths differ, no distance means anything: all NaN.
+        teacher, student: (N, D) unit embeddings. If their widths differ, distances are undefined: all NaN.
 
     Returns:
         squared distances in [0, 4]; d(a, n) is NaN for a sample without a negative.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from amkd_viz.boundary import BoundarySamples
 from amkd_viz.core.errors import InputError
-from amkd_viz.views.labels import class_label, number, percent, safe
+from amkd_viz.views.labels import class_label, class_name, number, percent, safe
 from amkd_viz.views.layout import CROSS, DASHES, SYMBOLS, named
 from amkd_viz.views.raster import image_pixels, place, png, signed_pixels
 from amkd_viz.views.theme import LIGHT, template
@@ -20,14 +20,16 @@ from amkd_viz.views.walk import walk
 
 __all__ = ["boundary_path"]
 
-MOST = 9  # pictures; a longer path is thinned
+MOST = 9  # images; a longer path is thinned
 
 
 def boundary_path(
     nets: nn.Module | Mapping[str, nn.Module], samples: BoundarySamples, which: int, classes: Sequence[str]
 ) -> View:
-    """Images and differences along one sample's path, and below them each net's logit gap between the base class and
-    the target class: above 0 on the base's side, below on the target's. The last column is the refined point.
+    """Draw one sample's attack path: images and differences, and each net's logit gap between base and target class.
+
+    The gap is above 0 on the base's side of the boundary and below on the target's. The last column is the refined
+    point.
 
     Args:
         nets: classifiers by name, the attacked one first.
@@ -40,14 +42,14 @@ def boundary_path(
         (S + 2, K), ``l2`` (S + 2,) from the base; notes ``crossed``, ``steps``, and ``NAME.gap_refined``.
 
     Raises:
-        InputError: no path was kept, there is no such sample, or it is not an image.
+        InputError: the samples have no path, ``which`` is out of range, or the sample is not an image.
     """
     if samples.x.ndim != 4:
         raise InputError("boundary_path draws images; boundary_map draws the paths of points.")
     given = named(nets)
-    way = walk(given, samples, which)
-    steps, b, k, path, logits = way.steps, way.base, way.target, way.path, way.logits
-    gaps, l2 = {name: way.gap(name) for name in given}, way.l2()
+    walked = walk(given, samples, which)
+    steps, b, k, path, logits = walked.steps, walked.base, walked.target, walked.path, walked.logits
+    gaps, l2 = {name: walked.gap(name) for name in given}, walked.l2()
 
     shown = sorted({round(i * steps / min(steps, MOST - 2)) for i in range(min(steps, MOST - 2) + 1)}) if steps else [0]
     shown = [*shown, steps + 1]
@@ -70,15 +72,16 @@ def boundary_path(
             row=2,
             col=1,
         )
-    if way.crossed:
+    if walked.crossed:
         at = {"x": [len(shown) - 1], "y": [0]}
         figure.add_scatter(**at, mode="markers", marker={**CROSS, "size": 11}, showlegend=False, row=2, col=1)
     figure.add_hline(0, line={"color": LIGHT.line, "width": 1}, row=2, col=1)
     words = ["base", *(f"step {i}" for i in shown[1:-1]), "refined"]
     figure.update_xaxes(tickvals=list(range(len(shown))), ticktext=words, row=2, col=1)
     figure.update_yaxes(title="logit gap, base − target", row=2, col=1)
-    notes = {"crossed": way.crossed, "steps": steps} | {f"{name}.gap_refined": float(g[-1]) for name, g in gaps.items()}
-    ended = "It crossed" if way.crossed else "It did not cross"
+    notes: dict[str, Any] = {"crossed": walked.crossed, "steps": steps}
+    notes |= {f"{name}.gap_refined": float(gap[-1]) for name, gap in gaps.items()}
+    ended = "It crossed" if walked.crossed else "It did not cross"
     there = ", ".join(f"{name} {number(notes[f'{name}.gap_refined'])}" for name in gaps)
     return View(
         figure,
@@ -86,16 +89,13 @@ def boundary_path(
         | {f"{name}.gap": gap for name, gap in gaps.items()}
         | {f"{name}.probabilities": z.softmax(1).numpy() for name, z in logits.items()},
         notes,
-        f"From {_plain(classes, b)} towards {_plain(classes, k)}: the image, and what has changed since the base "
-        f"(orange adds, blue takes; one scale). Above 0 a net prefers the base class, below the target. {ended} after "
+        f"From {class_name(classes, b)} towards {class_name(classes, k)}: the image, and its change since the base "
+        f"(orange positive, blue negative; one scale). Above 0 a net prefers the base class, below the target. "
+        f"{ended} after "
         f"{steps} steps, L2 {number(float(l2[-2]))} in pixel values; the refined point is at {number(float(l2[-1]))}, "
         f"where the gap is: {there}.",
         "Path to the boundary",
     )
-
-
-def _plain(classes: Sequence[str], k: int) -> str:
-    return classes[k] or f"class {k}"
 
 
 def _pictures(

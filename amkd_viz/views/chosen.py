@@ -1,4 +1,4 @@
-"""The samples on which teacher and student are compared: some of a split, boundary samples after them."""
+"""The samples on which teacher and student are compared: some of a split, then boundary samples."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Chosen:
         x: (N, ...) images in [0, 1], or points.
         label: (N,) class; of a boundary sample the class that the attacked net gives to its base.
         target: (N,) class that a boundary sample was sent to; of a sample of the split its own class.
-        index: (N,) the published index; of a boundary sample that of its base, or -1 where that is not known.
+        index: (N,) the published index; of a boundary sample that of its base, or -1 if unknown.
         boundary: (N,) bool.
     """
 
@@ -40,7 +40,7 @@ class Chosen:
         return len(self.label)
 
     def negatives(self, which: int) -> NDArray[np.bool_]:
-        """(N,) bool: samples of the split that may be negatives of sample ``which``: of neither of its classes."""
+        """Return (N,) bool: samples of the split in neither of the classes of sample ``which``, its valid negatives."""
         other = (self.label != self.label[which]) & (self.label != self.target[which])
         return np.asarray(other & ~self.boundary)
 
@@ -48,7 +48,7 @@ class Chosen:
 def choose(
     split: Split, samples: BoundarySamples | None = None, bases: Tensor | None = None, most: int = 600
 ) -> Chosen:
-    """At most ``most`` samples of a split, evenly spread, then all boundary samples.
+    """Choose at most ``most`` samples of a split, evenly spread, then all boundary samples.
 
     Args:
         bases: (M,) published index of the base of each boundary sample.
@@ -66,8 +66,7 @@ def choose(
 
 
 def class_triplets(label: NDArray[Any], seed: int = 0) -> NDArray[np.int64]:
-    """(T, 3) anchor, positive of its class, negative of another one; T <= 5000, drawn by the seed."""
-    chance = np.random.default_rng(seed)
-    drawn = chance.integers(0, len(label), (TRIPLETS * 20, 3))
+    """Draw (T, 3) triplets: anchor, positive of its class, negative of another one; T <= 5000."""
+    drawn = np.random.default_rng(seed).integers(0, len(label), (TRIPLETS * 20, 3))
     a, p, n = drawn.T
     return np.asarray(drawn[(a != p) & (label[a] == label[p]) & (label[a] != label[n])][:TRIPLETS])

@@ -1,10 +1,10 @@
-"""What happened while training: every loss term and every metric on an axis of its own."""
+"""Training curves: every loss term and every metric on its own axes."""
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.objectives import terms as known_terms
 from amkd_viz.runs.grid import groups
 from amkd_viz.views.labels import safe
 from amkd_viz.views.layout import axes, keep
@@ -22,20 +23,13 @@ from amkd_viz.views.view import View
 if TYPE_CHECKING:
     from amkd_viz.runs import Run
 
-__all__ = ["METRICS", "MOST_POINTS", "TERMS", "curves", "series"]
+__all__ = ["METRICS", "MOST_POINTS", "curves", "heading", "ordered", "series"]
 
 MOST_POINTS = 500  # of a curve: more cannot be seen, and each is sent again with every update
 ROW = 218  # pixels a row of axes
 HEADING = 22  # letters of a heading's line: more are cut at the right where four axes share 850 pixels
 LINE = 16  # pixels of one more line
 
-TERMS = {  # heading and unit, in the order of the sum
-    "ce": ("cross-entropy with labels", "nats"),
-    "kd": ("KD on clean samples", "nats"),
-    "boundary_kd": ("KD on boundary samples", "nats"),
-    "boundary_triplet": ("triplets at the boundary", "d²"),
-    "triplet": ("triplets on clean samples", "L2 of logits"),
-}
 METRICS = {
     "val_accuracy": ("validation accuracy", "% of validation", 100),
     "val_agreement": ("agreement with the teacher", "% of validation", 100),
@@ -48,33 +42,30 @@ Series = dict[str, list[tuple[int, float]]]
 
 
 def curves(runs: Run | Sequence[Run], *, metrics: Sequence[str] | None = None, columns: int = 4) -> View:
-    """Small axes, one for each loss term (unweighted) and each metric; a thin line a run, a strong one the mean.
+    """Draw one small plot per loss term (unweighted) and metric; a thin line per run, a strong one for the mean.
 
-    A person's interventions, where a run has any, are vertical lines that say what was changed.
+    Changes made by hand during a run are vertical lines with their values.
 
     Args:
         runs: of one data set; colour is the method.
         metrics: names from the run's log to show besides the terms; by default those in ``METRICS`` that occur.
-        columns: axes in a row.
+        columns: plots per row.
 
     Returns:
         arrays ``LABEL.NAME`` (epochs, 2) of epoch and mean over runs, at most 500 rows; notes ``runs``.
 
     Raises:
-        InputError: no run, or none with a finished epoch.
+        InputError: no run has finished an epoch.
     """
     runs = list(runs) if isinstance(runs, Sequence) else [runs]
     logs = [(run, run.metrics()) for run in runs]
     logs = [(run, lines) for run, lines in logs if lines]
     if not logs:
-        raise InputError("No run has finished an epoch yet; there is no curve to draw.")
+        raise InputError("No run has finished an epoch yet, so there is no curve to draw.")
     read = [(run, series(lines)) for run, lines in logs]
     seen = {name for _, series in read for name in series}
-    terms = [f"terms.{name}" for name in TERMS if f"terms.{name}" in seen]
-    terms += sorted(name for name in seen if name.startswith("terms.") and name not in terms)
-    wanted = [name for name in metrics or METRICS if name in seen]
-    panels = [*terms, *wanted]
-    found = groups(runs)  # of all of them: the same labels and colours as in a comparison of these runs
+    panels = ordered(seen, metrics)
+    found = groups(runs)  # all runs, for the same labels and colours as in a comparison of them
     labels = {id(run): label for label, own in found.items() for run in own}
     colours = method_colours({label: own[0].recipe.method for label, own in found.items()})
     methods = list(dict.fromkeys(labels[id(run)] for run, _ in read))
@@ -84,19 +75,19 @@ def curves(runs: Run | Sequence[Run], *, metrics: Sequence[str] | None = None, c
     arrays: dict[str, Any] = {}
     for number, panel in enumerate(panels):
         where = {"xaxis": f"x{axes(number)}", "yaxis": f"y{axes(number)}"}
-        factor = METRICS.get(panel, ("", "", 1))[2]
+        factor = heading(panel)[2]
         for method in methods:
             own = [(run, s[panel]) for run, s in read if labels[id(run)] == method and panel in s]
             look = names[method], colours[method]
             for run, points in own if len(own) > 1 else []:
-                told = f"seed {run.recipe.seed}"
-                figure.add_trace(_line(points, factor, told, *look, thin=True).update(where))
+                text = f"seed {run.recipe.seed}"
+                figure.add_trace(_line(points, factor, text, *look, thin=True).update(where))
             if own:
                 mean = _mean([points for _, points in own])
                 arrays[f"{method}.{panel.removeprefix('terms.')}"] = np.array(mean)[keep(len(mean), MOST_POINTS)]
-                told = f"mean of {len(own)}" if len(own) > 1 else f"seed {own[0][0].recipe.seed}"
-                figure.add_trace(_line(mean, factor, told, *look, thin=False).update(where))
-    for method in methods:  # one entry a method, whatever terms it has
+                text = f"mean of {len(own)}" if len(own) > 1 else f"seed {own[0][0].recipe.seed}"
+                figure.add_trace(_line(mean, factor, text, *look, thin=False).update(where))
+    for method in methods:  # one entry per method, whatever terms it has
         line = {"color": colours[method], "width": 3}
         figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=safe(names[method]), showlegend=True)
     _interventions(figure, [run for run, _ in logs], panels)
@@ -108,16 +99,39 @@ def curves(runs: Run | Sequence[Run], *, metrics: Sequence[str] | None = None, c
         figure,
         arrays,
         {"runs": len(read), "methods": len(methods)},
-        "Each loss term before its weight, as a mean over the epoch's steps, then numbers on the validation split. "
+        "Loss terms before weighting, averaged over the epoch's steps, then metrics on the validation split. "
         + ("Thin lines are seeds, strong ones their mean. " if seeds > 1 else "")
-        + "A term ends where its weight falls to 0: it is not computed any more."
+        + "A curve ends where the weight of its term reaches 0: it is no longer computed."
         + (f" {key}" if key else ""),
         "Loss terms and metrics",
     )
 
 
+def ordered(seen: Iterable[str], metrics: Sequence[str] | None = None) -> list[str]:
+    """Return the names in ``seen`` that get axes: terms in the order of their registry, others, then metrics."""
+    seen = set(seen)
+    found = [name for name in seen if name.startswith("terms.")]
+    order = {name: place for place, name in enumerate(known_terms)}
+    found.sort(key=lambda name: (order.get(_term(name), len(order)), name))
+    return found + [name for name in metrics or METRICS if name in seen]
+
+
+def heading(name: str) -> tuple[str, str, float]:
+    """Return title, unit and factor of a name: of ``METRICS``, or ``terms.TERM`` or ``terms.TERM:BATCH``."""
+    if not name.startswith("terms."):
+        return METRICS.get(name, (name, "", 1))
+    label, term = name.removeprefix("terms."), known_terms.get(_term(name))
+    batch = label.partition(":")[2]
+    title = (term and term.title) or label.partition(":")[0]
+    return f"{title}, {batch}" if batch else title, (term and term.unit) or "loss", 1
+
+
+def _term(name: str) -> str:
+    return name.removeprefix("terms.").partition(":")[0]
+
+
 def series(lines: Sequence[dict[str, Any]]) -> Series:
-    """Name -> (epoch, value) of the epoch lines of a run's log, finite values only; terms are ``terms.NAME``."""
+    """Return name -> [(epoch, value)] from the epoch lines of a run's log; finite values only, terms ``terms.NAME``."""
     found: Series = {}
     for line in lines:
         numbers = {f"terms.{name}": v for name, v in (line.get("terms") or {}).items()}
@@ -130,7 +144,7 @@ def series(lines: Sequence[dict[str, Any]]) -> Series:
 
 
 def _mean(runs: Sequence[Sequence[tuple[int, float]]]) -> list[tuple[int, float]]:
-    """Over the runs that have the epoch."""
+    """Average over the runs that have the epoch."""
     by_epoch: dict[int, list[float]] = {}
     for points in runs:
         for epoch, value in points:
@@ -139,7 +153,7 @@ def _mean(runs: Sequence[Sequence[tuple[int, float]]]) -> list[tuple[int, float]
 
 
 def _line(
-    points: Sequence[tuple[int, float]], factor: float, told: str, method: str, colour: str, thin: bool
+    points: Sequence[tuple[int, float]], factor: float, text: str, method: str, colour: str, thin: bool
 ) -> go.Scatter:
     shown = [points[i] for i in keep(len(points), MOST_POINTS)]
     return go.Scatter(
@@ -150,7 +164,7 @@ def _line(
         opacity=0.4 if thin else 1,
         name=safe(method),
         showlegend=False,
-        hovertemplate=f"{safe(method)}, {safe(told)}<br>epoch %{{x}}: %{{y:.4g}}<extra></extra>",
+        hovertemplate=f"{safe(method)}, {safe(text)}<br>epoch %{{x}}: %{{y:.4g}}<extra></extra>",
     )
 
 
@@ -177,18 +191,15 @@ def _axes(panels: Sequence[str], columns: int, methods: Sequence[str]) -> go.Fig
 
 
 def _heading(panel: str) -> str:
-    name = panel.removeprefix("terms.")
-    if name != panel:
-        words, unit = TERMS.get(name, (name, "loss"))
-        unit = f"{safe(name)}, {unit}"
-    else:
-        words, unit, _ = METRICS.get(panel, (panel, "", 1))
+    words, unit, _ = heading(panel)
+    if panel.startswith("terms."):
+        unit = f"{safe(panel.removeprefix('terms.'))}, {unit}"
     lines = textwrap.wrap(words, HEADING)  # a word longer than a line is broken too
     return f"<b>{'<br>'.join(map(safe, lines))}</b><br><span style='color:{LIGHT.muted}'>{unit}</span>"
 
 
 def _interventions(figure: go.Figure, runs: Sequence[Run], panels: Sequence[str]) -> None:
-    """A line where a person changed something: after so many whole epochs, from 0, and what was set."""
+    """Mark each change made by hand with a line at its epoch (whole epochs done, from 0) and the new values."""
     changes = [line for run in runs for line in run.interventions()]
     for change in changes[:20]:
         for number in range(len(panels)):
@@ -204,9 +215,9 @@ def _interventions(figure: go.Figure, runs: Sequence[Run], panels: Sequence[str]
             )
     # in the strip above the headings, right of the legend: two lines fit
     above = 50 + LINE * (max(_heading(panel).count("<br>") for panel in panels) - 1)
-    told = [", ".join(f"{name} → {value}" for name, value in c["changes"].items()) + " (you)" for c in changes]
-    told = told if len(told) <= 2 else [told[0], f"{told[1]}, and {len(told) - 2} more"]
-    for line, text in enumerate(told):
+    notes = [", ".join(f"{name} → {value}" for name, value in c["changes"].items()) + " (you)" for c in changes]
+    notes = notes if len(notes) <= 2 else [notes[0], f"{notes[1]}, and {len(notes) - 2} more"]
+    for line, text in enumerate(notes):
         figure.add_annotation(
             x=1,
             y=1,

@@ -1,4 +1,4 @@
-"""Distances that triplets are made of: histograms for each net, and between classes."""
+"""The distances in triplets: a histogram per net, and distances between classes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,11 @@ BINS = np.linspace(0, 4, 41)
 
 
 def class_distances(space: NDArray[Any], label: NDArray[Any], classes: int) -> NDArray[np.float64]:
-    """(K, K) mean squared distance between the samples of two classes, NaN for a class that is absent; (N, D) units."""
+    """Return (K, K) mean squared distances between the samples of two classes, NaN for absent classes.
+
+    Args:
+        space: (N, D) unit embeddings.
+    """
     means = np.full((classes, space.shape[1]), np.nan)
     square = np.full(classes, np.nan)
     for k in np.unique(label):
@@ -47,17 +51,17 @@ def distances(
     kind: str = "logit",
     most: int = 1000,
 ) -> View:
-    """Per net: where positives and negatives of the boundary samples lie, and how far classes are apart.
+    """Draw per net the distances of positives and negatives of boundary samples, and those between classes.
 
     The anchor is the first net on the boundary sample, the positive each net on the same sample, the negatives each
-    net on test samples of classes other than base and target: reading A of AMKD, so the first net's d(a, p) is 0.
+    net on test samples of classes other than base and target (variant A of AMKD), so the first net's d(a, p) is 0.
 
     Args:
         nets: classifiers of the same classes by name, the teacher first.
         samples: at least one.
         margin: m of [d(a, p) - d(a, n) + m]_+, for the share of active triplets.
         kind: "logit" or "prob", where nets share the width of the space.
-        most: at most so many test samples, evenly spread over the split.
+        most: maximum number of test samples, evenly spread over the split.
 
     Returns:
         arrays per net ``NAME.d_ap`` (M,), ``NAME.d_an`` (valid pairs,), ``NAME.classes`` (K, K), all squared distances
@@ -65,7 +69,7 @@ def distances(
         matrix from the first net's).
 
     Raises:
-        InputError: no sample, or nets of different width.
+        InputError: no sample, or the nets' embeddings differ in width.
     """
     given = named(nets)
     if not len(samples):
@@ -91,8 +95,8 @@ def distances(
     for name in given:
         gap = np.abs(arrays[f"{name}.classes"] - first)
         notes[f"{name}.class_gap"] = float(np.nanmean(gap)) if np.isfinite(gap).any() else float("nan")
-    told = _caption(list(given), notes, len(samples), len(taken), len(dataset.test))
-    return View(_figure(list(given), arrays, dataset), arrays, notes, told, "Distances")
+    caption = _caption(list(given), notes, len(samples), len(taken), len(dataset.test))
+    return View(_figure(list(given), arrays, dataset), arrays, notes, caption, "Distances")
 
 
 def _figure(names: list[str], arrays: Mapping[str, NDArray[Any]], dataset: Dataset) -> go.Figure:
@@ -166,13 +170,13 @@ def _figure(names: list[str], arrays: Mapping[str, NDArray[Any]], dataset: Datas
 
 def _caption(names: list[str], notes: Mapping[str, float], rings: int, used: int, there: int) -> str:
     active = ", ".join(f"{name} {percent(notes[f'{name}.active'], 0)}" for name in names)
-    told = (
+    caption = (
         f"Anchor: {names[0]} on each of {plural(rings, 'boundary sample')}; positive: the net on the same sample; "
         f"negatives: the net on those of {used_of(used, there, 'test sample')} that are of neither base nor target "
         f"class. Active triplets at margin {notes['margin']:g}: {active}. Below, mean squared distance between two "
         "classes of these samples, 0 in the colour of the paper"
     )
     if len(names) == 2:
-        told += f"; right, {names[1]} minus {names[0]} (orange farther apart, blue closer), mean difference "
-        told += number(notes[f"{names[1]}.class_gap"])
-    return told + "."
+        caption += f"; right, {names[1]} minus {names[0]} (orange farther apart, blue closer), mean difference "
+        caption += number(notes[f"{names[1]}.class_gap"])
+    return caption + "."

@@ -15,13 +15,13 @@ from amkd_viz.views.chosen import choose, class_triplets
 from amkd_viz.views.joint import NEIGHBOURS, fidelity, spaces
 from amkd_viz.views.labels import class_label, number, percent, safe, used_of
 from amkd_viz.views.layout import DOTTED, RING, SYMBOLS, alike, axes, class_legend, named, squares
-from amkd_viz.views.layouts import joint_layout
+from amkd_viz.views.projection import joint_layout
 from amkd_viz.views.theme import LIGHT, class_colour
 from amkd_viz.views.view import View
 
 __all__ = ["embedding"]
 
-WORST = 3  # contradicted triplets that are drawn in each panel
+WORST = 3  # contradicted triplets drawn in each panel
 NAMED = 20  # with more classes than this, names would cover the points
 
 
@@ -36,25 +36,25 @@ def embedding(
     seed: int = 0,
     columns: int | None = None,
 ) -> View:
-    """One panel a net, the same sample at nearly the same place: fitted on the first net, the others aligned to it.
+    """Draw one panel per net: the layout is fitted on the first net, the others are aligned to it.
 
     Args:
         nets: classifiers by name, the teacher first; several epochs of a student work as well.
         samples: boundary samples to lay out among the test samples (rings).
-        most: at most so many test samples, evenly spread over the split, the same for every net.
+        most: maximum number of test samples, evenly spread over the split, the same for every net.
         kind: the space: "logit" (centred, unit norm), "prob" or "feature".
-        how: "umap" or "pca" (at once, linear).
-        seed: of UMAP and of the triplets that are checked.
+        how: "umap" or "pca" (fast, linear).
+        seed: of UMAP and of the checked triplets.
 
     Returns:
         arrays ``index`` (the published index in the test split), ``label``, ``boundary`` (bool), all (N,), and per net
         ``NAME.high`` (N, D), ``NAME.low`` (N, 2) and ``NAME.misleading`` (M, 3), the triplets of positions in these
-        arrays that the picture contradicts most clearly; notes per net ``NAME.trustworthiness`` (k = 15, in [0, 1]),
-        ``NAME.residual`` (Procrustes, in [0, 1]) and ``NAME.triplets``: the share of triplets (anchor, same class,
-        other class) whose order of distances is the same in the picture as in truth.
+        arrays that the layout contradicts most clearly; notes per net ``NAME.trustworthiness`` (k = 15, in [0, 1]),
+        ``NAME.residual`` (Procrustes disparity, in [0, 1]) and ``NAME.triplets``: the share of triplets (anchor, same
+        class, other class) whose order of distances the layout keeps.
 
     Raises:
-        InputError: there is no test sample, or a net gives values that are not finite.
+        InputError: the test split is empty, or a net gives values that are not finite.
 
     >>> from amkd_viz import build, load
     >>> digits = load("digits")
@@ -136,7 +136,7 @@ def _rings(low: Any, label: Any, words: list[str], ring: Any) -> go.Scatter:
 
 
 def _contradicted(low: Any, misleading: Any, words: list[str]) -> list[go.Scatter]:
-    """Each triplet from its anchor to both ends; a cross on the negative says that the picture misleads there."""
+    """Return lines from each anchor to both ends of its triplet; a cross on the negative marks a misleading one."""
     if not len(misleading):
         return []
     a, p, n = (low[misleading[:, i]] for i in range(3))
@@ -146,14 +146,14 @@ def _contradicted(low: Any, misleading: Any, words: list[str]) -> list[go.Scatte
         x, y = np.stack([a, ends, gap], 1).reshape(-1, 2).T
         line = {"color": LIGHT.ink, "width": 1.2, "dash": dash}
         traces.append(go.Scatter(x=x, y=y, mode="lines", line=line, opacity=0.7, hoverinfo="skip"))
-    told = [f"the picture misleads here: {words[i]}, {words[j]} and {words[k]}" for i, j, k in misleading]
+    caption = [f"the picture misleads here: {words[i]}, {words[j]} and {words[k]}" for i, j, k in misleading]
     cross = {"symbol": "x", "size": 9, "color": LIGHT.ink, "line": {"width": 1, "color": LIGHT.paper}}
     tip = "%{text}<extra></extra>"
-    return [*traces, go.Scatter(x=n[:, 0], y=n[:, 1], mode="markers", marker=cross, text=told, hovertemplate=tip)]
+    return [*traces, go.Scatter(x=n[:, 0], y=n[:, 1], mode="markers", marker=cross, text=caption, hovertemplate=tip)]
 
 
 def _centres(low: Any, label: Any) -> dict[int, tuple[float, float]]:
-    """Where to write each class: the sample nearest to its median, so that the word stands among its points."""
+    """Return where to write each class: at the sample nearest to its median, among its points."""
     found = {}
     present = np.unique(label)
     for k in present if len(present) <= NAMED else ():
@@ -174,14 +174,14 @@ def _caption(
     method = {"umap": "UMAP", "pca": "PCA"}[how]
     trust = ", ".join(f"{name} {number(notes[f'{name}.trustworthiness'])}" for name in names)
     kept = ", ".join(f"{name} {percent(notes[f'{name}.triplets'], 0)}" for name in names)
-    told = f"{method} of the {kind} embeddings of {used_of(points, there, 'test sample')}" + (
+    caption = f"{method} of the {kind} embeddings of {used_of(points, there, 'test sample')}" + (
         f" and {rings} boundary samples (ringed, in the colour of their base class)" if rings else ""
     )
-    told += f", fitted on {names[0]}" + ("; each next one starts there and is aligned to it. " if names[1:] else ". ")
-    told += f"Trustworthiness (k = {NEIGHBOURS}, 1 is best): {trust}. "
+    caption += f", fitted on {names[0]}" + ("; the others start there and are aligned to it. " if names[1:] else ". ")
+    caption += f"Trustworthiness (k = {NEIGHBOURS}, 1 is best): {trust}. "
     if names[1:]:
-        told += "Procrustes residual (0 is the same shape): "
-        told += ", ".join(f"{name} {number(notes[f'{name}.residual'])}" for name in names[1:]) + ". "
-    told += f"Triplets whose order of distances the picture keeps: {kept}. Lines with a cross: in each panel the "
-    told += f"{WORST} triplets that it contradicts most clearly; in truth the dotted line is the "
-    return told + "shorter one where it is longer here, and the other way round. Axes have no unit."
+        caption += "Procrustes disparity (0 for the same shape): "
+        caption += ", ".join(f"{name} {number(notes[f'{name}.residual'])}" for name in names[1:]) + ". "
+    caption += f"Triplets whose order of distances the layout keeps: {kept}. Lines with a cross: in each panel the "
+    caption += f"{WORST} triplets that it contradicts most clearly: by true distance the dotted line is the "
+    return caption + "shorter one if it is longer here, and vice versa. Axes have no unit."

@@ -1,4 +1,4 @@
-"""How far a picture in two dimensions may be trusted."""
+"""Projection quality: how far a layout in two dimensions can be trusted."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from amkd_viz.core.errors import InputError
 __all__ = ["Aligned", "contradicted", "procrustes", "rank_order", "squared", "triplets_kept", "trustworthiness"]
 
 Array = NDArray[np.floating[Any]]
-ROWS = 1000  # at a time: with 5,000 points whole tables of ranks would take a gigabyte
+ROWS = 1000  # per block: whole tables of ranks of 5,000 points would take a gigabyte
 
 
 def squared(x: Array, rows: slice = slice(None)) -> Array:
-    """(R, N) squared Euclidean distances from some rows of (N, D), by default all, to all; float64, 0 to itself."""
+    """Return (R, N) squared Euclidean distances from ``rows`` of (N, D) to all, float64, 0 to itself."""
     x = np.asarray(x, np.float64)
     norms = (x**2).sum(1)
     distances = np.maximum(norms[rows, None] + norms[None] - 2 * x[rows] @ x.T, 0)
@@ -26,7 +26,7 @@ def squared(x: Array, rows: slice = slice(None)) -> Array:
 
 
 def rank_order(distances: Array, first: int = 0) -> NDArray[np.int64]:
-    """(R, N) rank of j among the neighbours of sample ``first`` + i, 1 for the nearest, 0 for the sample itself."""
+    """Return ranks (R, N) of j among the neighbours of sample ``first`` + i: 1 the nearest, 0 the sample itself."""
     own_first, rows = distances.copy(), np.arange(len(distances))
     own_first[rows, first + rows] = -1
     order = own_first.argsort(1, kind="stable")
@@ -36,11 +36,11 @@ def rank_order(distances: Array, first: int = 0) -> NDArray[np.int64]:
 
 
 def trustworthiness(high: Array, low: Array, k: int = 15) -> float:
-    r"""How many of the neighbours that a picture shows are true ones, in [0, 1] (Venna and Kaski, 2001):
+    r"""Return how many of the neighbours in a layout are true ones, in [0, 1] (Venna and Kaski, 2001):
 
     .. math:: T(k) = 1 - \frac{2}{N k (2N - 3k - 1)} \sum_i \sum_{j \in U_k(i)} (r(i, j) - k)
 
-    with U_k(i) the points among the k nearest of i in the picture but not in the original space, and r the rank there.
+    with U_k(i) the points among the k nearest of i in the layout but not in the original space, and r the rank there.
 
     Args:
         high: (N, D); low: (N, 2), the same points.
@@ -62,22 +62,21 @@ def trustworthiness(high: Array, low: Array, k: int = 15) -> float:
 
 
 class Aligned(NamedTuple):
-    """``points`` (N, 2) laid onto the reference; ``residual`` in [0, 1], the share of the spread that stays apart."""
+    """``points`` (N, 2) aligned to the reference; ``residual`` in [0, 1], the Procrustes disparity."""
 
     points: Array
     residual: float
 
 
 def procrustes(reference: Array, points: Array) -> Aligned:
-    """Move, turn and mirror ``points`` onto ``reference`` (N, 2), at the same spread, so that distances are least.
+    """Move, rotate and mirror ``points`` (N, 2) onto ``reference``, at the same spread, with the least distances.
 
-    The residual is that of Gower (1975) after both are centred and scaled to unit norm: 0 for the same shape. (Its
-    own scale would shrink a layout that fits badly to a dot; here a bad fit stays visible.)
-    Where one of the two is a single point, nothing can be aligned: the residual is NaN.
+    The disparity is that of Gower (1975) after both are centred and scaled to unit norm: 0 for the same shape. (Its
+    own scale would shrink a bad fit to a dot; here it stays visible.) It is NaN if one of the two is a single point.
     """
     a, b = np.asarray(reference, np.float64), np.asarray(points, np.float64)
     if a.shape != b.shape:
-        raise InputError(f"procrustes needs as many points in both layouts, not {a.shape} and {b.shape}.")
+        raise InputError(f"procrustes needs layouts of equal shape, got {a.shape} and {b.shape}.")
     middle, a, b = a.mean(0), a - a.mean(0), b - b.mean(0)
     size_a, size_b = np.linalg.norm(a), np.linalg.norm(b)
     if size_a == 0 or size_b == 0:
@@ -88,7 +87,7 @@ def procrustes(reference: Array, points: Array) -> Aligned:
 
 
 def triplets_kept(high: Array, low: Array, triplets: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
-    """(T,) whether the order of d(a, p) and d(a, n) is the same in the picture as in truth, for (T, 3) indices."""
+    """Return (T,) whether the layout keeps the order of d(a, p) and d(a, n), for (T, 3) indices."""
 
     def order(x: Array) -> NDArray[np.bool_]:
         a, p, n = (np.asarray(x, np.float64)[triplets[:, i]] for i in range(3))
@@ -100,8 +99,7 @@ def triplets_kept(high: Array, low: Array, triplets: NDArray[np.integer[Any]]) -
 def contradicted(
     high: Array, low: Array, triplets: NDArray[np.integer[Any]], most: int = 3
 ) -> NDArray[np.integer[Any]]:
-    """(M, 3) the triplets whose order the picture turns round, those of the clearest true order first, M <= ``most``,
-    each with an anchor of its own."""
+    """Return (M, 3) triplets whose order the layout reverses, the clearest first, M <= ``most``, each anchor once."""
     wrong = triplets[~triplets_kept(high, low, triplets)]
     a, p, n = (np.asarray(high, np.float64)[wrong[:, i]] for i in range(3))
     clearest = np.argsort(-np.abs(((a - p) ** 2).sum(1) - ((a - n) ** 2).sum(1)), kind="stable")

@@ -1,4 +1,4 @@
-"""Rows of base image, boundary sample and what the attack changed, with what both nets make of them."""
+"""Base images, boundary samples and what the attack changed, with the predictions of both nets."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from amkd_viz.views.view import View
 
 __all__ = ["gallery", "probabilities"]
 
-ROW = 104  # pixels a sample
-SIDE = 0.86  # of a row that the pictures take
-FAINT = 0.35  # opacity of a sample that never crossed: it is no boundary sample yet
+ROW = 104  # pixels per sample
+SIDE = 0.86  # share of a row that the images take
+FAINT = 0.35  # opacity of a sample that never crossed
 
 
 def probabilities(model: nn.Module, x: Tensor) -> Tensor:
-    """(N, K) softmax of a net in eval mode, on the CPU; rows of NaN where its logits are not finite."""
+    """Return (N, K) probabilities in eval mode, on the CPU; rows of NaN where logits are not finite."""
     with freeze(model), torch.no_grad():
         return model(x).float().softmax(1).cpu()
 
@@ -40,23 +40,22 @@ def gallery(
     names: Sequence[str] | None = None,
     most: int = 8,
 ) -> View:
-    """Base image, boundary sample, signed difference; beside them the probability that each net gives to the base
-    class and to the target class.
+    """Draw base image, boundary sample and signed difference, and each net's probability of base and target class.
 
     Args:
         nets: one or two classifiers by name, the attacked one first.
         samples: boundary samples of images, at least one.
         classes: a name per class.
         names: a word per sample, such as its index in the test split.
-        most: only the first so many samples are drawn.
+        most: maximum number of samples to draw.
 
     Returns:
         arrays ``base``, ``boundary``, ``difference`` (N, C, H, W), ``l2`` (N,), ``NAME.base`` and ``NAME.boundary``
-        (N, K) probabilities; notes ``crossed`` and ``NAME.flipped``: the share of the samples that a net no longer
-        gives to its own class on the base image.
+        (N, K) probabilities; notes ``crossed`` and ``NAME.flipped``: the share of samples that a net
+        predicts differently than their base images.
 
     Raises:
-        InputError: there is no sample, or samples are not images.
+        InputError: no sample, or samples that are not images.
 
     >>> from amkd_viz import build, load
     >>> from amkd_viz.boundary import bss
@@ -111,11 +110,11 @@ def gallery(
             align="left",
             showarrow=False,
         )
-        told = [f"L2 {number(float(l2[i]))}", _muted(plural(int(samples.steps[i]), "step"))]
+        lines = [f"L2 {number(float(l2[i]))}", _muted(plural(int(samples.steps[i]), "step"))]
         if not crossed:
-            told = ["<b>not crossed</b>", *told]
+            lines = ["<b>not crossed</b>", *lines]
         figure.add_annotation(
-            text="<br>".join(told if crossed else map(_muted, told)),
+            text="<br>".join(lines if crossed else map(_muted, lines)),
             x=2.95,
             y=i + 0.5,
             xanchor="left",
@@ -206,7 +205,7 @@ def _dots(
 def _caption(notes: Mapping[str, float], nets: Mapping[str, nn.Module], count: int, shown: int, pale: bool) -> str:
     flips = ", ".join(f"{name} {percent(notes[f'{name}.flipped'], 0)}" for name in nets)
     return (
-        f"{shown} of {count} boundary samples. Difference: orange adds, blue takes, {notes['scale']:.1f} times larger, "
+        f"{shown} of {count} boundary samples. Difference: orange positive, blue negative, times {notes['scale']:.1f}, "
         f"mean over channels; L2 in units of pixel values in [0, 1]. {percent(notes['crossed'], 0)} of all crossed"
         + ("; faint samples ended on the base's side of the boundary" if pale else "")
         + f". Another class than on the base image: {flips} of all samples."

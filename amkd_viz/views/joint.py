@@ -1,4 +1,4 @@
-"""Several nets' embeddings of the same samples in one layout, and how far that picture may be trusted."""
+"""Several nets' embeddings of the same samples in one layout, and its projection quality."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ NEIGHBOURS = 15
 
 
 class Outputs(NamedTuple):
-    """Of one net at N inputs: logits (N, K) and penultimate features (N, D), float32 on the CPU."""
+    """Outputs of one net at N inputs: logits (N, K) and penultimate features (N, D), float32 on the CPU."""
 
     logits: Tensor
     features: Tensor
 
     def space(self, kind: str = "logit") -> NDArray[np.float32]:
-        """(N, D) unit embeddings; ``kind`` as in ``objectives.metric.embed``."""
+        """Return (N, D) unit embeddings; ``kind`` as in ``objectives.metric.embed``."""
         return np.asarray(embed(kind, self.logits, self.features).numpy())
 
 
 def outputs(net: nn.Module, x: Tensor, name: str = "net") -> Outputs:
-    """Evaluate a classifier at x (N, ...) in parts; its flags are restored.
+    """Evaluate a classifier at x (N, ...) in batches; its flags are restored.
 
     Raises:
-        InputError: it has no embed().
+        InputError: the net is not a Classifier.
     """
     net = unwrapped(net)
     if not isinstance(net, Classifier):
@@ -54,20 +54,20 @@ def outputs(net: nn.Module, x: Tensor, name: str = "net") -> Outputs:
 
 
 def spaces(nets: Mapping[str, nn.Module], x: Tensor, kind: str = "logit") -> dict[str, NDArray[np.float32]]:
-    """Unit embeddings (N, D) of x (N, ...) by each net, D its own; ``kind`` as in ``objectives.metric.embed``."""
+    """Return unit embeddings (N, D) of x (N, ...) per net; ``kind`` as in ``objectives.metric.embed``."""
     return {name: outputs(net, x, name).space(kind) for name, net in nets.items()}
 
 
 def facts(teacher: Outputs, student: Outputs, chosen: Chosen, kind: str) -> NDArray[np.float64]:
-    """(N, 7) what a table says of each sample: the teacher's class and its probability, the student's, d(a, p) and the
-    least d(a, n) with this sample as the anchor, and the class that a boundary sample was sent to. NaN for nothing."""
-    told: list[NDArray[Any]] = []
+    """Return the columns (N, 7) of a table of samples: class and probability by teacher and by student, d(a, p), the
+    least d(a, n) with the sample as anchor, and the target class of a boundary sample; NaN for an empty cell."""
+    columns: list[NDArray[Any]] = []
     for net in (teacher, student):
         found = decisions(net.logits)
-        told += [found.winner.astype(np.float64), found.confidence]
-    told += nearest_negatives(teacher.space(kind), student.space(kind), chosen)
-    told.append(np.where(chosen.boundary, chosen.target, np.nan))
-    return np.stack(told, 1)
+        columns += [found.winner.astype(np.float64), found.confidence]
+    columns += nearest_negatives(teacher.space(kind), student.space(kind), chosen)
+    columns.append(np.where(chosen.boundary, chosen.target, np.nan))
+    return np.stack(columns, 1)
 
 
 def triplets_of(
@@ -79,7 +79,7 @@ def triplets_of(
     which: int,
     margin: float = MARGIN,
 ) -> Anchored:
-    """The triplets of sample ``which`` in truth and in a joint layout: (N, D) spaces and (N, 2) places of both nets.
+    """Return the triplets of sample ``which``, given (N, D) embeddings and (N, 2) places in the layout of both nets.
 
     Raises:
         InputError: the nets' spaces differ in width, or no sample is a negative.
@@ -96,13 +96,13 @@ def triplets_of(
 
 @dataclass(frozen=True, eq=False)
 class Fidelity:
-    """Of one net's points in a layout.
+    """Projection quality of one net's points in a layout.
 
     Attributes:
         trustworthiness: k = 15, in [0, 1].
-        residual: Procrustes, to the first net's points, in [0, 1].
-        kept: share of the triplets whose order of distances is the same in the picture as in truth; NaN without any.
-        misleading: (M, 3) the triplets that the picture contradicts most clearly.
+        residual: Procrustes disparity to the first net's points, in [0, 1].
+        kept: share of triplets whose order of distances the layout keeps; NaN without triplets.
+        misleading: (M, 3) the triplets that the layout contradicts most clearly.
     """
 
     trustworthiness: float
@@ -112,7 +112,7 @@ class Fidelity:
 
 
 def fidelity(high: NDArray[Any], laid: Aligned, triplets: NDArray[np.int64], worst: int = 3) -> Fidelity:
-    """Measure a layout (N, 2) against its space (N, D); ``worst``: so many contradicted triplets are named."""
+    """Measure a layout (N, 2) against its space (N, D); ``worst`` is the maximum number of misleading triplets."""
     kept = triplets_kept(high, laid.points, triplets)
     return Fidelity(
         trustworthiness(high, laid.points, NEIGHBOURS),

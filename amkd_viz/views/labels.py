@@ -1,4 +1,4 @@
-"""Words and numbers as people read them, safe to stand in Plotly text and in HTML."""
+"""Names and numbers as people read them, safe in Plotly text and in HTML."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import html
 import math
 from collections.abc import Sequence
 
-__all__ = ["class_label", "mean_sd", "number", "percent", "plural", "safe", "shorten", "used_of"]
+__all__ = ["class_label", "class_name", "mean_sd", "number", "percent", "plural", "safe", "shorten", "used_of"]
 
 DASH = "\N{EM DASH}"
 
 
 def safe(text: object) -> str:
-    """Escape what Plotly or a browser would read as markup.
+    """Escape markup for Plotly and HTML.
 
     >>> safe("<b>cat</b> & dog")
     '&lt;b&gt;cat&lt;/b&gt; &amp; dog'
@@ -21,20 +21,24 @@ def safe(text: object) -> str:
 
 
 def shorten(text: str, width: int = 18) -> str:
-    """At most ``width`` characters, an ellipsis in place of the rest."""
+    """Cut a text to at most ``width`` characters, the last one an ellipsis."""
     return text if len(text) <= width else text[: width - 1].rstrip() + "…"
 
 
-def class_label(classes: Sequence[str], k: int, width: int = 18) -> str:
-    """The escaped name of class ``k``, shortened; its number where it has no name, a word where it is no class.
+def class_name(classes: Sequence[str], k: int) -> str:
+    """Return the name of class ``k``, or its number if it has no name; "undecided" for -1.
 
-    >>> class_label(["cat", ""], 1), class_label(["cat", ""], -1)
-    ('class 1', 'undecided')
+    >>> class_name(["cat", ""], 0), class_name(["cat", ""], 1), class_name(["cat", ""], -1)
+    ('cat', 'class 1', 'undecided')
     """
     if k < 0:
         return "undecided"
-    name = classes[k].strip() if k < len(classes) else ""
-    return safe(shorten(name, width)) if name else f"class {k}"
+    return (classes[k].strip() if k < len(classes) else "") or f"class {k}"
+
+
+def class_label(classes: Sequence[str], k: int, width: int = 18) -> str:
+    """Return the name of class ``k``, shortened and escaped."""
+    return safe(shorten(class_name(classes, k), width))
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -46,7 +50,7 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """A number with ``digits`` decimals and a true minus sign, a dash where there is none.
+    """Format a number with ``digits`` decimals and a true minus sign; a dash for None or NaN.
 
     >>> number(-0.001), number(-0.01) == number(0.01)
     ('0.00', False)

@@ -27,6 +27,7 @@ __all__ = [
     "class_legend",
     "height_of",
     "keep",
+    "largest_only",
     "named",
     "squares",
 ]
@@ -38,37 +39,37 @@ DOTTED = "1.5px,3px"  # as on the panels' canvas; Plotly's own "dot" is dashes o
 RING = {"symbol": "circle-open", "size": 9, "color": LIGHT.ink, "line": {"width": 1.6}}
 CROSS = {"symbol": "x-thin", "size": 7, "color": LIGHT.ink, "line": {"width": 1.6, "color": LIGHT.ink}}
 
-NAMED = 12  # classes that a legend names; colours of more are too near one another to be told apart by eye alone
+NAMED = 12  # classes that a legend names; colours of more are too similar to tell apart by eye
 
 TITLE, TICKS, UNIT, LEGEND = 34, 22, 18, 30  # pixels: titles above panels, numbers and units below, a legend line
 
 
 def named(nets: nn.Module | Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-    """Nets by name, in order; a single one is called "net".
+    """Return nets by name, in order; a single one is called "net".
 
     Raises:
-        InputError: there is none.
+        InputError: no net is given.
     """
     found = {"net": nets} if isinstance(nets, nn.Module) else dict(nets)
     if not found:
-        raise InputError("There is no net to look at; give at least one.")
+        raise InputError("nets must hold at least one net.")
     return found
 
 
 def axes(number: int) -> str:
-    """The suffix of the axes of panel ``number`` (from 0) in Plotly's names: "", "2", "3", ..."""
+    """Return the suffix of the axes of panel ``number`` (from 0) in Plotly's names: "", "2", "3", ..."""
     return "" if number == 0 else str(number + 1)
 
 
 def blank(**layout: Any) -> go.Figure:
-    """An empty figure in our template."""
+    """Return an empty figure in the library's template."""
     return go.Figure(layout={"template": template(), **layout})
 
 
 def squares(
     titles: Sequence[str], *, columns: int | None = None, ranges: Any = None, unit: str = "", gap: float = 0.025
 ) -> go.Figure:
-    """Panels whose units are equal in x and y, with titles (already escaped) left above each.
+    """Return panels with equal units in x and y and a title (already escaped) above each.
 
     Args:
         columns: by default all in one row up to four panels, else two rows.
@@ -109,7 +110,7 @@ def squares(
 
 
 def class_legend(figure: go.Figure, classes: Sequence[str], shown: Sequence[int] | None = None) -> None:
-    """Name the class colours below the panels: of all classes up to a dozen, else of those ``shown``, if any is."""
+    """Add a legend of class colours below the panels: all classes up to a dozen, else those ``shown``."""
     if len(classes) <= NAMED:
         shown = range(len(classes))
     if not shown:
@@ -130,7 +131,7 @@ def class_legend(figure: go.Figure, classes: Sequence[str], shown: Sequence[int]
 
 
 def alike(classes: Sequence[str], hover: str) -> str:
-    """What a caption says of the colours of more classes than a legend names, else nothing.
+    """Return what a caption says of more classes than a legend names, else "".
 
     >>> alike(["cat", "dog"], "a dot"), alike([""] * 200, "a dot")
     ('', ' Some of the 200 classes have nearly the same colour: hover over a dot to read its class.')
@@ -140,8 +141,16 @@ def alike(classes: Sequence[str], hover: str) -> str:
     return f" Some of the {len(classes)} classes have nearly the same colour: hover over {hover} to read its class."
 
 
+def largest_only(classes: int, present: int) -> str:
+    """Return what a caption says of a legend that names only the largest regions, "" if it names all classes."""
+    if classes <= NAMED:
+        return ""
+    shown = f"the {present} that occur here" if present <= NAMED else f"the {NAMED} largest regions of {present}"
+    return f"Some of the {classes} classes have nearly the same colour; the legend names {shown}, largest first."
+
+
 def height_of(figure: go.Figure, width: float) -> int:
-    """Pixels: the figure's own height, or what its panels need at this width (``page.js`` reckons the same)."""
+    """Return pixels: the figure's height, or what its panels need at this width (``figures.js`` computes the same)."""
     meta = figure.layout.meta or {}
     if "aspect" not in meta:
         return int(figure.layout.height or 420)
@@ -149,7 +158,7 @@ def height_of(figure: go.Figure, width: float) -> int:
 
 
 def keep(count: int, most: int) -> list[int]:
-    """At most ``most`` indices out of ``count``, evenly spread, first and last among them.
+    """Return at most ``most`` indices out of ``count``, evenly spread, the first and last included.
 
     >>> keep(10, 4)
     [0, 3, 6, 9]

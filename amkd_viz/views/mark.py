@@ -1,4 +1,4 @@
-"""A mark in each file that a view or a report writes: only such a file is replaced, never one that a person made."""
+"""A signature in each file that a view or a report writes: only files with it are ever replaced."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from amkd_viz.core.files import explained, write_atomic
 
 __all__ = ["marked", "refuse_others", "write_own"]
 
-PNG, HEADER = b"\x89PNG\r\n\x1a\n", 33  # a PNG's signature, and its length with the first chunk
-NEAR = 2048  # bytes at the beginning and at the end of a file: a mark is there
+PNG, HEADER = b"\x89PNG\r\n\x1a\n", 33  # a PNG's first bytes, and their length with the first chunk
+NEAR = 2048  # bytes at the start and end of a file that are searched
 
 
 def write_own(path: Path, content: bytes | str, kind: str = "view") -> Path:
-    """Write a marked file, whole or not at all; an earlier one of the same kind there is replaced.
+    """Write a signed file atomically; an earlier one of the same kind is replaced.
 
     Raises:
         InputError: another file is there, or the disk is full.
@@ -26,10 +26,10 @@ def write_own(path: Path, content: bytes | str, kind: str = "view") -> Path:
 
 
 def refuse_others(path: Path, kind: str = "view") -> None:
-    """Ask before drawing, which takes longer than to look.
+    """Refuse a path that holds another file, before time is spent on drawing.
 
     Raises:
-        InputError: a file is there without the mark of this kind, or it cannot be read.
+        InputError: the file there lacks the signature of this kind, or cannot be read.
     """
     if not path.exists():
         return
@@ -38,11 +38,11 @@ def refuse_others(path: Path, kind: str = "view") -> None:
         file.seek(max(0, file.seek(0, 2) - NEAR))
         near = first + file.read()
     if not any(first.startswith(begin) and mark in near for begin, mark in _marks(kind).items()):
-        raise InputError(f"{path} is there already, was not written as a {kind} and is kept; choose another name.")
+        raise InputError(f"{path} exists, was not written as a {kind} and is not overwritten; choose another name.")
 
 
 def marked(content: bytes, kind: str = "view") -> bytes:
-    """HTML, PNG, SVG, GIF or .npz with the mark in it; what a reader sees is the same."""
+    """Return HTML, PNG, SVG, GIF or .npz content with the signature in it; it looks the same."""
     begin, mark = next((begin, mark) for begin, mark in _marks(kind).items() if content.startswith(begin))
     at = {
         b"<!doctype html>": content.find(b"<head>") + len("<head>"),
@@ -55,7 +55,7 @@ def marked(content: bytes, kind: str = "view") -> bytes:
 
 
 def _marks(kind: str) -> dict[bytes, bytes]:
-    """How a file begins -> what only ours of this kind hold."""
+    """Return how a file begins -> the signature of this kind."""
     word = f"amkd_viz {kind}".encode()
     chunk = b"tEXtSoftware\0" + word
     return {

@@ -1,4 +1,4 @@
-"""The image of a split that lies nearest to another one."""
+"""Nearest-neighbour search among the images of a split."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from amkd_viz.views.layout import keep
 
 __all__ = ["nearest_image"]
 
-MOST = 4000  # candidates; of more, some evenly spread
+MOST = 4000  # candidates, evenly spread if there are more
 
 
 def nearest_image(split: Split, x: Tensor, classes: Collection[int], without: int = -1) -> int:
-    """Position in ``split`` of the image nearest to ``x`` (C, H, W), L2 over pixels, among those of ``classes``; that
-    at position ``without`` is left out.
+    """Return the position in ``split`` of the image of ``classes`` nearest to ``x`` (C, H, W) in L2 over pixels.
+
+    The image at position ``without`` is left out.
 
     Raises:
-        InputError: the split has no image of these classes.
+        InputError: the split holds no image of these classes.
     """
     wanted = torch.isin(split.y, torch.tensor(sorted(classes), device=split.y.device))
     if without >= 0:

@@ -1,4 +1,4 @@
-"""One HTML file: figures, words, plotly.js inlined once, light and dark. It loads nothing from anywhere."""
+"""Plotly figures in HTML: a self-contained page in light and dark, and the output of a notebook cell."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ from dataclasses import asdict
 from functools import cache
 from importlib import resources
 from itertools import count
+from typing import Any
 
+import plotly.graph_objects as go
 import plotly.io as pio
-from plotly.offline import get_plotlyjs
+from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
 from amkd_viz.core.errors import unknown
 from amkd_viz.views.labels import safe
 from amkd_viz.views.theme import DARK, FONT, LIGHT, THEMES, Theme
-from amkd_viz.views.view import View
 
-__all__ = ["document", "figure_block"]
+__all__ = ["bundle", "document", "figures_js", "spec"]
 
-# Nothing may be fetched, even if a figure asked for it. plotly's WebGL traces compile their shaders with Function.
+SOURCE = f"https://cdn.plot.ly/plotly-{get_plotlyjs_version()}.min.js"  # for pages made of a notebook by nbconvert
+# A page may fetch nothing, whatever its figures contain. Plotly's WebGL traces compile their shaders with Function.
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; "
     "font-src data:"
@@ -26,16 +28,15 @@ _ids = count(1)
 
 
 def document(title: str, body: str, *, theme: str = "auto") -> str:
-    """A whole HTML page.
+    """Return a whole HTML page with plotly.js inlined once; it fetches nothing.
 
     Args:
         title: plain text, the page's heading.
-        body: HTML, with figures from :func:`figure_block`.
+        body: HTML, with figures from ``writers.figure_block``.
         theme: "light", "dark", or "auto" to follow the reader's system; a button changes it in any case.
     """
     if theme not in (*THEMES, "auto"):
         raise unknown("theme", theme, [*THEMES, "auto"])
-    tokens = _json([asdict(LIGHT), asdict(DARK)])
     return f"""<!doctype html>
 <html lang="en" data-theme="{theme}">
 <head>
@@ -56,31 +57,52 @@ def document(title: str, body: str, *, theme: str = "auto") -> str:
 </header>
 {body}
 <script>{get_plotlyjs()}</script>
-<script>const THEMES = {tokens};
+<script>{figures_js()}
 {_asset("page.js")}</script>
 </body>
 </html>
 """
 
 
-def figure_block(view: View, *, caption: bool = True) -> str:
-    """HTML of one view: its figure, drawn when the page has loaded, and its caption."""
-    number = next(_ids)
-    text = f"<figcaption>{safe(view.caption)}</figcaption>" if caption and view.caption else ""
-    name = safe(view.title or f"figure {number}")
-    spec = pio.to_json(view.figure, validate=False).replace("</", "<\\/")
-    return (
-        f'<figure><div class="plot" role="img" aria-label="{name}"></div>'
-        f'<script type="application/json">{spec}</script>{text}</figure>'
-    )
-
-
 def _variables(theme: Theme, selector: str) -> str:
     return selector + " {" + " ".join(f"--{name}: {value};" for name, value in asdict(theme).items()) + "}"
 
 
-def _json(value: object) -> str:
-    return str(pio.json.to_json_plotly(value)).replace("</", "<\\/")
+def spec(value: Any) -> str:
+    """Return a figure, or other data, as strict JSON that may stand in a script element."""
+    text = pio.to_json(value, validate=False) if isinstance(value, go.Figure) else pio.json.to_json_plotly(value)
+    return str(text).replace("</", "<\\/")
+
+
+def figures_js() -> str:
+    """Return the script that defines ``drawFigures``, and the themes it needs."""
+    return f"const THEMES = {spec([asdict(LIGHT), asdict(DARK)])};\n{_asset('figures.js')}"
+
+
+def bundle(figure: go.Figure) -> dict[str, Any]:
+    """Return the MIME bundle of a notebook cell: Plotly's own type, which JupyterLab draws, and HTML for nbconvert.
+
+    That HTML loads plotly.js from its public address unless the page has it already.
+    """
+    figure.update_layout(autosize=True)
+    name = f"amkd-view-{next(_ids)}"
+    html = f"""<div id="{name}" style="height:{figure.layout.height or 420}px"></div>
+<script>(() => {{
+  const spec = {spec(figure)}, at = document.currentScript.previousElementSibling;
+  const draw = () => Plotly.newPlot(at, spec.data, spec.layout, {{responsive: true}})
+    .then(() => spec.frames && Plotly.addFrames(at, spec.frames));
+  if (window.Plotly) return draw();
+  window.amkdPlotly ??= new Promise((done) => {{  // while "define" exists, plotly.js would hide itself in a module
+    const script = document.createElement("script"), define = window.define;
+    window.define = undefined;
+    script.src = "{SOURCE}";
+    script.onload = () => {{ window.define = define; done(); }};
+    script.onerror = () => {{ window.define = define; at.textContent = "plotly.js is not reachable."; }};
+    document.head.append(script);
+  }});
+  window.amkdPlotly.then(draw);
+}})()</script>"""
+    return {**pio.renderers["plotly_mimetype"].to_mimebundle(figure.to_dict()), "text/html": html}
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The plane through three images: every point of it is an image."""
+"""The plane through three images."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from amkd_viz.core.errors import InputError
 __all__ = ["Plane"]
 
 Array = NDArray[np.float64]
-FLAT = 1e-4  # the third image's distance from the line through the others, over the side: below it there is no plane
-EDGE = 1e-6  # a clamped pixel is on the face of the box, and belongs to it
+FLAT = 1e-4  # least relative distance of the third image from the line through the others
+EDGE = 1e-6  # tolerance: a clamped pixel lies on the edge of the valid range and belongs to it
 
 
 @dataclass(frozen=True)
@@ -36,67 +36,67 @@ class Plane:
 
     @classmethod
     def through(cls, images: Tensor | Sequence[Tensor]) -> Plane:
-        """The plane through three images (3, ...), floats.
+        """Return the plane through three images (3, ...), floats.
 
         Raises:
             InputError: not three images, values that are not finite, or images on one line.
         """
         stack = torch.stack(list(images)) if not isinstance(images, Tensor) else images
         if len(stack) != 3:
-            raise InputError(f"A plane goes through three images, not {len(stack)}.")
+            raise InputError(f"A plane needs three images, got {len(stack)}.")
         flat = stack.detach().cpu().double().flatten(1).numpy()
         if not np.isfinite(flat).all():
-            raise InputError("An anchor holds NaN or infinity; a plane needs three finite images.")
+            raise InputError("Anchors must be finite, got NaN or infinity.")
         first, second = flat[1] - flat[0], flat[2] - flat[0]
         side = float(np.linalg.norm(first))
         size = max(side, float(np.linalg.norm(second)))
         if side <= FLAT * size or size == 0:
-            raise InputError("The first two images are the same, so there is no plane; choose another one.")
+            raise InputError("The first two images are the same, so they span no plane; choose another one.")
         u = first / side
         along = float(second @ u)
         rest = second - along * u
-        rest -= (rest @ u) * u  # once more: what the first subtraction left by rounding
+        rest -= (rest @ u) * u  # once more, against rounding
         height = float(np.linalg.norm(rest))
         if height <= FLAT * size:
             raise InputError(
-                "The three images lie on one line, so there is no plane through them; choose a third one off that line."
+                "The three images lie on one line, so they span no plane; choose a third one off that line."
             )
         anchors = np.array([[0, 0], [side, 0], [along, height]])
         return cls(flat[0], np.stack([u, rest / height]), tuple(stack.shape[1:]), anchors)
 
     def images(self, coordinates: NDArray[Any]) -> Tensor:
-        """float32 images (N, ...) at coordinates (N, 2)."""
+        """Return float32 images (N, ...) at coordinates (N, 2)."""
         flat = self.origin + np.asarray(coordinates, np.float64) @ self.axes
         return torch.from_numpy(flat.astype(np.float32)).reshape(-1, *self.shape)
 
     def coordinates(self, images: Tensor) -> Array:
-        """(N, 2) of the points of the plane nearest to images (N, ...)."""
+        """Return (N, 2) coordinates of the points nearest to images (N, ...)."""
         flat = images.detach().cpu().double().flatten(1).numpy()
         return np.asarray((flat - self.origin) @ self.axes.T)
 
     def distance(self, images: Tensor) -> Array:
-        """(N,) L2 distance of images from the plane."""
+        """Return (N,) L2 distances of images from the plane."""
         flat = images.detach().cpu().double().flatten(1).numpy() - self.origin
         return np.asarray(np.linalg.norm(flat - flat @ self.axes.T @ self.axes, axis=1))
 
     def box(self, area: tuple[float, float, float, float]) -> tuple[Array, Array]:
-        """The part of ``area`` (x0, x1, y0, y1) whose images lie in [0, 1] in every pixel: a convex polygon.
+        """Return the part of ``area`` (x0, x1, y0, y1) whose pixels all lie in [0, 1]: a convex polygon.
 
         Returns:
-            its corners (V, 2), counter-clockwise, V = 0 where there is none, and the half-planes (F, 3) that bound it:
-            inside is a x + b y + c >= 0.
+            its corners (V, 2), counter-clockwise, V = 0 if it is empty, and the half-planes (F, 3) that bound it:
+            a x + b y + c >= 0 inside.
         """
         x0, x1, y0, y1 = area
         # value >= 0 and 1 - value >= 0 for every pixel: two half-planes each
         lower = np.column_stack([self.axes.T, self.origin])
         faces = np.concatenate([lower, np.array([0, 0, 1]) - lower])
         moves = np.abs(faces[:, :2]).max(1) > 1e-12
-        if (faces[~moves, 2] < -EDGE).any():  # a pixel that is the same all over the plane, and outside
+        if (faces[~moves, 2] < -EDGE).any():  # a pixel that is constant on the plane, and outside
             return np.zeros((0, 2)), np.array([[0.0, 0.0, -1.0]])
         faces = faces[moves]
         corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
         kept = []
-        while len(corners) and len(faces):  # the face that cuts off most comes first: then few of thousands cut at all
+        while len(corners) and len(faces):  # clip by the most violated face first: then few of thousands clip at all
             value = corners @ faces[:, :2].T + faces[:, 2]
             worst = int(value.min(0).argmin())
             if value[:, worst].min() >= -EDGE:
@@ -106,13 +106,13 @@ class Plane:
         return corners, np.array(kept).reshape(-1, 3)
 
     def inside(self, coordinates: NDArray[Any], faces: Array) -> NDArray[np.bool_]:
-        """(N,) whether the image at coordinates (N, 2) of the area is in the pixel box; ``faces`` from :meth:`box`."""
+        """Return (N,) whether images at coordinates (N, 2) are in the valid pixel range; ``faces`` from :meth:`box`."""
         points = np.column_stack([coordinates, np.ones(len(coordinates))])
         return np.asarray((points @ faces.T >= -EDGE).all(1))
 
 
 def _clip(corners: Array, value: Array) -> Array:
-    """Sutherland and Hodgman's clip of a convex polygon at value >= 0, given at its corners."""
+    """Clip a convex polygon at value >= 0, given at its corners (Sutherland and Hodgman)."""
     kept = []
     for i in range(len(corners)):
         j = (i + 1) % len(corners)

@@ -1,4 +1,4 @@
-"""Finished runs as one HTML file: the table, what it says, and the pictures behind it."""
+"""A report of finished runs as one HTML file: a table, its conclusions, and the figures behind them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from amkd_viz.models import Classifier
 from amkd_viz.runs.grid import COLUMNS, Row, between, groups, reading, table
 from amkd_viz.training import Recipe
 from amkd_viz.views.boundary_map import boundary_map
-from amkd_viz.views.compare import compare
+from amkd_viz.views.comparison import compare
 from amkd_viz.views.curves import curves
 from amkd_viz.views.decisions import logits_at
 from amkd_viz.views.embedding import embedding
@@ -27,9 +27,10 @@ from amkd_viz.views.gallery import gallery
 from amkd_viz.views.labels import mean_sd, percent, plural, safe, used_of
 from amkd_viz.views.layout import keep
 from amkd_viz.views.mark import refuse_others, write_own
-from amkd_viz.views.page import document, figure_block
+from amkd_viz.views.page import document
 from amkd_viz.views.short import short, short_files
 from amkd_viz.views.theme import method_colours
+from amkd_viz.views.writers import figure_block
 
 if TYPE_CHECKING:
     from amkd_viz.runs import Run
@@ -39,17 +40,17 @@ __all__ = ["attack_words", "boundary_samples", "write_report"]
 SHOWN = 6  # samples in the gallery
 LAID_OUT = 60  # boundary samples in the embedding
 RINGS = 30  # boundary samples on a 2-D map
-CANDIDATES = 2000  # test samples that boundary samples are made of
+CANDIDATES = 2000  # test samples from which bases are chosen
 
 READING_OF_AMKD = (
     "Only the abstract of “Adversarial Metric Knowledge Distillation” (ICAIP 2020) is public, so the loss called amkd "
-    "is our reading of it, and its numbers say nothing about the paper's."
+    "is our interpretation of it, and its numbers are not those of the paper."
 )
 HEADINGS = {
     "test_accuracy": ("test accuracy", "% of test, last epoch"),
     "test_agreement": ("agreement", "with the teacher, % of test"),
-    "magsim": ("MagSim", "boundary as far away, 1 is alike"),
-    "angsim": ("AngSim", "in the same direction, 1 is alike"),
+    "magsim": ("MagSim", "distance to the boundary, 1 is equal"),
+    "angsim": ("AngSim", "direction of the boundary, 1 is equal"),
     "train_seconds": ("time", "s of training"),
 }
 
@@ -59,13 +60,13 @@ def write_report(runs: Sequence[Run], path: str | Path) -> Path:
 
     Args:
         runs: at least one, each with a summary.
-        path: the .html file; an earlier report there is replaced, any other file is kept.
+        path: the .html file; an earlier report there is replaced, any other file is never overwritten.
 
     Raises:
-        InputError: no run, an unfinished one, or a file that is no report or cannot be written.
+        InputError: no run, an unfinished one, or a path that holds another file or cannot be written.
     """
     if not runs:
-        raise InputError("There is no run to report; give at least one that is finished.")
+        raise InputError("runs must hold at least one finished run.")
     refuse_others(Path(path), "report")
     problems: dict[str, list[Run]] = {}
     for run in runs:
@@ -79,12 +80,13 @@ def write_report(runs: Sequence[Run], path: str | Path) -> Path:
 def boundary_samples(
     teacher: Classifier, student: Classifier, dataset: Dataset, recipe: Recipe, most: int
 ) -> tuple[BoundarySamples, Tensor]:
-    """Boundary samples of the teacher by the recipe's own attack, from those of at most 2,000 test samples, evenly
-    spread, that both nets get right and judge most differently (arXiv 1805.05532, section 3.2).
+    """Make boundary samples of the teacher by the recipe's attack, deterministically.
+
+    Bases are those of at most 2,000 evenly spread test samples that both nets classify correctly and on which they
+    differ most (arXiv 1805.05532, section 3.2).
 
     Returns:
-        at most ``most`` samples, none where no sample is right in both, and the published index of each one's base.
-        The same every time.
+        at most ``most`` samples, none if no sample is correct in both, and the published index of each base.
     """
     taken = torch.tensor(keep(len(dataset.test), CANDIDATES))
     x, y = dataset.test.floats(taken), dataset.test.y[taken]
@@ -99,10 +101,10 @@ def _section(name: str, runs: Sequence[Run]) -> str:
     rows, dataset = table(runs), runs[0].dataset()
     names, key = short(row.label for row in rows)
     rows = [replace(row, label=names[row.label]) for row in rows]
-    said = [sentence.removeprefix(f"{name}: ").replace(" -", " \N{MINUS SIGN}") for sentence in reading(rows)]
-    lead = f"<p class='lead'>{safe(_lead(rows))}</p><ul>{''.join(f'<li>{safe(s)}</li>' for s in said)}</ul>"
+    sentences = [sentence.removeprefix(f"{name}: ").replace(" -", " \N{MINUS SIGN}") for sentence in reading(rows)]
+    lead = f"<p class='lead'>{safe(_lead(rows))}</p><ul>{''.join(f'<li>{safe(s)}</li>' for s in sentences)}</ul>"
     shown = compare(runs)
-    shown = replace(shown, caption=shown.caption.removesuffix(key).strip())  # the letters were told above
+    shown = replace(shown, caption=shown.caption.removesuffix(key).strip())  # the letters were text above
     parts = [
         f"<h2>{safe(name)}</h2>",
         lead + (f"<p class='quiet'>{safe(key).replace('; ', ';<br>')}</p>" if key else ""),
@@ -115,7 +117,7 @@ def _section(name: str, runs: Sequence[Run]) -> str:
 
 
 def attack_words(recipe: Recipe) -> str:
-    """The recipe's attack in words."""
+    """Describe the recipe's attack."""
     words = {
         "step_size": "step size {:g}",
         "steps": "at most {} steps",
@@ -138,17 +140,17 @@ def _image_pictures(runs: Sequence[Run], dataset: Dataset) -> list[str]:
     nets = {"teacher": teacher, f"student ({recipe.method})": student}
     samples, index = boundary_samples(teacher, student, dataset, recipe, LAID_OUT)
     if not len(samples):
-        return ["<p>No test sample is right in both nets, so there is no boundary sample to show.</p>"]
+        return ["<p>No test sample is classified correctly by both nets, so there is no boundary sample to show.</p>"]
     names = [f"test {int(i)}" for i in index]
     of = used_of(min(CANDIDATES, len(dataset.test)), len(dataset.test), "test sample")
     seen = f"Teacher {files[recipe.teacher]} and the {short(found).names[label]} student of seed {recipe.seed}. "
     seen += f"Bases are chosen among {of}, and moved by the attack of its recipe: {attack_words(recipe)}."
     return [
         "<h3>From a base image over the teacher's boundary</h3>",
-        f"<p class='quiet'>{safe(seen)} The attack moves an image until the teacher changes its mind; a student that "
-        "has learned the boundary should change its mind with it.</p>",
+        f"<p class='quiet'>{safe(seen)} The attack moves an image until the teacher's prediction changes; a "
+        "student that has learned the boundary should change its prediction too.</p>",
         figure_block(gallery(nets, samples, dataset.classes, names=names, most=SHOWN)),
-        "<h3>Where the two nets put the same images</h3>",
+        "<h3>Embeddings of the same images by both nets</h3>",
         figure_block(embedding(nets, dataset, samples=samples)),
     ]
 
@@ -159,10 +161,10 @@ def _point_pictures(runs: Sequence[Run], dataset: Dataset) -> list[str]:
     found = {names[label]: own[0] for label, own in every.items()}
     seeds = sorted({run.recipe.seed for run in found.values()})
     parts = [
-        "<h3>What each net decides, everywhere</h3>",
+        "<h3>Decision maps of all nets</h3>",
         f"<p class='quiet'>Students of seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}. Rings are the "
-        "teacher's boundary samples, found by Newton steps and refined by bisection: they lie on its boundary; a "
-        "student that has learned it has its own boundary there too.</p>",
+        "teacher's boundary samples, found by Newton steps and refined by bisection: they lie on its boundary, "
+        "and a student that has learned it has its boundary there too.</p>",
     ]
     points = dataset.test.floats(keep(len(dataset.test), RINGS))
     teachers = _by_teacher(found)
@@ -172,7 +174,7 @@ def _point_pictures(runs: Sequence[Run], dataset: Dataset) -> list[str]:
         samples = refine(
             teacher, bss(teacher, points, target, step_rule="newton", step_size=1.05, steps=20, keep_path=True)
         )
-        kind = files[next(iter(own.values())).recipe.teacher].removesuffix(".safetensors")  # there is little room
+        kind = files[next(iter(own.values())).recipe.teacher].removesuffix(".safetensors")  # little room
         name = f"teacher {kind}" if len(teachers) > 1 else "teacher"
         nets = {name: teacher} | {label: run.student() for label, run in own.items()}
         parts.append(figure_block(boundary_map(nets, dataset, samples=samples)))
@@ -180,7 +182,7 @@ def _point_pictures(runs: Sequence[Run], dataset: Dataset) -> list[str]:
 
 
 def _by_teacher(runs: Mapping[str, Run]) -> list[tuple[Classifier, dict[str, Run]]]:
-    """Runs by label, those of one teacher together: told by its weights, since two recipes may mean the same one."""
+    """Group runs by teacher, compared by weights, since two recipes may mean the same one."""
     found: list[tuple[Classifier, dict[str, Run]]] = []
     for label, run in runs.items():
         teacher = run.teacher()
@@ -197,7 +199,7 @@ def _same(one: Classifier, other: Classifier) -> bool:
 
 
 def _what(runs: Sequence[Run]) -> str:
-    told = []
+    parts = []
     for name in dict.fromkeys(run.recipe.dataset for run in runs):
         own = [run.recipe for run in runs if run.recipe.dataset == name]
         one, apart, files = own[0], _apart(own), short_files(r.teacher for r in own)
@@ -209,18 +211,18 @@ def _what(runs: Sequence[Run]) -> str:
         }
         methods = list(dict.fromkeys(r.method for r in own))
         seeds = sorted({r.seed for r in own})
-        said = [text for field, text in facts.items() if field not in apart]
-        said.append(f"{'methods' if len(methods) > 1 else 'method'} {', '.join(methods)}")
-        said.append(f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}")
-        told.append(f"{name}: {', '.join(said)}.")
+        sentences = [text for field, text in facts.items() if field not in apart]
+        sentences.append(f"{'methods' if len(methods) > 1 else 'method'} {', '.join(methods)}")
+        sentences.append(f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}")
+        parts.append(f"{name}: {', '.join(sentences)}.")
         if apart:
-            told.append(f"Not all were trained alike: {'; '.join(apart.values())}.")
-    return " ".join(told)
+            parts.append(f"Not all were trained alike: {'; '.join(apart.values())}.")
+    return " ".join(parts)
 
 
 def _apart(recipes: Sequence[Recipe]) -> dict[str, str]:
-    """What differs among recipes of one data set, by field: each value, and the methods that have it."""
-    told, files = {}, short_files(recipe.teacher for recipe in recipes)
+    """Return what differs among recipes of one data set, by field: each value, and the methods that have it."""
+    apart, files = {}, short_files(recipe.teacher for recipe in recipes)
     for field in (f.name for f in fields(Recipe) if f.name not in ("method", "seed", "overrides", "root")):
         having: dict[Any, list[str]] = {}
         for recipe in recipes:
@@ -234,8 +236,8 @@ def _apart(recipes: Sequence[Recipe]) -> dict[str, str]:
             }
             alike = len({tuple(own) for own in having.values()}) == 1
             each = [values[value] + ("" if alike else f" ({', '.join(own)})") for value, own in having.items()]
-            told[field] = f"{field.replace('_', ' ')} {' or '.join(each)}"
-    return told
+            apart[field] = f"{field.replace('_', ' ')} {' or '.join(each)}"
+    return apart
 
 
 def _ranked(rows: Sequence[Row]) -> list[Row]:
@@ -243,30 +245,30 @@ def _ranked(rows: Sequence[Row]) -> list[Row]:
 
 
 def _lead(rows: Sequence[Row]) -> str:
-    """The first thing to know: who came out highest, and whether that means anything."""
+    """Return which method came out highest, and whether the difference is significant."""
     ranked = _ranked(rows)
     if not ranked:
         return "No run has a test accuracy."
     best = ranked[0]
     mean, sd = best.numbers["test_accuracy"]
-    told = f"{best.label} came out highest with {mean_sd(mean, sd, factor=100)} % of the test samples right"
+    text = f"{best.label} came out highest with {mean_sd(mean, sd, factor=100)} % test accuracy"
     if len(ranked) == 1:
-        return f"{best.label}: {mean_sd(mean, sd, factor=100)} % of the test samples right."
+        return f"{best.label}: {mean_sd(mean, sd, factor=100)} % test accuracy."
     gap = 100 * (mean - ranked[1].numbers["test_accuracy"][0])
-    told += f", {gap:.2f} points above {ranked[1].label}"
+    text += f", {gap:.2f} points above {ranked[1].label}"
     found = between(best, ranked[1])
     if found is None:
-        return told + "; with one seed nobody can say whether that is more than chance."
+        return text + "; one seed: significance cannot be assessed."
     verdict = "more than the noise between seeds" if found.seen else "within the noise between seeds"
     low, high = (f"{value:+.2f}".replace("-", "\N{MINUS SIGN}") for value in found.interval)
-    return f"{told}: {verdict} (95 % interval {low} to {high}, {len(best.seeds)} seeds a method)."
+    return f"{text}: {verdict} (95 % interval {low} to {high}, {len(best.seeds)} seeds a method)."
 
 
 def _table(rows: Sequence[Row]) -> str:
     head = "".join(f"<th>{safe(name)}<small>{safe(unit)}</small></th>" for name, unit in HEADINGS.values())
     ranked = _ranked(rows)
     found = between(*ranked[:2]) if len(ranked) > 1 else None
-    best = ranked[0] if found is not None and found.seen else None  # bold says more than noise, or nothing
+    best = ranked[0] if found is not None and found.seen else None  # bold means beyond the noise
     colours = method_colours({row.label: row.method for row in rows})
     body = []
     for row in rows:
@@ -287,7 +289,7 @@ def _table(rows: Sequence[Row]) -> str:
 
 
 def _commands(runs: Sequence[Run]) -> str:
-    """What takes to get the same again: objective of each row, versions, teachers."""
+    """Return what is needed to reproduce the report: objective of each row, versions, teachers."""
     lines, teachers = [], []
     for name in dict.fromkeys(run.recipe.dataset for run in runs):
         every = groups([run for run in runs if run.recipe.dataset == name])

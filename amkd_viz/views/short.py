@@ -1,4 +1,4 @@
-"""Labels of runs as short as they can be told apart: files without folders, a letter for a long setting."""
+"""Shorten labels of runs but keep them distinct: files without folders, a letter for a long setting."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import NamedTuple
 
 __all__ = ["Short", "short", "short_files"]
 
-LONGEST = 28  # characters that stand beside a row or above a small map
+LONGEST = 28  # characters beside a row or above a small map
 FILE = re.compile(r"(?<==)[^,]*[/\\][^,]*")  # of a setting: a value with folders
 
 
 class Short(NamedTuple):
-    """Label -> short name, and what the letters stand for in words, empty where there is none."""
+    """Label -> short name, and what the letters stand for, "" without letters."""
 
     names: dict[str, str]
     key: str
 
 
 def short(labels: Iterable[str]) -> Short:
-    """Labels as :func:`amkd_viz.runs.grid.groups` makes them; one letter is one setting, of any method.
+    """Shorten labels of :func:`amkd_viz.runs.grid.groups`; a letter stands for one setting, of any method.
 
     >>> short(["kd (epochs=1)", "kd (epochs=2)"]).names["kd (epochs=2)"]
     'kd (epochs=2)'
@@ -45,7 +45,7 @@ def short(labels: Iterable[str]) -> Short:
 
 
 def short_files(names: Iterable[str]) -> dict[str, str]:
-    """Each name without its folders, or with as many of them as tell it from the others.
+    """Strip folders from names, but keep as many as make them distinct.
 
     >>> list(short_files(["/data/x.safetensors", "cnn"]).values()), list(short_files(["/a/x.pt", "/b/x.pt"]).values())
     (['x.safetensors', 'cnn'], ['a/x.pt', 'b/x.pt'])

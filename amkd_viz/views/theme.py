@@ -1,4 +1,4 @@
-"""One visual language: colours fixed by class index or method name, and a Plotly template in light and dark."""
+"""Colours fixed by class index or method name, and a Plotly template in light and dark."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ __all__ = [
 # Petroff, "Accessible Color Sequences for Data Visualization", arXiv 2107.02270: ten and six colours.
 TEN = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"]
 SIX = ["#5790fc", "#f89c20", "#e42536", "#964a8b", "#9c9ca1", "#7a21dd"]
-GREEN = (
-    "#1e8553"  # a seventh: of what is seen on both papers, as far from the six as they are, also to the colour-blind
-)
+GREEN = "#1e8553"  # a seventh, visible in both themes and as distinct from the six, also to the colour-blind
 METHODS = dict(
     zip(("kd", "bss", "amkd", "triplet-kd", "ce", "amkd-student", "amkd-calibrated"), [*SIX, GREEN], strict=True)
 )
@@ -39,7 +37,7 @@ DARKEST, LIGHTEST = 38.0, 70.0  # L* of a method's several settings: contrast ov
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of all that is not data. Light and dark differ in every field, so one can be told for the other."""
+    """Colours of everything but data. Light and dark differ in every field, so one can replace the other."""
 
     ink: str  # text, teacher and student lines, rings
     muted: str  # secondary text
@@ -48,7 +46,7 @@ class Theme:
     paper: str
     page: str
     warm: str  # disagreement
-    accent: str  # where the person acts
+    accent: str  # interactive elements
 
 
 LIGHT = Theme("#1f2430", "#5d6573", "#b4bac6", "#e7eaef", "#fefefe", "#f4f5f8", "#9a7b46", "#2b62c4")
@@ -60,9 +58,9 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 
 @cache
 def class_colour(k: int) -> str:
-    """Hex colour of class ``k`` >= 0: a function of the index alone, whatever classes are present.
+    """Return the hex colour of class ``k`` >= 0, which depends on the index alone.
 
-    The ten hues return beyond ten, alternately lighter and darker, in smaller and smaller steps.
+    Beyond ten, the hues repeat, alternately lighter and darker, in ever smaller steps.
 
     >>> class_colour(0), class_colour(10) == class_colour(0)
     ('#3f90da', False)
@@ -72,20 +70,20 @@ def class_colour(k: int) -> str:
     if turn:
         hue, light, strong = colorsys.rgb_to_hls(red, green, blue)
         share = 1 - 0.8 ** ((turn + 1) // 2)
-        # never near white or black: a class must be seen on both papers
+        # never near white or black: visible in both themes
         light = light + (0.92 - light) * 0.8 * share if turn % 2 else light * (1 - 0.55 * share)
         red, green, blue = colorsys.hls_to_rgb(hue, light, strong)
     return _hex((red, green, blue))
 
 
 def method_colour(name: str) -> str:
-    """Hex colour of a method, by its name; names that are not ours get one of the ten by their letters."""
+    """Return the hex colour of a method; unknown names get one of the ten by their letters."""
     return METHODS.get(name) or TEN[sum(map(ord, name)) % len(TEN)]
 
 
 def method_colours(methods: Mapping[str, str]) -> dict[str, str]:
-    """Hex colour of each label of a figure, label -> method: the method's own, or, where it has several labels, its hue
-    from dark to light in their order.
+    """Return the hex colour of each label, given label -> method: the method's colour, or, if it has several labels,
+    its hue from dark to light in their order.
 
     >>> found = method_colours({"ce": "ce", "kd (epochs=1)": "kd", "kd (epochs=2)": "kd"})
     >>> found["ce"] == method_colour("ce"), found["kd (epochs=1)"], found["kd (epochs=2)"]
@@ -101,7 +99,7 @@ def method_colours(methods: Mapping[str, str]) -> dict[str, str]:
 
 
 def _at_lightness(colour: str, wanted: float) -> str:
-    """The same hue and saturation at L* ``wanted`` of CIELAB, in [8, 100]."""
+    """Return a colour of the same hue and saturation at L* ``wanted`` of CIELAB, in [8, 100]."""
     hue, _, strong = colorsys.rgb_to_hls(*_channels(colour))
     low, high = 0.0, 1.0
     for _ in range(20):
@@ -127,7 +125,7 @@ def _hex(channels: Sequence[float]) -> str:
 
 
 def template(theme: Theme = LIGHT) -> go.layout.Template:
-    """The Plotly template: light grid, no frame, system font of 12 px, titles to the left."""
+    """Return the Plotly template: light grid, no frame, system font of 12 px, titles on the left."""
     axis = {
         "gridcolor": theme.grid,
         "linecolor": theme.line,
@@ -157,7 +155,7 @@ def template(theme: Theme = LIGHT) -> go.layout.Template:
 
 
 def in_theme(figure: go.Figure, name: str) -> go.Figure:
-    """A copy of a figure of ours in another theme: each colour of the light theme told for its dark twin.
+    """Return a copy of a figure in another theme: each colour of the light theme is replaced by its counterpart.
 
     >>> in_theme(go.Figure(layout={"template": template()}), "dark").layout.template.layout.paper_bgcolor
     '#1a1d24'
@@ -165,7 +163,7 @@ def in_theme(figure: go.Figure, name: str) -> go.Figure:
     if name not in THEMES:
         raise unknown("theme", name, THEMES)
     text = pio.to_json(figure, validate=False)
-    # Class colours and base64 data hold none of these: '#' is not in the base64 alphabet.
+    # Class colours and base64 data contain none of these: '#' is not in the base64 alphabet.
     for light, other in zip(asdict(LIGHT).values(), asdict(THEMES[name]).values(), strict=True):
         text = text.replace(light, other)
     return go.Figure(json.loads(text))

@@ -1,4 +1,4 @@
-"""Anchor, positive and negatives of one boundary sample: in the picture, and in truth."""
+"""Anchor, positive and negatives of one boundary sample: in a layout, and their true distances."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from amkd_viz.objectives.losses.triplets import negatives_of
 from amkd_viz.views.anchors import MARGIN, anchored
 from amkd_viz.views.fidelity import trustworthiness
 from amkd_viz.views.joint import spaces
-from amkd_viz.views.labels import class_label, number, percent, used_of
+from amkd_viz.views.labels import class_label, class_name, number, percent, used_of
 from amkd_viz.views.layout import RING, keep
-from amkd_viz.views.layouts import joint_layout
+from amkd_viz.views.projection import joint_layout
 from amkd_viz.views.theme import LIGHT, class_colour, template
 from amkd_viz.views.view import View
 
@@ -39,19 +39,18 @@ def triplets(
     most: int = 400,
     seed: int = 0,
 ) -> View:
-    """One anchor (the teacher on a boundary sample), its positive (the student there) and its nearest negatives (the
-    student on test samples of classes other than base and target): reading A of AMKD.
+    """Draw an anchor (the teacher on a boundary sample), its positive (the student on it) and its nearest
+    negatives (the student on test samples of classes other than base and target): variant A of AMKD.
 
-    Left the layout of all of them in one space; right the squared distances from the anchor as they are, with the
-    margin band d(a, p) .. d(a, p) + m: a negative inside it or nearer is active. A negative that the picture puts on
-    the wrong side of the positive is marked.
+    Left: the layout. Right: the true squared distances from the anchor, with the margin band d(a, p) .. d(a, p) + m; a
+    negative in it or nearer is active. A negative that the layout puts on the wrong side of the positive is marked.
 
     Args:
         which: position of the boundary sample.
         margin: m in [0, 4].
-        negatives: so many of the nearest are drawn.
+        negatives: maximum number of nearest negatives to draw.
         kind: "logit" or "prob"; how: "pca" or "umap", as in :func:`embedding`.
-        most: at most so many test samples, evenly spread over the split.
+        most: maximum number of test samples, evenly spread over the split.
 
     Returns:
         arrays ``index`` (n,), the published index of each negative, ``d_an`` (n,), ``misleads`` (n,) bool, ``low``
@@ -59,10 +58,10 @@ def triplets(
         negatives), ``trustworthiness``.
 
     Raises:
-        InputError: no such sample, no valid negative, or nets of different width.
+        InputError: ``which`` is out of range, there is no valid negative, or the embeddings differ in width.
     """
     if not 0 <= which < len(samples):
-        raise InputError(f"There is no boundary sample {which}; give 0 to {len(samples) - 1}.")
+        raise InputError(f"which must be 0 to {len(samples) - 1}, got {which}.")
     own = samples[which : which + 1]
     taken = keep(len(dataset.test), most)
     x, y = dataset.test.floats(taken), dataset.test.y[taken]
@@ -83,16 +82,16 @@ def triplets(
     }
     arrays = {"index": dataset.test.index[taken].cpu().numpy()[shown], "d_an": d_an, "misleads": wrong, "low": low}
     figure = _figure(low, y.cpu().numpy(), shown, wrong, found.d_ap, d_an, margin, dataset.classes)
-    base, target = (dataset.classes[int(k)] for k in (own.base, own.target))
-    told = (
+    base, target = (class_name(dataset.classes, int(k)) for k in (own.base, own.target))
+    caption = (
         f"Anchor: teacher on a boundary sample from {base} to {target}; positive: student there, d(a, p) = "
         f"{number(found.d_ap)}. Negatives: student on {used_of(len(taken), len(dataset.test), 'test sample')}. Of "
         f"{len(found.negative)} valid ones {percent(notes['active'], 0)} are active at margin {margin:g}: nearer than "
-        f"the end of the band. The {len(shown)} nearest are drawn. The picture "
+        f"the end of the band. The {len(shown)} nearest are drawn. The layout "
         f"({how.upper()}, trustworthiness {number(notes['trustworthiness'])}) puts {percent(notes['misleading'], 0)} "
-        "of all on the wrong side of the positive: a cross says that the picture misleads there."
+        "of all on the wrong side of the positive, marked by a cross."
     )
-    return View(figure, arrays, notes, told, "Triplets of one boundary sample")
+    return View(figure, arrays, notes, caption, "Triplets of one boundary sample")
 
 
 def _figure(
@@ -129,7 +128,7 @@ def _figure(
         row=1,
         col=1,
     )
-    above = 1 if low[0, 1] >= low[1, 1] else -1  # each word on the side away from the other mark
+    above = 1 if low[0, 1] >= low[1, 1] else -1  # each label on the side away from the other mark
     ends_of = ((low[0], "circle", "anchor, teacher", above), (low[1], "diamond", "positive, student", -above))
     for at, symbol, word, side in ends_of:
         ends = {**RING, "symbol": symbol, "size": 13, "color": LIGHT.paper, "line": {"width": 2.4, "color": LIGHT.ink}}

@@ -1,4 +1,4 @@
-"""One sample's way to the boundary in numbers: the images, what each net makes of them, where each changes its mind."""
+"""One sample's attack path: its images, each net's predictions on them, and where each net crosses its boundary."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FACTORS = (100, 50, 30, 20, 10, 5, 3, 2, 1)
 
 
 class Crossing(NamedTuple):
-    """Where a net leaves the class that it gave to the base image, found by bisection between two iterates.
+    """Where a net leaves the class it predicts for the base image, found by bisection between two iterates.
 
     Attributes:
         at: in steps, with a fraction. x: (...) the image there. gap: the net's logit gap there.
@@ -34,16 +34,16 @@ class Crossing(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Walk:
-    """The way of one attacked sample, in S steps.
+    """The path of one attacked sample, in S steps.
 
     Attributes:
         path: (S + 2, ...) the iterates from the base image on, and last the refined point of the boundary.
-        at: (S + 2,) where they are, in steps: 0 .. S, and the refined point between two of them.
+        at: (S + 2,) their positions in steps: 0 .. S, and the refined point between two of them.
         attacked: name of the net that was attacked.
-        base, target: the attacked net's class of the base image, and the class that it was sent to.
+        base, target: the attacked net's class of the base image, and the target class.
         crossed: whether the attacked net changed its class.
-        logits: of each net (S + 2, K), on the CPU.
-        crossings: of each net, where it leaves its own class of the base image; None where it does not.
+        logits: per net (S + 2, K), on the CPU.
+        crossings: per net, where it leaves its class of the base image, or None.
     """
 
     path: Tensor
@@ -60,20 +60,20 @@ class Walk:
         return len(self.path) - 2
 
     def gap(self, name: str) -> NDArray[np.float32]:
-        """(S + 2,) logit of the base class minus that of the target class: above 0 on the base's side."""
+        """Return (S + 2,) the logit of the base class minus that of the target class: above 0 on the base's side."""
         z = self.logits[name]
         return np.asarray((z[:, self.base] - z[:, self.target]).numpy())
 
     def l2(self) -> NDArray[np.float32]:
-        """(S + 2,) distance from the base image, in units of pixel values in [0, 1]."""
+        """Return (S + 2,) the distance from the base image, in units of pixel values in [0, 1]."""
         return np.asarray((self.path - self.path[:1]).flatten(1).norm(dim=1).cpu().numpy())
 
     def difference(self) -> NDArray[np.float32]:
-        """(S + 2, H, W) what was added to an image since the base, mean over channels."""
+        """Return (S + 2, H, W) the difference from the base image, averaged over channels."""
         return np.asarray((self.path - self.path[:1]).mean(1).cpu().numpy())
 
     def leading(self, most: int = 5) -> list[int]:
-        """Base class, target class and those others that some net finds most likely somewhere on the way."""
+        """Return base class, target class and the others with the highest probability of any net on the path."""
         highest = torch.stack([z.softmax(1).amax(0) for z in self.logits.values()]).amax(0)
         others = [k for k in highest.argsort(descending=True).tolist() if k not in (self.base, self.target)]
         first = list(dict.fromkeys([self.base, self.target]))
@@ -86,15 +86,15 @@ def walk(nets: Mapping[str, nn.Module], samples: BoundarySamples, which: int = 0
     Args:
         nets: classifiers by name.
         samples: made with ``keep_path=True``.
-        attacked: which net they were made on; by default the first.
+        attacked: the net they were made on; by default the first.
 
     Raises:
-        InputError: no path was kept, or there is no such sample or net.
+        InputError: the samples have no path, or the sample or net does not exist.
     """
     if samples.path is None:
         raise InputError("These samples have no path; make them with keep_path=True.")
     if not 0 <= which < len(samples):
-        raise InputError(f"There is no sample {which}; give 0 to {len(samples) - 1}.")
+        raise InputError(f"which must be 0 to {len(samples) - 1}, got {which}.")
     own = samples[which : which + 1]
     steps = int(own.steps)
     assert own.path is not None
@@ -120,7 +120,7 @@ def walk(nets: Mapping[str, nn.Module], samples: BoundarySamples, which: int = 0
 def _crossing(
     net: nn.Module, own: BoundarySamples, iterates: Tensor, winner: Tensor, sides: tuple[int, int]
 ) -> Crossing | None:
-    """Bisect the piece of another net's path on which that net leaves its first class."""
+    """Bisect the segment of the path on which another net leaves its first class."""
     left = (winner != winner[0]).nonzero()
     if not len(left):
         return None
@@ -138,14 +138,14 @@ def _crossing(
 
 
 def _position(iterates: Tensor, step: int, x: Tensor) -> float:
-    """Where x (1, ...) lies on the piece that ends at iterate ``step``, in steps."""
+    """Return where x (1, ...) lies on the segment that ends at iterate ``step``, in steps."""
     start, end = iterates[step - 1], iterates[step]
     length = float((end - start).norm())
     return step - 1 + (float((x[0] - start).norm()) / length if length else 1.0)
 
 
 def magnifier(difference: NDArray[np.float32]) -> int:
-    """The largest of 1, 2, 3, 5, 10, 20, 30, 50 and 100 by which a signed difference stays within [-1, 1].
+    """Return the largest of 1, 2, 3, 5, 10, 20, 30, 50 and 100 that keeps ``difference`` times it within [-1, 1].
 
     >>> magnifier(np.array([0.03, -0.19]))
     5

@@ -1,56 +1,27 @@
-// Decision maps on canvases: each cell a square of whole colour, never smoothed. Class is hue, confidence is opacity.
-// The kernel sends bytes; hovering, dragging and drawing happen here, without a round trip.
+// Decision maps on canvases: each cell a square of whole colour, never smoothed. The kernel sends classes, confidences
+// and their colours; hovering, dragging and drawing happen here, without a round trip.
 
-const FAINT = 0.18, FULL = 0.72; // opacity at no and at full confidence, as in the printed figures
 const MOST = 12; // classes in the legend
-const NONE = 65535; // a cell without finite logits
+const NONE = 65535; // an undecided cell
 const PAD = { left: 34, right: 6, top: 4, bottom: 20 };
+const IMAGE = 0.13; // side of an anchor's image as a share of the map
+const SIZES = { dots: 3, ring: 5, cross: 4, diamond: 4, square: 4 };
 
-const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
-const bytes = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+const bytes = (view) => new Uint8Array(raw(view));
+const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
 
 function classes(view, cells) {
-  const own = bytes(view);
-  if (own.length === cells) return Uint16Array.from(own, (k) => (k === 255 ? NONE : k));
-  return new Uint16Array(own.slice().buffer);
+  const sent = bytes(view);
+  if (sent.length === cells) return Uint16Array.from(sent, (k) => (k === 255 ? NONE : k));
+  return new Uint16Array(sent.buffer);
 }
 
-// One picture of R x R cells, row 0 at the bottom of the area.
-function pixels(map, side, palette) {
-  const canvas = new OffscreenCanvas(side, side);
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(side, side);
-  const table = palette.map(rgb);
-  for (let row = 0; row < side; row++) {
-    for (let column = 0; column < side; column++) {
-      const from = row * side + column, to = 4 * ((side - 1 - row) * side + column);
-      const k = map.winner[from];
-      if (k === NONE) continue;
-      const colour = table[k % table.length];
-      image.data[to] = colour[0];
-      image.data[to + 1] = colour[1];
-      image.data[to + 2] = colour[2];
-      const level = map.confidence ? map.confidence[from] / 255 : 1;
-      image.data[to + 3] = 255 * (FAINT + (FULL - FAINT) * level);
-    }
-  }
-  context.putImageData(image, 0, 0);
-  return canvas;
-}
-
-function differs(a, b, side) {
-  const canvas = new OffscreenCanvas(side, side);
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(side, side);
-  for (let row = 0; row < side; row++) {
-    for (let column = 0; column < side; column++) {
-      const from = row * side + column;
-      if (a.winner[from] === NONE || a.winner[from] !== b.winner[from]) {
-        image.data[4 * ((side - 1 - row) * side + column) + 3] = 255;
-      }
-    }
-  }
-  context.putImageData(image, 0, 0);
+// A picture of R x R cells with row 0 at the bottom; colour(i) is the RGBA of cell i as one number.
+function raster(side, colour) {
+  const canvas = new OffscreenCanvas(side, side), image = new ImageData(side, side);
+  const to = new Uint32Array(image.data.buffer);
+  for (let i = 0; i < to.length; i++) to[(side - 1 - Math.floor(i / side)) * side + (i % side)] = colour(i);
+  canvas.getContext("2d").putImageData(image, 0, 0);
   return canvas;
 }
 
@@ -76,81 +47,66 @@ function contour(values, side, level) {
 class Maps {
   constructor(model, el) {
     this.model = model;
-    this.root = document.createElement("div");
-    this.root.className = "amkd-maps";
-    this.row = this.root.appendChild(document.createElement("div"));
-    this.row.className = "amkd-maps-row";
+    this.root = make(el, "div", { class: "amkd-maps" });
+    this.row = make(this.root, "div", { class: "amkd-maps-row" });
     this.row.style.setProperty("--amkd-least", `${model.get("least")}px`);
     this.row.style.setProperty("--amkd-columns", model.get("columns"));
-    this.keys = this.root.appendChild(document.createElement("div"));
-    this.keys.className = "amkd-keys";
-    this.read = this.root.appendChild(document.createElement("div"));
-    this.read.className = "amkd-read";
-    el.appendChild(this.root);
+    this.keys = make(this.root, "div", { class: "amkd-keys" });
+    this.read = make(this.root, "div", { class: "amkd-read" });
     this.cells = [];
     this.images = new Map();
     this.drawn = 0;
-    this.stops = [onTheme(() => this.ask())];
-    const sizes = new ResizeObserver(() => this.ask());
+    this.ask = bundled(() => this.draw());
+    this.stops = [this.ask.stop, onTheme(this.ask)];
+    const sizes = new ResizeObserver(this.ask);
     sizes.observe(this.row);
     this.stops.push(() => sizes.disconnect());
-    const hear = (name, react) => {
-      model.on(`change:${name}`, react);
-      this.stops.push(() => model.off(`change:${name}`, react));
+    const hear = (names, react) => {
+      const events = names.split(" ").map((name) => `change:${name}`).join(" ");
+      model.on(events, react);
+      this.stops.push(() => model.off(events, react));
     };
-    hear("frame", () => this.take());
-    for (const name of ["palette", "names"]) hear(name, () => this.take());
-    for (const name of ["marks", "point", "levels", "interactive", "empty", "note"]) hear(name, () => this.ask());
+    hear("frame table names", () => this.take());
+    hear("marks point levels interactive empty note", this.ask);
     hear("facts", () => this.cells.forEach((cell) => this.state(cell)));
     this.take();
   }
 
   close() {
     this.stops.forEach((stop) => stop());
-    cancelAnimationFrame(this.asked);
-  }
-
-  ask() {
-    cancelAnimationFrame(this.asked);
-    this.asked = requestAnimationFrame(() => this.draw());
   }
 
   // A new frame: decode its bytes once.
   take() {
     const frame = this.model.get("frame");
-    const palette = this.model.get("palette");
     this.frame = frame && frame.maps && frame.maps.length ? frame : null;
     this.legend();
     if (this.frame) {
-      const side = frame.side;
-      this.maps = frame.maps.map((m) => {
-        const map = { title: m.title, note: m.note || "", winner: classes(m.winner, side * side) };
-        if (m.confidence) map.confidence = bytes(m.confidence).slice();
-        if (m.margin) map.margin = bytes(m.margin).slice();
-        map.pixels = pixels(map, side, palette);
+      const { side } = frame, table = new Uint32Array(raw(this.model.get("table")));
+      const count = this.model.get("palette").length, levels = table.length / count;
+      this.maps = frame.maps.map((sent) => {
+        const map = { title: sent.title, note: sent.note, winner: classes(sent.winner, side * side) };
+        map.confidence = bytes(sent.confidence);
+        if (sent.margin) map.margin = bytes(sent.margin);
+        const level = (i) => Math.round((map.confidence[i] / 255) * (levels - 1));
+        map.pixels = raster(side, (i) => (map.winner[i] === NONE ? 0 : table[(map.winner[i] % count) * levels + level(i)]));
         return map;
       });
       if (frame.disagreement) {
-        const mask = differs(this.maps[0], this.maps[1], side);
-        this.maps.push({ title: frame.disagreement.title, note: frame.disagreement.note || "", mask });
+        const { title, note } = frame.disagreement, apart = bytes(frame.disagreement.apart);
+        this.maps.push({ title, note, mask: raster(side, (i) => (apart[i] ? 0xff000000 : 0)) });
       }
     }
     this.ask();
   }
 
-  // As many figures as maps; made once and kept, so that focus and pointer are not lost while training.
+  // One figure per map, reused, so that focus and pointer are not lost while training.
   build(count) {
     while (this.cells.length > count) this.cells.pop().figure.remove();
     while (this.cells.length < count) {
-      const figure = this.row.appendChild(document.createElement("figure"));
-      figure.className = "amkd-map";
-      const caption = figure.appendChild(document.createElement("figcaption"));
-      const title = caption.appendChild(document.createElement("b"));
-      const note = caption.appendChild(document.createElement("span"));
-      const canvas = figure.appendChild(document.createElement("canvas"));
-      canvas.setAttribute("role", "img");
-      const facts = figure.appendChild(document.createElement("div"));
-      facts.className = "amkd-facts";
+      const figure = make(this.row, "figure", { class: "amkd-map" }), caption = make(figure, "figcaption");
+      const title = make(caption, "b"), note = make(caption, "span");
+      const canvas = make(figure, "canvas", { role: "img" }), facts = make(figure, "div", { class: "amkd-facts" });
       const cell = { figure, title, note, canvas, facts, index: this.cells.length };
       this.listen(cell);
       this.cells.push(cell);
@@ -158,31 +114,27 @@ class Maps {
     }
   }
 
-  // Which colour is which class, where they are few enough to be told apart.
+  // The colours of the classes, if few enough to tell apart.
   legend() {
     const names = this.frame ? this.model.get("names") : [], palette = this.model.get("palette");
-    const told = JSON.stringify([names, palette]);
-    if (told === this.named) return; // a page that trains draws often: nothing is laid out anew for it
-    this.named = told;
-    this.keys.replaceChildren(...(names.length > MOST ? [] : names).map((name, k) => {
-      const key = document.createElement("span"), colour = document.createElement("i");
-      colour.style.background = palette[k % palette.length];
-      key.append(colour, name);
-      return key;
-    }));
+    const key = JSON.stringify([names, palette]);
+    if (key === this.named) return; // frames come often while training: lay out again only when something changed
+    this.named = key;
+    this.keys.replaceChildren();
+    for (const [k, name] of (names.length > MOST ? [] : names).entries()) {
+      const entry = make(this.keys, "span");
+      make(entry, "i").style.background = palette[k % palette.length];
+      entry.append(name);
+    }
   }
 
   // The numbers beneath a map, and the colour that stands for its net in the curves.
   state(cell) {
-    const own = this.model.get("facts")[cell.index] || {};
-    const words = (own.rows || []).flat();
-    while (cell.facts.children.length > words.length) cell.facts.lastChild.remove();
-    while (cell.facts.children.length < words.length) {
-      cell.facts.appendChild(document.createElement("span"));
-    }
-    words.forEach((word, i) => { cell.facts.children[i].textContent = word; });
-    cell.figure.style.setProperty("--amkd-own", own.colour || "transparent");
-    cell.figure.classList.toggle("amkd-coloured", Boolean(own.colour));
+    const { rows = [], colour = "" } = this.model.get("facts")[cell.index] || {};
+    cell.facts.replaceChildren();
+    for (const word of rows.flat()) make(cell.facts, "span", {}, word);
+    cell.figure.style.setProperty("--amkd-own", colour || "transparent");
+    cell.figure.classList.toggle("amkd-coloured", Boolean(colour));
   }
 
   listen(cell) {
@@ -190,22 +142,22 @@ class Maps {
     canvas.addEventListener("pointermove", (event) => {
       const at = this.toData(cell, event);
       if (!at) return;
-      this.tell(at);
-      if (this.held) this.move(at);
+      this.readOut(at);
+      if (this.dragging) this.move(at);
     });
-    canvas.addEventListener("pointerleave", () => this.tell(null));
+    canvas.addEventListener("pointerleave", () => this.readOut(null));
     canvas.addEventListener("pointerdown", (event) => {
       const at = this.toData(cell, event);
       if (!at || !this.model.get("interactive") || event.button !== 0) return;
-      this.held = true;
+      this.dragging = true;
       canvas.setPointerCapture(event.pointerId);
       canvas.focus({ preventScroll: true });
       this.move(at);
       event.preventDefault();
     });
     const release = () => {
-      if (!this.held) return;
-      this.held = false;
+      if (!this.dragging) return;
+      this.dragging = false;
       this.model.set("released", this.model.get("released") + 1);
       this.model.save_changes();
     };
@@ -218,10 +170,10 @@ class Maps {
       const [x0, x1, y0, y1] = this.frame.area, size = event.shiftKey ? 0.05 : 0.01;
       const [x, y] = point.length ? point : [(x0 + x1) / 2, (y0 + y1) / 2];
       const at = [x + step[0] * size * (x1 - x0), y + step[1] * size * (y1 - y0)];
-      this.move([Math.min(Math.max(at[0], x0), x1), Math.min(Math.max(at[1], y0), y1)]);
-      this.tell(this.model.get("point"));
+      this.move([clamp(at[0], x0, x1), clamp(at[1], y0, y1)]);
+      this.readOut(this.model.get("point"));
       event.preventDefault();
-      event.stopPropagation(); // the notebook would go to another cell
+      event.stopPropagation(); // else the notebook selects another cell
     });
   }
 
@@ -236,27 +188,23 @@ class Maps {
     const rect = cell.canvas.getBoundingClientRect();
     const [x0, x1, y0, y1] = this.frame.area, { left, top, size } = cell.box;
     const u = (event.clientX - rect.left - left) / size, v = 1 - (event.clientY - rect.top - top) / size;
-    if (!this.held && (u < 0 || u > 1 || v < 0 || v > 1)) return null;
-    const inside = (share) => Math.min(Math.max(share, 0), 1);
-    return [x0 + inside(u) * (x1 - x0), y0 + inside(v) * (y1 - y0)];
+    if (!this.dragging && (u < 0 || u > 1 || v < 0 || v > 1)) return null;
+    return [x0 + clamp(u, 0, 1) * (x1 - x0), y0 + clamp(v, 0, 1) * (y1 - y0)];
   }
 
-  // What each net says under the pointer.
-  tell(at) {
+  // What each net predicts under the pointer.
+  readOut(at) {
     this.read.textContent = this.frame ? this.model.get("note") : "";
-    this.told = Boolean(at);
+    this.pointed = Boolean(at);
     if (!at || !this.frame) return;
-    const [x0, x1, y0, y1] = this.frame.area, side = this.frame.side;
-    const column = Math.min(side - 1, Math.max(0, Math.floor(((at[0] - x0) / (x1 - x0)) * side)));
-    const row = Math.min(side - 1, Math.max(0, Math.floor(((at[1] - y0) / (y1 - y0)) * side)));
-    const digits = Math.max(0, 2 - Math.floor(Math.log10((x1 - x0) / 4)));
-    const words = [`(${at.map((v) => v.toFixed(Math.min(digits, 4)).replace("-", "\u2212")).join(", ")})`];
-    const names = this.model.get("names");
-    for (const map of this.maps) {
-      if (map.mask) continue;
-      const k = map.winner[row * side + column];
-      const sure = map.confidence ? ` ${Math.round(map.confidence[row * side + column] / 2.55)} %` : "";
-      words.push(`${map.title}: ${k === NONE ? "undecided" : (names[k] || `class ${k}`) + sure}`);
+    const [x0, x1, y0, y1] = this.frame.area, { side } = this.frame, names = this.model.get("names");
+    const cell = (share) => clamp(Math.floor(share * side), 0, side - 1);
+    const i = cell((at[1] - y0) / (y1 - y0)) * side + cell((at[0] - x0) / (x1 - x0));
+    const digits = clamp(2 - Math.floor(Math.log10((x1 - x0) / 4)), 0, 4);
+    const words = [`(${at.map((v) => v.toFixed(digits).replace("-", "\u2212")).join(", ")})`];
+    for (const map of this.maps.filter(({ mask }) => !mask)) {
+      const k = map.winner[i], name = names[k] || `class ${k}`;
+      words.push(`${map.title}: ${k === NONE ? "undecided" : `${name} ${Math.round(map.confidence[i] / 2.55)} %`}`);
     }
     this.read.textContent = words.join("   \u00b7   ");
   }
@@ -298,12 +246,10 @@ class Maps {
       context.clearRect(0, 0, width, height);
       this.paint(context, cell, map, ink);
     }
-    if (!this.told) this.tell(null);
+    if (!this.pointed) this.readOut(null);
     this.drawn += 1;
-    this.root.dataset.drawn = this.drawn;
-    this.root.dataset.serial = this.frame.serial;
-    this.root.dataset.side = this.frame.side;
-    this.root.dataset.marks = this.model.get("marks").length;
+    const { serial, side } = this.frame;
+    Object.assign(this.root.dataset, { drawn: this.drawn, serial, side, marks: this.model.get("marks").length });
   }
 
   paint(context, cell, map, ink) {
@@ -321,7 +267,7 @@ class Maps {
     else context.drawImage(map.pixels, left, top, size, size);
     if (map.margin) this.contours(context, map, ink, left, top, size);
     for (const mark of this.model.get("marks")) {
-      if (mark.map === undefined || mark.map === cell.index) this.mark(context, mark, ink, X, Y, size);
+      if (mark.panel === null || mark.panel === cell.index) this.mark(context, mark, ink, X, Y, size);
     }
     const point = this.model.get("point");
     if (point.length) handle(context, X(point[0]), Y(point[1]), ink);
@@ -364,62 +310,57 @@ class Maps {
   }
 
   mark(context, mark, ink, X, Y, size) {
-    const at = floats(mark.xy), count = at.length / 2;
-    const palette = this.model.get("palette");
-    const kinds = mark.k ? classes(mark.k, count) : null;
-    const line = () => {
-      context.beginPath();
-      for (let i = 0; i < count; i++) context[i ? "lineTo" : "moveTo"](X(at[2 * i]), Y(at[2 * i + 1]));
-    };
+    const at = floats(mark.xy), spots = [];
+    for (let i = 0; i < at.length; i += 2) spots.push([X(at[i]), Y(at[i + 1])]);
     context.setLineDash(mark.dash ? [5, 4] : []);
-    context.lineWidth = mark.width || 1.4;
+    context.lineWidth = 1.4;
     context.strokeStyle = ink.ink;
     if (mark.kind === "path") {
-      line();
+      trace(context, spots);
       context.stroke();
-      for (let i = 1; i + 1 < count; i++) disc(context, X(at[2 * i]), Y(at[2 * i + 1]), 1.8, ink.ink);
+      for (const [x, y] of spots.slice(1, -1)) disc(context, x, y, 1.8, ink.ink);
     } else if (mark.kind === "box") {
-      // outside the polygon there are no pictures: veiled
-      line();
+      trace(context, spots);
       context.closePath();
       context.stroke();
-      context.beginPath();
       context.rect(-1e4, -1e4, 2e4, 2e4);
-      for (let i = count - 1; i >= 0; i--) context[i + 1 < count ? "lineTo" : "moveTo"](X(at[2 * i]), Y(at[2 * i + 1]));
-      context.closePath();
       context.globalAlpha = 0.5;
       context.fillStyle = ink.paper;
-      context.fill("evenodd");
+      context.fill("evenodd"); // a veil outside the polygon
       context.globalAlpha = 1;
     } else if (mark.kind === "image") {
-      const image = this.image(mark.src), side = mark.side * size;
-      if (!image) return;
-      const x = X(at[0]) + (mark.left ? -side - 8 : 8), y = Y(at[1]) + (mark.below ? 8 : -side - 8);
-      context.imageSmoothingEnabled = false;
-      context.drawImage(image, x, y, side, side);
-      context.lineWidth = 1;
-      context.strokeRect(x, y, side, side);
-    } else if (mark.kind === "label") {
-      context.font = "11px system-ui, sans-serif";
-      context.textBaseline = "middle";
-      context.textAlign = "left";
-      const wide = context.measureText(mark.text).width, [x0, x1] = this.frame.area;
-      const wanted = X(at[0]) + (mark.left ? -9 - wide : 9);
-      const x = Math.min(Math.max(wanted, X(x0) + 4), X(x1) - wide - 4);
-      const y = Y(at[1]) + (x === wanted ? 0 : 16); // a word that was pushed back stands below its point
-      context.globalAlpha = 0.85;
-      context.fillStyle = ink.paper;
-      context.fillRect(x - 2, y - 8, wide + 4, 16);
-      context.globalAlpha = 1;
-      context.fillStyle = ink.ink;
-      context.fillText(mark.text, x, y);
-    } else {
-      for (let i = 0; i < count; i++) {
-        const fill = kinds ? palette[kinds[i] % palette.length] : ink.ink;
-        symbol(context, mark.kind, X(at[2 * i]), Y(at[2 * i + 1]), mark.size || 3, fill, ink);
+      const image = this.image(mark.src), side = IMAGE * size, [[x, y]] = spots;
+      if (image) {
+        const where = [x + (mark.left ? -side - 8 : 8), y + (mark.below ? 8 : -side - 8), side, side];
+        context.imageSmoothingEnabled = false;
+        context.drawImage(image, ...where);
+        context.lineWidth = 1;
+        context.strokeRect(...where);
       }
+    } else if (mark.kind === "label") this.label(context, mark, ink, spots[0], X);
+    else {
+      const palette = this.model.get("palette"), kinds = mark.k ? classes(mark.k, spots.length) : null;
+      spots.forEach(([x, y], i) => {
+        const fill = kinds ? palette[kinds[i] % palette.length] : ink.ink;
+        symbol(context, mark.kind, x, y, mark.size || SIZES[mark.kind], fill, ink);
+      });
     }
     context.setLineDash([]);
+  }
+
+  label(context, mark, ink, [x, y], X) {
+    context.font = "11px system-ui, sans-serif";
+    context.textBaseline = "middle";
+    context.textAlign = "left";
+    const wide = context.measureText(mark.text).width, [x0, x1] = this.frame.area;
+    const wanted = x + (mark.left ? -9 - wide : 9), left = clamp(wanted, X(x0) + 4, X(x1) - wide - 4);
+    const middle = y + (left === wanted ? 0 : 16); // a label that had to move stands below its point
+    context.globalAlpha = 0.85;
+    context.fillStyle = ink.paper;
+    context.fillRect(left - 2, middle - 8, wide + 4, 16);
+    context.globalAlpha = 1;
+    context.fillStyle = ink.ink;
+    context.fillText(mark.text, left, middle);
   }
 
   image(src) {
@@ -441,47 +382,43 @@ function disc(context, x, y, r, fill) {
   context.fill();
 }
 
-// Teacher circle, student diamond, boundary sample ring, crossing cross.
-function symbol(context, kind, x, y, r, fill, ink) {
-  if (kind === "dots") {
-    disc(context, x, y, r, fill);
-    context.lineWidth = 0.7;
-    context.strokeStyle = ink.paper;
-    context.stroke();
-  } else if (kind === "ring") {
-    for (const [width, colour] of [[4, ink.paper], [2, ink.ink]]) {
-      context.beginPath();
-      context.arc(x, y, r, 0, 7);
-      context.lineWidth = width;
-      context.strokeStyle = colour;
-      context.stroke();
-    }
-  } else if (kind === "cross") {
-    for (const [width, colour] of [[4, ink.paper], [1.8, ink.ink]]) {
-      context.beginPath();
-      context.moveTo(x - r, y - r);
-      context.lineTo(x + r, y + r);
-      context.moveTo(x - r, y + r);
-      context.lineTo(x + r, y - r);
-      context.lineWidth = width;
-      context.strokeStyle = colour;
-      context.stroke();
-    }
-  } else {
-    context.beginPath();
-    if (kind === "diamond") {
-      context.moveTo(x, y - r);
-      context.lineTo(x + r, y);
-      context.lineTo(x, y + r);
-      context.lineTo(x - r, y);
-    } else context.rect(x - r, y - r, 2 * r, 2 * r);
-    context.closePath();
-    context.fillStyle = fill;
-    context.fill();
-    context.lineWidth = 1;
-    context.strokeStyle = ink.paper;
-    context.stroke();
+// A line through points, interrupted where one is NaN.
+function trace(context, spots) {
+  context.beginPath();
+  let pen = "moveTo";
+  for (const [x, y] of spots) {
+    if (Number.isFinite(x)) context[pen](x, y);
+    pen = Number.isFinite(x) ? "lineTo" : "moveTo";
   }
+}
+
+// Teacher: circle; student: diamond; boundary sample: ring; crossing: cross.
+function symbol(context, kind, x, y, r, fill, ink) {
+  context.beginPath();
+  if (kind === "dots" || kind === "ring") context.arc(x, y, r, 0, 7);
+  else if (kind === "diamond" || kind === "square") {
+    const corners = kind === "square" ? [[-r, -r], [r, -r], [r, r], [-r, r]] : [[0, -r], [r, 0], [0, r], [-r, 0]];
+    for (const [u, v] of corners) context.lineTo(x + u, y + v);
+    context.closePath();
+  } else {
+    for (const side of [-r, r]) {
+      context.moveTo(x - r, y - side);
+      context.lineTo(x + r, y + side);
+    }
+  }
+  if (kind === "ring" || kind === "cross") {
+    for (const [width, colour] of [[4, ink.paper], [kind === "ring" ? 2 : 1.8, ink.ink]]) {
+      context.lineWidth = width;
+      context.strokeStyle = colour;
+      context.stroke();
+    }
+    return;
+  }
+  context.fillStyle = fill;
+  context.fill();
+  context.lineWidth = kind === "dots" ? 0.7 : 1;
+  context.strokeStyle = ink.paper;
+  context.stroke();
 }
 
 function handle(context, x, y, ink) {
@@ -506,7 +443,7 @@ function hatched(mask, size, ink) {
     context.lineTo(i + wide, 0);
   }
   context.stroke();
-  context.globalCompositeOperation = "destination-in"; // all of it, where the nets differ
+  context.globalCompositeOperation = "destination-in"; // only where the nets differ
   context.imageSmoothingEnabled = false;
   context.drawImage(mask, 0, 0, wide, wide);
   return canvas;

@@ -1,4 +1,4 @@
-"""Points in two dimensions: PCA at once, UMAP with patience, each net's layout laid onto the one before."""
+"""Layouts in two dimensions by PCA or UMAP, each net's layout aligned to the first."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["PROJECTIONS", "joint_layout", "pca"]
 Array = NDArray[np.floating[Any]]
 PROJECTIONS = ("umap", "pca")
 ONE_FIT = threading.Lock()
-FEWEST = 5  # points below which UMAP has no neighbourhoods to draw
+FEWEST = 5  # points below which UMAP cannot build neighbourhoods
 
 
 def pca(x: Array) -> Array:
-    """(N, 2) coordinates of (N, D) along its two widest directions; the sign makes the largest weight positive."""
+    """Return (N, 2) coordinates along the two principal directions of (N, D); their largest weights are positive."""
     centred = np.asarray(x, np.float64) - np.mean(x, 0, dtype=np.float64)
     if len(centred) < 2 or centred.shape[1] < 2:
         return np.pad(centred, ((0, 0), (0, 2)))[:, :2]
@@ -44,22 +44,22 @@ def joint_layout(
         spaces: (N, D_i) each, the same N points.
         how: "umap" or "pca".
         seed: of UMAP; the same seed gives the same layout on the same machine.
-        first: (N, 2) of the first space, where it was laid out before; the result is the same without.
+        first: (N, 2) layout of the first space, if known already; the result is the same without.
 
     Raises:
-        InputError: nothing to lay out, or values that are not finite.
+        InputError: no points, or values that are not finite.
     """
     if how not in PROJECTIONS:
         raise unknown("projection", how, PROJECTIONS)
     if not len(spaces) or not len(spaces[0]):
-        raise InputError("There is no point to lay out; give at least one.")
+        raise InputError("spaces must hold at least one point.")
     if not all(np.isfinite(space).all() for space in spaces):
-        raise InputError("An embedding holds NaN or infinity; the net diverged, so there is nothing true to draw.")
+        raise InputError("An embedding holds NaN or infinity: the net has diverged.")
     found: list[Aligned] = []
     if first is not None:
         found.append(Aligned(first, 0.0))
     for space in spaces[len(found) :]:
-        # UMAP needs neighbourhoods: some points, and not all at one place
+        # UMAP needs neighbourhoods: some points, not all at one place
         small = how == "pca" or len(space) < FEWEST or not np.ptp(space, axis=0).any()
         points = pca(space) if small else _umap(space, found[-1].points if found else None, seed, neighbours)
         found.append(procrustes(found[0].points, points) if found else Aligned(points, 0.0))
@@ -71,17 +71,17 @@ def _umap(space: Array, start: Array | None, seed: int, neighbours: int) -> Arra
 
     if start is None:
         start = pca(space)
-    # UMAP wants a start of about ten units; a spread of 0 (all points equal) must not divide
+    # UMAP expects a start of about ten units; do not divide by a spread of 0
     start = 10 * (start - start.min(0)) / max(float(np.ptp(start)), 1e-12)
     fit = umap.UMAP(
         n_neighbors=min(neighbours, len(space) - 1),
-        min_dist=0.3,  # with less, a class that is well learned shrinks to a dot
+        min_dist=0.3,  # with less, a well learned class shrinks to a dot
         init=start.astype(np.float32),
         random_state=seed,
         n_jobs=1,
     )
-    # One fit at a time: warnings' filters are the process's, and of two that overlap the later one would put back
-    # those of the earlier, which ignore everything.
+    # One fit at a time: warning filters belong to the process, and of two overlapping fits the later one would restore
+    # the filters of the earlier, which ignore everything.
     with ONE_FIT, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # n_jobs, and points without neighbours where all are equal
+        warnings.simplefilter("ignore")  # about n_jobs, and about equal points
         return np.asarray(fit.fit_transform(np.asarray(space, np.float32)), np.float64)

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = ["compare"]
 
-ROW = 46  # pixels a method
+ROW = 46  # pixels per method
 
 NAMES = {"test_accuracy": "test accuracy", "test_agreement": "agreement with the teacher"}
 
 
 def compare(runs: Sequence[Run], number: str = "test_accuracy") -> View:
-    """One row a method: its seeds as dots, their mean as a bar, one standard deviation to each side as a line.
+    """Draw one row per method: seeds as dots, their mean as a bar, one standard deviation to each side as a line.
 
     Args:
         runs: finished runs of one data set.
@@ -37,7 +37,7 @@ def compare(runs: Sequence[Run], number: str = "test_accuracy") -> View:
         ``teacher``, the accuracy of the one teacher (None where there are several).
 
     Raises:
-        InputError: no run that has the number.
+        InputError: no run has the number.
     """
     values: dict[str, list[tuple[int, float]]] = {}
     teachers: dict[str, dict[float, str]] = {}  # label -> test accuracy -> name
@@ -121,7 +121,7 @@ def _upright(x: float, row: int, half: float, colour: str, width: float) -> dict
 
 
 def _told(teachers: Mapping[float, str]) -> str:
-    """What the thin lines are where there are several teachers."""
+    """Return what the thin lines are if there are several teachers."""
     if len(teachers) < 2:
         return ""
     names = [f"{name} {percent(share, 2)}" for share, name in sorted(teachers.items())]

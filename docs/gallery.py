@@ -1,4 +1,4 @@
-"""Every view on one page, with data that needs no download: ``python -m amkd_viz.views.gallery_page OUT.html``."""
+"""Every view on one page, with data that needs no download: ``python -m docs.gallery OUT.html``."""
 
 from __future__ import annotations
 
@@ -15,21 +15,12 @@ from amkd_viz.boundary import BoundarySamples, bss, refine, sample_targets, sele
 from amkd_viz.core.rng import generator
 from amkd_viz.data import Dataset, load
 from amkd_viz.models import Classifier, build
-from amkd_viz.views import (
-    View,
-    boundary_map,
-    boundary_path,
-    distances,
-    embedding,
-    epochs,
-    gallery,
-    plane_map,
-    triplets,
-)
+from amkd_viz.views import View, boundary_map, boundary_path, distances, embedding, epochs, gallery, plane_map, triplets
 from amkd_viz.views.labels import plural
 from amkd_viz.views.mark import refuse_others, write_own
-from amkd_viz.views.page import document, figure_block
-from amkd_viz.views.plane_map import NAMES
+from amkd_viz.views.page import document
+from amkd_viz.views.slices import NAMES
+from amkd_viz.views.writers import figure_block
 
 __all__ = ["gallery_page", "views"]
 

@@ -1,0 +1,25 @@
+// Draws the figures of a page. Each is stored in the light theme; dark is the same text with each light colour replaced
+// by its dark counterpart. THEMES (light, dark) comes from the page.
+function drawFigures(selector, dark, after = () => {}) {
+  const plots = [...document.querySelectorAll(selector)].map((div) => ({ div, text: div.nextElementSibling.textContent }));
+  const config = { displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+
+  function draw({ div, text }) {
+    if (dark()) for (const key in THEMES[0]) text = text.replaceAll(THEMES[0][key], THEMES[1][key]);
+    const { data, layout, frames } = JSON.parse(text), { aspect, extra, high } = layout.meta || {};
+    const width = div.clientWidth, height = aspect ? Math.min(high, width * aspect + extra) : layout.height || 420;
+    div.style.height = `${height}px`;
+    div.dataset.width = width;
+    return Plotly.react(div, data, { ...layout, width, height, autosize: false }, config)
+      .then(() => frames && Plotly.addFrames(div, frames));
+  }
+
+  let last = Promise.resolve(); // one drawing at a time: Plotly fails when asked again while it draws
+  function paint(which = plots) {
+    return (last = last.then(() => Promise.all(which.map(draw))).then(after));
+  }
+  const stale = ({ div }) => div.clientWidth > 60 && +div.dataset.width !== div.clientWidth;
+  const watch = new ResizeObserver(() => plots.some(stale) && paint(plots.filter(stale)));
+  paint().then(() => plots.forEach(({ div }) => watch.observe(div)));
+  return () => paint();
+}
