@@ -2,7 +2,7 @@
 
     python -m benchmarks.budget --root DATA --teacher resnet26_cifar10.safetensors
 
-CIFAR-10, ResNet-26 -> ResNet-8, batch 256, at most 64 attacked. Each part is given as a share of the published step, so
+CIFAR-10, ResNet-26 -> ResNet-8, batch 256, at most 64 attacked. Each part is told as a share of the published step, so
 that all bars of ``docs/images/budget.svg`` have one unit; median over rounds in one process.
 """
 
@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from amkd_viz.core.rng import mix
 from amkd_viz.models import load_teacher
 from amkd_viz.training import Training, prepare
 from amkd_viz.training.device import kept_memory
@@ -40,22 +39,23 @@ PARTS = (
 )
 
 
-def ours(training: Training, x: Tensor, y: Tensor, index: Tensor, clock: Callable[[], float]) -> dict[str, float]:
+def ours(training: Training, batch: tuple[Tensor, Tensor, Tensor], clock: Callable[[], float]) -> dict[str, float]:
     """Seconds of each part of one step, in the order in which ``Training.step`` computes them."""
+    x, y, index = batch
     training.student.train()
+    training.seeding.seed()
     step = training.new_step(x.contiguous(memory_format=training.layout), y, index)
-    step.generator.manual_seed(mix(0, "budget"))
-    step.reads = training.objective.reads(step.progress)
     at = [clock()]
     with torch.autocast("cpu", training.autocast, enabled=training.autocast is not None):
-        for read in (
-            lambda: step.outputs("teacher"),
-            lambda: step.outputs("student"),
-            lambda: step.batch("boundary"),
-            lambda: step.outputs("student", "boundary"),
-        ):
-            read()
-            at.append(clock())
+        step.reads = training.objective.reads(step.progress)
+        step.outputs("teacher")
+        at.append(clock())
+        step.outputs("student")
+        at.append(clock())
+        step.batch("boundary")
+        at.append(clock())
+        step.outputs("student", "boundary")
+        at.append(clock())
         loss = training.objective(step)
     at.append(clock())
     training.optimiser.zero_grad(set_to_none=True)
@@ -72,13 +72,12 @@ def measure(root: str, teacher: str, rounds: int, threads: int) -> dict[str, Any
     made = trainings(root, teacher, 40)["amkd"]
     half = prepare(made.recipe.replace(precision="bf16"))
     half.student.load_state_dict(made.student.state_dict())
-    x, y, index = next(iter(made.loader.epoch(1)))
+    batch = x, y, _ = next(iter(made.loader.epoch(1)))
     old_teacher = load_teacher(teacher)
     old_student = copy.deepcopy(made.student).to(memory_format=torch.contiguous_format).train()
     optimiser = torch.optim.SGD(old_student.parameters(), 1e-6, 0.9, weight_decay=1e-4)
     draws = torch.rand(len(x))
-    chosen = made.step(x, y, index).batch("boundary")
-    assert chosen.rows is not None
+    chosen = made.step(*batch).batch("boundary")
     assert chosen.samples is not None
     base, target = old_teacher.normalise(x[chosen.rows]), chosen.samples.target
 
@@ -94,8 +93,8 @@ def measure(root: str, teacher: str, rounds: int, threads: int) -> dict[str, Any
 
     runs = {
         "published, float32": published,
-        "amkd, float32": lambda: ours(made, x, y, index, clock),
-        "amkd, bfloat16": lambda: ours(half, x, y, index, clock),
+        "amkd, float32": lambda: ours(made, batch, clock),
+        "amkd, bfloat16": lambda: ours(half, batch, clock),
     }
     kept: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
     with kept_memory():  # as in the loop; the published step profits too

@@ -109,7 +109,7 @@ def main() -> None:
     from amkd_viz.models import load_teacher
 
     made = trainings(args.root, args.teacher, warm_up=200, precision="bf16", device="cuda")
-    x, y, index = next(iter(made["kd"].loader.epoch(1)))
+    batch = x, y, _ = next(iter(made["kd"].loader.epoch(1)))
     old_teacher = load_teacher(args.teacher).cuda().requires_grad_(True)
     old_student = copy.deepcopy(made["kd"].student).to(memory_format=torch.contiguous_format).train()
     old_optimiser, draws = torch.optim.SGD(old_student.parameters(), 1e-6, 0.9, weight_decay=1e-4), torch.rand(len(x))
@@ -119,7 +119,7 @@ def main() -> None:
         published_loss(old_teacher, old_student, x, y, draws, 1 / 80).backward()
         old_optimiser.step()
 
-    samples = made["amkd"].step(x, y, index).batch("boundary").samples
+    samples = made["amkd"].step(*batch).batch("boundary").samples
     assert samples is not None
     start, target, teacher = samples.origin, samples.target, made["amkd"].teacher
     assert teacher is not None
@@ -129,9 +129,9 @@ def main() -> None:
             bss(teacher, start, target, check=False)
 
     runs: dict[str, Callable[[], object]] = {"published": published}
-    runs |= {method: lambda t=t: t.step(x, y, index) for method, t in made.items()}  # type: ignore[misc]
+    runs |= {method: lambda t=t: t.step(*batch) for method, t in made.items()}  # type: ignore[misc]
     single = {f"{method} without its graph": without_graph(t) for method, t in made.items()}
-    runs |= {name: lambda t=t: t.step(x, y, index) for name, t in single.items()}  # type: ignore[misc]
+    runs |= {name: lambda t=t: t.step(*batch) for name, t in single.items()}  # type: ignore[misc]
     runs["attack"] = attack
     try:
         runs["attack as a CUDA graph"] = captured(attack)

@@ -47,8 +47,9 @@ def peak(job: tuple[str, str, str, str, int]) -> dict[str, Any]:
     before, attacked = _mb(), 0
     with kept_memory():  # as in the loop
         for batch, _ in zip(training.loader.epoch(0), range(steps), strict=False):
-            made = training.step(*batch).made("boundary")
-            attacked = len(made.index) if made is not None else 0
+            step = training.step(*batch)
+            boundary = step.made("boundary")
+            attacked = 0 if boundary is None else len(boundary.x)
     return {"before": before, "peak": _mb(), "attacked": attacked}
 
 

@@ -39,11 +39,11 @@ def one_step(batch: int, steps: int, classes: int, side: int) -> Callable[[], ob
     teacher = inference_copy(net("resnet26", classes, side)).to(memory_format=torch.channels_last)
     student = net("resnet8", classes, side).to(memory_format=torch.channels_last).train()
     x = torch.rand(batch, 3, side, side).contiguous(memory_format=torch.channels_last)
-    y, objective = torch.zeros(batch, dtype=torch.long), methods["amkd"]()
+    clean = Batch(x, torch.zeros(batch, dtype=torch.long), torch.arange(batch))
+    nets, sources = {"teacher": teacher, "student": student}, {"boundary": Boundary(BSS(1e-3, steps))}
+    objective = methods["amkd"]()
 
     def run() -> None:
-        nets, clean = {"teacher": teacher, "student": student}, Batch(x, y, torch.arange(batch))
-        sources = {"boundary": Boundary(BSS(steps=steps, step_size=1e-3))}
         objective(Step(nets, clean, 0.1, torch.Generator(), sources)).backward()
 
     return run

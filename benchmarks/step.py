@@ -60,7 +60,7 @@ def measure(root: str, teacher: str, warm_up: int, count: int, threads: int) -> 
     for method, training in made.items():
         half[method] = prepare(training.recipe.replace(precision="bf16"))
         half[method].student.load_state_dict(training.student.state_dict())
-    x, y, index = next(iter(made["kd"].loader.epoch(1)))
+    batch = x, y, _ = next(iter(made["kd"].loader.epoch(1)))
     old_teacher = load_teacher(teacher)
     old_student = copy.deepcopy(made["kd"].student).to(memory_format=torch.contiguous_format).train()
     old_optimiser = torch.optim.SGD(old_student.parameters(), 1e-6, 0.9, weight_decay=1e-4)
@@ -71,12 +71,12 @@ def measure(root: str, teacher: str, warm_up: int, count: int, threads: int) -> 
         published_loss(old_teacher, old_student, x, y, draws, 1 / 80).backward()
         old_optimiser.step()
 
-    ours = {f"{m} fp32": lambda t=t: t.step(x, y, index) for m, t in made.items()}  # type: ignore[misc]
-    ours |= {f"{m} bf16": lambda t=t: t.step(x, y, index) for m, t in half.items()}  # type: ignore[misc]
+    ours = {f"{m} fp32": lambda t=t: t.step(*batch) for m, t in made.items()}  # type: ignore[misc]
+    ours |= {f"{m} bf16": lambda t=t: t.step(*batch) for m, t in half.items()}  # type: ignore[misc]
     batches = made["kd"].loader.epoch(2)
     with kept_memory():  # as in the loop; the published step profits too
         took = rounds({"published bss": published, **ours, "loading": lambda: next(batches)}, count, threads)
-    attacked = len(made["bss"].step(x, y, index).batch("boundary").index)
+    attacked = len(made["bss"].step(*batch).batch("boundary").x)
     return {
         "attacked": attacked,
         "published bss step over ours": {name: ratio(took["published bss"], took[name]) for name in ours},

@@ -11,18 +11,18 @@ import itertools
 import os
 import random
 import statistics
+import sys
 import tempfile
 import threading
 import time
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from amkd_viz.runs import Job, Run
-from amkd_viz.training import Event, Recipe, Stepped
+from amkd_viz.training import Event, Recipe, Stepped, prepare
 
 from .students import write_result
 
@@ -45,8 +45,8 @@ def main() -> None:
     args = parser.parse_args()
     begun = time.time()
     torch.set_num_threads(args.threads)
-    preparing = import_module("amkd_viz.training.prepare")  # a function of the package has its name
-    preparing.load = cache(preparing.load)  # the stop is measured, not how data are read again for each start
+    source = sys.modules[prepare.__module__]
+    source.load = cache(source.load)  # type: ignore[attr-defined]  # the stop is measured, not how data are read again for each start
     save, writes = Run.save_checkpoint, [0.0]
 
     def timed(run: Run, state: dict[str, Any]) -> None:

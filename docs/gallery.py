@@ -77,8 +77,8 @@ def _showcase(nets: Mapping[str, Classifier], samples: BoundarySamples, digits: 
     view = gallery(nets, samples[order], digits.classes, names=names, most=5)
     if not len(missed):
         return view
-    told = f"The last row was chosen to show a miss: {plural(len(missed), 'sample')} did not cross within the steps."
-    return replace(view, caption=f"{view.caption} {told}")
+    miss = f"The last row was chosen to show a miss: {plural(len(missed), 'sample')} did not cross within the steps."
+    return replace(view, caption=f"{view.caption} {miss}")
 
 
 def _net(name: str, dataset: Dataset, count: int) -> dict[int, Classifier]:

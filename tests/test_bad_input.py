@@ -252,8 +252,8 @@ def test_a_teacher_that_is_a_pickle_never_runs(refused, tmp_path, kind):
 def test_a_teacher_file_that_is_missing_or_truncated(refused, tmp_path):
     path = save_classifier(build("mlp-tiny", num_classes=4, shape=(2,)), tmp_path / "net.safetensors")
     path.write_bytes(path.read_bytes()[:-4])
-    assert "net.safetensors is not a whole safetensors file" in refused("distill", *FLAGS, "--teacher", str(path))
-    assert "There is no file" in refused("distill", *FLAGS, "--teacher", "nowhere.safetensors")
+    assert "net.safetensors is not a valid safetensors file" in refused("distill", *FLAGS, "--teacher", str(path))
+    assert "File not found:" in refused("distill", *FLAGS, "--teacher", "nowhere.safetensors")
 
 
 # runs

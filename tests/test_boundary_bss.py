@@ -359,8 +359,8 @@ def test_bad_inputs(x, sentence):
         (torch.tensor([1]), r"one class per sample, int64 of shape \(2,\), not int64 of shape \(1,\)"),
         (torch.tensor([[1], [2]]), r"not int64 of shape \(2, 1\)"),
         (torch.tensor([1.0, 2.0]), "not float32 of shape"),
-        (torch.tensor([1, 5]), "target has classes from 1 to 5; the net knows 0 to 4"),
-        (torch.tensor([-1, 2]), "target has classes from -1 to 2"),
+        (torch.tensor([1, 5]), "target must hold classes from 0 to 4, got 1 to 5"),
+        (torch.tensor([-1, 2]), "target must hold classes from 0 to 4, got -1 to 2"),
     ],
 )
 def test_bad_targets(target, sentence):

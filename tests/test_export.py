@@ -95,7 +95,7 @@ def test_the_card_says_what_it_is_and_its_code_runs(finished, tmp_path):
         f"torch {torch.__version__}",
         "Trained on only 40 labelled images",
         "our reading of a public abstract",
-        "adversarial samples",
+        "Adversarial samples",
     ):
         assert said in card, said
     (code,) = re.findall(r"```python\n(.*?)\n```", card, re.DOTALL)

@@ -10,7 +10,7 @@ import torch
 
 from amkd_viz import Recipe, distill
 from amkd_viz.doctor import diagnosis
-from amkd_viz.training import Training, device
+from amkd_viz.training import device, prepare
 from amkd_viz.training.device import bf16_hardware, cpu_flags, pick_precision
 
 SMALL = Recipe(dataset="moons", teacher="mlp-tiny", student="mlp-tiny", method="ce", epochs=1)
@@ -65,7 +65,7 @@ def test_a_run_keeps_its_recipe_and_records_what_auto_meant(
 ) -> None:
     monkeypatch.setattr(device, "cpu_flags", lambda: flags)
     recipe = SMALL.replace(precision="auto", device="cpu")
-    training = Training(recipe)
+    training = prepare(recipe)
     assert training.autocast == (torch.bfloat16 if precision == "bf16" else None)
     assert any(note.startswith(f"precision='auto' is {precision} here") for note in training.notes)
     run = distill(recipe, tmp_path / "run")
@@ -78,7 +78,7 @@ def test_a_run_keeps_its_recipe_and_records_what_auto_meant(
 def test_emulated_bf16_is_noted_and_the_doctor_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "cpu_flags", lambda: {"avx2"})
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    notes = Training(SMALL.replace(precision="bf16", device="cpu")).notes
+    notes = prepare(SMALL.replace(precision="bf16", device="cpu")).notes
     assert [note for note in notes if "is emulated here" in note]
     assert any(line.startswith("  bf16           emulated, slow (the CPU has ") for line in diagnosis())
     monkeypatch.setattr(device, "cpu_flags", lambda: {"amx_bf16"})

@@ -143,7 +143,7 @@ def test_a_view_of_the_last_layers_output_is_that_output():
 
 
 def test_a_module_that_loses_the_batch_of_one():
-    with pytest.raises(InputError, match=r"gave a tensor \(3,\) for inputs \(1, 1, 2, 2\)"):
+    with pytest.raises(InputError, match=r"got a tensor \(3,\) for inputs \(1, 1, 2, 2\)"):
         wrap(Then(torch.squeeze, nn.Flatten(), nn.Linear(4, 3)), shape=(1, 2, 2))
 
 
@@ -186,7 +186,7 @@ def test_inputs_that_do_not_fit(make):
 @pytest.mark.parametrize("module", [nn.Conv2d(3, 4, 1), nn.LSTM(2, 3)])
 def test_outputs_that_are_no_logits(module):
     shape = (3, 4, 4) if isinstance(module, nn.Conv2d) else (2,)
-    with pytest.raises(InputError, match=r"must return logits.*whose forward returns its logits alone"):
+    with pytest.raises(InputError, match=r"must return logits.*whose forward returns only its logits"):
         wrap(module, shape=shape)
 
 
@@ -220,7 +220,7 @@ def test_logits_are_taken_out_of_what_a_net_says(kind):
 @pytest.mark.parametrize("kind", ["tuple", "other"])
 def test_other_answers_are_refused_with_what_to_do(kind):
     with pytest.raises(
-        InputError, match=rf"gave a {'dict' if kind == 'other' else kind} for inputs \(1, 1, 2, 2\); put"
+        InputError, match=rf"got a {'dict' if kind == 'other' else kind} for inputs \(1, 1, 2, 2\); put"
     ):
         wrap(Says(kind), shape=(1, 2, 2))
 
@@ -258,7 +258,7 @@ def test_a_classifier_is_copied_as_it_is(what):
     assert torch.equal(found(x), net(x))
     assert found.head.weight.data_ptr() != net.head.weight.data_ptr()
     assert (found.architecture, wrap(given, shape=(3, 8, 8), name="mine").architecture) == ("resnet8", "mine")
-    with pytest.raises(InputError, match=r"a Classifier already, of inputs \(3, 8, 8\)"):
+    with pytest.raises(InputError, match=r"a Classifier already: it takes inputs \(3, 8, 8\)"):
         wrap(given, shape=(3, 9, 9))
     with pytest.raises(InputError, match="a Classifier already"):
         wrap(given, shape=(3, 8, 8), mean=[0.5] * 3)

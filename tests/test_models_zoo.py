@@ -111,36 +111,19 @@ def test_any_image_size(channels, side, count, classes):
         assert net(batch(count, shape)).shape == (count, classes)
 
 
-def macs(net: Classifier) -> int:
-    """Multiply-adds of convolutions and linear layers for one image."""
-    total = 0
-
-    def count(module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
-        nonlocal total
-        per_output = module.weight[0].numel()
-        total += output[0].numel() * per_output
-
-    hooks = [m.register_forward_hook(count) for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    with torch.no_grad(), freeze(net):
-        net(batch(1, net.shape))
-    for hook in hooks:
-        hook.remove()
-    return total
-
-
-@pytest.mark.parametrize(
-    ("name", "millions"), [("resnet8", 12.2), ("resnet14", 26.4), ("resnet20", 40.6), ("resnet26", 54.7)]
-)
-def test_published_cost_of_resnets(name, millions):
-    net = build(name)
-    assert macs(net) / 1e6 == pytest.approx(millions, abs=0.06)
-    assert net.feature_width == 64
-    assert not any(isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) for m in net.modules())
-
-
 @pytest.mark.parametrize(
     ("name", "millions"),
-    [("resnet8x4", 1.21), ("resnet32x4", 7.41), ("wrn16-2", 0.69), ("wrn40-1", 0.56), ("vgg8", 3.92)],
+    [
+        ("resnet8", 0.0753),
+        ("resnet14", 0.172),
+        ("resnet20", 0.269),
+        ("resnet26", 0.366),
+        ("resnet8x4", 1.21),
+        ("resnet32x4", 7.41),
+        ("wrn16-2", 0.69),
+        ("wrn40-1", 0.56),
+        ("vgg8", 3.92),
+    ],
 )
 def test_parameter_counts_of_the_usual_students(name, millions):
     """Within a few per cent of the sizes under these names in the literature (their shortcuts and biases differ)."""
@@ -321,7 +304,7 @@ def test_a_refused_net_leaves_the_default_type_as_it_was(default_float64):
 @pytest.mark.parametrize("shape", [(), (8, 8), (0, 8, 8), (3, 8, -8), (2.0,), (1, 3, 8, 8), 12])
 def test_a_shape_that_is_none(shape):
     for make in (build, lambda name, shape: wrap(nn.Flatten(), shape=shape)):
-        with pytest.raises(InputError, match=r"An input's shape is \(C, H, W\) for images or \(2,\) for points, not"):
+        with pytest.raises(InputError, match=r"shape must be \(C, H, W\) for images or \(2,\) for points, got"):
             make("mlp", shape=shape)
 
 
@@ -363,5 +346,5 @@ def test_bytes_are_refused():
 
 
 def test_what_is_no_module_is_not_wrapped():
-    with pytest.raises(InputError, match=r"wrap takes a torch\.nn\.Module, not a function"):
+    with pytest.raises(InputError, match=r"module must be a torch\.nn\.Module, got a function"):
         wrap(lambda x: x, shape=(2,))

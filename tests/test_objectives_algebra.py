@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from amkd_viz.boundary import BSS, FGSM, Noise
 from amkd_viz.core.errors import InputError
+from amkd_viz.models import Classifier
 from amkd_viz.objectives import (
-    Attack,
+    Batch,
+    Boundary,
     Objective,
     Schedule,
+    Step,
     Term,
     boundary_kd,
     boundary_triplet,
@@ -27,28 +30,39 @@ from amkd_viz.objectives import (
     triplet,
 )
 
+CALLED: list[str] = []
+
 
 @dataclass(frozen=True)
 class one(Term):
-    """A term for tests: ``value`` of the step, times ``factor``; says when it is called."""
+    """A term for tests: the mean logit of the student, times ``factor``; records when it is called."""
 
     name: ClassVar[str] = "one"
     factor: float = 1.0
-    exact: bool = False
+
+    def reads(self):
+        return [("student", "clean", None)]
 
     def __call__(self, step) -> Tensor:
-        step.called.append(self.name)
-        return step.value * self.factor
+        CALLED.append(self.name)
+        return step.outputs().logits.mean() * self.factor
 
 
 class two(one):
     name: ClassVar[str] = "two"
-    on_boundary: ClassVar[bool] = True
+
+    def reads(self):
+        return [("student", "clean", None), ("student", "boundary", None)]
 
 
-def step(progress: float = 0.5) -> SimpleNamespace:
-    value = torch.tensor(3.0, requires_grad=True)
-    return SimpleNamespace(x=torch.zeros(1), progress=progress, terms={}, weights={}, called=[], value=value)
+def step(progress: float = 0.5) -> Step:
+    """Two points, and a student whose mean logit is 3."""
+    CALLED.clear()
+    head = nn.Linear(2, 2)
+    nn.init.zeros_(head.weight), nn.init.constant_(head.bias, 3)
+    net = Classifier(nn.Identity(), head, mean=[0, 0], std=[1, 1], num_classes=2, shape=(2,)).train()
+    clean = Batch(torch.zeros(2, 2), torch.tensor([0, 1]), torch.arange(2))
+    return Step({"student": net}, clean, progress, torch.Generator(), {"boundary": lambda step: step.clean})
 
 
 # ------------------------------------------------------------------ schedules
@@ -64,7 +78,7 @@ def test_published_schedules_for_80_epochs(name):
         assert weights["boundary_kd"] == pytest.approx(max(2 * (1 - 4 / 3 * epoch / 80), 0), abs=1e-12)
         if name == "amkd":  # g = ra(e) / ra(1)
             assert weights["boundary_triplet"] == pytest.approx(weights["boundary_kd"] / 2)
-        assert objective.reads_boundary(epoch / 80) == (epoch < 60)  # exactly 0 from epoch 60 on
+        assert ("boundary" in objective.batches(epoch / 80)) == (epoch < 60)  # exactly 0 from epoch 60 on
     assert methods["kd"]().weights(1)["kd"] == 1
 
 
@@ -80,7 +94,7 @@ def test_schedule_ends_exactly_at_zero_and_stays():
 
 @pytest.mark.parametrize("until", [0, -1, 1.1, float("nan")])
 def test_bad_end_of_a_schedule(until):
-    with pytest.raises(InputError, match=r"share of training in \(0, 1\]"):
+    with pytest.raises(InputError, match=r"until must be in \(0, 1\], a share of training, got"):
         linear(1, 0, until=until)
 
 
@@ -101,8 +115,8 @@ def test_sum_scales_adds_and_reports_unweighted_terms():
     assert float(total.detach()) == 2 * 3 * 5 + 2 * 3 * 3
     assert {name: float(v) for name, v in s.terms.items()} == {"one": 15, "two": 3}
     assert not any(v.requires_grad for v in s.terms.values())
-    (g,) = torch.autograd.grad(total, s.value)
-    assert float(g) == 2 * 5 + 2 * 3
+    (g,) = torch.autograd.grad(total, s.nets["student"].head.bias)
+    assert float(g.sum()) == 2 * 5 + 2 * 3
 
 
 def test_weight_zero_is_not_called_and_reads_no_boundary():
@@ -110,11 +124,12 @@ def test_weight_zero_is_not_called_and_reads_no_boundary():
     for progress, called, reads in ((0.5, ["one", "two"], True), (0.75, ["one"], False), (1.0, ["one"], False)):
         s = step(progress)
         objective(s)
-        assert s.called == called == list(s.terms)
-        assert s.reads_boundary == objective.reads_boundary(progress) == reads
+        assert CALLED == called == list(s.terms)
+        assert (s.made("boundary") is not None) == ("boundary" in objective.batches(progress)) == reads
+        assert objective.passes(progress) == {"student": 1 + reads}
     s = step()
     assert float((one() * 0)(s)) == 0
-    assert s.called == []
+    assert CALLED == []
 
 
 def test_multiplication_in_any_order():
@@ -127,15 +142,19 @@ def test_multiplication_in_any_order():
     assert linear(4, 1, until=0.5) * 2 == 2 * linear(4, 1, until=0.5) == Schedule(8, 2, 0.5)
 
 
-def test_two_schedules_do_not_multiply():
-    with pytest.raises(InputError, match=r"'4->1 \* kd\(.*has a schedule already"):
-        kd() * linear(4, 1) * linear(1, 0)
-    with pytest.raises(TypeError):
-        linear(1, 0) * linear(1, 0)
+def test_a_schedule_multiplies_a_constant_but_no_other_schedule():
+    assert linear(4, 1, until=0.5) * constant(2) == constant(2) * linear(4, 1, until=0.5) == linear(8, 2, until=0.5)
+    assert kd() * linear(4, 1) * constant(2) == kd() * linear(8, 2)
+    for make in (lambda: kd() * linear(4, 1) * linear(1, 0), lambda: linear(4, 1) * linear(1, 0)):
+        with pytest.raises(InputError, match="A weight must have one schedule, got 4->1 and 1->0; make one of them"):
+            make()
+    for wrong in (lambda: ce() * kd(), lambda: (ce() + kd()) * kd(), lambda: ce() * "2", lambda: linear(1, 0) * "2"):
+        with pytest.raises(TypeError):
+            wrong()
 
 
 def test_a_term_twice_is_refused():
-    with pytest.raises(InputError, match="holds each term once, but has ce twice; add the weights"):
+    with pytest.raises(InputError, match="must hold each term once, got ce twice; add the weights"):
         ce() + kd() + ce() * 2
 
 
@@ -149,6 +168,32 @@ def test_printing():
     assert amkd.startswith(str(methods["bss"]()) + " + 1->0 (until 75%) * boundary_triplet(variant=C, margin=")
     assert str(linear(2, 0, until=0.75)) == "2->0 (until 75%)"
     assert str(constant(0.25)) == "0.25"
+    assert str(kd(on="boundary", teacher="peer")) == "kd(temperature=3, t2=False, on='boundary', teacher='peer')"
+    assert str(kd() * sure) == "sure * kd(temperature=3, t2=False)"
+    assert str(2 * ce() * linear(4, 1) * sure * sure_of(0.5)) == "8->2 * sure * sure_of * ce()"
+    assert repr(kd()) == "kd()"
+    assert repr(boundary_kd(temperature=4)) == "boundary_kd(temperature=4.0)"
+
+
+def sure(step: Step) -> Tensor:
+    """How sure the student is of the label, per sample."""
+    return step.outputs().logits.detach().softmax(1)[torch.arange(len(step.clean.y)), step.clean.y]
+
+
+def sure_of(least: float):
+    def weight(step: Step) -> Tensor:
+        return (sure(step) > least).float()
+
+    return weight
+
+
+def test_a_weight_per_sample_multiplies_in_any_order():
+    assert kd() * sure == sure * kd() == kd() * (constant(1) * sure)
+    assert isinstance(sure * kd(), Objective)
+    assert kd() * sure * linear(4, 1) == kd() * (sure * linear(4, 1)) == linear(4, 1) * kd() * sure
+    assert (ce() + kd()) * sure == ce() * sure + kd() * sure
+    assert (kd() * sure).weights(0.5) == {"kd": 1}
+    assert ((kd() * sure).changed(**{"kd.weight": 3})).summands[0][1] == constant(3) * sure
 
 
 # ------------------------------------------------------------------ changed
@@ -158,10 +203,10 @@ def test_changed():
     objective = methods["amkd"]()
     changed = objective.changed(
         **{
-            "kd.temperature": "4.5",
-            "kd.weight": "1",
+            "kd.temperature": 4.5,
+            "kd.weight": 1,
             "boundary_kd.scale": 0.5,
-            "boundary_kd.t2": "true",
+            "boundary_kd.t2": True,
             "ce.weight": 0,
         }
     )
@@ -178,7 +223,7 @@ def test_changed():
 def test_changed_keeps_fractions_where_the_sum_was_written_with_a_whole_number():
     changed = (ce() + kd(temperature=3)).changed(**{"kd.temperature": 4.5})
     assert changed.summands[1][0].temperature == 4.5
-    assert methods["triplet-kd"]().changed(**{"triplet.margin": "2.5"}).summands[1][0].margin == 2.5
+    assert methods["triplet-kd"]().changed(**{"triplet.margin": 2.5}).summands[1][0].margin == 2.5
 
 
 @pytest.mark.parametrize(
@@ -191,21 +236,21 @@ def test_changed_keeps_fractions_where_the_sum_was_written_with_a_whole_number()
             r"Unknown field of kd 'temprature'; did you mean 'temperature'\? Allowed: weight, scale",
         ),
         ({"kd": 1}, "Unknown field of kd ''"),
-        ({"kd.temperature": "hot"}, "kd.temperature takes a float, not 'hot'"),
-        ({"kd.temperature": 0}, "kd.temperature must lie between 0.5 and 20, not 0"),
-        ({"kd.temperature": "nan"}, "kd.temperature must lie between 0.5 and 20, not nan"),
-        ({"kd.t2": "maybe"}, "kd.t2 is true or false, not 'maybe'"),
-        ({"kd.weight": "heavy"}, "kd.weight takes a float, not 'heavy'"),
-        ({"kd.scale": None}, "kd.scale takes a float, not None"),
-        ({"kd.weight": "nan"}, "kd.weight must be finite and at least 0, not nan"),
-        ({"kd.scale": "inf"}, "kd.scale must be finite and at least 0, not inf"),
-        ({"kd.scale": -1}, "kd.scale must be finite and at least 0, not -1"),
+        ({"kd.temperature": "hot"}, "kd.temperature must be a number, got 'hot'"),
+        ({"kd.temperature": 0}, "kd.temperature must be between 0.5 and 20, got 0"),
+        ({"kd.temperature": math.nan}, "kd.temperature must be a number, got nan"),
+        ({"kd.t2": "maybe"}, "kd.t2 must be True or False, got 'maybe'"),
+        ({"kd.on": "boundary"}, "Unknown field of kd 'on'"),
+        ({"kd.weight": "heavy"}, "kd.weight must be a number, got 'heavy'"),
+        ({"kd.scale": None}, "kd.scale must be a number, got None"),
+        ({"kd.weight": math.nan}, "kd.weight must be a number, got nan"),
+        ({"kd.scale": math.inf}, "kd.scale must be finite, got inf"),
+        ({"kd.scale": -1}, "kd.scale must be at least 0, got -1"),
         ({"boundary_triplet.mining": "semihard"}, r"boundary_triplet.mining 'semihard'; did you mean 'semi-hard'"),
         ({"boundary_triplet.variant": "D"}, "boundary_triplet.variant 'D'.* Allowed: A, B, C"),
         ({"boundary_triplet.embedding": "logits"}, "did you mean 'logit'"),
         ({"boundary_triplet.negatives": "other"}, "did you mean 'others'"),
-        ({"boundary_triplet.margin": 4.1}, "boundary_triplet.margin must lie between 0 and 4, not 4.1"),
-        ({"boundary_triplet.margin": "nan"}, "boundary_triplet.margin must lie between 0 and 4, not nan"),
+        ({"boundary_triplet.margin": 4.1}, "boundary_triplet.margin must be between 0 and 4, got 4.1"),
     ],
 )
 def test_changed_with_bad_names_and_values(changes, sentence):
@@ -214,24 +259,23 @@ def test_changed_with_bad_names_and_values(changes, sentence):
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("make", "sentence"),
     [
-        ({"sampler": "bbs"}, "Unknown boundary sampler 'bbs'; did you mean 'bss'"),
-        ({"boundary_bn": "seperate"}, "Unknown student pass 'seperate'; did you mean 'separate'"),
-        ({"step_rule": "gaps"}, "Unknown step_rule 'gaps'; did you mean 'gap'"),
-        ({"limit": 0}, "At least one sample"),
-        ({"steps": 0}, "not step_size=0.3, epsilon=0.03.*, steps=0"),
-        ({"step_size": -0.1}, "step_size=-0.1"),
-        ({"epsilon": math.nan}, "epsilon=nan"),
+        (lambda: Boundary(limit=0), "limit must be at least 1, got 0"),
+        (lambda: BSS(step_rule="gaps"), "Unknown step_rule 'gaps'; did you mean 'gap'"),
+        (lambda: BSS(steps=0), "steps must be between 1 and 100, got 0"),
+        (lambda: BSS(step_size=-0.1), "step_size must be between 0.001 and 10, got -0.1"),
+        (lambda: FGSM(epsilon=math.nan), "epsilon must be a number, got nan"),
+        (lambda: Noise(epsilon=0), "epsilon must be between 1e-06 and 1, got 0"),
     ],
 )
-def test_bad_attacks(options, sentence):
+def test_bad_attacks(make, sentence):
     with pytest.raises(InputError, match=sentence):
-        Attack(**options)
+        make()
 
 
 def test_bad_margin_of_oki():
-    with pytest.raises(InputError, match=r"triplet\.margin must lie between 0 and 50, not -1"):
+    with pytest.raises(InputError, match=r"triplet\.margin must be between 0 and 50, got -1"):
         triplet(margin=-1)
 
 
@@ -247,21 +291,20 @@ def test_methods_by_name():
         assert isinstance(methods[name](), Objective)
         assert methods[name]().weights(0.1)["ce"] == 1
         assert len(methods.about(name)) > 20
-    readings = [methods[name]().summands[-1][0].reading for name in names[-3:]]
-    assert readings == ["A", "B", "C"]
-    assert boundary_triplet().reading == "A"
+    assert [methods[name]().summands[-1][0].variant for name in names[-3:]] == ["A", "B", "C"]
+    assert boundary_triplet().variant == "A"
     with pytest.raises(InputError, match="Unknown method 'akmd'; did you mean 'amkd'"):
         methods["akmd"]
 
 
 @pytest.mark.parametrize("value", [1e-9, 1e9, math.inf, "hot"])
 def test_a_term_keeps_within_its_bounds_however_it_is_made(value):
-    with pytest.raises(InputError, match=r"kd\.temperature (must lie between 0.5 and 20|takes a float), not"):
+    with pytest.raises(InputError, match=r"kd\.temperature must be (between 0.5 and 20|a number), got"):
         kd(temperature=value)
 
 
 def test_a_term_takes_numbers_of_other_kinds_as_its_own():
-    assert kd(temperature="3") == kd(temperature=3) == kd(temperature=3.0)
+    assert kd(temperature=3) == kd(temperature=3.0)
     assert isinstance(kd(temperature=3).temperature, float)
 
 

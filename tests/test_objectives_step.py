@@ -4,18 +4,42 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from amkd_viz.boundary import bss, sample_targets, select_bases
-from amkd_viz.models import Classifier, build, freeze
-from amkd_viz.objectives import Attack, Step, boundary_kd, boundary_triplet, ce, kd, linear, methods, triplet
+from amkd_viz.boundary import BSS, bss, sample_targets, samplers, select_bases
+from amkd_viz.core.errors import InputError
+from amkd_viz.data import load
+from amkd_viz.models import Classifier, build
+from amkd_viz.objectives import (
+    Batch,
+    Boundary,
+    Objective,
+    Step,
+    Term,
+    boundary_kd,
+    boundary_triplet,
+    ce,
+    constant,
+    kd,
+    linear,
+    methods,
+    shapes_of,
+    triplet,
+)
 from amkd_viz.objectives import step as step_module
+from amkd_viz.objectives.algebra import wire
 from amkd_viz.objectives.losses import triplets as triplets_module
+from amkd_viz.objectives.losses.soft_targets import soft_cross_entropy
 from amkd_viz.objectives.metric import triplet_hinge
+from amkd_viz.objectives.step import Read
+from amkd_viz.training import Recipe
+from amkd_viz.training.seeding import Seeding
+from amkd_viz.training.training import Training
 
 CLASSES = 4
 
@@ -54,17 +78,33 @@ STUDENT = fitted("cnn-tiny", 25)
 X, Y = data(24, 7)
 
 
-def make(y: Tensor = Y, *, x: Tensor = X, progress: float = 0.1, student: Classifier = STUDENT, **attack) -> Step:
+def make(
+    y: Tensor = Y,
+    *,
+    x: Tensor = X,
+    progress: float = 0.1,
+    student: Classifier = STUDENT,
+    boundary_bn: str = "separate",
+    nets: dict[str, Classifier] | None = None,
+    **boundary,
+) -> Step:
     """A step on fresh copies, so that batch statistics of one test do not reach the next."""
     return Step(
-        teacher=TEACHER,
-        student=copy.deepcopy(student).train(),
-        x=x,
-        y=y,
+        nets={"student": copy.deepcopy(student).train(), "teacher": TEACHER, **(nets or {})},
+        clean=Batch(x, y, 100 + torch.arange(len(y))),
         progress=progress,
         generator=gen(3),
-        attack=Attack(**attack),
+        sources={"boundary": Boundary(**boundary)},
+        boundary_bn=boundary_bn,
     )
+
+
+def value(term: Term, step: Step) -> Tensor:
+    """The term as an objective of its own."""
+    return Objective(term.parts())(step)
+
+
+BOUNDARY: tuple[Read, ...] = (("student", "clean", None), ("student", "boundary", None))
 
 
 def nobody_right() -> Tensor:
@@ -92,7 +132,7 @@ def assert_same(a: dict[str, Tensor], b: dict[str, Tensor], **tolerance: float) 
 
 def test_the_step_of_these_tests_is_not_a_trivial_one():
     step = make()
-    index, samples = step.boundary.index, step.boundary.samples
+    index, samples = step.batch("boundary").rows, step.batch("boundary").samples
     assert 8 <= len(index) < len(X)
     assert samples.crossed.float().mean() > 0.7
     assert samples.target.unique().numel() > 2
@@ -103,7 +143,7 @@ def test_the_step_of_these_tests_is_not_a_trivial_one():
 
 def test_boundary_samples_are_selection_draw_and_attack():
     step = make(limit=9)
-    index, samples = step.boundary.index, step.boundary.samples
+    index, samples = step.batch("boundary").rows, step.batch("boundary").samples
     student = copy.deepcopy(STUDENT).train()
     with torch.no_grad():
         z_teacher, z_student = TEACHER(X), student(X)
@@ -116,8 +156,8 @@ def test_boundary_samples_are_selection_draw_and_attack():
     assert torch.equal(samples.base, Y[index])
     assert float(step.metrics["attack.crossed"]) == pytest.approx(float(expected.crossed.float().mean()))
     assert float(step.metrics["attack.reached_target"]) == pytest.approx(float((expected.status == 1).float().mean()))
-    assert torch.equal(step.teacher_boundary.logits.argmax(1), samples.logits.argmax(1))
-    torch.testing.assert_close(step.teacher_boundary.logits, samples.logits, rtol=1e-4, atol=1e-4)
+    assert torch.equal(step.outputs("teacher", "boundary").logits.argmax(1), samples.logits.argmax(1))
+    torch.testing.assert_close(step.outputs("teacher", "boundary").logits, samples.logits, rtol=1e-4, atol=1e-4)
 
 
 def test_everything_is_computed_once():
@@ -125,14 +165,16 @@ def test_everything_is_computed_once():
     step = make()
     hooks = [
         net.head.register_forward_hook(lambda _m, _i, out, name=name: calls.append((name, len(out))))
-        for name, net in (("teacher", step.teacher), ("student", step.student))
+        for name, net in (("teacher", step.nets["teacher"]), ("student", step.nets["student"]))
     ]
-    ce()(step), kd()(step), kd(temperature=9)(step)
+    for term in (ce(), kd(), kd(temperature=9)):
+        value(term, step)
     assert calls == [("student", 24), ("teacher", 24)]
-    boundary_kd()(step), boundary_triplet()(step), boundary_kd(temperature=1)(step)
-    count = len(step.boundary.index)
+    for term in (boundary_kd(), boundary_triplet(), boundary_kd(temperature=1)):
+        value(term, step)
+    count = len(step.batch("boundary").rows)
     assert [c for c in calls if c[0] == "student"] == [("student", 24), ("student", count)]
-    assert sum(n for name, n in calls if name == "teacher") == 24 + step.boundary.samples.passes.forward
+    assert sum(n for name, n in calls if name == "teacher") == 24 + step.batch("boundary").samples.passes.forward
     for hook in hooks:
         hook.remove()
 
@@ -140,64 +182,64 @@ def test_everything_is_computed_once():
 def test_separate_pass():
     """Each pass has its own batch statistics, and the running ones take both in, clean batch first."""
     step = make(boundary_bn="separate")
-    edge = step.student_boundary
+    edge = step.outputs("student", "boundary")
     expected = copy.deepcopy(STUDENT).train()
     clean_logits = expected(X)
-    edge_logits = expected(step.boundary.samples.x)
-    assert torch.equal(step.student_clean.logits, clean_logits)
+    edge_logits = expected(step.batch("boundary").samples.x)
+    assert torch.equal(step.outputs().logits, clean_logits)
     assert torch.equal(edge.logits, edge_logits)
-    assert_same(statistics(step.student), statistics(expected))
+    assert_same(statistics(step.nets["student"]), statistics(expected))
     before = int(STUDENT.body[0][1].num_batches_tracked)
-    assert int(step.student.body[0][1].num_batches_tracked) == before + 2
+    assert int(step.nets["student"].body[0][1].num_batches_tracked) == before + 2
 
 
 def test_joint_pass():
     """One forward of clean and boundary samples together; the selection before it leaves no trace."""
     step = make(boundary_bn="joint")
-    step.reads_boundary = True
-    edge = step.student_boundary
+    step.reads = BOUNDARY
+    edge = step.outputs("student", "boundary")
     with torch.no_grad():
         running = copy.deepcopy(STUDENT).eval()(X)
     index = select_bases(TEACHER(X), running, Y)
-    assert torch.equal(step.boundary.index, index)
+    assert torch.equal(step.batch("boundary").rows, index)
     expected = copy.deepcopy(STUDENT).train()
-    both = expected.outputs(torch.cat([X, step.boundary.samples.x]))
-    assert torch.equal(step.student_clean.logits, both.logits[:24])
+    both = expected.outputs(torch.cat([X, step.batch("boundary").samples.x]))
+    assert torch.equal(step.outputs().logits, both.logits[:24])
     assert torch.equal(edge.logits, both.logits[24:])
-    assert torch.equal(step.student_clean.features, both.features[:24])
+    assert torch.equal(step.outputs().features, both.features[:24])
     assert torch.equal(edge.features, both.features[24:])
-    assert_same(statistics(step.student), statistics(expected))
-    assert int(step.student.body[0][1].num_batches_tracked) == int(STUDENT.body[0][1].num_batches_tracked) + 1
-    assert all(m.training for m in step.student.modules())
+    assert_same(statistics(step.nets["student"]), statistics(expected))
+    assert int(step.nets["student"].body[0][1].num_batches_tracked) == int(STUDENT.body[0][1].num_batches_tracked) + 1
+    assert all(m.training for m in step.nets["student"].modules())
 
 
 def test_joint_pass_without_a_live_boundary_term_is_the_clean_pass():
     step = make(boundary_bn="joint", progress=1.0)
     methods["bss"]()(step)
-    assert torch.equal(step.student_clean.logits, copy.deepcopy(STUDENT).train()(X))
-    assert "boundary" not in vars(step)
+    assert torch.equal(step.outputs().logits, copy.deepcopy(STUDENT).train()(X))
+    assert step.made("boundary") is None
 
 
 def test_frozen_pass():
     """Boundary samples go through the running statistics as the clean pass left them, and do not move them."""
     step = make(boundary_bn="frozen")
-    edge = step.student_boundary
+    edge = step.outputs("student", "boundary")
     expected = copy.deepcopy(STUDENT).train()
-    assert torch.equal(step.student_clean.logits, expected(X))
+    assert torch.equal(step.outputs().logits, expected(X))
     after = statistics(expected)
-    assert torch.equal(edge.logits, expected.eval()(step.boundary.samples.x))
-    assert_same(statistics(step.student), after)
-    assert all(m.training for m in step.student.modules())
+    assert torch.equal(edge.logits, expected.eval()(step.batch("boundary").samples.x))
+    assert_same(statistics(step.nets["student"]), after)
+    assert all(m.training for m in step.nets["student"].modules())
     edge.logits.sum().backward()
-    assert step.student.body[0][1].weight.grad is not None
+    assert step.nets["student"].body[0][1].weight.grad is not None
 
 
 def test_the_three_passes_differ():
     logits = {}
     for mode in ("separate", "joint", "frozen"):
         step = make(boundary_bn=mode, limit=4)
-        step.reads_boundary = True
-        logits[mode] = step.student_boundary.logits
+        step.reads = BOUNDARY
+        logits[mode] = step.outputs("student", "boundary").logits
     assert not torch.allclose(logits["separate"], logits["frozen"], atol=1e-3)
     assert not torch.allclose(logits["separate"][:1], logits["joint"][:1], atol=1e-3)
 
@@ -214,20 +256,20 @@ def test_teacher_is_left_as_it_was(mode, monkeypatch):
     assert ([m.training for m in teacher.modules()], [p.requires_grad for p in teacher.parameters()]) == flags
     assert all(p.grad is None for p in teacher.parameters())
     assert_same(state, dict(teacher.state_dict()), rtol=0, atol=0)
-    assert all(p.grad is not None for p in step.student.parameters())
+    assert all(p.grad is not None for p in step.nets["student"].parameters())
 
 
-@pytest.mark.parametrize("sampler", list(step_module.SAMPLERS))
+@pytest.mark.parametrize("sampler", samplers())
 @pytest.mark.parametrize("mode", ["separate", "joint", "frozen"])
 def test_any_sampler_with_any_pass_and_any_number_of_samples(sampler, mode):
     for y, limit in ((Y, 64), (Y, 1), (nobody_right(), 64)):
-        step = make(y, sampler=sampler, boundary_bn=mode, limit=limit)
+        step = make(y, sampler=samplers[sampler](), boundary_bn=mode, limit=limit)
         loss = methods["amkd"]()(step)
         assert loss.isfinite()
         loss.backward()
-        assert all(p.grad is not None and p.grad.isfinite().all() for p in step.student.parameters())
-        assert all(m.training for m in step.student.modules())
-        count = len(step.boundary.samples)
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in step.nets["student"].parameters())
+        assert all(m.training for m in step.nets["student"].modules())
+        count = len(step.batch("boundary").samples)
         assert count == (0 if y is not Y else min(limit, count))
         if not count:
             assert step.terms["boundary_kd"] == step.terms["boundary_triplet"] == 0
@@ -235,17 +277,17 @@ def test_any_sampler_with_any_pass_and_any_number_of_samples(sampler, mode):
 
 def test_one_boundary_sample_has_no_batch_statistics():
     step = make(limit=1)
-    edge = step.student_boundary
+    edge = step.outputs("student", "boundary")
     expected = copy.deepcopy(STUDENT).train()
     expected(X)
-    assert torch.equal(edge.logits, expected.eval()(step.boundary.samples.x))
+    assert torch.equal(edge.logits, expected.eval()(step.batch("boundary").samples.x))
 
 
 def test_norms_come_back_to_train_mode_after_an_exception():
     student = copy.deepcopy(STUDENT).train()
 
     def fail() -> None:
-        with step_module._frozen_norms(student):
+        with step_module.frozen_norms(student):
             assert not student.body[0][1].training
             assert student.training
             raise KeyboardInterrupt
@@ -262,10 +304,9 @@ def test_norms_come_back_to_train_mode_after_an_exception():
 @pytest.mark.parametrize("name", ["bss", "amkd", "amkd-student", "amkd-calibrated"])
 def test_weight_zero_never_runs_the_attack(monkeypatch, name, mode):
     calls = []
-    real = step_module.SAMPLERS["bss"]
-    monkeypatch.setitem(step_module.SAMPLERS, "bss", lambda *a: (calls.append(1), real(*a))[1])
+    monkeypatch.setattr(BSS, "function", staticmethod(lambda *a, **k: (calls.append(1), bss(*a, **k))[1]))
     objective = methods[name]()
-    assert objective.reads_boundary(0.74)
+    assert "boundary" in objective.batches(0.74)
     objective(make(progress=0.74, boundary_bn=mode))
     assert calls == [1]
     calls.clear()
@@ -273,15 +314,15 @@ def test_weight_zero_never_runs_the_attack(monkeypatch, name, mode):
     loss = objective(step)
     assert calls == []
     assert set(step.terms) == {"ce", "kd"}
-    assert "boundary" not in vars(step)
-    assert int(step.student.body[0][1].num_batches_tracked) == int(STUDENT.body[0][1].num_batches_tracked) + 1
+    assert step.made("boundary") is None
+    assert int(step.nets["student"].body[0][1].num_batches_tracked) == int(STUDENT.body[0][1].num_batches_tracked) + 1
     assert float(loss.detach()) == pytest.approx(float(step.terms["ce"]) + 1.75 * float(step.terms["kd"]), rel=1e-5)
 
 
 def test_without_a_distillation_term_the_teacher_does_not_run():
     step = make()
     ran = []
-    hook = step.teacher.head.register_forward_hook(lambda *_: ran.append(1))
+    hook = step.nets["teacher"].head.register_forward_hook(lambda *_: ran.append(1))
     methods["ce"]()(step)
     hook.remove()
     assert not ran
@@ -297,17 +338,19 @@ def soft_entropy(teacher: Tensor, student: Tensor, t: float) -> float:
 
 def test_terms_are_what_their_formulas_say():
     step = make()
-    edge = step.student_boundary
-    clean = step.student_clean.logits
+    edge = step.outputs("student", "boundary")
+    clean = step.outputs().logits
     by_hand = -sum(float(clean[i].detach().log_softmax(0)[Y[i]]) for i in range(24)) / 24
-    assert float(ce()(step).detach()) == pytest.approx(by_hand, rel=1e-5)
+    assert float(value(ce(), step).detach()) == pytest.approx(by_hand, rel=1e-5)
     with torch.no_grad():
         z = TEACHER(X)
-    assert float(kd(temperature=3)(step).detach()) == pytest.approx(soft_entropy(z, clean, 3), rel=1e-5)
-    assert float(kd(temperature=4, t2=True)(step).detach()) == pytest.approx(16 * soft_entropy(z, clean, 4), rel=1e-5)
-    samples = step.boundary.samples
+    assert float(value(kd(temperature=3), step).detach()) == pytest.approx(soft_entropy(z, clean, 3), rel=1e-5)
+    assert float(value(kd(temperature=4, t2=True), step).detach()) == pytest.approx(
+        16 * soft_entropy(z, clean, 4), rel=1e-5
+    )
+    samples = step.batch("boundary").samples
     expected = soft_entropy(TEACHER(samples.x), edge.logits, 3)
-    assert float(boundary_kd(temperature=3)(step).detach()) == pytest.approx(expected, rel=1e-4)
+    assert float(value(boundary_kd(temperature=3), step).detach()) == pytest.approx(expected, rel=1e-4)
 
 
 def test_bss_is_the_published_sum():
@@ -333,27 +376,27 @@ def d(u: Tensor, v: Tensor) -> Tensor:
     return (u - v).square().sum()
 
 
-def slow_triplets(step: Step, reading: str, mining: str, kind: str, margin: float, negatives: str) -> Tensor:
+def slow_triplets(step: Step, variant: str, mining: str, kind: str, margin: float, negatives: str) -> Tensor:
     """Explicit triplets, one by one, from the step's outputs. The teacher is computed anew."""
-    index, samples = step.boundary.index, step.boundary.samples
+    index, samples = step.batch("boundary").rows, step.batch("boundary").samples
     with torch.no_grad():
         t_edge, t_clean = TEACHER.outputs(samples.x), TEACHER.outputs(X)
-    s_edge, s_clean = step.student_boundary, step.student_clean
+    s_edge, s_clean = step.outputs("student", "boundary"), step.outputs()
     losses = []
     for i, own in enumerate(index.tolist()):
         at_edge = unit(kind, s_edge.logits[i], s_edge.features[i])
-        if reading == "A":
+        if variant == "A":
             a, p = unit(kind, t_edge.logits[i], t_edge.features[i]), at_edge
         else:
             a, p = at_edge, unit(kind, s_clean.logits[own], s_clean.features[own])
         b, k = int(samples.base[i]), int(samples.target[i])
         found = []
-        for j, label in enumerate(step.y.tolist()):
+        for j, label in enumerate(step.clean.y.tolist()):
             if (label != k) if negatives == "target" else (label in (b, k)):
                 continue
             n = unit(kind, s_clean.logits[j], s_clean.features[j])
             m = margin
-            if reading == "C":
+            if variant == "C":
                 ta = unit(kind, t_edge.logits[i], t_edge.features[i])
                 tp = unit(kind, t_clean.logits[own], t_clean.features[own])
                 tn = unit(kind, t_clean.logits[j], t_clean.features[j])
@@ -373,21 +416,21 @@ def slow_triplets(step: Step, reading: str, mining: str, kind: str, margin: floa
 
 @pytest.mark.parametrize("mining", ["all", "semi-hard", "hard"])
 @pytest.mark.parametrize("kind", ["logit", "prob"])
-@pytest.mark.parametrize("reading", ["A", "B", "C"])
-def test_boundary_triplet_equals_the_slow_loop_in_value_and_gradient(reading, kind, mining):
+@pytest.mark.parametrize("variant", ["A", "B", "C"])
+def test_boundary_triplet_equals_the_slow_loop_in_value_and_gradient(variant, kind, mining):
     step = make()
-    term = boundary_triplet(variant=reading, mining=mining, embedding=kind, margin=2)
-    fast, slow = term(step), slow_triplets(step, reading, mining, kind, 2, "others")
+    term = boundary_triplet(variant=variant, mining=mining, embedding=kind, margin=2)
+    fast, slow = term(step), slow_triplets(step, variant, mining, kind, 2, "others")
     assert slow > 0
     torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-5)
-    assert_same(grads(fast, step.student), grads(slow, step.student), rtol=1e-3, atol=1e-5)
+    assert_same(grads(fast, step.nets["student"]), grads(slow, step.nets["student"]), rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("reading", ["B", "C"])
-def test_feature_embedding_of_the_student_alone(reading):
+@pytest.mark.parametrize("variant", ["B", "C"])
+def test_feature_embedding_of_the_student_alone(variant):
     step = make()
-    fast = boundary_triplet(variant=reading, embedding="feature", margin=2)(step)
-    slow = slow_triplets(step, reading, "all", "feature", 2, "others")
+    fast = boundary_triplet(variant=variant, embedding="feature", margin=2)(step)
+    slow = slow_triplets(step, variant, "all", "feature", 2, "others")
     torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-5)
     assert slow > 0
 
@@ -395,23 +438,24 @@ def test_feature_embedding_of_the_student_alone(reading):
 def test_feature_embedding_of_two_widths_learns_a_map():
     term = boundary_triplet(embedding="feature", margin=2)
     step = make()
-    made = methods["amkd"]().changed(**{"boundary_triplet.embedding": "feature"}).modules(TEACHER, step.student)
+    made = methods["amkd"]().changed(**{"boundary_triplet.embedding": "feature"}).modules(step.nets)
     assert list(made) == ["boundary_triplet"]
     project = made["boundary_triplet"]
     assert (project.in_features, project.out_features) == (STUDENT.feature_width, TEACHER.feature_width)
     step.modules = made
     fast = term(step)
     mapped = make()
-    vars(mapped).update(boundary=step.boundary)
-    for name in ("student_clean", "student_boundary"):
-        embedding = getattr(step, name)
-        vars(mapped)[name] = embedding._replace(features=embedding.features @ project.weight.T)
+    mapped._batches["boundary"] = step.batch("boundary")
+    for on in ("clean", "boundary"):
+        seen = step.outputs("student", on)
+        mapped._outputs["student", on] = seen._replace(features=seen.features @ project.weight.T)
     slow = slow_triplets(mapped, "A", "all", "feature", 2, "others")
     torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-5)
     fast.backward()
     assert project.weight.grad.abs().sum() > 0
-    assert term.module(TEACHER, TEACHER) is None  # equal widths need none
-    assert boundary_triplet().module(TEACHER, STUDENT) is None
+    twins = {"student": TEACHER, "teacher": TEACHER}
+    assert not Objective(term.parts()).modules(twins)  # equal widths need none
+    assert not methods["amkd"]().modules(step.nets)
 
 
 def test_negatives_of_the_target_class_are_the_conflicting_choice():
@@ -436,13 +480,13 @@ def test_default_negatives_leave_out_base_and_target_class(monkeypatch):
     seen = spied(monkeypatch)
     step = make()
     boundary_triplet()(step)
-    valid, samples = seen[0][2], step.boundary.samples
+    valid, samples = seen[0][2], step.batch("boundary").samples
     for i in range(len(samples)):
-        classes = set(step.y[valid[i]].tolist())
+        classes = set(step.clean.y[valid[i]].tolist())
         assert classes == set(range(CLASSES)) - {int(samples.base[i]), int(samples.target[i])}
 
 
-def test_margins_of_reading_c_are_the_teachers_and_in_range(monkeypatch):
+def test_margins_of_variant_c_are_the_teachers_and_in_range(monkeypatch):
     seen = spied(monkeypatch)
     boundary_triplet(variant="C")(make())
     boundary_triplet(variant="B", margin=0.25)(make())
@@ -454,7 +498,7 @@ def test_margins_of_reading_c_are_the_teachers_and_in_range(monkeypatch):
     assert seen[1][3] == 0.25
 
 
-def test_anchor_of_reading_a_carries_no_gradient_and_that_of_reading_b_does(monkeypatch):
+def test_anchor_of_variant_a_carries_no_gradient_and_that_of_variant_b_does(monkeypatch):
     seen = []
     monkeypatch.setattr(triplets_module, "squared_distances", lambda u, v: (seen.append(u), 2 - 2 * u @ v.T)[1])
     boundary_triplet(variant="A")(make())
@@ -465,7 +509,7 @@ def test_anchor_of_reading_a_carries_no_gradient_and_that_of_reading_b_does(monk
 def test_random_mining_is_the_steps_own_chance():
     def value(seed: int) -> float:
         step = make()
-        _ = step.boundary
+        step.batch("boundary")
         step.generator.manual_seed(seed)
         return float(boundary_triplet(mining="random", margin=2)(step).detach())
 
@@ -476,56 +520,47 @@ def test_random_mining_is_the_steps_own_chance():
 def test_what_a_triplet_term_leaves_for_the_log():
     step = make()
     boundary_triplet(margin=2)(step)
-    samples = step.boundary.samples
+    samples = step.batch("boundary").samples
     active, pairs_p, pairs_n = [], [], []
     for i in range(len(samples)):
         a = unit("logit", samples.logits[i], None)
-        p = unit("logit", step.student_boundary.logits[i].detach(), None)
+        p = unit("logit", step.outputs("student", "boundary").logits[i].detach(), None)
         pairs_p.append(float(d(a, p)))
         for j in range(24):
             if int(Y[j]) not in (int(samples.base[i]), int(samples.target[i])):
-                n = unit("logit", step.student_clean.logits[j].detach(), None)
+                n = unit("logit", step.outputs().logits[j].detach(), None)
                 pairs_n.append(float(d(a, n)))
                 active.append(float(d(a, p) - d(a, n)) + 2 > 0)
     assert float(step.metrics["triplet.d_ap"]) == pytest.approx(sum(pairs_p) / len(pairs_p), rel=1e-4)
     assert float(step.metrics["triplet.d_an"]) == pytest.approx(sum(pairs_n) / len(pairs_n), rel=1e-4)
     assert float(step.metrics["triplet.active"]) == pytest.approx(sum(active) / len(active), abs=0.02)
     assert 0 < float(step.metrics["triplet.active"]) < 1
-    assert int(step.histograms["triplet.d_ap"].sum()) == len(pairs_p)
-    assert int(step.histograms["triplet.d_an"].sum()) == len(pairs_n)
+    value(boundary_kd(), step)
     p = samples.logits.softmax(1)
-    kl = (p * (p.log() - step.student_boundary.logits.detach().log_softmax(1))).sum(1).mean()
+    kl = (p * (p.log() - step.outputs("student", "boundary").logits.detach().log_softmax(1))).sum(1).mean()
     assert float(step.metrics["boundary.kl"]) == pytest.approx(float(kl), rel=1e-4)
-    flipped = (step.student_boundary.logits.argmax(1) != samples.base).float().mean()
+    flipped = (step.outputs("student", "boundary").logits.argmax(1) != samples.base).float().mean()
     assert float(step.metrics["boundary.student_flipped"]) == pytest.approx(float(flipped))
 
 
-def test_histogram_counts_distances_that_rounding_made_negative():
-    """A student that is the teacher is at distance 0 of it, give or take 1e-7."""
-    step = make(student=TEACHER, boundary_bn="frozen")
-    with freeze(step.student):
-        boundary_triplet()(step)
-    assert int(step.histograms["triplet.d_ap"][0]) == len(step.boundary.samples) > 0
-
-
-@pytest.mark.parametrize("reading", ["A", "B", "C"])
+@pytest.mark.parametrize("variant", ["A", "B", "C"])
 @pytest.mark.parametrize("mining", ["all", "semi-hard", "hard", "random"])
 @pytest.mark.parametrize("case", ["no boundary sample", "no negative"])
-def test_no_triplet_is_zero_in_the_graph(reading, mining, case):
+def test_no_triplet_is_zero_in_the_graph(variant, mining, case):
     if case == "no negative":  # only the classes 0 and 1, and boundary samples between them
         two = Y < 2
         step = make(Y[two], x=X[two])
-        samples = step.boundary.samples
+        samples = step.batch("boundary").samples
         target = 1 - samples.base
-        vars(step)["boundary"] = replace(step.boundary, samples=bss(TEACHER, samples.origin, target))
+        step._batches["boundary"] = replace(step.batch("boundary"), samples=bss(TEACHER, samples.origin, target))
         assert len(samples) > 2
     else:
         step = make(nobody_right())
-    loss = boundary_triplet(variant=reading, mining=mining)(step)
+    loss = boundary_triplet(variant=variant, mining=mining)(step)
     assert loss == 0
     loss.backward()
-    assert step.student.head.weight.grad is not None
-    assert not step.student.head.weight.grad.any()
+    assert step.nets["student"].head.weight.grad is not None
+    assert not step.nets["student"].head.weight.grad.any()
     assert step.metrics["triplet.active"] == 0
     assert not any(v.isnan() for v in step.metrics.values())
 
@@ -537,8 +572,8 @@ def test_distances_are_not_rounded_under_autocast(monkeypatch):
         boundary_triplet()(step)
     positive, negative = seen[0][:2]
     assert positive.dtype == negative.dtype == torch.float32
-    a = torch.stack([unit("logit", z, None) for z in step.boundary.samples.logits])
-    n = torch.stack([unit("logit", z, None) for z in step.student_clean.logits])
+    a = torch.stack([unit("logit", z, None) for z in step.batch("boundary").samples.logits])
+    n = torch.stack([unit("logit", z, None) for z in step.outputs().logits])
     torch.testing.assert_close(negative, (a[:, None] - n[None]).square().sum(2), rtol=1e-4, atol=1e-5)
 
 
@@ -549,7 +584,7 @@ def test_triplet_of_oki_takes_one_sample_of_another_class():
     step = make()
     loss = triplet(margin=5)(step)
     with torch.no_grad():
-        t, s = TEACHER(X), step.student_clean.logits.detach()
+        t, s = TEACHER(X), step.outputs().logits.detach()
     sums = []
     for i in range(24):
         positive = float((t[i] - s[i]).norm())
@@ -564,14 +599,14 @@ def test_triplet_of_oki_takes_one_sample_of_another_class():
     sd = math.sqrt(sum(sum((h - sum(v) / len(v)) ** 2 for h in v) / len(v) for v in sums)) / 24
     assert abs(sum(values) / 200 - mean) < 4 * sd / math.sqrt(200)
     loss.backward()
-    assert step.student.head.weight.grad.any()
+    assert step.nets["student"].head.weight.grad.any()
 
 
 def test_triplet_of_oki_is_exact_where_one_negative_is_left():
     pick = torch.tensor([0, 4, 1])  # two of class 0, one of class 1
     step = make(Y[pick], x=X[pick])
     loss = triplet(margin=2)(step)
-    t, s = step.teacher_clean.logits, step.student_clean.logits
+    t, s = step.outputs("teacher").logits, step.outputs().logits
     first = [((t[i] - s[i]).norm() - (t[i] - s[2]).norm() + 2).clamp_min(0) for i in (0, 1)]
     step.generator.manual_seed(3)
     third = [((t[2] - s[2]).norm() - (t[2] - s[j]).norm() + 2).clamp_min(0) for j in (0, 1)]
@@ -584,7 +619,7 @@ def test_triplet_of_oki_in_a_batch_of_one_class():
     loss = triplet()(step)
     assert loss == 0
     loss.backward()
-    assert step.student.head.weight.grad is not None
+    assert step.nets["student"].head.weight.grad is not None
 
 
 # ------------------------------------------------------------------ whole methods
@@ -596,7 +631,8 @@ def test_every_method_trains_a_student(name):
     optimiser = torch.optim.SGD(student.parameters(), 0.05)
     losses = []
     for _ in range(8):
-        step = Step(TEACHER, student.train(), X, Y, 0.1, gen(1))
+        step = make(nets={"student": student.train()})
+        step.generator.manual_seed(1)
         loss = methods[name]()(step)
         optimiser.zero_grad()
         loss.backward()
@@ -608,5 +644,268 @@ def test_every_method_trains_a_student(name):
 def test_scaled_objective_scales_the_gradient():
     one, twice = make(), make()
     objective = ce() + kd() * linear(4, 1)
-    g1, g2 = grads(objective(one), one.student), grads((2 * objective)(twice), twice.student)
+    g1, g2 = grads(objective(one), one.nets["student"]), grads((2 * objective)(twice), twice.nets["student"])
     assert_same({k: 2 * v for k, v in g1.items()}, g2, rtol=1e-4, atol=1e-6)
+
+
+# ------------------------------------------------------------------ terms, nets and batches by name
+
+
+def test_kd_on_the_boundary_is_boundary_kd():
+    step = make()
+    objective = ce() + kd(on="boundary") + boundary_kd() + kd()
+    objective(step)
+    assert objective.names == tuple(step.terms) == ("ce", "kd:boundary", "boundary_kd", "kd")
+    assert step.terms["kd:boundary"] == step.terms["boundary_kd"] != step.terms["kd"]
+    assert objective.batches() == {"clean", "boundary"}
+    changed = objective.changed(**{"kd:boundary.temperature": 5})
+    assert [term.temperature for term, _ in changed.summands[1:]] == [5, 3, 3]
+
+
+def test_a_second_teacher_and_a_learning_peer():
+    second = fitted("cnn-tiny", 40).eval().requires_grad_(False)
+    step = make(nets={"teacher2": second, "peer": copy.deepcopy(STUDENT).train()})
+    total = (kd() + kd(teacher="teacher2") * 2 + kd(teacher="peer") + from_student())(step)
+    clean, peer = step.outputs().logits, step.outputs("peer").logits
+    assert list(step.terms) == ["kd", "kd:teacher2", "kd:peer", "from_student"]
+    assert float(step.terms["kd:teacher2"]) == pytest.approx(soft_entropy(second(X), clean, 3), rel=1e-5)
+    assert float(step.terms["kd:peer"]) == pytest.approx(soft_entropy(peer, clean, 3), rel=1e-5)
+    assert float(step.terms["from_student"]) == pytest.approx(soft_entropy(clean, peer, 3), rel=1e-5)
+    total.backward()
+    assert all(p.grad.abs().sum() > 0 for net in ("student", "peer") for p in [step.nets[net].head.weight])
+    assert all(p.grad is None for p in second.parameters())
+
+
+@pytest.mark.parametrize(("learner", "other"), [("student", "peer"), ("peer", "student")])
+def test_soft_targets_of_a_peer_carry_no_gradient(learner, other):
+    step = make(nets={"peer": copy.deepcopy(STUDENT).train()})
+    value(kd(teacher="peer") if learner == "student" else from_student(), step).backward()
+    assert step.nets[learner].head.weight.grad.any()
+    assert all(p.grad is None for p in step.nets[other].parameters())
+
+
+@dataclass(frozen=True, repr=False)
+class from_student(Term):
+    """Mutual learning, the other way round: the peer learns from the student."""
+
+    name: ClassVar[str] = "from_student"
+
+    def reads(self) -> list[Read]:
+        return [("peer", "clean", None), ("student", "clean", None)]
+
+    def __call__(self, step: Step) -> Tensor:
+        return soft_cross_entropy(step.outputs().logits.detach(), step.outputs("peer").logits, 3)
+
+
+@dataclass(frozen=True, repr=False)
+class hint(Term):
+    """FitNet on any layer and batch, with a learned projector; not registered."""
+
+    name: ClassVar[str] = "hint"
+    layer: int = -1
+    on: str = wire("clean", "batch")
+    teacher: str = wire("teacher", "net whose layer is imitated")
+
+    def reads(self) -> list[Read]:
+        return [("student", self.on, self.layer), (self.teacher, self.on, self.layer)]
+
+    def module(self, shapes, nets) -> nn.Module:
+        return nn.Conv2d(shapes["student", self.layer][0], shapes[self.teacher, self.layer][0], 1)
+
+    def __call__(self, step: Step) -> Tensor:
+        own, wanted = (step.outputs(net, self.on).layers[self.layer] for net in ("student", self.teacher))
+        return (step.modules[self.label](own) - wanted.detach()).square().flatten(1).mean(1)
+
+
+def pair() -> dict[str, Classifier]:
+    shape = (1, 6, 6)
+    student = build("cnn-tiny", num_classes=CLASSES, shape=shape, seed=2)
+    return {"student": student, "teacher": build("cnn-small", num_classes=CLASSES, shape=shape, seed=3).eval()}
+
+
+@pytest.mark.parametrize("on", ["clean", "boundary"])
+def test_a_term_on_layers_with_a_projector(on):
+    nets = pair()
+    before = statistics(nets["student"])
+    objective = ce() + hint(on=on, layer=-1) * 0.5
+    modules = objective.modules(nets)
+    assert_same(statistics(nets["student"]), before)
+    label = "hint" if on == "clean" else "hint:boundary"
+    assert list(modules) == [label]
+    shapes = shapes_of(nets, objective.reads())
+    assert shapes["teacher", -1] == nets["teacher"].layer_shape(-1)
+    assert shapes["student", None] == (nets["student"].feature_width,)
+    y = nets["teacher"](X).argmax(1)
+    with torch.no_grad():
+        nets["student"].head.bias[y.mode().values] += 9  # right on some
+    step = make(y, student=nets["student"], nets={"teacher": nets["teacher"]}, limit=5)
+    step.modules = modules
+    objective(step).backward()
+    own, wanted = (step.outputs(net, on).layers[-1] for net in ("student", "teacher"))
+    expected = (modules[label](own) - wanted).square().mean()
+    assert len(own) == (24 if on == "clean" else 5)
+    assert float(step.terms[label]) == pytest.approx(float(expected.detach()), rel=1e-4)
+    assert modules[label].weight.grad is not None
+    assert step.outputs("teacher").layers.keys() == ({-1} if on == "clean" else set())
+
+
+@pytest.mark.parametrize(
+    ("term", "sentence"),
+    [
+        (hint(layer=-9), r"layer of student must be between -\d and -1 for cnn-tiny, got -9"),
+        (hint(layer=0), r"layer of student must be between -\d and -1 for cnn-tiny, got 0"),
+        (hint(teacher="peer"), "A term reads the net 'peer', but this recipe has student, teacher; name it there"),
+        (kd(teacher="teacher2"), "A term reads the net 'teacher2', but this recipe has student, teacher"),
+    ],
+)
+def test_a_net_or_a_layer_that_does_not_exist_is_refused_before_training(term, sentence):
+    with pytest.raises(InputError, match=sentence):
+        (ce() + term).modules(pair())
+
+
+def test_a_net_or_a_batch_that_a_step_does_not_have():
+    with pytest.raises(InputError, match=r"Unknown batch 'edge'\. Allowed: clean, boundary"):
+        make().outputs("student", "edge")
+    with pytest.raises(InputError, match="Unknown net 'teachr'; did you mean 'teacher'"):
+        make().outputs("teachr")
+
+
+# ------------------------------------------------------------------ weights per sample
+
+
+def sure(step: Step) -> Tensor:
+    """The teacher's probability of the label."""
+    return step.outputs("teacher").logits.softmax(1).gather(1, step.clean.y[:, None])[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("weight", "scale"), [(sure, 1), (linear(4, 1) * sure, 2.5), (2 * (sure * constant(3)) * (lambda step: 0.5), 3)]
+)
+def test_a_weight_per_sample_is_the_mean_of_weight_times_loss(weight, scale):
+    step = make(progress=0.5)
+    total = (kd() * weight)(step)
+    each, share = kd()(step), sure(step)
+    assert each.shape == share.shape == (24,)
+    torch.testing.assert_close(total, scale * (share * each).mean())
+    torch.testing.assert_close(step.terms["kd"], each.mean())
+    assert not torch.allclose(total, scale * each.mean())
+
+
+def test_a_weight_per_boundary_sample_and_a_scalar_term():
+    def first_class(step: Step) -> Tensor:
+        return (step.batch("boundary").y == 0).float()
+
+    step = make()
+    total = (boundary_kd() * first_class)(step)
+    each = boundary_kd()(step)
+    assert 0 < len(each) < 24
+    torch.testing.assert_close(total, (each * (step.batch("boundary").y == 0)).mean())
+    for term in (boundary_triplet(), triplet()):
+        with pytest.raises(InputError, match=f"{term.name} gives one number per batch, so it takes no weight per sam"):
+            (term * sure)(make())
+
+
+def test_a_weight_says_what_it_reads():
+    class seen_by_second:
+        reads: ClassVar[list[Read]] = [("teacher2", "clean", None)]
+
+        def __call__(self, step: Step) -> Tensor:
+            return step.outputs("teacher2").logits.softmax(1).amax(1)
+
+    objective = ce() * seen_by_second()
+    assert objective.reads() == (("student", "clean", None), ("teacher2", "clean", None))
+    assert str(objective) == "seen_by_second * ce()"
+    with pytest.raises(InputError, match="reads the net 'teacher2'"):
+        objective.modules(pair())
+    assert objective(make(nets={"teacher2": TEACHER})) > 0
+
+
+# ------------------------------------------------------------------ order of passes
+
+
+@dataclass(frozen=True, repr=False)
+class backwards(Term):
+    """Asks for its cells in the opposite order of ``reads``."""
+
+    name: ClassVar[str] = "backwards"
+
+    def reads(self) -> list[Read]:
+        return [("student", "clean", None), ("teacher", "clean", None), ("student", "boundary", None)]
+
+    def __call__(self, step: Step) -> Tensor:
+        return sum(step.outputs(net, on).logits.square().mean() for net, on, _ in reversed(self.reads()))
+
+
+def test_passes_run_in_the_order_of_reads():
+    step, order = make(limit=5), []
+    for name in ("student", "teacher"):
+        step.nets[name].head.register_forward_hook(lambda _m, _i, out, name=name: order.append((name, len(out))))
+    try:
+        (backwards() + ce())(step)
+    finally:
+        TEACHER.head._forward_hooks.clear()
+    assert order[:2] == [("student", 24), ("teacher", 24)]
+    assert order[-1] == ("student", 5)
+    assert step.reads == tuple(backwards().reads())
+
+
+def test_dropout_is_seeded_per_cell_so_that_the_order_of_terms_does_not_matter():
+    student = copy.deepcopy(STUDENT)
+    student.body = nn.Sequential(*student.body, nn.Dropout(0.5))
+    found = {}
+    for name, objective in (("one", ce() + boundary_kd() + kd()), ("other", boundary_kd() + kd() + ce())):
+        step = make(student=student, nets={"peer": copy.deepcopy(student).train()})
+        seeding = Seeding(1, [step.nets["student"]], X[:2])
+        assert seeding.draws
+        step.seeding = seeding.cell
+        with seeding.at(0, 3):
+            if name == "other":
+                step.outputs("peer")
+            objective(step)
+            same = step.outputs("peer", "clean").logits
+        found[name] = [step.outputs(*cell).logits for cell in (("student", "clean"), ("student", "boundary"))] + [same]
+    for a, b in zip(found["one"], found["other"], strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(found["one"][0], found["one"][2])  # each cell draws for itself
+
+
+# ------------------------------------------------------------------ batches of a training
+
+
+@pytest.fixture(scope="module")
+def training() -> Training:
+    recipe = Recipe(dataset="digits", method="ce", student="cnn-tiny", batch_size=32, augment="crop", device="cpu")
+    return Training(recipe, load("digits"), {})
+
+
+def test_the_index_of_each_sample_reaches_the_step(training):
+    batch = next(training.loader.epoch(0))
+    step = training.step(*batch)
+    assert torch.equal(step.clean.index, batch[2])
+    assert torch.equal(training.dataset.train.y[step.clean.index], step.clean.y)
+    edge = make(limit=6).batch("boundary")
+    assert torch.equal(edge.index, 100 + edge.rows)
+    assert torch.equal(edge.samples.origin, X[edge.rows])
+    assert torch.equal(edge.y, Y[edge.rows])
+
+
+def test_a_second_view_and_validation_samples(training):
+    x, y, index = next(training.loader.epoch(0))
+    with training.seeding.at(0, 0):
+        step = training.new_step(x, y, index)
+        view, held = step.batch("view2"), step.batch("validation")
+    assert torch.equal(view.index, index)
+    assert torch.equal(view.y, y)
+    assert view.x.shape == x.shape
+    assert float((view.x != x).flatten(1).any(1).float().mean()) > 0.2
+    assert 0 <= view.x.min() < view.x.max() <= 1
+    val = training.dataset.val
+    assert torch.equal(held.y, val.y[held.index])
+    assert torch.equal(held.x, val.floats(held.index))
+    assert len(held.y) == 32
+    with training.seeding.at(0, 0):
+        again = training.new_step(x, y, index)
+        assert torch.equal(again.batch("view2").x, view.x)
+    loss = (kd(teacher="student", on="view2") + ce())(step)
+    assert loss > 0
+    assert step.outputs("student", "view2").logits.shape == (32, 10)

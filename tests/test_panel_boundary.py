@@ -60,7 +60,7 @@ def test_the_first_picture_has_both_nets_and_where_they_differ(lab: BoundaryLab)
     assert lab._data is not None
     assert tuple(frame["area"]) == pytest.approx(window(lab._data))
     exact = exact_map(lab._nets["teacher"], window(lab._data), frame["side"])
-    assert (exact.winner == lab._maps["teacher"].winner).all()
+    assert (exact.winner == lab.maps.maps["teacher"].winner).all()
 
 
 def test_an_attacked_point_is_the_library_s_attack(lab: BoundaryLab) -> None:
@@ -85,10 +85,10 @@ def test_the_options_of_the_problem_are_kept(lab: BoundaryLab) -> None:
 
 
 def test_temperature_changes_confidence_and_no_class(lab: BoundaryLab) -> None:
-    before = lab._maps["teacher"]
+    before = lab.maps.maps["teacher"]
     lab.set(temperature=4.0)
     lab.wait()
-    after = lab._maps["teacher"]
+    after = lab.maps.maps["teacher"]
     assert (before.winner == after.winner).all()
     assert after.confidence.mean() < before.confidence.mean()
 
@@ -192,13 +192,19 @@ def test_a_failed_training_is_a_sentence(lab: BoundaryLab, monkeypatch: pytest.M
 
 def test_a_session_keeps_the_run_of_the_nets_on_show(lab: BoundaryLab, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    kept = Session.open(lab.save_session(tmp_path / "one.json")).open_run()
+    lab.set(attack_steps=7, target=1)
+    lab.attack(0.4, -0.9)
+    session = Session.open(lab.save_session(tmp_path / "one.json"))
+    kept = session.open_run(lab)
     assert kept.path.parent.name == "runs"
     assert lab.run is not None
     assert lab.run.path.resolve() == kept.path
     assert "Run.open" in lab.code()
-    again = BoundaryLab(kept).wait()
-    assert again._maps["student"].winner.tolist() == lab._maps["student"].winner.tolist()
+    again = BoundaryLab(session).wait()
+    assert again["attack_steps"] == 7
+    assert int(again._samples["teacher"].target) == 1
+    assert again.canvas.point == lab.canvas.point
+    assert again.maps.maps["student"].winner.tolist() == lab.maps.maps["student"].winner.tolist()
     again.close()
     lab.set(epochs=2).wait()  # trained in the panel's folder again
     assert kept.path.exists()

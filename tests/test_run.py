@@ -24,7 +24,7 @@ from amkd_viz.objectives import ce, kd, methods
 from amkd_viz.runs import Run, compare, distill, fork, replay, resume, table
 from amkd_viz.runs import run as run_module
 from amkd_viz.runs.recording import fresh_folder
-from amkd_viz.training import EpochEnded, Recipe, Started, Training, accuracy, events, logits_on
+from amkd_viz.training import EpochEnded, Recipe, Started, Training, accuracy, events, logits_on, prepare
 from amkd_viz.training.teachers import fingerprint
 from exercises import example_folder
 
@@ -106,7 +106,6 @@ def test_metrics(finished):
         assert {"images_per_s", "learning_rate", "val_accuracy", "val_agreement", "val_kl"} <= set(line)
     assert {"ce", "kd", "boundary_kd", "boundary_triplet"} == set(lines[0]["terms"])
     assert {"attack.crossed", "boundary.kl", "triplet.active"} <= set(lines[0]["metrics"])
-    assert sum(lines[0]["histograms"]["triplet.d_ap"]) > 0
 
 
 def test_checkpoints_and_their_checksums(finished):
@@ -122,7 +121,7 @@ def test_snapshots(finished):
     assert finished.snapshots() == [0, 1, 2, 3, 4]
     assert same(finished.student(4), finished.student())
     assert not same(finished.student(3), finished.student())
-    assert same(finished.student(0), Training(POINTS).student)
+    assert same(finished.student(0), prepare(POINTS).student)
 
 
 def test_summary_is_the_last_epoch_evaluated_again(finished):
@@ -225,7 +224,7 @@ def test_a_run_that_was_stopped_goes_on_bit_by_bit(recipe, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        distill(recipe, tmp_path / "half", listen=stop, training=Training(recipe))
+        distill(recipe, tmp_path / "half", listen=stop, training=prepare(recipe))
     half = Run.open(tmp_path / "half")
     assert not half.finished
     assert repr(half).startswith("Run(blobs amkd seed 0: 3 of 4 epochs")
@@ -235,13 +234,13 @@ def test_a_run_that_was_stopped_goes_on_bit_by_bit(recipe, tmp_path):
         half.student()
 
     def going_on() -> Training:
-        training = Training(recipe)
+        training = prepare(recipe)
         training.restore(half.load_checkpoint())
         return training
 
     training = going_on()
     assert training.epoch == 3
-    *_, end = events(recipe, training)
+    *_, end = events(training)
     assert same(training.student, whole.student())
     assert end.summary["test_accuracy"] == whole.summary["test_accuracy"]
 
@@ -249,15 +248,15 @@ def test_a_run_that_was_stopped_goes_on_bit_by_bit(recipe, tmp_path):
     newest.write_bytes(newest.read_bytes()[:-1])  # a truncated one: back to the one before
     training = going_on()
     assert training.epoch == 2
-    *_, end = events(recipe, training)
+    *_, end = events(training)
     assert same(training.student, whole.student())
 
 
 @pytest.fixture
 def stopped(tmp_path):
     """A run with two checkpoints, of epochs 1 and 2."""
-    run, training = Run.create(tmp_path / "run", POINTS), Training(POINTS)
-    for event in events(POINTS, training):
+    run, training = Run.create(tmp_path / "run", POINTS), prepare(POINTS)
+    for event in events(training):
         if isinstance(event, EpochEnded):
             run.save_checkpoint(training.state())
             if event.epoch == 2:
@@ -402,7 +401,7 @@ def test_a_damaged_summary_is_named_and_can_be_written_again(finished, tmp_path,
         (b'{"format": 1, "recipe": {}, "parent": 2}', "is damaged"),
         (b"\xff\xfe\x00", "is damaged"),
         (b'{"format": 99}', "run format 99, but this version reads 1"),
-        (b'{"format": 1, "recipe": {"epochs": 0}}', "epochs must be at least 1"),
+        (b'{"format": 1, "recipe": {"epochs": 0}}', "epochs must be between 1 and 10000, got 0"),
         (b'{"format": 1, "recipe": {"epocs": 3}}', "Unknown recipe field 'epocs'; did you mean 'epochs'"),
     ],
 )
@@ -485,7 +484,7 @@ def test_a_recipe_that_does_not_fit_leaves_no_folder(tmp_path):
 
 def test_a_loss_that_runs_away_keeps_what_is_written(tmp_path):
     recipe = POINTS.replace(method="triplet-kd", overrides={"triplet.weight": 1e30})
-    training = Training(recipe)
+    training = prepare(recipe)
     going = training.objective
 
     def worse(event):
@@ -508,7 +507,7 @@ def test_a_loss_that_runs_away_keeps_what_is_written(tmp_path):
 def test_a_disk_that_is_full_at_the_nth_write(tmp_path, monkeypatch, call, nth):
     """Every file there is whole, no temporary stays, and one sentence says what happened."""
     recipe = POINTS.replace(method="ce", epochs=2)
-    training = Training(recipe)  # the teacher is there
+    training = prepare(recipe)  # the teacher is there
     real, count = getattr(os, call), iter(range(1, 1000))
 
     def full(*args):
@@ -670,9 +669,9 @@ def test_a_sum_of_ones_own_has_a_name(hot, tmp_path):
         Run.open(run.path)
 
 
-@pytest.mark.parametrize("name", ["kd", "Hot", "hot kd", ""])
+@pytest.mark.parametrize("name", ["kd", "2hot", "hot kd", ""])
 def test_names_that_a_sum_may_not_have(name):
-    with pytest.raises(InputError, match=r"another name|made of lower-case"):
+    with pytest.raises(InputError, match=r"another name|must be a letter, then letters, digits"):
         methods.register(name)
 
 
@@ -684,12 +683,12 @@ def test_a_method_returns_a_sum():
 
 @pytest.mark.parametrize("part", ["objective", "teacher", "recipe"])
 def test_what_is_not_its_recipes_is_not_recorded(part, tmp_path):
-    training = Training(POINTS)
+    training = prepare(POINTS)
     recipe = POINTS
     if part == "objective":
         training.objective = ce() + kd(temperature=9)
     elif part == "teacher":
-        training.teacher = build("mlp", num_classes=4, shape=(2,), seed=0)
+        training.nets["teacher"] = build("mlp", num_classes=4, shape=(2,), seed=0)
     else:
         recipe = POINTS.replace(seed=9)
     with pytest.raises(InputError, match="What is recorded must be what the recipe says"):

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import amkd_viz.objectives.step as step_module
-from amkd_viz.boundary import bss, sample_targets, select_always, select_bases
+from amkd_viz.boundary import BSS, FGSM, Sampler, bss, sample_targets, select_always, select_bases
 from amkd_viz.models import Classifier, build, inference_copy
-from amkd_viz.objectives import Attack, Step, methods
-from amkd_viz.training import Recipe, Training
+from amkd_viz.objectives import Batch, Boundary, Step, methods
+from amkd_viz.training import Recipe
+from amkd_viz.training.prepare import prepare
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -29,21 +29,24 @@ def nets() -> tuple[Classifier, Classifier, Tensor, Tensor]:
     return teacher, student, x, y
 
 
-def one_step(static: bool, limit: int, method: str, **attack: str) -> tuple[Step, Tensor, Tensor]:
-    teacher, student, x, y = nets()
-    step = Step(
-        teacher,
-        student.train(),
-        x,
-        y,
-        0.1,
-        torch.Generator().manual_seed(7),
-        Attack(limit=limit, steps=4, **attack),
+def made(given: tuple, sampler: Sampler, limit: int, boundary_bn: str = "separate", static: bool | None = True) -> Step:
+    teacher, student, x, y = given
+    return Step(
+        nets={"student": student.train(), "teacher": teacher},
+        clean=Batch(x, y, torch.arange(len(y), device=y.device)),
+        progress=0.1,
+        generator=torch.Generator(x.device).manual_seed(7),
+        sources={"boundary": Boundary(sampler, limit)},
+        boundary_bn=boundary_bn,
         static=static,
     )
+
+
+def one_step(static: bool, limit: int, method: str, boundary_bn: str = "separate") -> tuple[Step, Tensor, Tensor]:
+    step = made(nets(), BSS(steps=4), limit, boundary_bn, static)
     loss = methods[method]()(step)
     loss.backward()
-    return step, loss.detach(), torch.cat([p.grad.flatten() for p in student.parameters()])
+    return step, loss.detach(), torch.cat([p.grad.flatten() for p in step.nets["student"].parameters()])
 
 
 @pytest.mark.parametrize("method", ["bss", "amkd", "amkd-student", "amkd-calibrated"])
@@ -53,31 +56,30 @@ def test_static_and_dynamic_steps_agree(method, limit, boundary_bn):
     (dynamic, loss, grads), (static, loss_static, grads_static) = (
         one_step(static, limit, method, boundary_bn=boundary_bn) for static in (False, True)
     )
-    count = len(dynamic.boundary.index)
-    assert len(static.boundary.index) == min(limit, 24)
+    edge, padded = dynamic.batch("boundary"), static.batch("boundary")
+    count = len(edge.rows)
+    assert len(padded.rows) == min(limit, 24)
     assert 2 < count < 24
-    assert int(static.boundary.first.sum()) == count
-    assert torch.equal(static.boundary.index[:count], dynamic.boundary.index)
-    assert torch.equal(static.boundary.samples.target[:count], dynamic.boundary.samples.target)
-    torch.testing.assert_close(static.boundary.samples.x[:count], dynamic.boundary.samples.x, rtol=0, atol=1e-4)
-    again = torch.arange(len(static.boundary.index)) % count
-    torch.testing.assert_close(static.boundary.samples.x, static.boundary.samples.x[again], rtol=0, atol=1e-4)
+    assert int(padded.first.sum()) == count
+    assert torch.equal(padded.rows[:count], edge.rows)
+    assert torch.equal(padded.samples.target[:count], edge.samples.target)
+    torch.testing.assert_close(padded.samples.x[:count], edge.samples.x, rtol=0, atol=1e-4)
+    again = torch.arange(len(padded.rows)) % count
+    torch.testing.assert_close(padded.samples.x, padded.samples.x[again], rtol=0, atol=1e-4)
     if limit == 3 or boundary_bn == "frozen":
         torch.testing.assert_close(loss_static, loss, rtol=1e-4, atol=1e-5)
         assert (grads_static - grads).norm() < 1e-2 * grads.norm()
         for name in dynamic.metrics:
             torch.testing.assert_close(static.metrics[name], dynamic.metrics[name], rtol=1e-3, atol=1e-4)
-        for name in dynamic.histograms:
-            assert static.histograms[name].sum() == dynamic.histograms[name].sum()
 
 
 @pytest.mark.parametrize("method", ["bss", "amkd"])
 def test_nobody_right(method):
     teacher, student, x, y = nets()
-    step = Step(teacher, student.train(), x, (y + 1) % 4, 0.1, torch.Generator(), Attack(limit=5), static=True)
+    step = made((teacher, student, x, (y + 1) % 4), BSS(), 5)
     loss = methods[method]()(step)
     loss.backward()
-    assert not step.boundary.first.any()
+    assert not step.batch("boundary").first.any()
     assert float(step.terms["boundary_kd"]) == 0
     assert all(p.grad.isfinite().all() for p in student.parameters())
 
@@ -90,10 +92,7 @@ def test_what_is_there_for_its_shape_alone_leaves_no_trace_in_the_batch_norms(ri
         both = ((teacher(x).argmax(1) == y) & (student.train()(x).argmax(1) == y)).nonzero().flatten()
         y[both[right:]] += 1  # all but so many are wrong
         student.load_state_dict(nets()[1].state_dict())
-        step = Step(
-            teacher, student, x, y % 4, 0.1, torch.Generator(), Attack(limit=right or 5, steps=2), static=static
-        )
-        methods["bss"]()(step)
+        methods["bss"]()(made((teacher, student, x, y % 4), BSS(steps=2), right or 5, static=static))
         told[static] = torch.cat([b.flatten() for n, b in student.named_buffers() if "running" in n])
     torch.testing.assert_close(told[True], told[False], rtol=1e-5, atol=1e-6)
 
@@ -136,22 +135,23 @@ class Waits(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("method", ["bss", "amkd", "amkd-student", "amkd-calibrated"])
-@pytest.mark.parametrize(("sampler", "boundary_bn"), [("bss", "separate"), ("bss", "joint"), ("fgsm", "frozen")])
+@pytest.mark.parametrize(
+    ("sampler", "boundary_bn"), [(BSS(steps=3), "separate"), (BSS(steps=3), "joint"), (FGSM(), "frozen")]
+)
 def test_a_static_step_reads_no_value_from_the_device(method, sampler, boundary_bn, monkeypatch):
     """What ``torch.cuda.set_sync_debug_mode`` tells on a GPU, as far as a CPU can tell it."""
     _, student, x, y = nets()
     teacher = build("resnet8", num_classes=4, shape=(3, 8, 8), seed=5).eval()  # a frozen one looks at rows on a CPU
-    monkeypatch.setattr(step_module, "bss", partial(bss, compact=False))
-    attack = Attack(limit=6, steps=3, sampler=sampler, boundary_bn=boundary_bn)
-    step = Step(teacher, student.train(), x, y, 0.1, torch.Generator().manual_seed(7), attack, static=True)
+    monkeypatch.setattr(BSS, "function", staticmethod(partial(bss, compact=False)))
+    step = made((teacher, student, x, y), sampler, 6, boundary_bn)
     with Waits() as waits:
         methods[method]()(step).backward()
     assert not waits.found
 
 
 def test_a_dynamic_step_does():
-    teacher, student, x, y = nets()
-    step = Step(teacher, student.train(), x, y, 0.1, torch.Generator().manual_seed(7), Attack(limit=6, steps=3))
+    step = made(nets(), BSS(steps=3), 6, static=None)
+    assert step.static is False
     with Waits() as waits:
         methods["amkd"]()(step).backward()
     assert waits.found
@@ -163,16 +163,15 @@ def test_a_dynamic_step_does():
 @pytest.mark.parametrize("sampler", ["bss", "fgsm", "noise"])
 def test_the_host_never_waits_within_a_step(sampler, precision, graph):
     recipe = Recipe(dataset="digits", teacher="cnn-tiny", teacher_epochs=1, epochs=3, sampler=sampler, device="cuda")
-    training = Training(recipe.replace(precision=precision))
+    training = prepare(recipe.replace(precision=precision))
     training.graph = training.graph if graph else None
     batches = training.loader.epoch(0)
-    for x, y, _ in [next(batches), next(batches)]:
-        training.step(x, y)  # libraries set themselves up, and the second step is recorded
+    for batch in [next(batches), next(batches)]:
+        training.step(*batch)  # libraries set themselves up, and the second step is recorded
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        x, y, _ = next(batches)
-        training.step(x, y)
+        training.step(*next(batches))
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
@@ -181,15 +180,7 @@ def test_the_host_never_waits_within_a_step(sampler, precision, graph):
 def test_a_step_on_a_gpu_is_the_static_one():
     teacher, student, x, y = nets()
     expected = one_step(True, 24, "amkd")[1]
-    step = Step(
-        copy.deepcopy(teacher).cuda(),
-        student.cuda().train(),
-        x.cuda(),
-        y.cuda(),
-        0.1,
-        torch.Generator("cuda"),
-        Attack(limit=24, steps=4),
-    )
+    step = made((copy.deepcopy(teacher).cuda(), student.cuda(), x.cuda(), y.cuda()), BSS(steps=4), 24, static=None)
     found = methods["amkd"]()(step)
-    assert step.boundary.first is not None
+    assert step.batch("boundary").first is not None
     assert abs(float(found.detach()) - float(expected)) < 0.5  # targets are drawn by another generator

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from amkd_viz.core.rng import defaults_seeded
 from amkd_viz.runs import Job, Run, resume
-from amkd_viz.training import Recipe, Training, events
-from amkd_viz.training.seeding import Chance
+from amkd_viz.training import Recipe, Training, events, prepare
+from amkd_viz.training.seeding import Seeding
 
 POINTS = Recipe(
     dataset="spirals:n=60",
@@ -50,7 +50,7 @@ def dropping(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trained(training: Training) -> dict[str, Tensor]:
-    list(events(training.recipe, training))
+    list(events(training))
     return training.student.state_dict()
 
 
@@ -60,14 +60,14 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 @pytest.mark.usefixtures("dropping")
 def test_the_same_recipe_gives_the_same_student_whatever_was_drawn_before() -> None:
-    one = trained(Training(POINTS))
+    one = trained(prepare(POINTS))
     torch.rand(7)
     before = torch.get_rng_state()
-    again = Training(POINTS)
-    assert again.chance.draws
+    again = prepare(POINTS)
+    assert again.seeding.draws
     assert same(trained(again), one)
     assert torch.equal(torch.get_rng_state(), before)
-    assert not same(trained(Training(POINTS.replace(seed=1))), one)
+    assert not same(trained(prepare(POINTS.replace(seed=1))), one)
 
 
 @pytest.mark.usefixtures("dropping")
@@ -87,10 +87,10 @@ def test_resumed_is_as_never_stopped(tmp_path: Path) -> None:
 
 
 def test_who_draws_nothing_is_left_alone() -> None:
-    training = Training(POINTS)
-    assert not training.chance.draws
+    training = prepare(POINTS)
+    assert not training.seeding.draws
     before = [buffer.clone() for buffer in training.student.buffers()]
-    Chance(0, training.student, training.dataset.train.floats(slice(0, 2)))
+    Seeding(0, [training.student], training.dataset.train.floats(slice(0, 2)))
     assert all(torch.equal(a, b) for a, b in zip(before, training.student.buffers(), strict=True))
 
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from amkd_viz.core.pauses import pausable, pause_point
-from amkd_viz.training import EpochEnded, Recipe, Stepped, Training, events
+from amkd_viz.runs import Race
+from amkd_viz.training import EpochEnded, Recipe, Stepped, events, prepare
 from amkd_viz.training.clock import Clock
 
 POINTS = Recipe(
@@ -42,8 +43,8 @@ def test_what_holds_a_step_is_not_counted() -> None:
 
 
 def test_what_happens_between_two_steps_is_not_counted() -> None:
-    training, speeds = Training(POINTS), []
-    for event in events(POINTS, training):
+    training, speeds = prepare(POINTS), []
+    for event in events(training):
         if isinstance(event, Stepped | EpochEnded):
             time.sleep(0.1)
         if isinstance(event, EpochEnded):
@@ -52,15 +53,30 @@ def test_what_happens_between_two_steps_is_not_counted() -> None:
     assert speeds[-1] > 20 * len(training.loader) / 0.1
 
 
+def test_a_race_counts_each_of_its_methods_alone() -> None:
+    race = Race(POINTS, ["ce", "kd"])
+    slow = race.trainings["kd"].compute
+
+    def compute(step):  # type: ignore[no-untyped-def]
+        time.sleep(0.05)
+        return slow(step)
+
+    race.trainings["kd"].compute = compute  # type: ignore[method-assign]
+    list(race.events())
+    cost, speed = race.step_seconds(), {n: lines[-1]["images_per_s"] for n, lines in race.metrics.items()}
+    assert cost["kd"] > 0.05 > 4 * cost["ce"]
+    assert speed["ce"] > 4 * speed["kd"]
+
+
 def test_a_session_that_begins_after_the_last_batch_has_no_speed() -> None:
-    training = Training(POINTS)
-    running = events(POINTS, training)
+    training = prepare(POINTS)
+    running = events(training)
     while training.batch < len(training.loader):
         next(running)
-    later = Training(POINTS)
+    later = prepare(POINTS)
     later.restore(training.state())
     assert later.clock.seconds == training.clock.seconds > 0
-    first = next(event for event in events(POINTS, later) if isinstance(event, EpochEnded))
+    first = next(event for event in events(later) if isinstance(event, EpochEnded))
     assert math.isnan(first.metrics["images_per_s"])
 
 

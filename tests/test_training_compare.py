@@ -94,14 +94,14 @@ def test_changes_go_to_the_methods_that_have_the_term(tmp_path):
     ],
 )
 def test_nothing_is_trained_for_a_comparison_that_cannot_be(tmp_path, monkeypatch, methods, seeds, changes, said):
-    monkeypatch.setattr(comparison, "Training", None)  # calling it would be a TypeError
+    monkeypatch.setattr(comparison, "prepare", None)  # calling it would be a TypeError
     with pytest.raises(InputError, match=said):
         compare(POINTS.replace(method="amkd", overrides=changes), methods, seeds, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_used_folder_is_refused_before_anything_is_trained(tmp_path, monkeypatch):
-    monkeypatch.setattr(comparison, "Training", None)
+    monkeypatch.setattr(comparison, "prepare", None)
     (tmp_path / "ce-seed0").mkdir()
     with pytest.raises(InputError, match="holds other files and is never overwritten"):
         compare(POINTS, ["ce"], 1, tmp_path)

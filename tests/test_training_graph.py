@@ -18,12 +18,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-import amkd_viz.objectives.step as step_module
 import amkd_viz.training.training as training_module
+from amkd_viz.boundary import BSS, bss
 from amkd_viz.core.rng import generator
 from amkd_viz.objectives import Step
-from amkd_viz.training import Recipe, Stepped, Training, events
-from amkd_viz.training.graph import StepGraph
+from amkd_viz.training import EpochEnded, Recipe, Stepped, Training, events, prepare
+from amkd_viz.training.graph import CudaRecorder, Recorder, StepGraph, Work
 
 R = TypeVar("R")
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -110,8 +110,13 @@ class Unable(Again):
 def static(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Steps as on a GPU."""
     monkeypatch.setattr(training_module, "Step", partial(Step, static=True))
-    monkeypatch.setattr(step_module, "bss", partial(step_module.bss, compact=False))
+    monkeypatch.setattr(BSS, "function", staticmethod(partial(bss, compact=False)))
     monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path_factory.getbasetemp() / "teachers-of-the-session"))
+
+
+def graph_of(training: Training, recorder: Recorder) -> StepGraph:
+    t = training
+    return StepGraph(recorder, Work(t.new_step, t.compute, t.loss, t.seeding.seed, t._keep, t.parameters))
 
 
 def trained(
@@ -121,15 +126,15 @@ def trained(
     at: dict[str, Any] | None = None,
 ) -> tuple[Training, list[dict[str, Any]], Again | None]:
     """A training to its end; its epochs without their clock, and the recorder."""
-    training = Training(recipe)
+    training = prepare(recipe)
     if at is not None:
         training.restore(at)
     again = kind(lambda: list(training.student.buffers())) if kind else None
-    training.graph = StepGraph(again) if again else None
+    training.graph = graph_of(training, again) if again else None
     epochs = []
-    for event in events(recipe, training):
+    for event in events(training):
         if (wish := (wishes or {}).pop((training.epoch, training.batch), None)) is not None:
-            training.wish(**wish)
+            training.override(**wish)
         if metrics := getattr(event, "metrics", None):
             epochs.append({k: v for k, v in metrics.items() if k != "images_per_s"})
     return training, epochs, again
@@ -176,9 +181,9 @@ def test_a_term_that_ends_and_a_slider_that_moves_are_recorded_anew() -> None:
 
 def test_a_training_goes_on_in_the_middle_of_an_epoch() -> None:
     whole, lines, _ = trained(Again)
-    first = Training(RECIPE)
-    first.graph = StepGraph(Again(lambda: list(first.student.buffers())))
-    for event in events(RECIPE, first):
+    first = prepare(RECIPE)
+    first.graph = graph_of(first, Again(lambda: list(first.student.buffers())))
+    for event in events(first):
         if isinstance(event, Stepped) and event.batch == 3:
             break
     rest, own, _ = trained(Again, at=first.state())
@@ -189,7 +194,7 @@ def test_a_training_goes_on_in_the_middle_of_an_epoch() -> None:
 @pytest.mark.parametrize("kind", [Stuck, Unable])
 def test_what_cannot_be_trusted_is_told_and_not_used(kind: type[Again]) -> None:
     expected, lines, _ = trained(None)
-    with pytest.warns(UserWarning, match="launched one by one, since as a CUDA graph") as told:
+    with pytest.warns(UserWarning, match="launched kernel by kernel: as a CUDA graph") as told:
         found, own, again = trained(kind)
     assert again is not None
     assert len([w for w in told if "CUDA graph" in str(w.message)]) == 1
@@ -216,38 +221,41 @@ def test_chance_that_was_recorded_for_good_is_noticed() -> None:
             return result
 
     chance = generator("cpu", "another")
-    with pytest.warns(UserWarning, match="it says something else"):
+    with pytest.warns(UserWarning, match="its replay gives other numbers"):
         trained(Fixed, RECIPE.replace(method="bss"))
 
 
 def test_a_sampler_that_looks_at_values_is_never_recorded() -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "Steps are launched")
-        _, _, again = trained(Again, RECIPE.replace(sampler="deepfool", epochs=1))
-    assert again is not None
-    assert again.records == 0
+        training = prepare(RECIPE.replace(sampler="deepfool", epochs=2))
+        again = Again(lambda: list(training.student.buffers()))
+        training.graph = graph_of(training, again)
+        records = [again.records for event in events(training) if isinstance(event, EpochEnded)]
+    assert records == [0, 1]  # nothing is attacked in the last quarter
 
 
 @needs_cuda
 def test_a_capture_that_fails_disturbs_no_other_training(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = RECIPE.replace(device="cuda", method="bss")
-    sound, poor = Training(recipe), Training(recipe)
+    sound, poor = prepare(recipe), prepare(recipe)
     plain = poor.loss
-    monkeypatch.setattr(poor, "loss", lambda step: plain(step) * step.y.sum().sign().item())
+    monkeypatch.setattr(poor, "loss", lambda step: plain(step) * step.clean.y.sum().sign().item())
+    poor.graph = graph_of(poor, CudaRecorder(poor.device, poor.seeding.generator))
     batches = list(sound.loader.epoch(0))
-    for x, y, _ in batches[:3]:
-        sound.step(x, y)
+    for x, y, index in batches[:3]:
+        sound.step(x, y, index)
     with pytest.warns(UserWarning, match="it cannot be recorded"):  # noqa: PT031
-        for x, y, _ in batches[:3]:
-            poor.step(x, y)
-    for x, y, _ in batches[3:]:
-        one, two = sound.step(x, y), poor.step(x, y)
+        for x, y, index in batches[:3]:
+            poor.step(x, y, index)
+    for x, y, index in batches[3:]:
+        one, two = sound.step(x, y, index), poor.step(x, y, index)
         assert all(bool(t.isfinite()) for t in (*one.terms.values(), *two.terms.values()))
     assert sound.graph is not None
     assert not sound.graph.given_up
-    again = Training(recipe)
-    for x, y, _ in batches[:3]:
-        again.step(x, y)
+    again = prepare(recipe)
+    for x, y, index in batches[:3]:
+        again.step(x, y, index)
     assert again.graph is not None
     assert not again.graph.given_up
 
@@ -259,12 +267,12 @@ def test_on_a_gpu(sampler: str, precision: str, tmp_path: Path) -> None:
     recipe = RECIPE.replace(device="cuda", sampler=sampler, precision=precision, method="amkd")
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "Steps are launched")
-        graphed = Training(recipe)
+        graphed = prepare(recipe)
         assert graphed.graph is not None
-        usual = Training(recipe, like=graphed)
+        usual = prepare(recipe, like=graphed)
         usual.graph = None
-        for x, y, _ in graphed.loader.epoch(0):
-            one, two = graphed.step(x, y), usual.step(x, y)
+        for x, y, index in graphed.loader.epoch(0):
+            one, two = graphed.step(x, y, index), usual.step(x, y, index)
             assert (one is graphed.graph._step) == (graphed.batch > 2)
             for name, value in two.terms.items():
                 assert float(one.terms[name]) == pytest.approx(float(value), rel=0.05, abs=0.02)

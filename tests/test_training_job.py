@@ -657,7 +657,8 @@ def test_twenty_kills_at_random_moments(tmp_path: Path) -> None:
     script = (
         "import sys, torch; torch.set_num_threads(1)\n"
         "from pathlib import Path\n"
-        "from amkd_viz.training import Recipe, Run, distill, resume\n"
+        "from amkd_viz.runs import Run, distill, resume\n"
+        "from amkd_viz.training import Recipe\n"
         "import json\n"
         "out = Path(sys.argv[1]); print('ready', flush=True)\n"
         "while sys.stdin.readline():\n"

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-import amkd_viz.objectives.step as step_module
-import amkd_viz.training.training as setup
+import amkd_viz.training.training as training_module
+from amkd_viz.boundary import BSS
 from amkd_viz.core.errors import InputError
 from amkd_viz.data import load
 from amkd_viz.models import build, save_classifier
@@ -26,10 +26,12 @@ from amkd_viz.training import (
     accuracy,
     events,
     logits_on,
+    prepare,
     scores,
     teacher_for,
 )
 from amkd_viz.training.loop import final_scores
+from amkd_viz.training.prepare import OF_DATA, OF_TEACHER
 from amkd_viz.training.schedule import learning_rate
 from amkd_viz.training.teachers import cache_folder, teacher_recipe
 
@@ -71,14 +73,14 @@ def cache(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def attacks(monkeypatch):
-    """A list that grows by the progress of each step that attacks."""
-    seen, real = [], step_module.Attack.__call__
+    """The number of samples in each attack of a training step."""
+    seen, real = [], BSS.__call__
 
     def spy(self, model, x, target, generator):
         seen.append(len(x))
         return real(self, model, x, target, generator)
 
-    monkeypatch.setattr(step_module.Attack, "__call__", spy)
+    monkeypatch.setattr(BSS, "__call__", spy)
     return seen
 
 
@@ -91,8 +93,8 @@ def same(a: dict, b: dict) -> bool:
 
 
 def trained(recipe: Recipe, training: Training | None = None) -> Training:
-    training = training or Training(recipe)
-    for _ in events(recipe, training):
+    training = training or prepare(recipe)
+    for _ in events(training):
         pass
     return training
 
@@ -101,7 +103,7 @@ def trained(recipe: Recipe, training: Training | None = None) -> Training:
 
 
 def test_order_of_events():
-    seen = list(events(POINTS))
+    seen = list(events(prepare(POINTS)))
     epoch = [Stepped] * 3 + [EpochEnded]
     assert [type(e) for e in seen] == [Started, *epoch * 4, Finished]
     steps = [(e.epoch, e.batch, e.batches) for e in seen if isinstance(e, Stepped)]
@@ -110,7 +112,7 @@ def test_order_of_events():
 
 
 def test_a_step_tells_its_terms_and_boundary_samples():
-    steps = [e for e in events(POINTS) if isinstance(e, Stepped)]
+    steps = [e for e in events(prepare(POINTS)) if isinstance(e, Stepped)]
     live = {"ce", "kd", "boundary_kd", "boundary_triplet"}
     assert [set(e.terms) for e in steps] == [live] * 6 + [{"ce", "kd"}] * 6
     assert all(value.ndim == 0 and not value.requires_grad for e in steps for value in e.terms.values())
@@ -120,7 +122,7 @@ def test_a_step_tells_its_terms_and_boundary_samples():
 
 
 def test_metrics_of_an_epoch():
-    ends = [e.metrics for e in events(POINTS) if isinstance(e, EpochEnded)]
+    ends = [e.metrics for e in events(prepare(POINTS)) if isinstance(e, EpochEnded)]
     assert [set(m["terms"]) for m in ends[1:3]] == [{"ce", "kd", "boundary_kd", "boundary_triplet"}, {"ce", "kd"}]
     assert all(math.isfinite(v) for m in ends for v in m["terms"].values())
     assert all(m["images_per_s"] > 0 for m in ends)
@@ -130,27 +132,11 @@ def test_metrics_of_an_epoch():
     assert [m["weights"]["kd"] for m in ends] == pytest.approx([3.25, 2.5, 1.75, 1])
     assert [m["weights"]["boundary_kd"] for m in ends] == pytest.approx([4 / 3, 2 / 3, 0, 0])
     assert [m["weights"]["boundary_triplet"] for m in ends] == pytest.approx([2 / 3, 1 / 3, 0, 0])
-    assert "histograms" in ends[0]
-    assert "histograms" not in ends[3]
-
-
-def test_histograms_count_the_boundary_samples_of_the_epoch():
-    attacked, batch = 0, POINTS.batch_size
-    for event in events(POINTS):
-        if isinstance(event, Stepped) and event.boundary is not None:
-            attacked += len(event.boundary.index)
-        if isinstance(event, EpochEnded) and event.epoch == 1:
-            counts = event.metrics["histograms"]
-            assert attacked > 0
-            assert sum(counts["triplet.d_ap"]) == attacked
-            assert 0 < sum(counts["triplet.d_an"]) < attacked * batch  # two of four classes are no negatives
-            assert len(counts["triplet.d_ap"]) == len(counts["triplet.d_an"]) == 32
-            return
 
 
 def test_terms_are_means_over_the_steps():
     ours: list[float] = []
-    for event in events(POINTS.replace(method="kd", epochs=1)):
+    for event in events(prepare(POINTS.replace(method="kd", epochs=1))):
         if isinstance(event, Stepped):
             ours.append(float(event.terms["ce"]))
         if isinstance(event, EpochEnded):
@@ -159,8 +145,8 @@ def test_terms_are_means_over_the_steps():
 
 
 def test_the_caller_may_stop_anywhere():
-    training = Training(POINTS)
-    going = events(POINTS, training)
+    training = prepare(POINTS)
+    going = events(training)
     while not isinstance(next(going), EpochEnded):
         pass
     going.close()
@@ -178,7 +164,7 @@ def test_methods_without_boundary_terms_never_attack(method, attacks):
 
 def test_the_attack_stops_at_three_quarters(attacks):
     per_epoch: list[int] = []
-    for event in events(POINTS.replace(epochs=8, magsim_samples=0)):
+    for event in events(prepare(POINTS.replace(epochs=8, magsim_samples=0))):
         if isinstance(event, EpochEnded):
             per_epoch.append(len(attacks) - sum(per_epoch))
     assert per_epoch == [3, 3, 3, 3, 3, 0, 0, 0]  # epoch 6 of 8 has weight 0 already
@@ -195,17 +181,17 @@ def test_weight_zero_by_hand_stops_the_attack_too(attacks):
 
 
 def test_the_student_trains_in_train_mode_also_after_evaluations(monkeypatch):
-    modes, seeds, real = [], [], setup.Step
+    modes, seeds, real = [], [], training_module.Step
 
     def spy(**parts):
         seeds.append(parts["generator"].initial_seed())
-        modes.append((all(m.training for m in parts["student"].modules()), parts["teacher"].training))
+        modes.append((all(m.training for m in parts["nets"]["student"].modules()), parts["nets"]["teacher"].training))
         return real(**parts)
 
-    training = Training(DIGITS)
-    monkeypatch.setattr(setup, "Step", spy)
+    training = prepare(DIGITS)
+    monkeypatch.setattr(training_module, "Step", spy)
     before = weights(training.student)["body.stage1.1.num_batches_tracked"]
-    for _ in events(DIGITS, training):
+    for _ in events(training):
         training.student.eval()  # whatever a listener does to it
     assert modes == [(True, False)] * 6
     assert len(set(seeds)) == 6  # each step draws anew
@@ -215,7 +201,7 @@ def test_the_student_trains_in_train_mode_also_after_evaluations(monkeypatch):
 
 
 def test_evaluation_restores_every_flag():
-    training = Training(DIGITS)
+    training = prepare(DIGITS)
     training.student.train()
     training.student.body.stage1[1].eval()
     modes = [m.training for m in training.student.modules()]
@@ -233,7 +219,7 @@ def test_evaluation_restores_every_flag():
 
 
 def test_the_teacher_is_left_as_it_was():
-    training = Training(DIGITS)
+    training = prepare(DIGITS)
     teacher = training.teacher
     assert teacher is not None
     before, modes = weights(teacher), [m.training for m in teacher.modules()]
@@ -245,8 +231,8 @@ def test_the_teacher_is_left_as_it_was():
 
 
 def test_the_last_epoch_is_what_the_summary_says():
-    training = Training(DIGITS)
-    *_, finished = events(DIGITS, training)
+    training = prepare(DIGITS)
+    *_, finished = events(training)
     test = training.full.test
     logits = logits_on(training.student, test)
     assert finished.summary["test_accuracy"] == accuracy(logits, test.y)
@@ -270,7 +256,7 @@ def test_scores_against_a_slow_loop():
 
 
 def test_validation_every_so_many_epochs_and_at_the_end():
-    ends = [e for e in events(POINTS.replace(epochs=5, evaluate_every=2)) if isinstance(e, EpochEnded)]
+    ends = [e for e in events(prepare(POINTS.replace(epochs=5, evaluate_every=2))) if isinstance(e, EpochEnded)]
     assert [e.epoch for e in ends if "val_accuracy" in e.metrics] == [2, 4, 5]
 
 
@@ -293,18 +279,18 @@ FEATURES = {"boundary_triplet.embedding": "feature"}
 def test_a_projector_starts_from_the_seed_too():
     recipe = POINTS.replace(overrides=FEATURES)
     torch.manual_seed(1)
-    one = Training(recipe)
+    one = prepare(recipe)
     state = torch.random.get_rng_state()
-    two = Training(recipe)
+    two = prepare(recipe)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert one.modules["boundary_triplet"].weight.shape == (16, 8)
     assert same(weights(one.modules), weights(two.modules))
-    assert not same(weights(one.modules), weights(Training(recipe.replace(seed=1)).modules))
+    assert not same(weights(one.modules), weights(prepare(recipe.replace(seed=1)).modules))
 
 
 def test_a_projector_is_trained():
     recipe = POINTS.replace(overrides={**FEATURES, "boundary_triplet.weight": 1})
-    training = Training(recipe)
+    training = prepare(recipe)
     before = weights(training.modules)
     trained(recipe, training)
     assert not same(before, weights(training.modules))
@@ -325,14 +311,14 @@ def test_a_projector_is_trained():
 def test_going_on_from_a_state_equals_never_having_stopped(base, changes, tmp_path):
     recipe = base.replace(overrides=changes, magsim_samples=0)
     whole = trained(recipe)
-    first = Training(recipe)
-    for event in events(recipe, first):
+    first = prepare(recipe)
+    for event in events(first):
         if isinstance(event, EpochEnded) and event.epoch == 2:
             torch.save(first.state(), tmp_path / "state.pt")
             break
-    second = Training(recipe)
+    second = prepare(recipe)
     second.restore(torch.load(tmp_path / "state.pt", weights_only=True))
-    seen = [e.epoch for e in events(recipe, second) if isinstance(e, EpochEnded)]
+    seen = [e.epoch for e in events(second) if isinstance(e, EpochEnded)]
     assert seen == list(range(3, recipe.epochs + 1))
     assert same(weights(whole.student), weights(second.student))
     assert same(weights(whole.modules), weights(second.modules))
@@ -356,11 +342,11 @@ def test_one_cycle():
 @pytest.mark.parametrize(("schedule", "resets"), [("step", [2, 3]), ("onecycle", []), ("constant", [])])
 def test_momentum_starts_anew_at_each_drop(schedule, resets):
     recipe = POINTS.replace(schedule=schedule, method="ce")
-    training, found, rates = Training(recipe), [], []
+    training, found, rates = prepare(recipe), [], []
     batches = list(training.loader.epoch(0))
     for epoch in range(4):
-        for batch, (x, y, _) in enumerate(batches):
-            training.step(x, y)
+        for batch, (x, y, index) in enumerate(batches):
+            training.step(x, y, index)
             parameter = next(training.student.parameters())
             momentum = training.optimiser.state[parameter]["momentum_buffer"]
             gradient = parameter.grad + recipe.weight_decay * parameter.detach()
@@ -376,7 +362,7 @@ def test_momentum_starts_anew_at_each_drop(schedule, resets):
 
 
 def test_the_projector_and_the_student_share_one_learning_rate():
-    training = Training(POINTS.replace(overrides=FEATURES))
+    training = prepare(POINTS.replace(overrides=FEATURES))
     assert len(training.optimiser.param_groups) == 1
     inside = {id(p) for p in training.optimiser.param_groups[0]["params"]}
     assert inside == {id(p) for net in (training.student, training.modules) for p in net.parameters()}
@@ -386,11 +372,11 @@ def test_the_projector_and_the_student_share_one_learning_rate():
 
 
 def test_bf16_runs_and_is_not_fp32():
-    *_, finished = events(DIGITS.replace(precision="bf16"), half := Training(DIGITS.replace(precision="bf16")))
+    *_, finished = events(half := prepare(DIGITS.replace(precision="bf16")))
     assert math.isfinite(finished.summary["test_kl"])
     assert {p.dtype for p in half.student.parameters()} == {torch.float32}
-    full = Training(DIGITS)
-    full.teacher = half.teacher
+    full = prepare(DIGITS)
+    full.nets["teacher"] = half.teacher
     trained(DIGITS, full)
     assert not same(weights(half.student), weights(full.student))
 
@@ -405,7 +391,7 @@ def test_a_learning_rate_that_blows_up_is_said():
 
 
 def test_a_single_step_that_is_not_finite_is_seen(monkeypatch):
-    training = Training(POINTS.replace(method="ce"))
+    training = prepare(POINTS.replace(method="ce"))
     real = training.objective
 
     class Broken:
@@ -429,9 +415,9 @@ def test_a_single_step_that_is_not_finite_is_seen(monkeypatch):
 
 
 def test_like_lends_data_and_teacher_only_where_recipes_name_the_same():
-    one = Training(POINTS)
+    one = prepare(POINTS)
     own = {"batch_size": 8, "learning_rate": 0.05}  # of the student: a sweep over them has one teacher
-    two = Training(POINTS.replace(method="kd", seed=3, epochs=9, num_train=None, **own), one)
+    two = prepare(POINTS.replace(method="kd", seed=3, epochs=9, num_train=None, **own), one)
     assert two.full is one.full
     assert two.teacher is one.teacher
     assert two.student is not one.student
@@ -446,7 +432,7 @@ def test_like_lends_data_and_teacher_only_where_recipes_name_the_same():
         "precision": "bf16",
         "augment": "none",
     }.items():
-        other = Training(POINTS.replace(**{name: value}), one)
+        other = prepare(POINTS.replace(**{name: value}), one)
         assert other.full is not one.full, name
         assert other.teacher is not one.teacher, name
 
@@ -454,19 +440,19 @@ def test_like_lends_data_and_teacher_only_where_recipes_name_the_same():
 def test_trainings_that_share_a_teacher_name_the_same_teacher():
     """Every field that tells teachers apart must also tell trainings apart that could share one."""
     for name in Recipe.__dataclass_fields__:
-        if name in ("overrides", "method", "dataset", "root", "device"):
+        if name in ("overrides", "method", "dataset", "root", "device", "peer"):
             continue
-        old, allowed = getattr(POINTS, name), Recipe.__dataclass_fields__[name].metadata.get("choices", ["mlp"])
+        old, allowed = getattr(POINTS, name), list(Recipe.__dataclass_fields__[name].metadata.get("choices", ["mlp"]))
         number = old / 2 if isinstance(old, float) else 9
         changed = POINTS.replace(**{name: allowed[-1] if isinstance(old, str) else number})
         assert changed != POINTS
-        if teacher_recipe(changed) != teacher_recipe(POINTS):
-            assert name in setup.OF_DATA + setup.OF_TEACHER, name
+        if teacher_recipe(changed, changed.teacher) != teacher_recipe(POINTS, POINTS.teacher):
+            assert name in OF_DATA + OF_TEACHER, name
 
 
 def test_a_training_without_a_teacher_lends_only_its_data():
-    one = Training(POINTS.replace(teacher="mlp-tiny", method="ce"), alone=True)
-    two = Training(POINTS.replace(teacher="mlp-tiny", method="kd"), one)
+    one = prepare(POINTS.replace(teacher="mlp-tiny", method="ce"), alone=True)
+    two = prepare(POINTS.replace(teacher="mlp-tiny", method="kd"), one)
     assert one.teacher is None
     assert two.teacher is not None
     assert two.full is one.full
@@ -527,9 +513,9 @@ def _paint(folder, classes):
 
 def test_a_teacher_learns_from_the_whole_training_split():
     recipe = POINTS.replace(teacher_epochs=12)
-    own = teacher_recipe(recipe)
+    own = teacher_recipe(recipe, recipe.teacher)
     assert (own.num_train, own.method, own.student, own.seed) == (None, "ce", "mlp-small", 0)
-    training = Training(recipe)
+    training = prepare(recipe)
     assert accuracy(logits_on(training.teacher, training.full.test), training.full.test.y) > 0.9
 
 
@@ -539,13 +525,13 @@ def test_a_damaged_teacher_in_the_cache_is_named(tmp_path, monkeypatch):
     (file,) = (tmp_path / "teachers").iterdir()
     file.write_bytes(file.read_bytes()[:-8])
     with pytest.raises(InputError, match=file.name):
-        Training(POINTS.replace(teacher_epochs=1))
+        prepare(POINTS.replace(teacher_epochs=1))
 
 
 def test_a_teacher_file(tmp_path):
     net = build("mlp-tiny", num_classes=4, shape=(2,), seed=5)
     path = save_classifier(net, tmp_path / "net.safetensors")
-    training = Training(POINTS.replace(teacher=str(path)))
+    training = prepare(POINTS.replace(teacher=str(path)))
     x = training.dataset.test.floats()[:9]
     assert torch.allclose(training.teacher(x), net.eval()(x), atol=1e-5)
     assert training.recipe.teacher == str(path)
@@ -557,10 +543,10 @@ def test_the_teacher_of_a_relative_image_folder_is_known_by_its_full_path(tmp_pa
     for place in ("one", "two"):
         (tmp_path / place).mkdir()
         monkeypatch.chdir(tmp_path / place)
-        names.append(teacher_recipe(recipe))
+        names.append(teacher_recipe(recipe, recipe.teacher))
     assert names[0].dataset == f"folder:{tmp_path / 'one' / 'images'}"
     assert names[0].hash != names[1].hash
-    assert teacher_recipe(POINTS).dataset == "blobs"
+    assert teacher_recipe(POINTS, "mlp").dataset == "blobs"
 
 
 def test_where_teachers_are_kept(monkeypatch):
@@ -572,14 +558,14 @@ def test_where_teachers_are_kept(monkeypatch):
 
 
 def test_wishes_that_only_together_make_no_sense_are_refused_at_once():
-    training = Training(POINTS.replace(method="kd", epochs=2))
-    running = events(training.recipe, training)
+    training = prepare(POINTS.replace(method="kd", epochs=2))
+    running = events(training)
     next(running)
-    training.wish(**{"ce.weight": 0})
+    training.override(**{"ce.weight": 0})
     with pytest.raises(InputError, match="a term with a weight in every epoch"):
-        training.wish(**{"kd.weight": 0})
-    training.wish(**{"ce.weight": 1})
-    training.wish(**{"kd.weight": 0})
+        training.override(**{"kd.weight": 0})
+    training.override(**{"ce.weight": 1})
+    training.override(**{"kd.weight": 0})
     list(running)
     assert training.recipe.overrides == {"ce.weight": 1.0, "kd.weight": 0.0}
 
@@ -595,6 +581,6 @@ def test_wishes_that_only_together_make_no_sense_are_refused_at_once():
     ],
 )
 def test_settings_that_attack_nothing_are_noted(changes, words):
-    (notes,) = [list(setup.notes_on(recipe, load("blobs"))) for recipe in [Recipe(dataset="blobs", **changes)]]
+    notes = list(training_module.notes_on(Recipe(dataset="blobs", **changes), load("blobs")))
     assert len(notes) == (words is not None)
     assert all(words in note for note in notes)

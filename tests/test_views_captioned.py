@@ -54,6 +54,8 @@ def test_the_words_are_in_the_picture(tmp_path: Path) -> None:
     for told in ("", CAPTION):
         with Image.open(View(figure, caption=told).save(tmp_path / "x.png", theme="dark", width=500)) as picture:
             pixels[told] = np.asarray(picture.convert("RGB"))
+    assert pixels[""].shape == (400, 1000, 3)
+    assert tuple(pixels[""][1, 1]) == tuple(int(DARK.paper[i : i + 2], 16) for i in (1, 3, 5))
     room = len(pixels[CAPTION]) - len(pixels[""])
     assert room > 2 * 15 * len(wrapped(CAPTION, 500))
     strip = pixels[CAPTION][-room:]

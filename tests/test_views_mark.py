@@ -55,7 +55,7 @@ def test_a_view_replaces_its_own_file_and_no_other(ending: str, tmp_path: Path) 
         content = path.read_bytes()
     for own in (content, b"", b"a text about amkd_viz view"):
         path.write_bytes(own)
-        with pytest.raises(InputError, match=r"is there already, was not written as a view and is kept; choose ano"):
+        with pytest.raises(InputError, match=r"exists, was not written as a view and is not overwritten; choose ano"):
             view().save(path)
         assert path.read_bytes() == own
     assert list(tmp_path.iterdir()) == [path]

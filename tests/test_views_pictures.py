@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageColor
 from torch import Tensor, nn
 
 from amkd_viz.boundary import BoundarySamples, Status, bss, refine
@@ -17,11 +18,15 @@ from amkd_viz.data import Dataset, Split, load
 from amkd_viz.models import Classifier, build
 from amkd_viz.objectives.metric import embed
 from amkd_viz.views import View, boundary_map, boundary_path, distances, embedding, epochs, gallery, plane_map, triplets
+from amkd_viz.views.decisions import Decisions
+from amkd_viz.views.figure import figure
 from amkd_viz.views.labels import class_label, number, percent
 from amkd_viz.views.layout import blank
 from amkd_viz.views.neighbour import nearest_image
+from amkd_viz.views.picture import picture
+from amkd_viz.views.scene import Mark, Panel, Scene
 from amkd_viz.views.slices import telling_triple, window
-from amkd_viz.views.theme import LIGHT
+from amkd_viz.views.theme import LIGHT, THEMES, class_colour
 from docs.gallery import views as gallery_views
 
 
@@ -108,16 +113,16 @@ def test_samples_are_drawn_where_they_are() -> None:
     assert lines.x[0] == pytest.approx(float(found.origin[0, 0]))
 
 
-def test_epochs_have_a_frame_each_and_a_gif(tmp_path: object) -> None:
+def test_epochs_have_a_frame_each_and_a_gif(tmp_path: Path) -> None:
     dataset = load("moons", n=40)
     nets = {epoch: build("mlp-tiny", dataset, seed=epoch) for epoch in (5, 1, 3)}
     view = epochs(nets, dataset, teacher=nets[5], resolution=16)
     assert [frame.name for frame in view.figure.frames] == ["1", "3", "5"]
     assert view.arrays["winner"].shape == (3, 16, 16)
     assert view.notes["agreement"][-1] == 1
-    page = view.save(tmp_path / "x.html").read_text()  # type: ignore[operator]
+    page = view.save(tmp_path / "x.html").read_text()
     assert '"frames"' in page
-    with Image.open(view.save(tmp_path / "x.gif")) as animation:  # type: ignore[operator]
+    with Image.open(view.save(tmp_path / "x.gif")) as animation:
         assert animation.n_frames == 3
         assert animation.width > 1.6 * animation.height  # the teacher beside the student
         assert animation.height > 480  # and the caption beneath both
@@ -127,6 +132,49 @@ def test_epochs_have_a_frame_each_and_a_gif(tmp_path: object) -> None:
     assert set(np.diff(many.arrays["epoch"])) == {3}
     with pytest.raises(InputError, match="at least one net"):
         epochs({}, dataset)
+
+
+def test_epochs_of_images_are_drawn_on_a_plane(tmp_path: Path) -> None:
+    dataset = pictures((1, 8, 8), 3, 12)
+    nets = pair(dataset)
+    anchors = dataset.test.floats(slice(3))
+    view = epochs(
+        {1: nets["teacher"], 2: nets["student"]},
+        dataset,
+        teacher=nets["teacher"],
+        anchors=anchors,
+        labels=(0, 1, 2),
+        resolution=12,
+    )
+    alone = plane_map(nets, anchors, dataset.classes, resolution=12)
+    assert (view.arrays["winner"][1] == alone.arrays["student.winner"]).all()
+    assert view.notes["agreement"] == [1.0, alone.notes["student.agreement"]]
+    assert "boundary: class 1" in [note.text for note in view.figure.layout.annotations]
+    for frame in view.figure.frames:  # two maps, and the anchors in the teacher's
+        assert len(frame.layout.images) == 2 + 3
+        assert f"epoch {frame.name}, agrees on" in frame.layout.annotations[1].text
+    outside = percent(1 - float(alone.arrays["inside"].mean()), 0)
+    assert f"{outside} of the map lies outside" in view.caption
+    assert '"sliders"' in view.save(tmp_path / "x.html").read_text()
+    with pytest.raises(InputError, match="three to lay a plane through"):
+        epochs({1: nets["teacher"]}, dataset)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_painter_puts_a_mark_where_it_is(theme: str) -> None:
+    """The same scene by Plotly and by Pillow: a dark corner, a veil, and a dot in the colour of its class."""
+    decided = Decisions(np.array([[0, 1], [-1, 1]], np.int16), np.ones((2, 2), np.float32), np.ones((2, 2), np.float32))
+    marks = [Mark("dots", [[0.25, 0.25]], [2], ["here"]), Mark("box", [[0, 0], [1, 0], [1, 0.5], [0, 0.5]])]
+    scene = Scene([Panel("net", "", decided)], (0, 1, 0, 1), marks, ["a", "b", "c"])
+    drawn, paper = picture(scene, 100, theme), THEMES[theme].paper
+    assert drawn.getpixel((25, 75)) == ImageColor.getrgb(class_colour(2))
+    assert drawn.getpixel((25, 25)) == ImageColor.getrgb(paper)  # undecided: nothing but paper
+    inside, veiled = (np.array(drawn.getpixel((75, y)), int) for y in (90, 10))
+    assert np.abs(veiled - ImageColor.getrgb(paper)).sum() < np.abs(inside - ImageColor.getrgb(paper)).sum()
+    figure_ = figure(scene)
+    dot = next(trace for trace in figure_.data if trace.mode == "markers" and trace.text)
+    assert (dot.x[0], dot.y[0], dot.marker.color[0]) == (0.25, 0.25, class_colour(2))
+    assert figure_.layout.shapes[0].path.count("L") == 6  # the area, and the hole of the box
 
 
 # images
@@ -259,7 +307,7 @@ def test_a_path_ends_on_the_boundary() -> None:
     still = dataclasses.replace(found, path=None)
     with pytest.raises(InputError, match="keep_path"):
         boundary_path(nets, still, 0, dataset.classes)
-    with pytest.raises(InputError, match="no sample 99"):
+    with pytest.raises(InputError, match="which must be 0 to 11, got 99"):
         boundary_path(nets, found, 99, dataset.classes)
 
 

@@ -1,4 +1,4 @@
-"""Planes through three images, their pixel box, and maps on them, exact and coarse to fine."""
+"""Planes through three images, their valid pixel range, and maps on them, exact and coarse to fine."""
 
 from __future__ import annotations
 
@@ -175,13 +175,6 @@ def test_a_net_that_gives_nan_everywhere_is_drawn_as_undecided() -> None:
     assert view.notes["broken.undecided"] == 1
     assert view.notes["broken.agreement"] == 0
     assert any("undecided 100.0" in note.text for note in view.figure.layout.annotations)
-
-
-def test_a_student_equal_to_the_teacher_agrees_everywhere() -> None:
-    net = build("cnn-tiny", num_classes=3, shape=(3, 8, 8))
-    view = plane_map({"teacher": net, "same": net}, three(3), CLASSES, resolution=40)
-    assert view.notes["same.agreement"] == view.notes["same.agreement_inside"] == 1
-    assert (view.arrays["teacher.winner"] == view.arrays["same.winner"]).all()
 
 
 def test_the_net_is_left_as_it_was() -> None:

@@ -274,7 +274,7 @@ def test_bases_are_from_the_whole_split(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_report_of_nothing_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no run"):
+    with pytest.raises(InputError, match="at least one finished run"):
         write_report([], tmp_path / "x.html")
     assert not list(tmp_path.iterdir())
 

@@ -183,16 +183,3 @@ def test_pictures_without_a_browser_are_a_sentence(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match="needs Chromium"):
         View(figure()).save(tmp_path / "x.png")
-
-
-@pytest.mark.browser
-@pytest.mark.slow
-def test_pictures(tmp_path: Path) -> None:
-    from amkd_viz.views.chromium import browser
-
-    if browser() is None:
-        pytest.skip("needs Chromium")
-    picture = Image.open(View(figure()).save(tmp_path / "x.png", theme="dark", width=400)).convert("RGB")
-    assert picture.size == (800, 400)
-    assert picture.getpixel((1, 1)) == tuple(int(DARK.paper[i : i + 2], 16) for i in (1, 3, 5))
-    assert View(figure()).save(tmp_path / "x.svg").read_text().startswith("<svg")

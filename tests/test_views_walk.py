@@ -75,7 +75,7 @@ def test_a_sample_that_stays_has_no_crossing(digits, nets):
 def test_samples_without_a_path_are_refused(nets, attacked):
     with pytest.raises(InputError, match="keep_path"):
         walk(nets, fgsm(nets["teacher"], attacked.origin, attacked.target))
-    with pytest.raises(InputError, match="no sample 9"):
+    with pytest.raises(InputError, match="which must be 0 to"):
         walk(nets, attacked, 9)
 
 

@@ -25,7 +25,7 @@ def refine(model: nn.Module, samples: BoundarySamples, steps: int = 10) -> Bound
         steps: >= 0 bisections.
     """
     if steps < 0:
-        raise InputError(f"refine needs steps >= 0, not {steps}.")
+        raise InputError(f"refine needs steps >= 0, got {steps}.")
     shape = (-1,) + (1,) * (samples.x.ndim - 1)
     inside, outside, logits = samples.inside, samples.x, samples.logits
     if len(samples):

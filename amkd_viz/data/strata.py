@@ -29,7 +29,7 @@ def rank_in_class(y: Tensor, order: Tensor) -> Tensor:
 
 
 def hold_out(y: Tensor, fraction: float, order: Tensor, classes: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Split positions 0..N-1 into (kept, held out): the first ``fraction`` of each class in ``order`` goes to the second.
+    """Split positions 0..N-1 in two: the first ``fraction`` of each class in ``order`` goes to the second part.
 
     Each part gets at least one sample of each class. Positions are sorted.
 

@@ -1,4 +1,4 @@
-"""Nets that are classifiers: normalise -> body -> head."""
+"""Classifiers: built by name, wrapped, saved and loaded, read layer by layer."""
 
 from amkd_viz.models.classifier import Classifier, Normalise, Outputs, freeze
 from amkd_viz.models.fold import inference_copy

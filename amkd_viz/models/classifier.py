@@ -1,4 +1,4 @@
-"""A classifier in three named parts, normalise -> body -> head, so that every space of the papers has a name.
+"""A classifier in three named parts: normalise -> body (the backbone) -> head.
 
 Images enter as floats in [0, 1], (N, C, H, W); 2-D points as (N, 2) floats. The body turns the normalised input
 into penultimate features (N, D) and the head turns features into logits (N, K).
@@ -31,7 +31,7 @@ class Outputs(NamedTuple):
 
 
 class Normalise(nn.Module):
-    """(x - mean) / std per channel (images) or per coordinate (points) in the type of the net, and back."""
+    """Compute (x - mean) / std per channel (images) or coordinate (points), in the type of the net."""
 
     mean: Tensor
     std: Tensor
@@ -67,7 +67,7 @@ class Classifier(nn.Module):
         architecture: the name that rebuilds this net, or "custom".
 
     Raises:
-        InputError: another shape, or mean and std do not hold one number for each channel, std > 0.
+        InputError: ``shape`` is malformed, or mean and std are not one number per channel with std > 0.
     """
 
     def __init__(
@@ -90,11 +90,11 @@ class Classifier(nn.Module):
         self.architecture = architecture
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, K) of inputs in [0, 1] (images) or of points."""
+        """Return logits (N, K) for images in [0, 1] or for points."""
         return self.normalised(self.normalise(x))
 
     def normalised(self, z: Tensor) -> Tensor:
-        """Logits (N, K) of inputs that are normalised already: the space in which BSS defines its step."""
+        """Return logits (N, K) for inputs that are normalised already: the space in which BSS defines its step."""
         return self.head(self.body(z))
 
     def outputs(self, x: Tensor, layers: Sequence[Layer] = ()) -> Outputs:
@@ -182,45 +182,45 @@ class Classifier(nn.Module):
 
     @property
     def feature_width(self) -> int:
-        """D, the width of the penultimate features (one forward pass of one blank input)."""
+        """D, the width of the penultimate features, measured with one blank input."""
         with freeze(self), torch.no_grad():
             return int(self.body(self._blank).shape[1])
 
 
 def checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
-    """``shape`` as a tuple.
+    """Return ``shape`` as a tuple.
 
     Raises:
         InputError: it is neither (C, H, W) nor (D,).
     """
-    given = tuple(shape) if isinstance(shape, Sequence) else ()
-    if len(given) not in (1, 3) or not all(isinstance(n, Integral) and n > 0 for n in given):
-        raise InputError(f"An input's shape is (C, H, W) for images or (2,) for points, not {shape!r}.")
-    return tuple(int(n) for n in given)
+    sizes = tuple(shape) if isinstance(shape, Sequence) else ()
+    if len(sizes) not in (1, 3) or not all(isinstance(n, Integral) and n > 0 for n in sizes):
+        raise InputError(f"shape must be (C, H, W) for images or (2,) for points, got {shape!r}.")
+    return tuple(int(n) for n in sizes)
 
 
 def checked_numbers(mean: Sequence[float], std: Sequence[float], channels: int) -> tuple[list[float], list[float]]:
-    """``mean`` and ``std`` as lists.
+    """Return ``mean`` and ``std`` as lists.
 
     Raises:
-        InputError: they are no numbers for so many channels, or a std is not > 0.
+        InputError: they are not one finite number per channel, or a std is not > 0.
     """
     try:
-        found = [float(v) for v in mean], [float(v) for v in std]
+        means, stds = [float(v) for v in mean], [float(v) for v in std]
     except (TypeError, ValueError) as error:
-        raise InputError(f"mean and std are lists of numbers, not {mean!r} and {std!r}.") from error
-    if not all(len(v) == channels and all(map(isfinite, v)) for v in found) or not all(s > 0 for s in found[1]):
+        raise InputError(f"mean and std must be lists of numbers, got {mean!r} and {std!r}.") from error
+    if not len(means) == len(stds) == channels or not all(map(isfinite, means + stds)) or min(stds) <= 0:
         raise InputError(
-            f"mean and std hold one number for each of {channels} channels, std > 0, not {found[0]} and {found[1]}."
+            f"mean and std must hold one number for each of {channels} channels, std > 0, got {means} and {stds}."
         )
-    return found
+    return means, stds
 
 
 @contextmanager
 def ordinary() -> Iterator[None]:
-    """Nets are made in here: of float32 and open to gradients, whatever default type or inference mode is set outside.
+    """Make nets in float32 and open to gradients, whatever default type or inference mode is set outside.
 
-    Torch has one default type for all threads; it is set only where it is another one, and set back.
+    PyTorch has one default type for all threads; it is changed only if it is another one, and restored.
     """
     before = torch.get_default_dtype()
     with ExitStack() as stack:
@@ -233,7 +233,7 @@ def ordinary() -> Iterator[None]:
 
 
 def buffers_kept(model: nn.Module) -> Callable[[], None]:
-    """Batch statistics as they are now: what is returned puts them back."""
+    """Save the buffers (batch statistics); calling the returned function restores them."""
     kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
 
     def put_back() -> None:
@@ -244,7 +244,7 @@ def buffers_kept(model: nn.Module) -> Callable[[], None]:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The net within what torch.compile, DataParallel or DistributedDataParallel has put around it, or ``model``."""
+    """Return the net inside the wrappers of torch.compile, DataParallel and DistributedDataParallel, or ``model``."""
     while True:
         inner = getattr(model, "_orig_mod", None)
         if inner is None and isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
@@ -256,7 +256,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def freeze(*models: nn.Module) -> Iterator[None]:
-    """Eval mode and no parameter gradients inside; each module's and parameter's own flags back afterwards.
+    """Set eval mode and switch parameter gradients off; restore each module's and parameter's flags afterwards.
 
     >>> net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2).eval())
     >>> with freeze(net):

@@ -1,4 +1,4 @@
-"""The smallest nets: an MLP for points or flattened images, and a plain CNN for digits."""
+"""An MLP for points or flattened images, and a plain CNN for digits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classifiers on disk: safetensors only, never a pickle."""
+"""Save and load classifiers as safetensors files, never as pickles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.core.files import readable, write_atomic
-from amkd_viz.models.classifier import Classifier, ordinary, unwrapped
+from amkd_viz.models.classifier import Classifier, checked_numbers, ordinary, unwrapped
 from amkd_viz.models.resnet import SHORTCUTS, ResNetBody
 from amkd_viz.models.zoo import build, in_library, is_architecture
 
@@ -25,17 +25,20 @@ PAD_END = SHORTCUTS[0]
 
 
 def save_classifier(model: Classifier, path: str | Path, **facts: object) -> Path:
-    """Write weights and what rebuilds the net to one safetensors file, atomically. ``facts`` travel as metadata.
+    """Write weights and the name that rebuilds the net to one safetensors file, atomically; return its path.
 
-    ``load_teacher`` and a recipe read files of nets with a name: the library's, torchvision's, and those that were
-    registered. Of any other net only ``load_weights`` can read the file, and a warning says so.
+    ``load_teacher`` and recipes read files of nets that have a name: the library's, torchvision's and registered ones.
+    The file of any other net is read by ``load_weights`` only, and a warning says so.
+
+    Args:
+        model: a Classifier, which may be compiled or in DataParallel. facts: more metadata.
 
     Raises:
-        InputError: ``model`` is not a Classifier (which may be compiled, or in DataParallel).
+        InputError: ``model`` is not a Classifier.
     """
     model = unwrapped(model)  # type: ignore[assignment]
     if not isinstance(model, Classifier):
-        raise InputError(f"A {type(model).__name__} does not say what rebuilds it; wrap(module, shape=...) it first.")
+        raise InputError(f"model must be a Classifier, got a {type(model).__name__}; wrap(module, shape=...) it first.")
     about = {"architecture": model.architecture, "num_classes": model.num_classes, "shape": model.shape, **facts}
     if isinstance(model.body, ResNetBody) and model.body.shortcut != PAD_END:
         about["shortcut"] = model.body.shortcut
@@ -49,19 +52,18 @@ def save_classifier(model: Classifier, path: str | Path, **facts: object) -> Pat
 
 
 def load_teacher(path: str | Path, device: str | torch.device = "cpu", *, shortcut: str | None = None) -> Classifier:
-    """A trained classifier from a safetensors file: one of ours, or a CIFAR ResNet of conv-bn-relu basic blocks.
+    """Load a trained classifier: a file of ``save_classifier``, or a CIFAR ResNet of conv-bn-relu basic blocks.
 
     For a foreign file depth and width are inferred from names and shapes (``conv1``, ``layer{1,2,3}.{i}.conv{1,2}``,
     ``linear`` or ``fc``), a 1x1 convolution in a shortcut is recognised, and the normalisation is read from the
     file's metadata (``normalise_mean`` and ``normalise_std``, comma-separated, per channel of [0, 1] images).
 
-    A shortcut without parameters pads channels with zeros, and nothing in the weights says where: "pad-end" is that
-    of BSS_distillation, "pad-both" that of akamaster/pytorch_resnet_cifar10. With the wrong one the net loads and
-    computes something else. The file's metadata may say it (``shortcut``); else it is padded at the end, and a warning
-    says so.
+    A shortcut without parameters pads channels with zeros, and the weights do not show where: "pad-end" is that of
+    BSS_distillation, "pad-both" that of akamaster/pytorch_resnet_cifar10. With the wrong one the net loads and computes
+    something else. Without ``shortcut`` in the file's metadata it is padded at the end, with a warning.
 
     Args:
-        shortcut: of a foreign file, "pad-end", "pad-both" or "conv", whatever its metadata say.
+        shortcut: "pad-end", "pad-both" or "conv" for a foreign file; overrides its metadata.
 
     Returns:
         The classifier in float32 and eval mode, its parameters without gradients.
@@ -73,18 +75,18 @@ def load_teacher(path: str | Path, device: str | torch.device = "cpu", *, shortc
     if OURS in metadata:
         try:
             about = json.loads(metadata[OURS])
-            name, own = str(about["architecture"]), about.get("shortcut")
+            name, saved = str(about["architecture"]), about.get("shortcut")
             num_classes, shape = int(about["num_classes"]), tuple(map(int, about["shape"]))
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path} does not say which net it holds: its metadata are damaged ({error}).") from error
+            raise InputError(f"{path} has damaged metadata, which name no net ({error}).") from error
         if not is_architecture(name):
             raise InputError(
-                f"{path} holds a net of architecture {name!r}, which no name here stands for; register it first "
-                "with amkd_viz.models.register(name, builder), or build it and use load_weights(model, path)."
+                f"{path} holds a net of architecture {name!r}, which is not registered here; register it first with "
+                "amkd_viz.models.register(name, builder), or build it and use load_weights(model, path)."
             )
-        if shortcut not in (None, own or PAD_END):
-            raise InputError(f"{path} says itself which shortcut its net has; load it without shortcut={shortcut!r}.")
-        model = build(name, num_classes=num_classes, shape=shape, shortcut=own)
+        if shortcut not in (None, saved or PAD_END):
+            raise InputError(f"{path} records the shortcut of its net; load it without shortcut={shortcut!r}.")
+        model = build(name, num_classes=num_classes, shape=shape, shortcut=saved)
     else:
         model, tensors = cifar_resnet(tensors, metadata, str(path), shortcut)
     fill(model, tensors, str(path))
@@ -93,13 +95,13 @@ def load_teacher(path: str | Path, device: str | torch.device = "cpu", *, shortc
 
 
 UNNAMED = (
-    "Only load_weights(model, path) can read {where}: no name here stands for its architecture {name!r}. For "
-    "load_teacher and recipes give the net one with amkd_viz.models.register(name, builder) and wrap it with that name."
+    "Only load_weights(model, path) can read {where}: its architecture {name!r} is not registered. For load_teacher "
+    "and recipes, call amkd_viz.models.register(name, builder) and wrap the net with that name."
 )
 UNSAID = (
     "{where} does not say how its shortcuts are padded; zeros are put after the channels (pad-end), as in "
-    "BSS_distillation. Where they belong on both sides, as in akamaster/pytorch_resnet_cifar10, this is another net: "
-    "pass shortcut='pad-both' to load_teacher, or write shortcut: pad-both into the file's metadata."
+    "BSS_distillation. If the net was trained with zeros on both sides, as in akamaster/pytorch_resnet_cifar10, pass "
+    "shortcut='pad-both' to load_teacher, or write shortcut: pad-both into the file's metadata."
 )
 
 
@@ -112,7 +114,7 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     with readable(path):
         if not path.is_file():
-            raise InputError(f"There is no file {path}; give the path of a .safetensors file.")
+            raise InputError(f"File not found: {path}; give the path of a .safetensors file.")
         with path.open("rb") as opened:
             start = opened.read(2)
     try:
@@ -122,7 +124,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         pickled = start[:1] == b"\x80" or start == b"PK"  # pickle protocol 2+, or the zip that torch.save writes
         why = "it looks like a pickle (torch.save), which can run code and is never loaded" if pickled else str(error)
         way_out = "save the weights as safetensors" if pickled else "fetch or write it again"
-        raise InputError(f"{path} is not a whole safetensors file: {why}; {way_out}.") from error
+        raise InputError(f"{path} is not a valid safetensors file: {why}; {way_out}.") from error
 
 
 def fill(model: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
@@ -142,7 +144,7 @@ def fill(model: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
 def cifar_resnet(
     tensors: dict[str, Tensor], metadata: dict[str, str], where: str, shortcut: str | None
 ) -> tuple[Classifier, dict[str, Tensor]]:
-    """The net that foreign tensors describe, and the tensors under our names."""
+    """Return the net that foreign tensors describe, and the tensors under our names."""
     tensors = {ours(name): tensor for name, tensor in tensors.items()}
     stages = [len({m[1] for n in tensors if (m := re.match(rf"body\.layer{s}\.(\d+)\.", n))}) for s in (1, 2, 3)]
     odd = [n for n in tensors if re.search(r"layer4|conv3", n)]
@@ -163,11 +165,10 @@ def cifar_resnet(
             "normalise_std, e.g. '0.4914,0.4822,0.4465'."
         ) from error
     channels = stem.shape[1]
-    if not (len(mean) == len(std) == channels and all(s > 0 for s in std)):
-        raise InputError(
-            f"{where} normalises with mean {mean} and std {std}; one number for each of {channels} channels is needed, "
-            "and std > 0."
-        )
+    try:
+        checked_numbers(mean, std, channels)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
     convolves = any("downsample" in n for n in tensors)
     shortcut = shortcut or metadata.get("shortcut") or ("conv" if convolves else None)
     if shortcut is None:

@@ -1,4 +1,4 @@
-"""Any torchvision or timm classifier as a Classifier."""
+"""Wrap any module that returns logits (torchvision, timm, transformers, your own) as a Classifier."""
 
 from __future__ import annotations
 
@@ -25,45 +25,40 @@ def wrap(
     std: Sequence[float] | None = None,
     name: str = "custom",
 ) -> Classifier:
-    """A copy of ``module`` behind the Classifier interface; the original is left alone.
+    """Return a copy of ``module`` behind the Classifier interface; the original stays as it was.
 
-    Of a Classifier, which normalises by itself, it is a plain copy. What torch.compile or DataParallel have put around
-    a net stays behind.
-
-    The last linear layer becomes the head, so that ``embed`` gives what feeds it as features; where the module does
-    something after that layer, the whole module is the body and features equal logits.
+    A Classifier, which normalises by itself, is copied as it is. Wrappers of torch.compile and DataParallel are left
+    out. The last linear layer becomes the head and its inputs the features; if the module computes anything after that
+    layer, the whole module becomes the body and features equal logits.
 
     Args:
-        module: normalised inputs (N, *shape) -> logits (N, K). In half or double precision it stays so, and takes
-            inputs of any floating type. Of an answer that has ``logits`` (an attribute or a key, as in Hugging Face's
-            transformers) these are taken.
+        module: normalised inputs (N, *shape) -> logits (N, K), or an output with ``logits`` as attribute or key (as in
+            Hugging Face's transformers). A module in half or double precision stays so and takes any floating type.
         shape: (C, H, W), or (2,) for points.
-        mean, std: what the module's inputs are normalised with, in [0, 1] units. Default: ImageNet's for three
-            channels, otherwise 0 and 1 (no normalisation).
-        name: "torchvision:resnet18", say, or one that you have given to ``register``, where the module is that net:
-            ``save_classifier`` then writes a file that ``load_teacher`` and a recipe can read.
+        mean, std: normalisation of the module's inputs, in [0, 1] units. Default: ImageNet's for three channels,
+            otherwise 0 and 1 (none).
+        name: the name that builds this net: "torchvision:resnet18", say, or a registered one. ``save_classifier`` then
+            writes a file that ``load_teacher`` and a recipe can read.
 
     Raises:
-        InputError: where the module does not turn (N, *shape) into (N, K), or is a Classifier and another shape or
-            normalisation is asked of it.
+        InputError: the module does not turn (N, *shape) into (N, K), or is a Classifier and another shape or
+            normalisation is given.
     """
     if not isinstance(module, nn.Module):
-        raise InputError(f"wrap takes a torch.nn.Module, not a {type(module).__name__}.")
+        raise InputError(f"module must be a torch.nn.Module, got a {type(module).__name__}.")
     shape, module = checked_shape(shape), unwrapped(module)
     if isinstance(module, Classifier):
         if shape != module.shape or mean is not None or std is not None:
             raise InputError(
-                f"The module is a Classifier already, of inputs {module.shape} that it normalises itself; "
-                "wrap it without mean= and std= and with its own shape, or wrap the module that it was made of."
+                f"The module is a Classifier already: it takes inputs {module.shape} and normalises them itself. "
+                "Wrap it with that shape and without mean= and std=, or wrap the module that it was made of."
             )
         with ordinary():
-            found = copy.deepcopy(module)
-        found.architecture = found.architecture if name == "custom" else name
-        return found
+            same = copy.deepcopy(module)
+        same.architecture = same.architecture if name == "custom" else name
+        return same
     if (mean is None) != (std is None):
-        raise InputError(
-            "wrap needs both mean= and std=, or neither; what one of them is does not follow from the other."
-        )
+        raise InputError("wrap needs both mean= and std=, or neither, got one of them.")
     if mean is None or std is None:
         mean, std = IMAGENET if len(shape) == 3 and shape[0] == 3 else ((0.0,) * shape[0], (1.0,) * shape[0])
     with ordinary(), torch.no_grad():  # or a scripted module's copy would remember where it comes from
@@ -73,19 +68,19 @@ def wrap(
     with freeze(body), torch.no_grad():
         for some in (probe[:1], probe):
             try:
-                said = body(some)
-            except Exception as error:  # whatever the module raises, the inputs are not for it
+                output = body(some)
+            except Exception as error:  # whatever the module raises, it does not take these inputs
                 why = (str(error).splitlines() or [type(error).__name__])[0]
                 raise InputError(f"The module does not take inputs of shape {shape}: {why}") from error
-            expected = logits_of(said)
+            expected = logits_of(output)
             if not isinstance(expected, Tensor) or expected.ndim != 2 or len(expected) != len(some):
                 tensor = isinstance(expected, Tensor)
-                kind = f"a tensor {tuple(expected.shape)}" if tensor else f"a {type(said).__name__}"
+                kind = f"a tensor {tuple(expected.shape)}" if tensor else f"a {type(output).__name__}"
                 raise InputError(
-                    f"The module must return logits (N, K), but gave {kind} for inputs {tuple(some.shape)}; "
-                    "put it into a module whose forward returns its logits alone, and wrap that."
+                    f"The module must return logits (N, K), got {kind} for inputs {tuple(some.shape)}; "
+                    "put it into a module whose forward returns only its logits, and wrap that."
                 )
-        if expected is not said:
+        if expected is not output:
             body = Logits(body)
         head = split_head(body, probe, expected)
     with ordinary():
@@ -95,7 +90,10 @@ def wrap(
 
 
 def split_head(body: nn.Module, probe: Tensor, expected: Tensor) -> nn.Module:
-    """The last linear layer of ``body`` if it gives the logits, an identity left in its place; else an identity."""
+    """Return the last linear layer of ``body`` and leave an identity in its place, if its output is the logits.
+
+    Otherwise leave ``body`` as it is and return an identity.
+    """
     linears = [name for name, part in body.named_modules() if isinstance(part, nn.Linear) and name]
     if not linears:
         return nn.Identity()
@@ -105,7 +103,7 @@ def split_head(body: nn.Module, probe: Tensor, expected: Tensor) -> nn.Module:
     given: list[tuple[Tensor, int]] = []
     with last.register_forward_hook(lambda _module, _inputs, output: given.append((output, output._version))):
         logits = body(probe)
-    # numbers would not do: a clamp or a factor after the layer may change nothing yet
+    # compare storage, not numbers: a clamp or a factor after the layer may change nothing yet
     if len(given) != 1 or logits.data_ptr() != given[0][0].data_ptr() or logits._version != given[0][1]:
         return nn.Identity()
     setattr(holder, leaf, nn.Identity())
@@ -120,7 +118,7 @@ def split_head(body: nn.Module, probe: Tensor, expected: Tensor) -> nn.Module:
 
 
 class Logits(nn.Module):
-    """The logits alone of a module that returns more."""
+    """Return only the logits of a module that returns more."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -130,6 +128,6 @@ class Logits(nn.Module):
         return logits_of(self.module(z))
 
 
-def logits_of(said: Any) -> Any:
-    """Its ``logits``, where what a module has said has them."""
-    return said.get("logits", said) if isinstance(said, Mapping) else getattr(said, "logits", said)
+def logits_of(output: Any) -> Any:
+    """Return the ``logits`` of a module's output if it has them, else the output."""
+    return output.get("logits", output) if isinstance(output, Mapping) else getattr(output, "logits", output)

@@ -40,6 +40,8 @@ class Summand(ABC):
 
     def __mul__(self, weight: float | Schedule | Factor) -> Objective:
         """Scale by a number, a schedule, or a function of the step that gives one number per sample."""
+        if isinstance(weight, Summand):  # terms add up; a product of two is a slip
+            return NotImplemented
         return Objective(tuple((term, own * weight) for term, own in self.parts()))
 
     __rmul__ = __mul__

@@ -61,7 +61,9 @@ class Schedule:
             return replace(moving * steady.start, factors=self.factors + other.factors)
         if isinstance(other, int | float):
             return replace(self, start=self.start * float(other), end=self.end * float(other))
-        return replace(self, factors=(*self.factors, other)) if callable(other) else NotImplemented
+        if not callable(other) or hasattr(other, "parts"):  # terms and sums of terms scale by a schedule themselves
+            return NotImplemented
+        return replace(self, factors=(*self.factors, other))
 
     __rmul__ = __mul__
 

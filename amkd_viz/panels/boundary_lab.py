@@ -25,16 +25,16 @@ from amkd_viz.models import Classifier, architectures, inference_copy
 from amkd_viz.objectives import methods
 from amkd_viz.panels.attack_controls import attack, attack_code, attack_controls, target_options
 from amkd_viz.panels.attack_marks import attack_table, path_marks
-from amkd_viz.panels.canvas import MapCanvas
 from amkd_viz.panels.controls import choice, from_fields, slider, temperature_control, toggle, with_values
+from amkd_viz.panels.net_maps import NetMaps
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.prediction import Prediction
 from amkd_viz.panels.session import Session
 from amkd_viz.runs import Job, Run, fresh_folder
 from amkd_viz.training import SPIRALS, Event, Recipe, Started, Training
 from amkd_viz.views import View, boundary_map
-from amkd_viz.views.decisions import Decisions, agreement, decisions, logits_at
-from amkd_viz.views.labels import class_label, percent, plural
+from amkd_viz.views.decisions import logits_at
+from amkd_viz.views.labels import class_label, plural
 from amkd_viz.views.layout import keep
 from amkd_viz.views.scene import Mark
 from amkd_viz.views.slices import grid_points, window
@@ -54,7 +54,8 @@ class BoundaryLab(Panel):
     and export describe the nets on show.
 
     Args:
-        problem: "moons", "circles", "spirals", "blobs", with options as in ``load``; or a finished run of one.
+        problem: "moons", "circles", "spirals", "blobs", with options as in ``load``; a finished run of one, or a
+            session of this panel.
         method: how the student learns.
 
     Raises:
@@ -71,8 +72,9 @@ class BoundaryLab(Panel):
         "(Heo et al., 2019, arXiv 1805.05532)."
     )
 
-    def __init__(self, problem: str | Run = "spirals", *, method: str = "amkd") -> None:
-        run = problem if isinstance(problem, Run) else None
+    def __init__(self, problem: str | Run | Session = "spirals", *, method: str = "amkd") -> None:
+        session = problem if isinstance(problem, Session) else None
+        run = session.open_run(self) if session else problem if isinstance(problem, Run) else None
         recipe = run.recipe if run else SPIRALS.replace(dataset=str(problem), method=method)
         name, options = parse_name(recipe.dataset)
         if name not in PROBLEMS:
@@ -90,19 +92,19 @@ class BoundaryLab(Panel):
         self._drawn = 0.0
         self._data: Dataset | None = None
         self._nets: dict[str, Classifier] = {}
-        self._logits: dict[str, tuple[int, Tensor]] = {}  # name -> grid resolution R, logits (R * R, K)
-        self._maps: dict[str, Decisions] = {}
+        self._logits: dict[str, Tensor] = {}  # name -> (R, R, K) on the grid of the map
         self._samples: dict[str, BoundarySamples] = {}
         self._attack_values: Mapping[str, Any] = {}  # with which the samples were made
         self._build(recipe, name, options)
         if run is not None:
             self.say(f"Reading {run.path.name} ...", "busy")
-            self.compute.ask("nets", lambda: self._take(run))
+            self.compute.ask("nets", lambda: self._take(run, session.state if session else {}))
         else:
             self.changed("problem", name)
 
     def _build(self, recipe: Recipe, name: str, options: Mapping[str, Any]) -> None:
-        self.canvas = MapCanvas(interactive=True, least=200, columns=3, empty="The teacher is being trained.")
+        self.maps = NetMaps(self.paint, "The teacher is being trained.")
+        self.canvas = self.maps.canvas
         self.canvas.levels = [0.25, 0.5, 0.75]
         self.table = widgets.HTML()
         self.prediction = Prediction(
@@ -210,18 +212,23 @@ class BoundaryLab(Panel):
         words = f"Training the student: epoch {epoch} of {epochs}"
         self.say(words, "busy", epoch / epochs, cancellable=True)
 
-    def _take(self, run: Run) -> None:
-        """Show the nets of a finished run."""
+    def _take(self, run: Run, state: Mapping[str, Any] | None = None) -> None:
+        """Show the nets of a finished run, with the point and controls of a session's state."""
         before, self.run = self.run, run
         self._begin(run.dataset(), {"teacher": run.teacher(), "student": run.student()})
         if before is not None and before.path.parent == Path(self._folder.name):
             shutil.rmtree(before.path, ignore_errors=True)
+        if state:
+            self.paint.ask("state", lambda: self._restore(state["controls"]))
         if not self.canvas.point:
-            start = self._first_point()
+            start = state["point"] if state else self._first_point()
             self.paint.ask("point", lambda: setattr(self.canvas, "point", start))
         self._compute_maps(COARSE)
         self._attack()
         self._compute_maps(FINE)
+
+    def _restore(self, controls: Mapping[str, Any]) -> None:
+        self.set(**controls)
 
     def _begin(self, data: Dataset, nets: Mapping[str, Classifier]) -> None:
         """Show another problem, or the same one with other nets."""
@@ -254,29 +261,16 @@ class BoundaryLab(Panel):
         for name, net in self._nets.items():
             if self.compute.waits("nets", "begin"):
                 return
-            if self._logits.get(name, (0,))[0] != resolution:
-                self._logits[name] = resolution, logits_at(net, points, 8192)
+            if len(self._logits.get(name, ())) != resolution:
+                self._logits[name] = logits_at(net, points, 8192).unflatten(0, (resolution, resolution))
         self._draw()
 
     def _draw(self) -> None:
         if not self._logits or self._data is None:
             return
-        coarsest = min(resolution for resolution, _ in self._logits.values())
-        area, temperature = window(self._data), self["temperature"]
-        maps = {
-            name: decisions(logits / temperature).shaped(resolution, resolution)
-            for name, (resolution, logits) in self._logits.items()
-            if resolution == coarsest
-        }
-        apart = percent(1 - agreement(*maps.values())) if len(maps) == 2 else None
-        self._maps = maps
-        marks, margins = self._marks(), bool(self["margins"])
-
-        def show() -> None:
-            self.canvas.marks = marks
-            self.canvas.show(maps, area, disagreement=apart, margin=margins)
-
-        self.paint.ask("maps", show)
+        resolution = min(map(len, self._logits.values()))
+        logits = {name: own for name, own in self._logits.items() if len(own) == resolution}
+        self.maps.draw(logits, window(self._data), self["temperature"], self._marks(), margin=bool(self["margins"]))
 
     def _marks(self) -> list[Mark]:
         assert self._data is not None
@@ -384,7 +378,8 @@ class BoundaryLab(Panel):
             kept = fresh_folder(self.run.recipe)
             shutil.copytree(self.run.path, kept)
             self.run = Run.open(kept)
-        return Session.of(self, self.run)
+        controls = {name: value for name, value in self.values.items() if name not in OF_PROBLEM}
+        return Session.of(self, self.run, point=list(self.canvas.point), controls=controls)
 
     def still(self) -> Image.Image | None:
         return self.canvas.still()

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import count
 from typing import Any
 
-import anywidget
 import numpy as np
 import traitlets
 from numpy.typing import NDArray
 from PIL import Image
 
-from amkd_viz.panels.view_widget import script
+from amkd_viz.panels.view_widget import ViewWidget, class_names, float_bytes, palette, serial
 from amkd_viz.views.decisions import Decisions
-from amkd_viz.views.labels import class_name
 from amkd_viz.views.picture import picture
 from amkd_viz.views.raster import class_table, png
 from amkd_viz.views.scene import Area, Mark, Panel, Scene, differing
@@ -24,10 +21,9 @@ __all__ = ["MapCanvas"]
 
 NO_CLASS = 255  # in one byte; beyond 254 classes two bytes are sent
 LEVELS = 32  # of confidence
-_serials = count(1)
 
 
-class MapCanvas(anywidget.AnyWidget):
+class MapCanvas(ViewWidget, scripts=["axis.js", "map.js"]):
     """One or several decision maps of the same area, side by side, with marks on them.
 
     Attributes:
@@ -35,13 +31,12 @@ class MapCanvas(anywidget.AnyWidget):
         names: of the classes. palette: their colours, by class index. table: RGBA by class and level of confidence.
         levels: probability margins at which a dotted line is drawn.
         point: (x, y) that is dragged, clicked or moved by arrow keys, or (). released: how often it was released.
-        interactive: whether the point can be moved. empty: words in place of a map.
+        interactive: whether the point can be moved.
         facts: per map, {"colour": hex or "", "rows": [[words, value], ...]}, shown beneath it.
         note: words under the maps while the pointer is elsewhere.
         least: width in CSS pixels below which maps go to the next row. columns: maximum number of maps in a row.
     """
 
-    _esm = script("page.js", "axis.js", "map.js")
     frame = traitlets.Dict().tag(sync=True)
     marks = traitlets.List(traitlets.Instance(Mark)).tag(sync=True, to_json=lambda marks, _: list(map(_sent, marks)))
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
@@ -55,13 +50,11 @@ class MapCanvas(anywidget.AnyWidget):
     note = traitlets.Unicode("").tag(sync=True)
     least = traitlets.Int(210).tag(sync=True)
     columns = traitlets.Int(9).tag(sync=True)
-    empty = traitlets.Unicode("Nothing to draw yet.").tag(sync=True)
 
     def classes(self, names: Sequence[str]) -> None:
         """Set the classes of the problem: their names, and their colours by index."""
         with self.hold_sync():
-            self.names = [class_name(names, k) for k in range(len(names))]
-            self.palette = [class_colour(k) for k in range(max(1, len(names)))]
+            self.names, self.palette = class_names(names), palette(names)
             self.table = class_table(max(1, len(names)), LEVELS).tobytes()
 
     def show(
@@ -88,15 +81,19 @@ class MapCanvas(anywidget.AnyWidget):
             one, other = maps.values()
             panels.append(differing(one, other, disagreement))
         self.scene = Scene(panels, area)
-        serial = next(_serials)
-        frame = {"serial": serial, "area": list(map(float, area)), "side": len(next(iter(maps.values())).winner)}
+        number = serial()
+        frame: dict[str, Any] = {
+            "serial": number,
+            "area": list(map(float, area)),
+            "side": len(next(iter(maps.values())).winner),
+        }
         frame["maps"] = [_map(panel, margin) for panel in panels if panel.map is not None]
         for panel in panels:
             if panel.apart is not None:
                 apart = panel.apart.astype(np.uint8).tobytes()
                 frame["disagreement"] = {"title": panel.title, "note": panel.note, "apart": apart}
         self.frame = frame
-        return serial
+        return number
 
     def still(self) -> Image.Image | None:
         """Return the maps and marks that are shown as a picture, for readers without a kernel; None without a map."""
@@ -116,7 +113,7 @@ def _map(panel: Panel, margin: bool) -> dict[str, Any]:
 
 def _sent(mark: Mark) -> dict[str, Any]:
     """Return a mark as map.js reads it."""
-    sent: dict[str, Any] = {"kind": mark.kind, "xy": mark.points.astype(np.float32).tobytes(), "size": mark.size}
+    sent: dict[str, Any] = {"kind": mark.kind, "xy": float_bytes(mark.points), "size": mark.size}
     sent |= {"dash": mark.dash, "left": mark.left, "below": mark.below, "panel": mark.panel}
     if mark.k is not None:
         sent["k"] = _class_bytes(np.asarray(mark.k))

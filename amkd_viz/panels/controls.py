@@ -36,7 +36,6 @@ SHOWN: dict[str, dict[str, Any]] = {
     "epsilon": {"choices": [(f"{n}/255", n / 255) for n in range(1, 129)]},
 }
 TYPED = 1000  # a range of more whole numbers than this is typed
-MENU = 100  # this many choices are a slider
 T = TypeVar("T")
 
 
@@ -119,10 +118,7 @@ def from_field(field: Field[Any], value: Any, label: str | None = None, step: fl
     label = label or about.get("label") or field.name.replace("_", " ")
     if "choices" in about:
         options = pairs(about["choices"])
-        options += [] if value in dict(options).values() else pairs([value])
-        if len(options) < MENU:
-            return choice(label, value, options, help)
-        return widgets.SelectionSlider(value=value, options=options, description=label, tooltip=help, style=LABEL)
+        return choice(label, value, options if value in dict(options).values() else [*options, value], help)
     if isinstance(value, bool):
         return toggle(label, value, help)
     low, high = about.get("low"), about.get("high")

@@ -247,7 +247,7 @@ class SampleLab(Panel):
             self.canvas.classes(data.classes)
             offered = {
                 "shown": [("all", "all"), *classes],
-                "negative": [("nearest other class", "nearest"), *classes, ("as chosen", "chosen")],
+                "negative": [("nearest", "nearest"), *classes, ("as chosen", "chosen")],
                 "target": target_options(names),
             }
             for name, options in offered.items():

@@ -13,12 +13,12 @@ from torch import nn
 
 from amkd_viz.boundary import BoundarySamples
 from amkd_viz.data import Dataset
-from amkd_viz.panels.canvas import MapCanvas
+from amkd_viz.panels.net_maps import NetMaps
 from amkd_viz.panels.slice_marks import slice_marks, slice_words
 from amkd_viz.panels.walk_canvas import PointCanvas
 from amkd_viz.panels.worker import Worker
 from amkd_viz.views.adaptive import Refined
-from amkd_viz.views.decisions import Decisions, agreement, decisions, logits_at
+from amkd_viz.views.decisions import logits_at
 from amkd_viz.views.labels import number, percent
 from amkd_viz.views.scene import Mark
 from amkd_viz.views.slices import Slice, plane_levels
@@ -38,15 +38,15 @@ class SamplePlane:
 
     Attributes:
         canvas, numbers, point: the widgets, from top to bottom.
-        ground: the plane on show, or None. maps: each net's decisions on it, so far.
+        ground: the plane on show, or None. maps: the decision maps on it.
         temperature: divides the logits from the next picture on.
     """
 
     def __init__(self, paint: Worker) -> None:
-        self.canvas = MapCanvas(interactive=True, least=200, columns=3, empty="The plane opens with the first attack.")
+        self.maps = NetMaps(paint, "The plane opens with the first attack.")
+        self.canvas = self.maps.canvas
         self.numbers, self.point = widgets.HTML(), PointCanvas(empty="")
         self.ground: Slice | None = None
-        self.maps: dict[str, Decisions] = {}
         self.temperature = 1.0
         self._paint = paint
         self._nets: Mapping[str, nn.Module] = {}
@@ -57,13 +57,13 @@ class SamplePlane:
 
     def close(self, why: str) -> None:
         """Show no plane, and the reason in its place."""
-        self.ground, self.maps, self._levels = None, {}, {}
+        self.ground, self._levels = None, {}
+        self.maps.clear(why)
 
         def show() -> None:
-            self.canvas.empty, self.canvas.marks, self.canvas.frame, self.canvas.point = why, [], {}, []
             self.numbers.value, self.point.frame = "", {}
 
-        self._paint.ask("maps", show)
+        self._paint.ask("numbers", show)
 
     def open(
         self, nets: Mapping[str, nn.Module], data: Dataset, samples: BoundarySamples, walk: Walk, negative: int
@@ -79,7 +79,7 @@ class SamplePlane:
         plane = ground.plane
         assert plane is not None
         self._nets, self._data, self._walk = nets, data, walk
-        self._levels, self.maps = {}, {}
+        self._levels = {}
         path = walk.path[:-1]
         away = number(float(plane.distance(path).max()))
         marks = [Mark("path", plane.coordinates(path)), *slice_marks(ground)]
@@ -114,15 +114,9 @@ class SamplePlane:
         if ground is None or len(levels) < len(self._nets):
             return
         marks, inside, words = self._fixed
-        self.maps = maps = {
-            name: decisions((level.logits / self.temperature).flatten(0, 1)).shaped(FINE, FINE)
-            for name, level in levels.items()
-        }
-        apart = None
-        if len(maps) == 2:
-            pair = list(maps.values())
-            same, within = agreement(*pair), agreement(*pair, where=inside)
-            apart = percent(1 - same)
+        logits = {name: level.logits for name, level in levels.items()}
+        same, within = self.maps.draw(logits, ground.area, self.temperature, marks, inside)
+        if len(levels) == 2:
             agree = f"The nets agree on {percent(same)} of the map, {percent(within)} of the valid pixel range."
             words = [*words, agree]
         asked = " and ".join(f"{level.evaluations:,} of the {name}" for name, level in levels.items())
@@ -131,12 +125,8 @@ class SamplePlane:
             f"Evaluated {asked} on {FINE**2:,} grid points{' so far' * growing}; the rest is interpolated.",
         ]
 
-        def show() -> None:
-            self.canvas.marks = marks
-            self.canvas.show(maps, ground.area, disagreement=apart)
-            self.numbers.value = f"<div class='amkd-note amkd-plane-words'>{' '.join(words)}</div>"
-
-        self._paint.ask("maps", show)
+        text = f"<div class='amkd-note amkd-plane-words'>{' '.join(words)}</div>"
+        self._paint.ask("numbers", lambda: setattr(self.numbers, "value", text))
 
     def look(self) -> None:
         """Show the image at the point, and the nets' predictions."""

@@ -8,7 +8,8 @@ import traitlets
 from torch import Tensor
 
 from amkd_viz.panels.scatter import atlas
-from amkd_viz.panels.view_widget import ViewWidget, class_name
+from amkd_viz.panels.view_widget import ViewWidget
+from amkd_viz.views.labels import class_name
 from amkd_viz.views.theme import class_colour
 
 __all__ = ["Thumbs"]

@@ -12,9 +12,10 @@ import numpy as np
 import traitlets
 from numpy.typing import ArrayLike
 
+from amkd_viz.views.labels import class_name
 from amkd_viz.views.theme import class_colour
 
-__all__ = ["STATIC", "ViewWidget", "class_name", "class_names", "float_bytes", "palette", "script", "serial"]
+__all__ = ["STATIC", "ViewWidget", "class_names", "float_bytes", "palette", "script", "serial"]
 
 STATIC = Path(__file__).parent / "static"
 SHARED = ("page.js", "view.js")
@@ -47,15 +48,6 @@ class ViewWidget(anywidget.AnyWidget):
 def serial() -> int:
     """Return a number for a frame: the page carries it as ``data-serial`` once the frame is drawn."""
     return next(_serials)
-
-
-def class_name(classes: Sequence[str], k: int) -> str:
-    """Return the name of class ``k`` as plain text.
-
-    >>> class_name(["cat", ""], 0), class_name(["cat", ""], 1)
-    ('cat', 'class 1')
-    """
-    return classes[k].strip() or f"class {k}"
 
 
 def class_names(classes: Sequence[str]) -> list[str]:

@@ -11,8 +11,8 @@ import traitlets
 from numpy.typing import NDArray
 from torch import Tensor
 
-from amkd_viz.panels.view_widget import ViewWidget, class_name, float_bytes, serial
-from amkd_viz.views.labels import number
+from amkd_viz.panels.view_widget import ViewWidget, float_bytes, serial
+from amkd_viz.views.labels import class_name, number
 from amkd_viz.views.theme import class_colour
 from amkd_viz.views.walk import Walk, magnifier
 

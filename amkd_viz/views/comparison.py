@@ -110,7 +110,7 @@ def compare(runs: Sequence[Run], number: str = "test_accuracy") -> View:
         figure,
         {method: np.array([share for _, share in pairs]) for method, pairs in values.items()},
         notes,
-        f"Dots are seeds{spread}. {_told(every)}The axis does not start at 0. {key}".strip(),
+        f"Dots are seeds{spread}. {_teachers(every)}The axis does not start at 0. {key}".strip(),
         f"Methods by {NAMES.get(number, number)}",
     )
 
@@ -120,7 +120,7 @@ def _upright(x: float, row: int, half: float, colour: str, width: float) -> dict
     return {"type": "line", "x0": x, "x1": x, "y0": row - half, "y1": row + half, "line": line}
 
 
-def _told(teachers: Mapping[float, str]) -> str:
+def _teachers(teachers: Mapping[float, str]) -> str:
     """Return what the thin lines are if there are several teachers."""
     if len(teachers) < 2:
         return ""

@@ -44,7 +44,7 @@ CANDIDATES = 2000  # test samples from which bases are chosen
 
 READING_OF_AMKD = (
     "Only the abstract of “Adversarial Metric Knowledge Distillation” (ICAIP 2020) is public, so the loss called amkd "
-    "is our interpretation of it, and its numbers are not those of the paper."
+    "is our reading of it, and its numbers are not those of the paper."
 )
 HEADINGS = {
     "test_accuracy": ("test accuracy", "% of test, last epoch"),

@@ -44,9 +44,9 @@ function contour(values, side, level) {
   return lines;
 }
 
-class Maps {
+class Maps extends View {
   constructor(model, el) {
-    this.model = model;
+    super(model);
     this.root = make(el, "div", { class: "amkd-maps" });
     this.row = make(this.root, "div", { class: "amkd-maps-row" });
     this.row.style.setProperty("--amkd-least", `${model.get("least")}px`);
@@ -56,34 +56,23 @@ class Maps {
     this.cells = [];
     this.images = new Map();
     this.drawn = 0;
-    this.ask = bundled(() => this.draw());
-    this.stops = [this.ask.stop, onTheme(this.ask)];
-    const sizes = new ResizeObserver(this.ask);
-    sizes.observe(this.row);
-    this.stops.push(() => sizes.disconnect());
-    const hear = (names, react) => {
-      const events = names.split(" ").map((name) => `change:${name}`).join(" ");
-      model.on(events, react);
-      this.stops.push(() => model.off(events, react));
-    };
-    hear("frame table names", () => this.take());
-    hear("marks point levels interactive empty note", this.ask);
-    hear("facts", () => this.cells.forEach((cell) => this.state(cell)));
+    this.ask = this.bundle(() => this.draw());
+    this.stops.push(onTheme(this.ask));
+    this.resized(this.row, this.ask);
+    this.hear("frame table names", () => this.take());
+    this.hear("marks point levels interactive empty note", this.ask);
+    this.hear("facts", () => this.cells.forEach((cell) => this.state(cell)));
     this.take();
-  }
-
-  close() {
-    this.stops.forEach((stop) => stop());
   }
 
   // A new frame: decode its bytes once.
   take() {
-    const frame = this.model.get("frame");
+    const frame = this.get("frame");
     this.frame = frame && frame.maps && frame.maps.length ? frame : null;
     this.legend();
     if (this.frame) {
-      const { side } = frame, table = new Uint32Array(raw(this.model.get("table")));
-      const count = this.model.get("palette").length, levels = table.length / count;
+      const { side } = frame, table = new Uint32Array(raw(this.get("table")));
+      const count = this.get("palette").length, levels = table.length / count;
       this.maps = frame.maps.map((sent) => {
         const map = { title: sent.title, note: sent.note, winner: classes(sent.winner, side * side) };
         map.confidence = bytes(sent.confidence);
@@ -116,7 +105,7 @@ class Maps {
 
   // The colours of the classes, if few enough to tell apart.
   legend() {
-    const names = this.frame ? this.model.get("names") : [], palette = this.model.get("palette");
+    const names = this.frame ? this.get("names") : [], palette = this.get("palette");
     const key = JSON.stringify([names, palette]);
     if (key === this.named) return; // frames come often while training: lay out again only when something changed
     this.named = key;
@@ -130,7 +119,7 @@ class Maps {
 
   // The numbers beneath a map, and the colour that stands for its net in the curves.
   state(cell) {
-    const { rows = [], colour = "" } = this.model.get("facts")[cell.index] || {};
+    const { rows = [], colour = "" } = this.get("facts")[cell.index] || {};
     cell.facts.replaceChildren();
     for (const word of rows.flat()) make(cell.facts, "span", {}, word);
     cell.figure.style.setProperty("--amkd-own", colour || "transparent");
@@ -148,7 +137,7 @@ class Maps {
     canvas.addEventListener("pointerleave", () => this.readOut(null));
     canvas.addEventListener("pointerdown", (event) => {
       const at = this.toData(cell, event);
-      if (!at || !this.model.get("interactive") || event.button !== 0) return;
+      if (!at || !this.get("interactive") || event.button !== 0) return;
       this.dragging = true;
       canvas.setPointerCapture(event.pointerId);
       canvas.focus({ preventScroll: true });
@@ -158,28 +147,26 @@ class Maps {
     const release = () => {
       if (!this.dragging) return;
       this.dragging = false;
-      this.model.set("released", this.model.get("released") + 1);
-      this.model.save_changes();
+      this.send({ released: this.get("released") + 1 });
     };
     canvas.addEventListener("pointerup", release);
     canvas.addEventListener("pointercancel", release);
     canvas.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
-      const point = this.model.get("point");
-      if (!step || !this.frame || !this.model.get("interactive")) return;
+      const point = this.get("point");
+      if (!step || !this.frame || !this.get("interactive")) return;
       const [x0, x1, y0, y1] = this.frame.area, size = event.shiftKey ? 0.05 : 0.01;
       const [x, y] = point.length ? point : [(x0 + x1) / 2, (y0 + y1) / 2];
       const at = [x + step[0] * size * (x1 - x0), y + step[1] * size * (y1 - y0)];
       this.move([clamp(at[0], x0, x1), clamp(at[1], y0, y1)]);
-      this.readOut(this.model.get("point"));
+      this.readOut(this.get("point"));
       event.preventDefault();
       event.stopPropagation(); // else the notebook selects another cell
     });
   }
 
   move(at) {
-    this.model.set("point", at);
-    this.model.save_changes(); // the manager keeps the newest while the kernel is busy
+    this.send({ point: at }); // the widget manager keeps the newest while the kernel is busy
     this.ask();
   }
 
@@ -194,10 +181,10 @@ class Maps {
 
   // What each net predicts under the pointer.
   readOut(at) {
-    this.read.textContent = this.frame ? this.model.get("note") : "";
+    this.read.textContent = this.frame ? this.get("note") : "";
     this.pointed = Boolean(at);
     if (!at || !this.frame) return;
-    const [x0, x1, y0, y1] = this.frame.area, { side } = this.frame, names = this.model.get("names");
+    const [x0, x1, y0, y1] = this.frame.area, { side } = this.frame, names = this.get("names");
     const cell = (share) => clamp(Math.floor(share * side), 0, side - 1);
     const i = cell((at[1] - y0) / (y1 - y0)) * side + cell((at[0] - x0) / (x1 - x0));
     const digits = clamp(2 - Math.floor(Math.log10((x1 - x0) / 4)), 0, 4);
@@ -211,7 +198,7 @@ class Maps {
 
   draw() {
     if (!this.root.isConnected) return;
-    const empty = this.model.get("empty");
+    const empty = this.get("empty");
     this.row.dataset.empty = this.frame ? "" : empty;
     if (!this.frame) {
       this.build(0);
@@ -221,7 +208,7 @@ class Maps {
     if (!this.cells.length) this.row.textContent = "";
     this.build(this.maps.length);
     const ink = coloursOf(this.root), ratio = window.devicePixelRatio || 1;
-    const interactive = this.model.get("interactive");
+    const interactive = this.get("interactive");
     for (const cell of this.cells) {
       const map = this.maps[cell.index], { canvas } = cell;
       cell.title.textContent = map.title;
@@ -230,11 +217,9 @@ class Maps {
       const width = Math.floor(cell.figure.clientWidth);
       if (width < 60) continue;
       const size = width - PAD.left - PAD.right, height = size + PAD.top + PAD.bottom;
-      if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-        canvas.width = Math.round(width * ratio);
-        canvas.height = Math.round(height * ratio);
-        canvas.style.width = `${width}px`;
-        canvas.style.height = `${height}px`;
+      if (canvas.width !== Math.round(width * ratio)) {
+        Object.assign(canvas, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
+        Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
       }
       canvas.tabIndex = interactive ? 0 : -1;
       canvas.classList.toggle("amkd-point", interactive);
@@ -249,7 +234,7 @@ class Maps {
     if (!this.pointed) this.readOut(null);
     this.drawn += 1;
     const { serial, side } = this.frame;
-    Object.assign(this.root.dataset, { drawn: this.drawn, serial, side, marks: this.model.get("marks").length });
+    Object.assign(this.root.dataset, { drawn: this.drawn, serial, side, marks: this.get("marks").length });
   }
 
   paint(context, cell, map, ink) {
@@ -263,13 +248,12 @@ class Maps {
     context.fillStyle = ink.paper;
     context.fillRect(left, top, size, size);
     context.imageSmoothingEnabled = false;
-    if (map.mask) context.drawImage(hatched(map.mask, size, ink), left, top, size, size);
-    else context.drawImage(map.pixels, left, top, size, size);
+    context.drawImage(map.mask ? hatched(map.mask, size, ink) : map.pixels, left, top, size, size);
     if (map.margin) this.contours(context, map, ink, left, top, size);
-    for (const mark of this.model.get("marks")) {
+    for (const mark of this.get("marks")) {
       if (mark.panel === null || mark.panel === cell.index) this.mark(context, mark, ink, X, Y, size);
     }
-    const point = this.model.get("point");
+    const point = this.get("point");
     if (point.length) handle(context, X(point[0]), Y(point[1]), ink);
     context.restore();
     context.strokeStyle = ink.line;
@@ -282,9 +266,7 @@ class Maps {
     const wanted = Math.max(2, size / 80);
     for (const [v, word] of ticks(x0, x1, wanted)) {
       const half = context.measureText(word).width / 2;
-      if (X(v) - half > left - 8 && X(v) + half < left + size + PAD.right) {
-        context.fillText(word, X(v), top + size + 4);
-      }
+      if (X(v) - half > left - 8 && X(v) + half < left + size + PAD.right) context.fillText(word, X(v), top + size + 4);
     }
     context.textAlign = "right";
     context.textBaseline = "middle";
@@ -298,7 +280,7 @@ class Maps {
     context.strokeStyle = ink.ink;
     context.lineWidth = 0.8;
     context.setLineDash([1.5, 3]);
-    for (const level of this.model.get("levels")) {
+    for (const level of this.get("levels")) {
       context.beginPath();
       for (const [a, b] of contour(map.margin, side, 255 * level)) {
         context.moveTo(left + ((a[0] + 0.5) / side) * size, top + (1 - (a[1] + 0.5) / side) * size);
@@ -339,7 +321,7 @@ class Maps {
       }
     } else if (mark.kind === "label") this.label(context, mark, ink, spots[0], X);
     else {
-      const palette = this.model.get("palette"), kinds = mark.k ? classes(mark.k, spots.length) : null;
+      const palette = this.get("palette"), kinds = mark.k ? classes(mark.k, spots.length) : null;
       spots.forEach(([x, y], i) => {
         const fill = kinds ? palette[kinds[i] % palette.length] : ink.ink;
         symbol(context, mark.kind, x, y, mark.size || SIZES[mark.kind], fill, ink);
@@ -449,9 +431,4 @@ function hatched(mask, size, ink) {
   return canvas;
 }
 
-export default {
-  render({ model, el }) {
-    const maps = new Maps(model, el);
-    return () => maps.close();
-  },
-};
+export default moduleOf(Maps);

@@ -1,4 +1,4 @@
-// What the canvases and lists of samples share: bytes from the kernel, colours of the page, samples of the map's model.
+// Shared by canvases and lists of samples: bytes from the kernel, colours of the page, the samples of a map's model.
 
 const raw = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength).slice().buffer; // aligned copy
 const bytesOf = (view) => (view && view.byteLength ? raw(view) : new ArrayBuffer(0));
@@ -26,12 +26,12 @@ function onTheme(react) {
 function make(parent, tag, about = {}, text = "") {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(about)) made.setAttribute(name, value);
-  if (text !== "") made.textContent = text; // never as HTML: a class may be called anything
+  if (text !== "") made.textContent = text; // never as HTML: a class may have any name
   parent?.appendChild(made);
   return made;
 }
 
-// Calls come together: a burst of changes is drawn once, in the next frame.
+// Bundle calls: a burst of changes is drawn once, in the next frame.
 function bundled(react) {
   let asked = 0;
   const ask = () => {
@@ -46,7 +46,7 @@ const decimals = (v) => (Number.isFinite(v) ? v.toFixed(v !== 0 && Math.abs(v) <
 
 const WIDTH = 7; // facts of a sample, see FACTS in scatter.py
 
-// The samples of a map's model, decoded; position i is where sample ids[i] stands in every array.
+// The decoded samples of a map's model; sample ids[i] is at position i of every array.
 class Samples {
   constructor(model) {
     this.model = model;
@@ -98,15 +98,15 @@ class Samples {
   }
 
   lines(i) {
-    const told = [this.ids[i] < 0 ? `boundary sample from ${this.word(i).slice(2)}` : this.word(i)];
+    const words = [this.ids[i] < 0 ? `boundary sample from ${this.word(i).slice(2)}` : this.word(i)];
     const target = this.fact(i, 6);
-    const own = this.className(this.label[i]);
-    told.push(this.ids[i] < 0 && Number.isFinite(target) ? `${own} \u2192 ${this.className(target)}` : `class ${own}`);
+    const label = this.className(this.label[i]);
+    words.push(this.ids[i] < 0 && Number.isFinite(target) ? `${label} \u2192 ${this.className(target)}` : `class ${label}`);
     if (Number.isFinite(this.fact(i, 0))) {
-      told.push(`teacher: ${this.className(this.fact(i, 0))} \u00b7 ${percent(this.fact(i, 1))}`);
-      told.push(`student: ${this.className(this.fact(i, 2))} \u00b7 ${percent(this.fact(i, 3))}`);
+      words.push(`teacher: ${this.className(this.fact(i, 0))} \u00b7 ${percent(this.fact(i, 1))}`);
+      words.push(`student: ${this.className(this.fact(i, 2))} \u00b7 ${percent(this.fact(i, 3))}`);
     }
-    return told;
+    return words;
   }
 
   // Columns and rows of the sheet, and where sample i stands in it.

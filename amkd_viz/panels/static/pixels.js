@@ -1,6 +1,6 @@
-// Pictures of whole pixels, and two nets' answers beside each other.
+// Images as whole pixels, and the predictions of two nets beside each other.
 
-const ADDS = [231, 99, 0], TAKES = [63, 144, 218]; // as in the printed figures
+const ADDS = [231, 99, 0], TAKES = [63, 144, 218]; // the colours of raster.py
 
 function paintImage(canvas, frame, which) {
   const [w, h, channels] = frame.size, count = w * h, from = which * count * channels;
@@ -35,7 +35,7 @@ function figure(parent, kind) {
   return { made, canvas: make(made, "canvas", { role: "img" }), title: make(caption, "b"), note: make(caption, "span") };
 }
 
-// One row a class, one column a net; the widths change, the rows stay.
+// One row per class, one column per net; the widths change, the rows stay.
 class Answers {
   constructor(parent) {
     this.root = make(parent, "div", { class: "amkd-answers" });
@@ -60,7 +60,7 @@ class Answers {
       });
       return { name, cells };
     });
-    this.says = this.line("says", "the class that the net names", "amkd-answers-says");
+    this.says = this.line("says", "the class that the net predicts", "amkd-answers-says");
     this.gaps = frame.gap ? this.line("gap", "logit of the base class minus that of the target class", "") : null;
   }
 
@@ -72,15 +72,15 @@ class Answers {
   set(which, many, gap) {
     const { frame } = this, rows = frame.rows.length;
     frame.nets.forEach((_, n) => {
-      const said = frame.says[n][which];
-      this.says[n].textContent = said;
-      this.says[n].title = said;
+      const predicted = frame.says[n][which];
+      this.says[n].textContent = predicted;
+      this.says[n].title = predicted;
       if (this.gaps) this.gaps[n].textContent = gap(n);
       this.bars.forEach(({ cells }, r) => {
         const p = frame.p[(n * many + which) * rows + r], { bar, value } = cells[n];
         bar.style.width = `${100 * Math.max(0, p)}%`;
         value.textContent = percent(p);
-        value.classList.toggle("amkd-top", frame.rows[r].name === said);
+        value.classList.toggle("amkd-top", frame.rows[r].name === predicted);
       });
     });
   }
