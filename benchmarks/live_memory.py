@@ -24,8 +24,7 @@ GOAL = 50  # MB
 SET_UP = """
 import gc, json, os
 from amkd_viz.panels import DistillLab
-from amkd_viz.panels.live import DutyCycle
-from amkd_viz.panels.pulse import Pulse
+from amkd_viz.panels.live import DutyCycle, Pulse
 p = DistillLab('digits')
 p
 """

@@ -125,14 +125,14 @@ def test_the_batch_at_which_it_is_paused_is_drawn(lab: Make) -> None:
     note = f"epoch {panel._live.epoch + 1}, batch {panel._live.batch}"
     until(lambda: [m["note"] for m in panel.pictures.maps.frame.get("maps", [])][1:] == [note])
     panel.wait()
-    student = panel._live.held()
+    student = panel._live.copy_now()
     assert student is not None
     frame = panel.pictures.maps.frame
     assert (shown(panel) == exact_map(student, tuple(frame["area"]), frame["side"]).winner).all()
     assert not panel._buttons["Stop"].disabled
     assert panel._buttons["Resume"].disabled  # "Go on" is the one
-    panel._back._told.clear()  # as two seconds later: the next value is not an echo of a page
-    panel._back._told.append((panel["epoch"], 0.0))
+    panel._back._sent.clear()  # as two seconds later: the next value is not an echo of a page
+    panel._back._sent.append((panel["epoch"], 0.0))
     panel.set(epoch=1)
     until(lambda: "You look back at epoch 1" in panel.status.text)
 

@@ -309,8 +309,8 @@ def test_digits_race_on_a_plane() -> None:
         panel.start()
         panel.wait()
         assert panel.state == "done"
-        assert panel.pictures.ground is not None
-        assert panel.pictures.ground.plane is not None
+        assert panel.pictures.slice is not None
+        assert panel.pictures.slice.plane is not None
         panel.set(problem="moons", epochs=3)
         panel.wait(300)
         assert panel["student"].startswith("mlp")
@@ -319,7 +319,7 @@ def test_digits_race_on_a_plane() -> None:
         assert "press Reset" in panel.status.text
         panel.reset()
         panel.wait(300)
-        assert panel.pictures.ground.plane is None
+        assert panel.pictures.slice.plane is None
     finally:
         panel.close()
 

@@ -96,7 +96,7 @@ def test_files_that_are_refused_and_kept(run: Run, tmp_path: Path, content: str,
     with pytest.raises(InputError, match="never overwritten"):
         Session.of(OneLab(), run).save(path)
     assert path.read_bytes() == before
-    with pytest.raises(InputError, match="session"):
+    with pytest.raises(InputError, match="Session not found"):
         Session.open(tmp_path / "none.json")
 
 

@@ -1,4 +1,8 @@
-"""Curves on canvases in the page: small axes beside each other, over one range of epochs."""
+"""Curves on canvases in the page: small axes beside each other, over one range of epochs.
+
+Measured in Chromium on two busy cores, 8 axes with 2 curves of 500 points: a plotly FigureWidget appeared after 24 s
+and took 580 to 780 ms of the page for an update; these canvases appeared after 0.6 to 2.7 s and took 70 to 160 ms.
+"""
 
 from __future__ import annotations
 

@@ -41,10 +41,10 @@ class DistillForm:
         self._recipe = recipe
         self.terms = objective_controls()
         self._sum = widgets.HTML()
-        found = {line.name: line.found for line in status(recipe.root)}
+        present = {line.name: line.found for line in status(recipe.root)}
         files = [*architectures(), *sorted(map(str, Path().glob("*.safetensors")))]
         choices = {
-            "dataset": [(name if there else f"{name} (not found)", name) for name, there in found.items()],
+            "dataset": [(name if there else f"{name} (not found)", name) for name, there in present.items()],
             "teacher": files,
             "student": architectures(),
             "method": list(methods),
@@ -60,10 +60,12 @@ class DistillForm:
         Raises:
             InputError: the values do not fit together.
         """
-        own = objective_values(methods[values["method"]]())
+        default = objective_values(methods[values["method"]]())
         # a constant weight has no slider: it stays, and the slider scales it
-        kept = {k: v for k, v in self._recipe.overrides.items() if k.endswith(".weight") and f"{k[:-7]}.scale" in own}
-        numbers = {name: values[name] for name, default in own.items() if values[name] != default}
+        kept = {
+            k: v for k, v in self._recipe.overrides.items() if k.endswith(".weight") and f"{k[:-7]}.scale" in default
+        }
+        numbers = {name: values[name] for name, value in default.items() if values[name] != value}
         fields = {name: values[name] for name in FIELDS}
         return with_values(self._recipe.replace(method=values["method"], overrides={}), fields).replace(
             overrides=kept | numbers

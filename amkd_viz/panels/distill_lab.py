@@ -1,4 +1,4 @@
-"""A whole distillation under control: start, hold, change, look, go back, fork; nothing is lost."""
+"""Run a distillation: start, pause, change settings live, look back, fork. It survives a kernel crash."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ COARSE, FINE = 64, 160  # cells a side of maps while training, and of those that
 
 
 class DistillLab(Panel):
-    """Distil under widget controls, in a thread, into a run folder; look at the student while it learns.
+    """Distill under widget controls, in a background thread, into a run folder; watch the student learn.
 
     Args:
-        what: a recipe to start from, a run to look at or go on with, a session, or the name of a data set;
-            by default the digits, which need no download and no patience.
-        runs: folder in which earlier runs are looked for; new ones are written to ``runs/``.
-        pace: epochs a second at most: small nets train faster than one can steer.
+        what: a recipe to start from, a run to look at or resume, a session, or the name of a data set; by default the
+            digits, which need no download.
+        runs: folder in which earlier runs are listed; new ones are written to ``runs/``.
+        pace: maximum number of epochs per second: small nets train faster than a person can steer.
 
     Raises:
-        InputError: what it cannot show, or a pace that is none; see ``Session.open_run``. All else the panel says.
+        InputError: ``what`` or ``pace`` is invalid; see ``Session.open_run``. Other errors are shown in the panel.
     """
 
     title = "DistillLab"
@@ -53,17 +53,17 @@ class DistillLab(Panel):
         "show one plane through three images (base, its boundary sample, a negative), or the whole window of a "
         "2-D problem: colour is the class, opacity the confidence; hatched: the two nets disagree. The objective is "
         "$L = CE + r(e)\\,KD(x) + r_a(e)\\,KD(\\tilde x) + g(e)\\,[\\,d(a,p) - d(a,n) + m\\,]_+$ "
-        "with boundary samples $\\tilde x$; its triplet term is our reading of a public abstract. Every slider of the "
-        "objective acts from the next batch on and is written down, so that the run can be replayed."
+        "with boundary samples $\\tilde x$; its triplet term is one reading of a public abstract. Every slider of the "
+        "objective acts from the next batch on and is logged, so that the run can be replayed."
     )
 
     def __init__(
         self, what: Recipe | Run | Session | str | None = None, *, runs: str | Path = "runs", pace: float = math.inf
     ) -> None:
         if not pace > 0:
-            raise InputError(f"pace must be above 0 epochs a second, not {pace!r}.")
+            raise InputError(f"pace must be above 0 epochs per second, got {pace!r}.")
         if not isinstance(what, Recipe | Run | Session | str | None):
-            raise InputError(f"DistillLab takes a recipe, a run, a session or the name of a data set, not {what!r}.")
+            raise InputError(f"what must be a recipe, a run, a session or the name of a data set, got {what!r}.")
         session = what if isinstance(what, Session) else None
         run = session.open_run(self) if session else what if isinstance(what, Run) else None
         recipe = run.recipe if run else what if isinstance(what, Recipe) else suggested(what or DIGITS.dataset)  # type: ignore[arg-type]
@@ -73,7 +73,7 @@ class DistillLab(Panel):
         self.job: Job | None = None
         self._live, self._duty, self._pace = LiveStudent(), DutyCycle(), Pace(pace)
         self._drawn = (-1, -1)  # epoch and batch of the student in the maps
-        self._looks = 0  # so many times another student was chosen
+        self._looks = 0  # how often another student was chosen
         self.log: RunLog | None = None
         self._state = ""
         self._speed = Speed()
@@ -90,17 +90,17 @@ class DistillLab(Panel):
     def _build(self, recipe: Recipe, pace: float) -> None:
         self.form = DistillForm(recipe)
         self.form.groups["Training"]["pace"] = choice(
-            "pace", pace, _paces(pace), "how fast to go at most; the results do not depend on it"
+            "pace", pace, _paces(pace), "maximum speed; the results do not depend on it"
         )
         self._numbers = widgets.HTML()
         self._buttons = {}
         for label, (help, action) in {
             "Start": ("A new run with these settings", self.start),
-            "Pause": ("Hold at the next batch; again: go on", self.pause),
-            "Step": ("Train one batch, then hold", self.step),
-            "Epoch": ("Train to the end of the epoch, then hold", self.step_epoch),
-            "Stop": ("End, with a checkpoint of this very batch", self.stop),
-            "Resume": ("Go on with the run that is shown", self.resume),
+            "Pause": ("Pause at the next batch; again: go on", self.pause),
+            "Step": ("Train one batch, then pause", self.step),
+            "Epoch": ("Train to the end of the epoch, then pause", self.step_epoch),
+            "Stop": ("Stop, with a checkpoint of this batch", self.stop),
+            "Resume": ("Resume the run on show", self.resume),
             "Fork from here": ("A new run that starts with the student of this epoch", self.fork),
         }.items():
             self._buttons[label] = button(label, help, primary=label == "Start")
@@ -111,9 +111,11 @@ class DistillLab(Panel):
         look_back.add_class("amkd-bar")
         self.pictures = DistillPictures(self.paint, look_back)
         compare = {
-            "earlier": choice("open", "", [("earlier runs ...", "")], "a run, or a session, of this folder"),
-            "overlay": choice("overlay", "", [("none", "")], "another run's curves, faintly"),
-            "layout": choice("layout", "pca", [("PCA", "pca"), ("UMAP, when held", "umap")], "of the embedding"),
+            "earlier": choice("open", "", [("earlier runs ...", "")], "an earlier run, or a saved session"),
+            "overlay": choice("overlay", "", [("none", "")], "curves of another run, faintly"),
+            "layout": choice(
+                "layout", "pca", [("PCA", "pca"), ("UMAP (while paused)", "umap")], "layout of the embedding"
+            ),
         }
         self.assemble(
             self.form.groups | {"Compare": compare},
@@ -130,10 +132,10 @@ class DistillLab(Panel):
 
     @property
     def recipe(self) -> Recipe:
-        """What the controls describe.
+        """The recipe that the controls describe.
 
         Raises:
-            InputError: they do not fit together.
+            InputError: the settings do not fit together.
         """
         return self.form.recipe(self.values)
 
@@ -174,7 +176,7 @@ class DistillLab(Panel):
             self.job.set(**{name: value})
         self.paint.ask("sum", lambda: self.form.show_sum(self.recipe))
 
-    # orders
+    # control
 
     @property
     def _busy(self) -> bool:
@@ -186,10 +188,10 @@ class DistillLab(Panel):
         return self.job.state if self.job is not None else "idle"
 
     def start(self, out: str | Path | None = None) -> None:
-        """A new run with the settings of the controls; one that is paused goes on instead.
+        """Start a new run with the settings of the controls; continue if a run is paused.
 
         Raises:
-            InputError: one is running; or the settings do not fit.
+            InputError: a run is training, or the settings do not fit together.
         """
         if self.job is not None and self.job.state == "paused":
             self.job.resume()
@@ -202,15 +204,15 @@ class DistillLab(Panel):
         self.say("Loading data and teacher ...", "busy")
 
     def resume(self) -> None:
-        """Go on with the run that is shown, at the very batch where it stopped.
+        """Resume the run on show at the batch where it stopped.
 
         Raises:
-            InputError: there is none, it is finished, or somebody else is writing it.
+            InputError: there is no run, or it is finished.
         """
         if self.job is not None and self.job.state == "paused":
             self.job.resume()
         elif self.run is None:
-            raise InputError("There is no run to go on with; press Start, or choose one under Compare.")
+            raise InputError("There is no run to resume; press Start, or open one under Compare.")
         elif self.run.finished:
             raise InputError("This run is finished; fork it from an epoch, or press Start for a new one.")
         elif not self._busy:
@@ -225,39 +227,39 @@ class DistillLab(Panel):
         self._enable()
 
     def pause(self) -> None:
-        """Hold at the next batch; if it is held, go on."""
+        """Pause at the next batch; continue if paused."""
         self._pace.hurry()
         if self.job is not None:
             (self.job.resume if self.job.state == "paused" else self.job.pause)()
 
     def step(self) -> None:
-        """Train one batch, then hold."""
-        self._begin_held()
+        """Train one batch, then pause."""
+        self._begin_paused()
         if self.job is not None:
             self.job.step()
 
     def step_epoch(self) -> None:
-        """Train to the end of the epoch, then hold."""
-        self._begin_held()
+        """Train to the end of the epoch, then pause."""
+        self._begin_paused()
         if self.job is not None:
             self.job.step_epoch()
 
-    def _begin_held(self) -> None:
+    def _begin_paused(self) -> None:
         self._pace.hurry()
         if not self._busy:
             (self.resume if self.run is not None and not self.run.finished else self.start)()
 
     def stop(self) -> None:
-        """End, with a checkpoint of the batch that was reached."""
+        """Stop, with a checkpoint of the batch that was reached."""
         self._pace.hurry()
         if self.job is not None:
             self.job.stop()
 
     def fork(self) -> None:
-        """A new run from the student of the epoch that is shown, with the settings of the controls; it starts at once.
+        """Start a new run from the student of the epoch on show, with the settings of the controls.
 
         Raises:
-            InputError: a training is running, or there is no such epoch or none left to train.
+            InputError: a training is running, there is no such snapshot, or no epoch is left to train.
         """
         if self._busy:
             raise InputError("A training is running; stop it first, then fork.")
@@ -270,14 +272,14 @@ class DistillLab(Panel):
         self.say(f"Forked from epoch {epoch}.", "busy")
 
     def open(self, run: Run, epoch: int | None = None) -> None:
-        """Show a run that is there, finished or not, written by this process or another."""
+        """Show a run, finished or not, written by this process or another."""
         if self._busy:
             raise InputError("A training is running; stop it first.")
         self.say(f"Reading {run.path} ...", "busy")
         self.job = None
         self._forget()
         self._attach(run)
-        recipe = run.recipe_after(max(run.snapshots(), default=0))  # with what was changed on the way
+        recipe = run.recipe_after(max(run.snapshots(), default=0))  # with its overrides
         self.paint.ask("fit", lambda: self.form.fit(recipe, self.put))
         self.pictures.prepare(run.teacher(), run.dataset(), run.recipe)
         self._poll()
@@ -302,7 +304,7 @@ class DistillLab(Panel):
         if rests:
             self._pace.rest()
 
-    # what is looked at
+    # the student on show
 
     def _forget(self) -> None:
         self.run, self.log = None, None
@@ -312,7 +314,7 @@ class DistillLab(Panel):
         self.run, self.log = run, RunLog(run)
 
     def _look(self) -> None:
-        """The student of the chosen epoch, coarse, then fine."""
+        """Draw the student of the chosen epoch, first coarse, then fine."""
         self._looks += 1
         if self.run is None or not self.pictures.ready:
             self.say("There is nothing to look at yet; press Start.")
@@ -327,23 +329,23 @@ class DistillLab(Panel):
                 self.pictures.draw_joint(student)
             if not over():
                 self.pictures.draw(student, FINE, f"epoch {epoch}")
-            told = self._words() if self._busy else f"{self.run.path}: the student after epoch {epoch}."
+            text = self._words() if self._busy else f"{self.run.path}: the student after epoch {epoch}."
             if not over() and self["layout"] == "umap" and self.state != "running":
                 self.say(f"UMAP of epoch {epoch} ...", "busy", cancellable=True)
                 looked = self._looks
-                self.slow.ask("umap", lambda: self._lay_out(student, told, looked))
+                self.slow.ask("umap", lambda: self._lay_out(student, text, looked))
             else:
-                self.say(told)
+                self.say(text)
 
-    def _lay_out(self, student: Classifier, told: str, looked: int) -> None:
-        """UMAP takes seconds: in a thread of its own, and not shown if something else is looked at by then."""
+    def _lay_out(self, student: Classifier, text: str, looked: int) -> None:
+        """In the slow thread: compute UMAP, and show it unless another student was chosen meanwhile."""
         places = self.pictures.joint.places(student, "umap")
         if looked == self._looks and self.state != "running":
             self.pictures.show_joint(places)
-            self.say(told)
+            self.say(text)
 
     def _cancel(self, count: int) -> None:
-        """Of UMAP: nothing else can be cancelled here. PCA is there at once."""
+        """Cancel UMAP, the only work that can be cancelled here, and go back to PCA."""
         super()._cancel(count)
 
         def back() -> None:
@@ -369,7 +371,7 @@ class DistillLab(Panel):
     # the pulse
 
     def _beat(self) -> None:
-        """Some times a second, from a thread of its own: ask for what may have changed."""
+        """In the thread of the pulse: ask for what may have changed."""
         if self.closed:
             return
         other = self.run is not None and not self.run.finished and not self._busy
@@ -391,7 +393,7 @@ class DistillLab(Panel):
             taken = self._live.take()
             here, shown = (self._live.epoch, self._live.batch), self.pictures.ready and self._back.newest
             if shown and state == "paused" and self._drawn != here:
-                taken = self._live.held()
+                taken = self._live.copy_now()
             if shown and taken is not None:
                 self._drawn = here
                 with self._duty.turn(free=self._pace.resting):
@@ -409,7 +411,7 @@ class DistillLab(Panel):
             self.say(self._words(), *done_share(self._live, state))
 
     def _poll(self) -> bool:
-        """Read what is new in the run's log."""
+        """Read on in the run's log; return whether there were new lines."""
         new = self.log is not None and self.log.poll()
         if self.log is not None and new:
             self._draw_log()
@@ -418,15 +420,15 @@ class DistillLab(Panel):
         return new
 
     def _count(self) -> None:
-        speed = self._speed.look(self._live.seen)
+        speed = self._speed.update(self._live.seen)
         text = numbers(self._live, speed if self.state == "running" else 0.0)
         self.paint.ask("numbers", lambda: setattr(self._numbers, "value", text))
 
     def _words(self) -> str:
-        told = words(self._live, self.state, self.log)
+        text = words(self._live, self.state, self.log)
         if self._busy and not self._back.newest:
-            told += f" You look back at epoch {self['epoch']}; the right end of that slider follows the training."
-        return told
+            text += f" You look back at epoch {self['epoch']}; the right end of that slider follows the training."
+        return text
 
     def _ended(self, job: Job) -> None:
         self._poll()
@@ -449,8 +451,8 @@ class DistillLab(Panel):
             self.say(f"Stopped; {self.run.path} can be resumed here or in another process.")
 
     def _list_runs(self) -> None:
-        found = sorted(self._folder.glob("*/config.json"), key=lambda p: p.stat().st_mtime, reverse=True)[:30]
-        paths = [(path.parent.name, str(path.parent)) for path in found]
+        runs = sorted(self._folder.glob("*/config.json"), key=lambda p: p.stat().st_mtime, reverse=True)[:30]
+        paths = [(path.parent.name, str(path.parent)) for path in runs]
         sessions = [(f"session {path.stem}", str(path)) for path in Session.files("sessions", self)]
         overlay = self["overlay"] if self["overlay"] in [p for _, p in paths] else ""
 
@@ -461,7 +463,7 @@ class DistillLab(Panel):
         self.paint.ask("runs", show)
 
     def _enable(self) -> None:
-        """Which controls and buttons may be used now."""
+        """Enable the controls and buttons that may be used now."""
         state, busy = self.state, self._busy
         unfinished = self.run is not None and not self.run.finished
         may = {
@@ -473,12 +475,12 @@ class DistillLab(Panel):
             "Resume": not busy and unfinished,
             "Fork from here": not busy and self.run is not None,
         }
-        held = state == "paused"
+        paused = state == "paused"
 
         def show() -> None:
             for name, widget in self._buttons.items():
                 widget.disabled = not may[name]
-            self._buttons["Pause"].description = "Go on" if held else "Pause"
+            self._buttons["Pause"].description = "Go on" if paused else "Pause"
             for name, control in self.controls.items():
                 control.disabled = busy and not (
                     name in LIVE or name in self.form.terms or name in ("epoch", "overlay", "layout", "pace")
@@ -489,12 +491,12 @@ class DistillLab(Panel):
     # the head's buttons
 
     def view(self) -> View | None:
-        """The maps of the student that is looked at, as its snapshot has it."""
+        """Return the maps of the student on show, from its snapshot."""
         student = self._student()
         return None if student is None else self.pictures.map_view(student)
 
     def page(self) -> tuple[str, list[View]]:
-        """Its maps and layout, and the run's curves."""
+        """Return the maps and the layout of the student on show, and the curves of the run."""
         run, student = self.run, self._student()
         if run is None or student is None:
             return "", []
@@ -503,7 +505,7 @@ class DistillLab(Panel):
         return f"{short_name(run.recipe.dataset)}, {run.recipe.method}: the student after epoch {epoch}", views
 
     def _student(self) -> Classifier | None:
-        """Of the epoch that is looked at; None before there is a snapshot."""
+        """Return the student of the epoch on show; None before there is a snapshot."""
         if self.run is None or not self.pictures.ready or not (self.run.snapshots() and self.run.metrics()):
             return None
         return self.run.student(self._back.epoch(self.run)).cpu()
@@ -523,7 +525,7 @@ class DistillLab(Panel):
         return code_of(self.run, self.recipe)
 
     def close(self) -> None:
-        """Stop the training, if one is going on, with a checkpoint; take the panel off the page."""
+        """Stop a running training with a checkpoint; take the panel off the page."""
         if not self.closed:
             self._pulse.stop()
             self._pace.hurry()
@@ -539,7 +541,7 @@ def _epoch(session: Session) -> int | None:
     return epoch if isinstance(epoch, int) else None
 
 
-def _paces(own: float) -> list[tuple[str, float]]:
-    """The menu of paces, ``own`` among them."""
-    more = [] if own in dict(PACES).values() else [(f"{own:g} epochs/s", own)]
-    return sorted([*PACES, *more], key=lambda pace: pace[1])
+def _paces(pace: float) -> list[tuple[str, float]]:
+    """Return the menu of paces, with ``pace`` among them."""
+    more = [] if pace in dict(PACES).values() else [(f"{pace:g} epochs/s", pace)]
+    return sorted([*PACES, *more], key=lambda option: option[1])

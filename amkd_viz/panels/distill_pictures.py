@@ -1,4 +1,4 @@
-"""What is seen of a distillation: maps, curves, a joint layout, the log, and an epoch to look back to."""
+"""The pictures of a distillation: maps, curves, a joint layout, and the log."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class DistillPictures:
     """Draws in the thread that computes, and writes widgets through ``paint`` alone.
 
     Attributes:
-        widgets: from top to bottom. found: the decision maps that are shown, by net.
-        ready: whether there is a teacher and a ground to draw on.
+        widgets: from top to bottom.
+        ready: whether there is a teacher to compare with.
     """
 
     def __init__(self, paint: Worker, look_back: Any) -> None:
         self._paint = paint
-        self.maps = MapCanvas(empty="Teacher, student and where they disagree: once a training has begun.", least=160)
+        self.maps = MapCanvas(empty="Teacher, student and where they disagree: after Start.", least=160)
         self.maps.columns = 3
         self.curves = CurveCanvas(height=100)
-        self.scatter = ScatterCanvas(empty="Teacher and student in one layout: once a training has begun.")
+        self.scatter = ScatterCanvas(empty="Teacher and student in one layout: after Start.")
         self.joint = JointLayout(self.scatter)
         self._fidelity = widgets.HTML()
         self.log = widgets.HTML("<pre></pre>")
@@ -52,12 +52,11 @@ class DistillPictures:
         self.forget()
 
     def forget(self) -> None:
-        """Another run comes."""
-        self._ground: Slice | None = None
+        """Clear everything, for another run."""
+        self._slice: Slice | None = None
         self._teacher: Classifier | None = None
         self._teacher_maps: dict[int, Decisions] = {}
-        self._inside: dict[int, Any] = {}  # by side: which cells lie in the pixel box
-        self.found: dict[str, Decisions] = {}
+        self._inside: dict[int, Any] = {}  # by resolution: which cells lie in the valid pixel range
         self.joint.forget()
 
         def show() -> None:
@@ -69,15 +68,15 @@ class DistillPictures:
 
     @property
     def ready(self) -> bool:
-        return self._ground is not None
+        return self._slice is not None
 
     def prepare(self, teacher: Classifier, data: Dataset, recipe: Recipe) -> None:
-        """The ground on which nets are compared, and the teacher's layout. Both nets are on the CPU here."""
+        """Choose on which inputs the nets are compared, and lay out the teacher, which is on the CPU."""
         data = data.to("cpu")
-        ground = Slice(data) if data.kind == "points" else _plane(teacher, data, recipe)
+        inputs = Slice(data) if data.kind == "points" else _plane(teacher, data, recipe)
         self._teacher, self._teacher_maps, self._inside = teacher, {}, {}
         self.joint.begin(teacher, data)
-        marks, words, names = slice_marks(ground), slice_words(ground), data.classes
+        marks, words, names = slice_marks(inputs), slice_words(inputs), data.classes
 
         def show() -> None:
             self.maps.classes(names)
@@ -85,34 +84,34 @@ class DistillPictures:
             self.maps.note = words
 
         self._paint.ask("marks", show)
-        self._ground = ground
+        self._slice = inputs
 
     def draw(self, student: Classifier, side: int, words: str) -> None:
-        """The maps, ``side`` cells a side."""
-        assert self._ground is not None
+        """Draw the maps at the grid resolution ``side``."""
+        assert self._slice is not None
         assert self._teacher is not None
         if side not in self._teacher_maps:
-            self._teacher_maps[side] = self._ground.decisions(self._teacher, side)
-        found = {"teacher": self._teacher_maps[side], "student": self._ground.decisions(student, side)}
-        apart = percent(1 - agreement(found["teacher"], found["student"]))
-        if self._ground.plane is not None:
+            self._teacher_maps[side] = self._slice.decisions(self._teacher, side)
+        maps = {"teacher": self._teacher_maps[side], "student": self._slice.decisions(student, side)}
+        apart = percent(1 - agreement(*maps.values()))
+        if self._slice.plane is not None:
             if side not in self._inside:
-                self._inside[side] = self._ground.arrays(side)["inside"]
-            apart += f", of the box {percent(1 - agreement(*found.values(), where=self._inside[side]), 0)}"
-        area, self.found = self._ground.area, found
+                self._inside[side] = self._slice.arrays(side)["inside"]
+            apart += f", in range {percent(1 - agreement(*maps.values(), where=self._inside[side]), 0)}"
+        area = self._slice.area
 
         def show() -> None:
-            self.maps.show(found, area, notes={"student": words}, disagreement=apart)
+            self.maps.show(maps, area, notes={"student": words}, disagreement=apart)
 
         self._paint.ask("maps", show)
 
     def draw_joint(self, student: Classifier, how: str = "pca") -> None:
-        """Teacher and student in one layout."""
+        """Draw teacher and student in one layout."""
         self.show_joint(self.joint.places(student, how))
 
-    def show_joint(self, found: tuple[Places, str]) -> None:
-        """What ``joint.places`` has found."""
-        places, words = found
+    def show_joint(self, layout: tuple[Places, str]) -> None:
+        """Draw a layout that ``joint.places`` returned."""
+        places, words = layout
 
         def show() -> None:
             self.joint.show(places)
@@ -121,17 +120,17 @@ class DistillPictures:
         self._paint.ask("joint", show)
 
     def map_view(self, student: Classifier) -> View:
-        """The maps as a figure."""
-        assert self._ground is not None
+        """Return the maps as a figure."""
+        assert self._slice is not None
         assert self._teacher is not None
-        return slice_view({"teacher": self._teacher, "student": student}, self._ground)
+        return slice_view({"teacher": self._teacher, "student": student}, self._slice)
 
     def joint_view(self, student: Classifier, how: str) -> View:
-        """The joint layout as a figure."""
-        assert self._ground is not None
+        """Return the joint layout as a figure."""
+        assert self._slice is not None
         assert self._teacher is not None
-        assert self._ground.data is not None
-        return embedding({"teacher": self._teacher, "student": student}, self._ground.data, most=MOST, how=how)
+        assert self._slice.data is not None
+        return embedding({"teacher": self._teacher, "student": student}, self._slice.data, most=MOST, how=how)
 
     def draw_log(self, log: RunLog, others: Sequence[RunLog] = ()) -> None:
         """Draw the curves of a run, those of others faintly behind, and its log in words."""

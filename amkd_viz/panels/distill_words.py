@@ -1,4 +1,4 @@
-"""Where a distillation stands: in numbers, as a share of the whole, and in a sentence."""
+"""The progress of a distillation: in numbers, as a share of the whole, and in a sentence."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ __all__ = ["Speed", "done_share", "numbers", "words"]
 
 
 class Speed:
-    """Training samples a second, over the last few looks."""
+    """Training samples per second, over the last few calls."""
 
-    def __init__(self, looks: int = 16) -> None:
-        self._seen: deque[tuple[float, int]] = deque(maxlen=looks)
+    def __init__(self, calls: int = 16) -> None:
+        self._seen: deque[tuple[float, int]] = deque(maxlen=calls)
 
-    def look(self, seen: int) -> float:
-        """``seen`` samples so far; returns how many a second, 0 before the second look."""
+    def update(self, seen: int) -> float:
+        """Take the number of samples so far; return the samples per second, 0 at the first call."""
         self._seen.append((time.monotonic(), seen))
         (begun, before), (until, after) = self._seen[0], self._seen[-1]
         return (after - before) / (until - begun) if until > begun else 0.0
 
 
 def numbers(live: LiveStudent, speed: float) -> str:
-    """Epoch, batch, speed, time left and memory, as HTML; without a speed (samples a second) no time."""
+    """Return epoch, batch, speed, time left and memory as HTML; speed in samples per second, or 0 to leave it out."""
     training = live.training
     if training is None or not live.batches:
         return ""
     recipe = training.recipe
-    told = [f"epoch {min(live.epoch + 1, recipe.epochs)}/{recipe.epochs}", f"batch {live.batch}/{live.batches}"]
+    parts = [f"epoch {min(live.epoch + 1, recipe.epochs)}/{recipe.epochs}", f"batch {live.batch}/{live.batches}"]
     left = ((recipe.epochs - live.epoch) * live.batches - live.batch) * recipe.batch_size
     if speed:
-        told += [f"{speed:,.0f} img/s", f"{duration(left / speed)} left"]
-    return "&ensp;".join([*told, memory_words(training.device)])
+        parts += [f"{speed:,.0f} img/s", f"{duration(left / speed)} left"]
+    return "&ensp;".join([*parts, memory_words(training.device)])
 
 
 def done_share(live: LiveStudent, state: str) -> tuple[str, float]:
-    """Kind of the status line, and the share that is done of what is trained now; below 0 where that is not known."""
+    """Return the kind of the status line, and the share that is done of what trains now; -1 if unknown."""
     if state != "running":
         return "idle", -1.0
     if live.teaching is not None:
@@ -69,7 +69,8 @@ def words(live: LiveStudent, state: str, log: RunLog | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """
+    """Return a duration in the largest unit that fits.
+
     >>> duration(42), duration(250), duration(7300)
     ('42 s', '4 min', '2.0 h')
     """

@@ -53,14 +53,14 @@ class LiveStudent:
             self.epoch, self.batch, self.batches = event.epoch, event.batch + 1, event.batches
             self.seen += self.training.recipe.batch_size if self.training else 0
         if self._wanted.is_set():
-            self._taken = self.held()
+            self._taken = self.copy_now()
             self._wanted.clear()
 
     def want(self) -> None:
         """Ask for a copy, which is taken after the next batch."""
         self._wanted.set()
 
-    def held(self) -> Classifier | None:
+    def copy_now(self) -> Classifier | None:
         """Return a copy at once, from any thread: while the training is paused."""
         return copy.deepcopy(self.training.student).requires_grad_(False).eval() if self.training else None
 
@@ -99,7 +99,7 @@ class DutyCycle:
             self.spent(time.thread_time() - begun)
 
     def spent(self, seconds: float) -> None:
-        """Count a turn of so many seconds; the next one waits accordingly."""
+        """Count a turn that took ``seconds``; delay the next one accordingly."""
         most = 2 * statistics.median(self._costs) if self._costs else FIRST * self._share
         self._costs.append(seconds)
         self._next = time.monotonic() + max(self._least, min(seconds, most) / self._share)

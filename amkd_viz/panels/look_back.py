@@ -1,4 +1,4 @@
-"""Which student is looked at: the newest one, or that of an epoch that a person has chosen."""
+"""Which student is on show: the newest one, or that of an epoch that a person has chosen."""
 
 from __future__ import annotations
 
@@ -12,39 +12,40 @@ from amkd_viz.runs import Run
 
 __all__ = ["LookBack"]
 
-ECHO = 2.0  # seconds within which a page may say again what it was told
+ECHO = 2.0  # seconds within which a page may send back a value that was set here
 
 
 class LookBack:
     """A slider of epochs that follows a training until a person moves it, and again once it stands at the right end.
 
     Attributes:
-        slider: the widget. newest: the newest student is looked at, not an earlier epoch.
+        slider: the widget.
+        newest: whether the newest student is on show, not that of an earlier epoch.
     """
 
     def __init__(self, epochs: int) -> None:
         self.slider = widgets.IntSlider(value=0, min=0, max=epochs, description="epoch")
         self.slider.tooltip, self.slider.layout.width = "look back; at the right end: the newest student", "420px"
         self.newest = True
-        self._told: deque[tuple[int, float]] = deque([(0, 0.0)], 20)  # epochs that it was set to here, and when
+        self._sent: deque[tuple[int, float]] = deque([(0, 0.0)], 20)  # epochs that were set here, and when
 
     def heard(self, epoch: int) -> None:
-        """The slider has moved: by a person, or because a page says again what it was told."""
+        """Take a move of the slider: by a person, or an echo of a value that was set here."""
         lately = time.monotonic() - ECHO
-        echo = any(told == epoch and when > lately for told, when in self._told)
-        self.newest = echo or epoch >= max(told for told, _ in self._told)
+        echo = any(sent == epoch and when > lately for sent, when in self._sent)
+        self.newest = echo or epoch >= max(sent for sent, _ in self._sent)
 
     def tell(self, epoch: int) -> None:
-        """The slider will be set to ``epoch``, which is no person's choice."""
-        self._told.extend((told, time.monotonic()) for told in (self.slider.value, epoch))
+        """Announce that the slider will be set to ``epoch`` by the panel."""
+        self._sent.extend((sent, time.monotonic()) for sent in (self.slider.value, epoch))
 
     def epoch(self, run: Run | None) -> int:
-        """The last epoch up to the slider's of which ``run`` has a snapshot.
+        """Return the last epoch up to the slider's of which ``run`` has a snapshot.
 
         Raises:
-            InputError: it has none.
+            InputError: there is no snapshot.
         """
-        kept = run.snapshots() if run is not None else []
-        if not kept:
+        epochs = run.snapshots() if run is not None else []
+        if not epochs:
             raise InputError("This run has no snapshot of a student yet; train an epoch first.")
-        return max((epoch for epoch in kept if epoch <= self.slider.value), default=kept[0])
+        return max((epoch for epoch in epochs if epoch <= self.slider.value), default=epochs[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -110,10 +111,7 @@ class MethodRace(Panel):
             if key in self.controls:
                 self._check(key, value)
                 self.put(key, value=value)
-        if race is not None:
-            self._show(race)
-        else:
-            self._prepare()
+        self._prepare(None if race is None else lambda: self._open(race))
         self._pulse = Pulse(self._beat)
 
     def _build(self, name: str, options: Mapping[str, Any], recipe: Recipe, methods: Sequence[str]) -> None:
@@ -194,20 +192,15 @@ class MethodRace(Panel):
             self._pace.hurry()
         elif name == "predict":
             self.compute.ask("ask", self._ask)
-        elif name == "problem":
-            self.paint.ask("fit", self._other_problem)
         elif self._begun and self.state in ("running", "paused") and (name in LIVE or name in self._terms):
             assert self.race is not None
             went = self.race.set(**{name: value})
             self.tell(f"{label}: {value_words(value)} from the next batch on, for {', '.join(went)}.")
         else:
-            if name in known_methods:
-                self.paint.ask("terms", lambda: fit_objective(self._terms, self._objectives()))
-            self._prepare_or_tell(label)
-
-    def _other_problem(self) -> None:
-        self._fit()
-        self._prepare_or_tell("problem")
+            if name == "problem" or name in known_methods:
+                self.paint.ask("fit", lambda: self._fit(label))
+            else:
+                self._prepare_or_tell(label)
 
     def _prepare_or_tell(self, label: str) -> None:
         """Prepare another race; one that has begun stays."""
@@ -219,8 +212,8 @@ class MethodRace(Panel):
     def _objectives(self) -> list[Any]:
         return [known_methods[name]() for name in self.methods]
 
-    def _fit(self) -> None:
-        """Fit nets and sizes to the problem; from the paint thread."""
+    def _fit(self, label: str = "") -> None:
+        """In the paint thread: fit nets, sizes and sliders to problem and methods; then prepare a race (``label``)."""
         name, base = self["problem"], base_of(self["problem"])
         for control in ("noise", "classes"):
             self.put(control, disabled=name not in PROBLEMS)
@@ -229,6 +222,8 @@ class MethodRace(Panel):
             for field in ("epochs", *LIVE):
                 self.put(field, value=getattr(base, field))
         fit_objective(self._terms, self._objectives())
+        if label:
+            self._prepare_or_tell(label)
 
     # control
 
@@ -267,7 +262,7 @@ class MethodRace(Panel):
         self._beat()
 
     def _create(self) -> Race:
-        """Return the race, in a folder of its own since its start."""
+        """Return the race; make its folder if there is none."""
         if self.race is None:
             self.slow.wait(600)
             if self._ready is None or self._entrants is None:
@@ -312,33 +307,25 @@ class MethodRace(Panel):
         """Whether a prediction has to come first."""
         return bool(self["predict"]) and self._guess is None and not self._begun and len(self.methods) > 1
 
-    # in the slow thread: the teacher and the initial student, or a race that is there
+    # in the slow thread: the teacher and the initial student, or an existing race
 
-    def _prepare(self) -> None:
-        self._drop()
-        self._guess = None
-        self.slow.ask("prepare", lambda: self._unless_newer(self._make))
+    def _prepare(self, work: Callable[[], None] | None = None) -> None:
+        """Drop the race and ask for ``work``, by default for the start of another race; newer settings end it early."""
 
-    def _show(self, race: Race) -> None:
-        self.slow.ask("prepare", lambda: self._unless_newer(lambda: self._open(race)))
-
-    def _drop(self) -> None:
-        race, self.race, self._entrants = self.race, None, None
-        self._pace.hurry()
-        if race is not None:
-            race.stop()
-        self._turned()
-
-    def _unless_newer(self, work: Callable[[], None]) -> None:
         def gate() -> None:
             if self.closed or self.slow.waits("prepare"):
                 raise Abandoned
 
-        try:
-            with pausable(gate):
-                work()
-        except Abandoned:
-            return
+        def task() -> None:
+            with suppress(Abandoned), pausable(gate):
+                (work or self._make)()
+
+        race, self.race, self._entrants, self._guess = self.race, None, None, None
+        self._pace.hurry()
+        if race is not None:
+            race.stop()
+        self._turned()
+        self.slow.ask("prepare", task)
 
     def _make(self) -> None:
         methods, recipe, overrides = self.methods, self.recipe, self.overrides
@@ -351,10 +338,18 @@ class MethodRace(Panel):
         ready = prepare(recipes[methods[0]], like, self._teaching)
         assert ready.teacher is not None
         self.pictures.prepare(inference_copy(ready.teacher), ready.dataset, recipe)
-        student = inference_copy(ready.student).cpu()
-        notes = dict.fromkeys(note for own in recipes.values() for note in notes_on(own, ready.dataset))
+        self._students = dict.fromkeys(methods, inference_copy(ready.student).cpu())
         self._entrants, self._ready = (recipe, methods, overrides), ready
-        self._at_start(dict.fromkeys(methods, student), list(notes), recipe.epochs)
+        notes = dict.fromkeys(note for each in recipes.values() for note in notes_on(each, ready.dataset))
+        text = "".join(f"<p class='amkd-note'>{note}</p>" for note in notes)
+
+        def show() -> None:
+            self.result.value, self.clock.value = text, ""
+
+        self.paint.ask("result", show)
+        self.pictures.draw(self._students)
+        self.pictures.numbers({}, recipe.epochs)
+        self._ask()
 
     def _open(self, race: Race) -> None:
         self.say(f"Reading {race.path} ...", "busy")
@@ -372,15 +367,6 @@ class MethodRace(Panel):
         self.paint.ask("fit", show)
         self._follow(race)
         self.compute.ask("beat", self._catch_up)
-
-    def _at_start(self, students: dict[str, Classifier], notes: list[str], end: int) -> None:
-        text = "".join(f"<p class='amkd-note'>{note}</p>" for note in notes)
-        self.paint.ask("result", lambda: setattr(self.result, "value", text))
-        self.paint.ask("clock", lambda: setattr(self.clock, "value", ""))
-        self._students = students
-        self.pictures.draw(students)
-        self.pictures.numbers({}, end)
-        self._ask()
 
     def _teaching(self, event: Event) -> None:
         if isinstance(event, Started):
@@ -412,7 +398,7 @@ class MethodRace(Panel):
 
     def _catch_up(self) -> None:
         race = self.race
-        if race is None or not self.pictures.ground:
+        if race is None or not self.pictures.slice:
             return
         state = race.state  # before the logs are read: the last lines are there once it is done
         new = [name for name, log in self.logs.items() if log.poll()]
@@ -449,7 +435,7 @@ class MethodRace(Panel):
     def _resting(self, race: Race, state: str) -> dict[str, Classifier]:
         """Return copies of the students as they are now: of a paused race, else of the newest common snapshot."""
         if state == "paused":
-            return {name: live.held() or self._students[name] for name, live in self._live.items()}
+            return {name: live.copy_now() or self._students[name] for name, live in self._live.items()}
         common = set.intersection(*(set(run.snapshots()) for run in race.runs.values()))
         if not common:
             return self._students
@@ -502,9 +488,9 @@ class MethodRace(Panel):
         self.paint.ask("state", show)
 
     def _finish(self, race: Race) -> None:
-        assert self.pictures.ground is not None
-        assert self.pictures.ground.data is not None
-        words = verdict(race, len(self.pictures.ground.data.test))
+        assert self.pictures.slice is not None
+        assert self.pictures.slice.data is not None
+        words = verdict(race, len(self.pictures.slice.data.test))
         right = ""
         if self._guess is not None:
             won = self._guess in best(race)
@@ -548,12 +534,12 @@ class MethodRace(Panel):
     # the buttons of the head
 
     def view(self) -> View | None:
-        ground, teacher = self.pictures.ground, self.pictures.teacher
-        if ground is None or teacher is None or not self._students:
+        inputs, teacher = self.pictures.slice, self.pictures.teacher
+        if inputs is None or teacher is None or not self._students:
             return None
         if self.state == "running":
             raise InputError("The race is on; press Pause, then export.")
-        return slice_view({"teacher": teacher, **self._students}, ground)
+        return slice_view({"teacher": teacher, **self._students}, inputs)
 
     def session(self) -> Session:
         """The race, in a folder from now on if it had not begun, and the controls."""

@@ -31,11 +31,11 @@ def objective_controls() -> dict[str, Any]:
 
 def objective_values(objective: Objective) -> dict[str, Any]:
     """Return TERM.FIELD -> value for the terms of an objective; each scale is 1."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for term, _ in objective.summands:
-        found[f"{term.label}.scale"] = 1.0
-        found |= {f"{term.label}.{name}": getattr(term, name) for name in _numbers(term)}
-    return found
+        values[f"{term.label}.scale"] = 1.0
+        values |= {f"{term.label}.{name}": getattr(term, name) for name in _numbers(term)}
+    return values
 
 
 def fit_objective(controls: dict[str, Any], objectives: list[Objective]) -> None:

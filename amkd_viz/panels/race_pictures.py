@@ -33,7 +33,7 @@ class RacePictures:
 
     Attributes:
         maps: the decision maps in the picture, by name, the teacher first.
-        ground: on which nets are compared, or None before the teacher is there.
+        slice: the inputs on which nets are compared, or None before the teacher is there.
         teacher: a copy of the teacher on the CPU. teacher_scores: its accuracy on validation and test.
     """
 
@@ -41,7 +41,7 @@ class RacePictures:
         self.canvas = MapCanvas(least=200, empty="The teacher is being trained.")
         self.curves = CurveCanvas(height=150)
         self.maps: dict[str, Decisions] = {}
-        self.ground: Slice | None = None
+        self.slice: Slice | None = None
         self.teacher: Classifier | None = None
         self.teacher_scores = (math.nan, math.nan)
         self._paint = paint
@@ -57,8 +57,8 @@ class RacePictures:
             triple = telling_triple(
                 self.teacher, data, step_size=recipe.step_size, steps=recipe.attack_steps, step_rule=recipe.step_rule
             )
-        self.ground, self._fixed = Slice(data, *triple), {}
-        marks = slice_marks(self.ground)
+        self.slice, self._fixed = Slice(data, *triple), {}
+        marks = slice_marks(self.slice)
 
         def show() -> None:
             self.canvas.classes(data.classes)
@@ -68,26 +68,26 @@ class RacePictures:
 
     def draw(self, students: Mapping[str, Classifier], live: bool = False) -> None:
         """Draw the teacher's map and one per student, ``live`` at a lower resolution."""
-        ground, side = self.ground, self._live_side(len(students)) if live else FINE
-        assert ground is not None
+        inputs, side = self.slice, self._live_side(len(students)) if live else FINE
+        assert inputs is not None
         assert self.teacher is not None
         if side not in self._fixed:
-            inside = None if ground.plane is None else ground.arrays(side)["inside"]
-            self._fixed[side] = ground.decisions(self.teacher, side), inside
+            inside = None if inputs.plane is None else inputs.arrays(side)["inside"]
+            self._fixed[side] = inputs.decisions(self.teacher, side), inside
         teacher, where = self._fixed[side]
-        drawn = {name: ground.decisions(on_cpu(net), side) for name, net in students.items()}
+        drawn = {name: inputs.decisions(on_cpu(net), side) for name, net in students.items()}
         notes = {name: f"same on {percent(agreement(teacher, m, where=where), 0)}" for name, m in drawn.items()}
         maps = self.maps = {"teacher": teacher} | drawn
 
         def show() -> None:
-            self.canvas.show(maps, ground.area, notes=notes)
+            self.canvas.show(maps, inputs.area, notes=notes)
 
         self._paint.ask("maps", show)
 
     def _live_side(self, students: int) -> int:
         """Return a resolution at which many methods cost no more than few."""
-        assert self.ground is not None
-        return LIVE_PLANE if self.ground.plane is not None else min(math.isqrt(LIVE_CELLS // (1 + students)), 100)
+        assert self.slice is not None
+        return LIVE_PLANE if self.slice.plane is not None else min(math.isqrt(LIVE_CELLS // (1 + students)), 100)
 
     def numbers(self, logs: Mapping[str, RunLog], end: int) -> None:
         """Show accuracy, agreement and cost beneath each map, and the curves up to epoch ``end``."""
@@ -107,7 +107,7 @@ class RacePictures:
         facts: list[dict[str, Any]] = [{"rows": [["validation", percent(self.teacher_scores[0])]]}]
         for name, log in logs.items():
             last: dict[str, Any] = (log.epochs or [{}])[-1]
-            cost = f"{1000 * seconds[name]:.1f} ms ({seconds[name] / seconds[base]:.1f} × {base})"
+            cost = f"{_short(1000 * seconds[name])} ms ({_short(seconds[name] / seconds[base])} × {base})"
             rows = [
                 ["validation", percent(last.get("val_accuracy"))],
                 ["like teacher", percent(last.get("val_agreement"))],
@@ -120,9 +120,13 @@ class RacePictures:
         level = 100 * self.teacher_scores[0]
         curves = [Curve(0, "teacher", [(0, level), (end, level)], faint=True)]
         for name, log in logs.items():
-            found = series(log.epochs)
+            values = series(log.epochs)
             for axis, key in enumerate(SHOWN):
-                points = [(epoch, METRICS[key][2] * value) for epoch, value in found.get(key, [])]
+                points = [(epoch, METRICS[key][2] * value) for epoch, value in values.get(key, [])]
                 if points:
                     curves.append(Curve(axis, name, points, method_colour(name)))
         return curves
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}" if value < 10 else f"{value:.0f}"

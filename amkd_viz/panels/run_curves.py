@@ -18,14 +18,14 @@ Marks = list[tuple[float, str]]
 def run_curves(log: RunLog, others: Sequence[RunLog] = ()) -> tuple[list[tuple[str, str]], list[Curve], Marks, int]:
     """Return what ``CurveCanvas.show`` draws: the curves of ``log``, and faintly behind them those of ``others``."""
     logs = [log, *(other for other in others if other.run.path != log.run.path)]
-    read = [(own, series(own.epochs)) for own in logs]
+    read = [(each, series(each.epochs)) for each in logs]
     axes, curves = [], []
-    for number, panel in enumerate(ordered(key for _, found in read for key in found)):
+    for number, panel in enumerate(ordered(key for _, curves_of in read for key in curves_of)):
         title, unit, factor = heading(panel)
         axes.append((title, unit))
-        for own, found in read:
-            points = [(epoch, value * factor) for epoch, value in found.get(panel, [])]
+        for each, curves_of in read:
+            points = [(epoch, value * factor) for epoch, value in curves_of.get(panel, [])]
             if points:
-                colour = method_colour(own.run.recipe.method)
-                curves.append(Curve(number, own.run.path.name, points, colour, faint=own is not log))
+                colour = method_colour(each.run.recipe.method)
+                curves.append(Curve(number, each.run.path.name, points, colour, faint=each is not log))
     return axes, curves, log.marks(), log.run.recipe.epochs

@@ -46,23 +46,23 @@ class RunLog:
     @property
     def step_seconds(self) -> float:
         """Median duration of a training step in seconds; NaN before the first epoch is done."""
-        speeds = [line["images_per_s"] for line in self.epochs[-20:] if line.get("images_per_s")]
+        speeds = [line["images_per_s"] for line in self.epochs if line.get("images_per_s")]
         recipe = self.run.recipe
         batch = min(recipe.batch_size, recipe.num_train or recipe.batch_size)
         return batch / statistics.median(speeds) if speeds else math.nan
 
     def overrides(self) -> list[tuple[int, int, Line]]:
         """Return (epoch, batch, values) of each override, both counted from 0."""
-        own = [line for line in self.lines if line.get("kind") == "intervention"]
-        return [(line["epoch"], line["batch"], line["changes"]) for line in own]
+        lines = [line for line in self.lines if line.get("kind") == "intervention"]
+        return [(line["epoch"], line["batch"], line["changes"]) for line in lines]
 
     def marks(self) -> list[tuple[float, str]]:
         """Return (epoch, words) of the overrides; the last value in an epoch stands for all."""
-        found: dict[tuple[int, str], str] = {}
+        marks: dict[tuple[int, str], str] = {}
         for epoch, _, values in self.overrides():
             for name, value in values.items():
-                found[epoch, name] = f"{name} → {value_words(value)}"
-        return [(float(epoch), words) for (epoch, _), words in found.items()]
+                marks[epoch, name] = f"{name} → {value_words(value)}"
+        return [(float(epoch), words) for (epoch, _), words in marks.items()]
 
     def text(self, most: int = 200) -> str:
         """Return the last ``most`` lines in words, newest first."""

@@ -54,7 +54,7 @@ class Session:
 
     @classmethod
     def open(cls, path: str | Path) -> Session:
-        """Read a session file; the run is found relative to it.
+        """Read a session file; its folder is relative to the file.
 
         Raises:
             InputError: no session there, damaged, or of another format.
@@ -70,12 +70,12 @@ class Session:
     @classmethod
     def files(cls, folder: str | Path, panel: object) -> list[Path]:
         """Return the sessions of a kind of panel in a folder, by name; other files are left out."""
-        found = []
+        paths = []
         for path in sorted(Path(folder).glob("*.json")):
             with suppress(InputError):
                 if cls.open(path).panel == type(panel).__name__:
-                    found.append(path)
-        return found
+                    paths.append(path)
+        return paths
 
     def save(self, path: str | Path) -> Path:
         """Write the session, whole or not at all; an earlier session there is replaced, another file is not.

@@ -217,17 +217,17 @@ class Race:
         with self._turns:
             if self.state == "done":
                 raise InputError(f"The race {self.path} is finished; start a new one with other settings.")
-            own = {name: _own(self.runs[name].recipe, overrides) for name in self._unfinished}
-            own = {name: values for name, values in own.items() if values}
-            idle = [key for key in overrides if not any(key in values for values in own.values())]
+            fitting = {name: _fitting(self.runs[name].recipe, overrides) for name in self._unfinished}
+            fitting = {name: values for name, values in fitting.items() if values}
+            idle = [key for key in overrides if not any(key in values for values in fitting.values())]
             if idle:
                 raise InputError(f"None of {', '.join(self.runs)} has the term of {idle[0]}.")
-            for name in own:
+            for name in fitting:
                 if name not in self._ahead:
                     self._ahead[name] = self.runs[name].recipe_after(self.recipe.epochs)
-            self._ahead |= {name: changed(self._ahead[name], values) for name, values in own.items()}
-            self._pending.append(own)
-            return list(own)
+            self._ahead |= {name: changed(self._ahead[name], values) for name, values in fitting.items()}
+            self._pending.append(fitting)
+            return list(fitting)
 
     # the clock: of the jobs that train, the one that is furthest behind takes the next batch
 
@@ -256,11 +256,11 @@ class Race:
         logs = {name: self.runs[name].interventions(all_of_them=True) for name in self.runs}
         made = _by_place(line for name in reversed(logs) for line in logs[name])  # the first in a round has logged most
         for name in self._unfinished:
-            own = _by_place(logs[name])
+            logged = _by_place(logs[name])
             missing = []
             for (epoch, batch), values in made.items():
-                known = own.get((epoch, batch), {})
-                late = {k: v for k, v in _own(self.runs[name].recipe, values).items() if known.get(k) != v}
+                known = logged.get((epoch, batch), {})
+                late = {k: v for k, v in _fitting(self.runs[name].recipe, values).items() if known.get(k) != v}
                 if late:
                     missing.append({"kind": "intervention", "epoch": epoch, "batch": batch, "changes": late})
             if missing:
@@ -303,9 +303,9 @@ class Race:
             self._turns.wait_for(lambda: self._stopping or self._may_train(name))
             self._begun = max(self._begun, (place[0], place[1] + 1))
             if not self._stopping and len(set(self._places.values())) == 1:  # a round begins
-                for values in self._pending:
-                    for method, own in values.items():
-                        self._jobs[method].set(**own)
+                for pending in self._pending:
+                    for method, values in pending.items():
+                        self._jobs[method].set(**values)
                 self._pending = []
 
     def _may_train(self, name: str) -> bool:
@@ -330,7 +330,7 @@ class Race:
             self._turns.notify_all()
 
 
-def _own(recipe: Recipe, overrides: Mapping[str, Any]) -> dict[str, Any]:
+def _fitting(recipe: Recipe, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return the overrides that a recipe has a field or a term for."""
     terms = {*recipe.objective.names, recipe.sampler}
     return {key: v for key, v in overrides.items() if "." not in key or key.partition(".")[0] in terms}

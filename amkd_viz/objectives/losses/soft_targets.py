@@ -40,7 +40,7 @@ class kd(Term):
     short: ClassVar[str] = "KD"
 
     temperature: float = option(3.0, "softens the softmax of both nets", low=0.5, high=20.0)
-    t2: bool = option(False, "multiply by the squared temperature (Hinton et al., 2015)")
+    t2: bool = option(False, "multiply by the squared temperature (Hinton et al., 2015)", label="× t²")
     on: str = wire("clean", "batch on which the nets are compared")
     teacher: str = wire("teacher", "net that gives the soft targets")
 

@@ -136,7 +136,7 @@ class Curves extends View {
 
   caption({ canvas, title, unit }, axis, values) {
     title.textContent = axis.title;
-    unit.textContent = ` ${axis.unit} ${values.length && this.at !== null ? `epoch ${this.at}: ` : ""}`;
+    unit.textContent = values.length && this.at !== null ? ` epoch ${this.at}: ` : ` ${axis.unit} `;
     for (const [s, , y] of values.slice(0, 6)) {
       const value = make(unit, "em", {}, `${values.length > 1 ? `${s.name} ` : ""}${short(y)}`);
       value.style.color = s.faint ? this.colours.muted : this.colours.ink;
