@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from amkd_viz.boundary import BoundarySamples, bss, refine, sample_targets, select_bases
-from amkd_viz.boundary.by_name import sample_by_name
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.rng import generator
 from amkd_viz.data import Dataset
@@ -93,7 +92,7 @@ def boundary_samples(
     logits = logits_at(teacher, x)
     best = select_bases(logits, logits_at(student, x), y, most)
     target = sample_targets(logits[best], generator("cpu", "report"))
-    samples = sample_by_name(recipe.sampler, teacher, x[best], target, keep_path=True, **_options(recipe))
+    samples = recipe.boundary.sampler.trajectory(teacher, x[best], target, generator("cpu", "sample lab"))
     return samples, dataset.test.index[taken[best]]
 
 
