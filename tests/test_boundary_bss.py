@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from amkd_viz.boundary import BoundarySamples, Status, bss
-from amkd_viz.core.errors import InputError
-from amkd_viz.models import Classifier, build, inference_copy
+from amkd_viz.models import Classifier, build
 
 few = settings(max_examples=15)
 
@@ -56,10 +55,7 @@ def inputs(name: str, count: int | None = None, seed: int = 1) -> tuple[Classifi
     net, usual = NETS[name]
     count = usual if count is None else count
     x = torch.rand(count, *net.shape, generator=gen(seed))
-    if name == "cnn":
-        x = 0.8 * x
-    else:
-        x = 4 * x - 2
+    x = 0.8 * x if name == "cnn" else 4 * x - 2
     return net, x, torch.randint(net.num_classes, (count,), generator=gen(seed + 1))
 
 
@@ -126,7 +122,7 @@ def test_the_slow_loop_sees_every_status_and_some_unfinished_paths():
     assert {0, 1, 2, 6} <= lengths
 
 
-def check_consistency(net: Classifier, found: BoundarySamples, space: str) -> None:
+def check_consistency(net: Classifier, found: BoundarySamples) -> None:
     count, steps = len(found), found.steps
     here = torch.arange(count)
     assert torch.equal(found.path[steps, here], found.x)
@@ -173,19 +169,18 @@ def test_status_steps_and_path_tell_one_story(name, count, steps, seed, space, c
     assert found.path.shape[0] <= steps + 1
     assert (found.steps <= steps).all()
     if count:
-        check_consistency(net, found, space)
+        check_consistency(net, found)
 
 
+@pytest.mark.parametrize("space", ["normalised", "pixel"])
 @pytest.mark.parametrize("compact", [True, False])
 @pytest.mark.parametrize("name", NETS)
-def test_own_class_as_target_stays_where_it_is(name, compact):
+def test_own_class_as_target_stays_where_it_is(name, compact, space):
     net, x, _ = inputs(name)
-    found = bss(net, x, net(x).argmax(1), compact=compact)
-    torch.testing.assert_close(found.x, x, rtol=0, atol=1e-6)
+    found = bss(net, x, net(x).argmax(1), compact=compact, space=space)
+    torch.testing.assert_close(found.x, x, rtol=0, atol=1e-6 if space == "normalised" else 0)
     assert (found.steps == 0).all()
     assert not found.crossed.any()
-    found = bss(net, x, net(x).argmax(1), compact=compact, space="pixel")
-    assert torch.equal(found.x, x)
 
 
 @pytest.mark.parametrize("compact", [True, False])
@@ -231,25 +226,6 @@ def test_default_is_the_normalised_space_with_the_codes_rule():
     assert not torch.equal(default, bss(net, x, target, step_rule="newton").x)
 
 
-@pytest.mark.parametrize("compact", [True, False])
-def test_nothing_to_attack(compact):
-    net, x, _ = inputs("cnn", 0)
-    found = bss(net, x, torch.zeros(0, dtype=torch.long), compact=compact, keep_path=True)
-    assert (len(found), found.x.shape, found.logits.shape) == (0, (0, 2, 6, 6), (0, 5))
-    assert found.path.shape[1:] == (0, 2, 6, 6)
-    assert found.passes == (0, 0)
-    assert (found.base.dtype, found.status.dtype) == (torch.long, torch.long)
-
-
-@pytest.mark.parametrize("guard", [torch.no_grad, torch.enable_grad])
-def test_result_does_not_depend_on_the_callers_grad_mode(guard):
-    net, x, target = inputs("cnn")
-    with guard():
-        found = bss(net, x.clone().requires_grad_(), target)
-    assert torch.equal(found.x, bss(net, x, target).x)
-    assert not any(t.requires_grad for t in (found.x, found.inside, found.logits, found.origin))
-
-
 def test_black_and_white_stay_in_the_box_through_the_rounding_of_the_way_back():
     net = build("cnn-tiny", num_classes=5, shape=(2, 6, 6), mean=[0.001, 0.6], std=[0.24, 0.2])
     x = torch.rand(2, 2, 6, 6, generator=gen()).round()
@@ -257,140 +233,6 @@ def test_black_and_white_stay_in_the_box_through_the_rounding_of_the_way_back():
     assert path.amin() >= 0
     assert path.amax() <= 1
     assert net.normalise.inverse(net.normalise(x)).amax() > 1  # without care
-
-
-# ------------------------------------------------------------------ the net is left as it was
-
-
-def fingerprint(net: nn.Module) -> tuple:
-    return (
-        {k: v.clone() for k, v in net.state_dict().items()},
-        [m.training for m in net.modules()],
-        [p.requires_grad for p in net.parameters()],
-        [None if p.grad is None else p.grad.clone() for p in net.parameters()],
-    )
-
-
-def unchanged(a: tuple, b: tuple) -> bool:
-    return all(torch.equal(v, b[0][k]) for k, v in a[0].items()) and a[1:3] == b[1:3] and all(g is None for g in b[3])
-
-
-def untidy() -> Classifier:
-    """A net in train mode, parts of it not."""
-    net = build("resnet8", num_classes=5, shape=(1, 8, 8))
-    net.body.layer2.eval()
-    net.body.conv1.weight.requires_grad_(False)
-    return net
-
-
-@pytest.mark.parametrize("compact", [True, False])
-def test_teacher_is_untouched(compact):
-    net = untidy()
-    before = fingerprint(net)
-    x = torch.rand(4, 1, 8, 8, generator=gen())
-    found = bss(net, x, torch.arange(4), compact=compact)
-    assert int(found.steps.sum()) > 0
-    assert unchanged(before, fingerprint(net))
-
-
-def test_teacher_is_untouched_after_an_exception_inside():
-    net = untidy()
-    before = fingerprint(net)
-    calls = []
-
-    def fail(*_: object) -> None:
-        calls.append(net.training)
-        if len(calls) == 3:
-            raise FloatingPointError("half way")
-
-    hook = net.body.layer3.register_forward_hook(fail)
-    with pytest.raises(FloatingPointError, match="half way"):
-        bss(net, torch.rand(4, 1, 8, 8, generator=gen()), torch.arange(4), step_size=1e-3)
-    hook.remove()
-    assert calls == [False] * 3
-    assert unchanged(before, fingerprint(net))
-
-
-def test_train_mode_is_not_what_is_attacked():
-    net = untidy()
-    x = torch.rand(4, 1, 8, 8, generator=gen())
-    found = bss(net, x, torch.arange(4))
-    assert torch.equal(found.x, bss(inference_copy(net).eval(), x, torch.arange(4)).x) or torch.allclose(
-        found.x, bss(net.eval(), x, torch.arange(4)).x
-    )
-    assert torch.equal(found.base, net.eval()(x).argmax(1))
-
-
-# ------------------------------------------------------------------ bad input
-
-IMAGE = torch.full((2, 2, 6, 6), 0.5)
-
-
-def broken(value: float) -> Tensor:
-    x = IMAGE.clone()
-    x[1, 0, 2, 2] = value
-    return x
-
-
-@pytest.mark.parametrize(
-    ("x", "sentence"),
-    [
-        (broken(float("nan")), "x must be finite, got NaN"),
-        (broken(1.1), r"x must lie in \[0, 1\], got values from 0\.5 to 1\.1"),
-        (broken(-0.2), r"x must lie in \[0, 1\], got values from -0\.2 to 0\.5; undo the normalisation"),
-        (IMAGE * 255, "divide by 255"),
-        ((IMAGE * 255).byte(), r"x must be floating point, got torch\.uint8"),
-        (torch.rand(2, 6, 6), r"x must be a batch of images .*got shape \(2, 6, 6\)"),
-        (torch.rand(2, 3), r"must have shape \(N, 2\) for points"),
-        (torch.tensor([[0.0, float("inf")], [0, 0]]), "x must be finite, got infinite coordinates"),
-        (torch.rand(2, 3, 6, 6), r"The net takes inputs of shape \(N, 2, H, W\), not \(2, 3, 6, 6\)"),
-        (torch.rand(2, 1, 6, 6), r"The net takes inputs of shape \(N, 2, H, W\), not \(2, 1, 6, 6\)"),
-        (torch.rand(2, 2), r"The net takes inputs of shape \(N, 2, H, W\), not \(2, 2\)"),
-    ],
-)
-def test_bad_inputs(x, sentence):
-    with pytest.raises(InputError, match=sentence):
-        bss(NETS["cnn"][0], x, torch.tensor([0, 1]))
-
-
-@pytest.mark.parametrize(
-    ("target", "sentence"),
-    [
-        (torch.tensor([1]), r"one class per sample, int64 of shape \(2,\), not int64 of shape \(1,\)"),
-        (torch.tensor([[1], [2]]), r"not int64 of shape \(2, 1\)"),
-        (torch.tensor([1.0, 2.0]), "not float32 of shape"),
-        (torch.tensor([1, 5]), "target must hold classes from 0 to 4, got 1 to 5"),
-        (torch.tensor([-1, 2]), "target must hold classes from 0 to 4, got -1 to 2"),
-    ],
-)
-def test_bad_targets(target, sentence):
-    with pytest.raises(InputError, match=sentence):
-        bss(NETS["cnn"][0], IMAGE, target)
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"step_size": 0}, r"step_size > 0 and steps >= 1, not step_size=0,"),
-        ({"step_size": float("nan")}, "step_size=nan"),
-        ({"steps": 0}, "steps=0"),
-        ({"step_rule": "slow"}, "step_rule must be 'gap' or 'newton', not 'slow'"),
-        ({"space": "latent"}, "space must be 'normalised' or 'pixel', got 'latent'"),
-        ({"clamp": -1.0}, r"clamp must be a positive number or \(low, high\)"),
-        ({"clamp": (1.0, 0.0)}, "clamp must be a positive number"),
-    ],
-)
-def test_bad_options(options, sentence):
-    with pytest.raises(InputError, match=sentence):
-        bss(NETS["cnn"][0], IMAGE, torch.tensor([0, 1]), **options)
-
-
-def test_a_module_that_does_not_say_how_it_normalises():
-    module = nn.Sequential(nn.Flatten(), nn.Linear(72, 5))
-    with pytest.raises(InputError, match=r"wrap\(module, shape=, mean=, std=\) it first, or pass space='pixel'"):
-        bss(module, IMAGE, torch.tensor([0, 1]))
-    assert len(bss(module, IMAGE, torch.tensor([0, 1]), space="pixel")) == 2
-    assert len(bss(nn.Linear(2, 5), torch.rand(3, 2), torch.tensor([0, 1, 2]))) == 3
 
 
 def test_selecting_samples():
