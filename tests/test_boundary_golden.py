@@ -66,6 +66,9 @@ def test_attack_is_the_published_one(teacher, images, golden, folded, compact):
 
 
 def test_teacher_scores_and_logits_on_the_golden_images(teacher, images, golden):
+    assert (teacher.architecture, teacher.num_classes, teacher.shape) == ("resnet26", 10, (3, 32, 32))
+    assert teacher.normalise.mean.flatten().tolist() == pytest.approx([0.4914, 0.4822, 0.4465])
+    assert teacher.normalise.std.flatten().tolist() == pytest.approx([0.2023, 0.1994, 0.2010])
     with torch.no_grad():
         torch.testing.assert_close(teacher(images), golden["teacher_logits_clean"], rtol=1e-3, atol=2e-3)
 

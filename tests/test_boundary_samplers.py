@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_nets import gen, state_of, unchanged
 from torch import Tensor, nn
 
 from amkd_viz.boundary import Status, boundary_similarity, bss, deepfool, fgsm, noise, refine
@@ -17,10 +18,6 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.models import Classifier, build, inference_copy, wrap
 
 few = settings(max_examples=12)
-
-
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def linear(weight: Tensor, bias: Tensor | None = None, std: float = 0.25) -> Classifier:
@@ -80,15 +77,6 @@ def test_refined_ends_lie_on_both_sides_and_half_as_far_apart_each_time(steps):
     assert torch.equal(finer.logits.argmax(1), net(finer.x).argmax(1))
     assert torch.equal(finer.status == Status.TARGET, done & (finer.logits.argmax(1) == found.target))
     assert finer.passes == (found.passes.forward + steps * 60, found.passes.backward)
-
-
-def test_refined_points_are_on_the_boundary_of_a_linear_net():
-    net = linear(torch.tensor([[1.0, 2.0], [-0.5, 0.3]]), torch.tensor([0.1, 0.4]))
-    x = points(30)
-    found = refine(net, bss(net, x, 1 - net(x).argmax(1), step_size=1), 20)
-    assert found.crossed.all()
-    logits = net(found.x)
-    assert (logits[:, 0] - logits[:, 1]).abs().max() < 1e-4
 
 
 def test_refine_of_nothing_and_bad_steps():
@@ -218,15 +206,6 @@ every_attack = pytest.mark.parametrize(
 )
 
 
-def fingerprint(net: nn.Module) -> tuple:
-    flags = [m.training for m in net.modules()], [p.requires_grad for p in net.parameters()]
-    return {k: v.clone() for k, v in net.state_dict().items()}, flags, [p.grad is None for p in net.parameters()]
-
-
-def unchanged(a: tuple, b: tuple) -> bool:
-    return all(torch.equal(v, b[0][k]) for k, v in a[0].items()) and a[1:] == b[1:] and all(b[2])
-
-
 def untidy() -> Classifier:
     """A net in train mode, parts of it not."""
     net = build("resnet8", num_classes=5, shape=(1, 8, 8))
@@ -238,7 +217,7 @@ def untidy() -> Classifier:
 @every_attack
 def test_attacks_use_eval_mode_take_nothing_and_leave_net_and_grad_mode_alone(attack):
     net, x, target = untidy(), torch.rand(4, 1, 8, 8, generator=gen()), torch.arange(4)
-    before = fingerprint(net)
+    before = state_of(net)
     with torch.no_grad():
         inner = attack(net, x, target)
     outer = attack(net, x.clone().requires_grad_(), target)
@@ -249,7 +228,7 @@ def test_attacks_use_eval_mode_take_nothing_and_leave_net_and_grad_mode_alone(at
     assert (len(empty), empty.x.shape, empty.logits.shape) == (0, (0, 1, 8, 8), (0, 5))
     assert (empty.path.shape[1:], empty.passes) == ((0, 1, 8, 8), (0, 0))
     assert (empty.base.dtype, empty.status.dtype) == (torch.long, torch.long)
-    assert unchanged(before, fingerprint(net))
+    assert unchanged(net, before)
     torch.testing.assert_close(attack(net.eval(), x, target).x, outer.x)
     assert torch.equal(outer.base, net(x).argmax(1))
 
@@ -257,7 +236,7 @@ def test_attacks_use_eval_mode_take_nothing_and_leave_net_and_grad_mode_alone(at
 @every_attack
 def test_an_exception_half_way_leaves_the_net_as_it_was(attack):
     net, calls = untidy(), []
-    before = fingerprint(net)
+    before = state_of(net)
 
     def fail(*_: object) -> None:
         calls.append(net.training)
@@ -269,7 +248,7 @@ def test_an_exception_half_way_leaves_the_net_as_it_was(attack):
         attack(net, torch.rand(4, 1, 8, 8, generator=gen()), torch.arange(4))
     hook.remove()
     assert calls == [False] * 2
-    assert unchanged(before, fingerprint(net))
+    assert unchanged(net, before)
 
 
 TWO_CHANNELS = build("cnn-tiny", num_classes=5, shape=(2, 6, 6))
@@ -405,17 +384,14 @@ def test_similarity_of_nets_in_train_mode_neither_uses_nor_changes_batch_statist
     net, other = (build("cnn-tiny", num_classes=3, shape=(1, 8, 8), seed=s) for s in (0, 1))
     x = torch.rand(12, 1, 8, 8, generator=gen())
     with torch.no_grad():
-        for n in (net, other):
-            n(x)
+        net(x), other(x)
     y = net.eval()(x).argmax(1)
-    other.eval()
-    expected = boundary_similarity(net, other, x, y)
-    before = {k: v.clone() for k, v in other.state_dict().items()}
+    expected = boundary_similarity(net, other.eval(), x, y)
     net.train(), other.train()
+    before = state_of(other)
     assert boundary_similarity(net, other, x, y) == pytest.approx(expected, nan_ok=True)
     assert net.training
-    assert other.training
-    assert all(torch.equal(v, before[k]) for k, v in other.state_dict().items())
+    assert unchanged(other, before)
 
 
 @pytest.mark.parametrize("taken", ["as the net", "float32"])

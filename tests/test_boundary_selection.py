@@ -7,16 +7,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
+from small_nets import gen
 from torch import Tensor
 
 from amkd_viz.boundary import sample_targets, select_bases
 from amkd_viz.core.errors import InputError
 
 few = settings(max_examples=30)
-
-
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def slow_bases(teacher: Tensor, student: Tensor, y: Tensor, limit: int) -> list[int]:

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.models import Classifier, build, inference_copy, load_teacher, load_weights, save_classifier
 from amkd_viz.models.resnet import ResNetBody
 
-TEACHER = Path(__file__).parents[2] / "shared" / "data" / "teachers" / "resnet26_cifar10.safetensors"
 NORMALISATION = {"normalise_mean": "0.5,0.4,0.3", "normalise_std": "0.2, 0.25, 0.3"}
 PADDED = NORMALISATION | {"shortcut": "pad-end"}
 
@@ -90,18 +89,6 @@ def test_a_compiled_net_is_saved_and_filled_as_the_net_it_was(tmp_path):
     assert torch.equal(other.head.weight, net.head.weight)
     with pytest.raises(InputError, match=r"got a Linear; wrap\("):
         save_classifier(nn.Linear(2, 2), tmp_path / "linear.safetensors")
-
-
-@pytest.mark.skipif(not TEACHER.is_file(), reason="needs the shared ResNet-26")
-def test_shared_teacher():
-    net = load_teacher(TEACHER, shortcut="pad-end")
-    assert (net.architecture, net.num_classes, net.shape) == ("resnet26", 10, (3, 32, 32))
-    assert net.normalise.mean.flatten().tolist() == pytest.approx([0.4914, 0.4822, 0.4465])
-    assert net.normalise.std.flatten().tolist() == pytest.approx([0.2023, 0.1994, 0.2010])
-    stored = load_file(TEACHER)
-    assert torch.equal(net.head.weight, stored["linear.weight"])
-    assert torch.equal(net.body.layer3[3].bn2.running_var, stored["layer3.3.bn2.running_var"])
-    assert len(net.body.layer1) == len(net.body.layer3) == 4
 
 
 @pytest.mark.parametrize(

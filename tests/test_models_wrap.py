@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torchvision
+from small_nets import state_of, unchanged
 from torch import nn
 
 from amkd_viz.boundary import boundary_similarity, bss, deepfool, fgsm, noise, refine
@@ -20,16 +21,6 @@ def settled(module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
     with torch.no_grad():
         module.train()(torch.rand(4, *shape))
     return module
-
-
-def state(module: nn.Module) -> tuple[dict, list[bool], list[str]]:
-    tensors = {k: v.clone() for k, v in module.state_dict().items()}
-    flags = [m.training for m in module.modules()] + [p.requires_grad for p in module.parameters()]
-    return tensors, flags, [type(m).__name__ for m in module.modules()]
-
-
-def same(a: tuple, b: tuple) -> bool:
-    return a[0].keys() == b[0].keys() and all(torch.equal(v, b[0][k]) for k, v in a[0].items()) and a[1:] == b[1:]
 
 
 def vit() -> nn.Module:
@@ -53,9 +44,9 @@ def test_wrapped_net_gives_its_logits_and_penultimate_features(name):
     module = settled(make(), shape)
     next(module.parameters()).requires_grad_(False)
     list(module.modules())[-1].eval()
-    before = state(module)
+    before = state_of(module)
     net = wrap(module, shape=shape)
-    assert same(state(module), before)
+    assert unchanged(module, before)
     assert (net.num_classes, net.shape, net.feature_width) == (6, shape, width)
     assert isinstance(net.head, nn.Linear)
     assert net.head.weight.data_ptr() not in [p.data_ptr() for p in module.parameters()]

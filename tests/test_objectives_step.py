@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+from small_nets import fitted, gen, state_of, unchanged
 from torch import Tensor, nn
 
 from amkd_viz.boundary import BSS, bss, sample_targets, samplers, select_bases
@@ -46,10 +47,6 @@ from amkd_viz.training.training import Training
 CLASSES = 4
 
 
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def data(count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Images with one bright quadrant; noise makes some hard."""
     y = torch.arange(count) % CLASSES
@@ -59,24 +56,17 @@ def data(count: int, seed: int) -> tuple[Tensor, Tensor]:
     return x, y
 
 
-def fitted(name: str, steps: int) -> Classifier:
+def trained(name: str, steps: int) -> Classifier:
     net = build(name, num_classes=CLASSES, shape=(1, 6, 6), mean=[0.45], std=[0.25], seed=1)
     net.body = nn.Sequential(net.body.stage1, nn.AvgPool2d(3), nn.Flatten())  # keeps the place, which tells the class
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(steps)
         net.head = nn.Linear(net.body(torch.zeros(2, 1, 6, 6)).shape[1], CLASSES)
-    x, y = data(120, 0)
-    optimiser = torch.optim.Adam(net.parameters(), 0.03)
-    for _ in range(steps):
-        optimiser.zero_grad(set_to_none=True)
-        nn.functional.cross_entropy(net(x), y).backward()
-        optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
-    return net
+    return fitted(net, *data(120, 0), steps)
 
 
-TEACHER = fitted("cnn-small", 60).eval().requires_grad_(False)
-STUDENT = fitted("cnn-tiny", 25)
+TEACHER = trained("cnn-small", 60).requires_grad_(False)
+STUDENT = trained("cnn-tiny", 25).train()
 X, Y = data(24, 7)
 
 
@@ -194,48 +184,27 @@ def test_everything_is_computed_once_and_only_if_a_term_reads_it():
     assert sum(n for name, n in calls if name == "teacher") == 24 + step.batch("boundary").samples.passes.forward
 
 
-def test_separate_pass():
-    """Each pass has its own batch statistics, and the running ones take both in, clean batch first."""
-    step = make(boundary_bn="separate")
-    edge = step.outputs("student", "boundary")
-    expected = copy.deepcopy(STUDENT).train()
-    assert torch.equal(step.outputs().logits, expected(X))
-    assert torch.equal(edge.logits, expected(step.batch("boundary").samples.x))
-    assert_same(statistics(step.nets["student"]), statistics(expected))
-    assert batches_seen(step.nets["student"]) == batches_seen(STUDENT) + 2
-
-
-def test_joint_pass():
-    """One forward of clean and boundary samples together; the selection before it leaves no trace."""
-    step = make(boundary_bn="joint")
-    step.reads = BOUNDARY
-    edge = step.outputs("student", "boundary")
-    with torch.no_grad():
-        running = copy.deepcopy(STUDENT).eval()(X)
-    index = select_bases(TEACHER(X), running, Y)
-    assert torch.equal(step.batch("boundary").rows, index)
-    expected = copy.deepcopy(STUDENT).train()
-    both = expected.outputs(torch.cat([X, step.batch("boundary").samples.x]))
-    for part in ("logits", "features"):
-        assert torch.equal(torch.cat([getattr(step.outputs(), part), getattr(edge, part)]), getattr(both, part))
-    assert_same(statistics(step.nets["student"]), statistics(expected))
-    assert batches_seen(step.nets["student"]) == batches_seen(STUDENT) + 1
-    assert all(m.training for m in step.nets["student"].modules())
-
-
-@pytest.mark.parametrize(("mode", "limit"), [("frozen", 64), ("separate", 1)])
-def test_frozen_pass(mode, limit):
-    """Boundary samples go through the running statistics as the clean pass left them, and do not move them.
-
-    So does a single boundary sample, which has no batch statistics.
-    """
+@pytest.mark.parametrize(("mode", "limit"), [("separate", 64), ("separate", 1), ("joint", 64), ("frozen", 64)])
+def test_passes_of_the_student(mode, limit):
+    """What each mode does to predictions and batch statistics; a single boundary sample has no statistics."""
     step = make(boundary_bn=mode, limit=limit)
-    edge = step.outputs("student", "boundary")
+    step.reads = BOUNDARY
+    edge, clean = step.outputs("student", "boundary"), step.outputs()
+    x = step.batch("boundary").samples.x
     expected = copy.deepcopy(STUDENT).train()
-    assert torch.equal(step.outputs().logits, expected(X))
-    after = statistics(expected)
-    assert torch.equal(edge.logits, expected.eval()(step.batch("boundary").samples.x))
-    assert_same(statistics(step.nets["student"]), after)
+    if mode == "joint":  # one batch; the selection before it leaves no trace
+        with torch.no_grad():
+            running = copy.deepcopy(STUDENT).eval()(X)
+        assert torch.equal(step.batch("boundary").rows, select_bases(TEACHER(X), running, Y))
+        both = expected.outputs(torch.cat([X, x]))
+        for part in ("logits", "features"):
+            assert torch.equal(torch.cat([getattr(clean, part), getattr(edge, part)]), getattr(both, part))
+    else:
+        assert torch.equal(clean.logits, expected(X))
+        separate = mode == "separate" and limit > 1  # or the running statistics, as the clean pass left them
+        assert torch.equal(edge.logits, (expected if separate else copy.deepcopy(expected).eval())(x))
+        assert batches_seen(expected) == batches_seen(STUDENT) + 1 + separate
+    assert_same(statistics(step.nets["student"]), statistics(expected))
     assert all(m.training for m in step.nets["student"].modules())
     edge.logits.sum().backward()
     assert step.nets["student"].body[0][1].weight.grad is not None
@@ -246,13 +215,9 @@ def test_teacher_is_left_as_it_was(mode, monkeypatch):
     teacher = copy.deepcopy(TEACHER).requires_grad_(True)
     teacher.body[0][0].weight.requires_grad_(False)
     monkeypatch.setitem(globals(), "TEACHER", teacher)
-    flags = [m.training for m in teacher.modules()], [p.requires_grad for p in teacher.parameters()]
-    state = {k: v.clone() for k, v in teacher.state_dict().items()}
-    step = make(boundary_bn=mode)
+    before, step = state_of(teacher), make(boundary_bn=mode)
     methods["amkd"]()(step).backward()
-    assert ([m.training for m in teacher.modules()], [p.requires_grad for p in teacher.parameters()]) == flags
-    assert all(p.grad is None for p in teacher.parameters())
-    assert_same(state, dict(teacher.state_dict()), rtol=0, atol=0)
+    assert unchanged(teacher, before)
     assert all(p.grad is not None for p in step.nets["student"].parameters())
 
 
@@ -487,21 +452,21 @@ def test_distances_are_not_rounded_under_autocast(monkeypatch):
 
 def test_triplet_of_oki_takes_one_sample_of_another_class():
     step = make()
-    loss = triplet(margin=5)(step)
     with torch.no_grad():
         t, s = TEACHER(X), step.outputs().logits.detach()
     sums = []
     for i in range(24):
         positive = float((t[i] - s[i]).norm())
-        sums.append([max(positive - float((t[i] - s[j]).norm()) + 5, 0) for j in range(24) if Y[j] != Y[i]])
-    low, high = (sum(f(v) for v in sums) / 24 for f in (min, max))
-    assert low < float(loss.detach()) < high
+        sums.append([max(positive - float((t[i] - s[j]).norm()) + 5, 0.0) for j in range(24) if Y[j] != Y[i]])
     values = []
     for seed in range(200):
         step.generator.manual_seed(seed)
-        values.append(float(triplet(margin=5)(step).detach()))
-    mean = sum(sum(v) / len(v) for v in sums) / 24
-    sd = math.sqrt(sum(sum((h - sum(v) / len(v)) ** 2 for h in v) / len(v) for v in sums)) / 24
+        loss = triplet(margin=5)(step)
+        values.append(float(loss.detach()))
+    assert sum(map(min, sums)) / 24 < min(values) < max(values) < sum(map(max, sums)) / 24
+    hinges = [torch.tensor(row) for row in sums]
+    mean = sum(float(row.mean()) for row in hinges) / 24
+    sd = math.sqrt(sum(float(row.var(correction=0)) for row in hinges)) / 24
     assert abs(sum(values) / 200 - mean) < 4 * sd / math.sqrt(200)
     loss.backward()
     assert step.nets["student"].head.weight.grad.any()
@@ -549,25 +514,20 @@ def test_kd_on_the_boundary_is_boundary_kd():
 
 
 def test_a_second_teacher_and_a_learning_peer():
-    second = fitted("cnn-tiny", 40).eval().requires_grad_(False)
+    second = trained("cnn-tiny", 40).requires_grad_(False)
     step = make(nets={"teacher2": second, "peer": copy.deepcopy(STUDENT).train()})
-    total = (kd() + kd(teacher="teacher2") * 2 + kd(teacher="peer") + from_student())(step)
+    (kd() + kd(teacher="teacher2") * 2 + kd(teacher="peer"))(step).backward()
     clean, peer = step.outputs().logits, step.outputs("peer").logits
-    assert list(step.terms) == ["kd", "kd:teacher2", "kd:peer", "from_student"]
+    assert all(p.grad is None for p in step.nets["peer"].parameters())  # its soft targets carry no gradient
+    assert step.nets["student"].head.weight.grad.any()
+    assert list(step.terms) == ["kd", "kd:teacher2", "kd:peer"]
     assert float(step.terms["kd:teacher2"]) == pytest.approx(soft_entropy(second(X), clean, 3), rel=1e-5)
     assert float(step.terms["kd:peer"]) == pytest.approx(soft_entropy(peer, clean, 3), rel=1e-5)
+    step.nets["student"].zero_grad()
+    value(from_student(), step).backward()
     assert float(step.terms["from_student"]) == pytest.approx(soft_entropy(clean, peer, 3), rel=1e-5)
-    total.backward()
-    assert all(p.grad.abs().sum() > 0 for net in ("student", "peer") for p in [step.nets[net].head.weight])
-    assert all(p.grad is None for p in second.parameters())
-
-
-@pytest.mark.parametrize(("learner", "other"), [("student", "peer"), ("peer", "student")])
-def test_soft_targets_of_a_peer_carry_no_gradient(learner, other):
-    step = make(nets={"peer": copy.deepcopy(STUDENT).train()})
-    value(kd(teacher="peer") if learner == "student" else from_student(), step).backward()
-    assert step.nets[learner].head.weight.grad.any()
-    assert all(p.grad is None for p in step.nets[other].parameters())
+    assert step.nets["peer"].head.weight.grad.any()
+    assert all(p.grad is None for net in (step.nets["student"], second) for p in net.parameters())
 
 
 @dataclass(frozen=True, repr=False)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from amkd_viz.boundary import BSS, FGSM, Sampler, bss, sample_targets, select_always, select_bases
+from amkd_viz.boundary import BSS, FGSM, Sampler, bss, select_always, select_bases
 from amkd_viz.models import Classifier, build, inference_copy
 from amkd_viz.objectives import Batch, Boundary, Step, methods
 from amkd_viz.training import Recipe
@@ -105,13 +105,6 @@ def test_select_always_returns_limit_rows_and_the_bases_first():
         best, count = select_always(teacher, student, y, 5)
         assert len(best) == 5
         assert torch.equal(best[: int(count)], select_bases(teacher, student, y, 5))
-
-
-def test_targets_are_those_of_multinomial():
-    logits = 3 * torch.randn(500, 7)
-    p = logits.softmax(1).scatter(1, logits.argmax(1, keepdim=True), 0)
-    expected = torch.multinomial(p, 1, generator=torch.Generator().manual_seed(3))[:, 0]
-    assert torch.equal(sample_targets(logits, torch.Generator().manual_seed(3)), expected)
 
 
 class Waits(TorchDispatchMode):
