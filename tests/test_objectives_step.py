@@ -452,9 +452,7 @@ def test_distances_are_not_rounded_under_autocast(monkeypatch):
 
 def test_triplet_of_oki_takes_one_sample_of_another_class():
     step = make()
-    with torch.no_grad():
-        t, s = TEACHER(X), step.outputs().logits.detach()
-    sums = []
+    t, s, sums = TEACHER(X), step.outputs().logits.detach(), []
     for i in range(24):
         positive = float((t[i] - s[i]).norm())
         sums.append([max(positive - float((t[i] - s[j]).norm()) + 5, 0.0) for j in range(24) if Y[j] != Y[i]])
