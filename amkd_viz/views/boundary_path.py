@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from amkd_viz.boundary import BoundarySamples
 from amkd_viz.core.errors import InputError
 from amkd_viz.views.labels import class_label, class_name, number, percent, safe
-from amkd_viz.views.layout import CROSS, DASHES, SYMBOLS, named
+from amkd_viz.views.layout import CROSS, DASHES, SYMBOLS, keep, named
 from amkd_viz.views.raster import image_pixels, place, png, signed_pixels
 from amkd_viz.views.theme import LIGHT, template
 from amkd_viz.views.view import View
@@ -51,8 +51,7 @@ def boundary_path(
     steps, b, k, path, logits = walked.steps, walked.base, walked.target, walked.path, walked.logits
     gaps, l2 = {name: walked.gap(name) for name in given}, walked.l2()
 
-    shown = sorted({round(i * steps / min(steps, MOST - 2)) for i in range(min(steps, MOST - 2) + 1)}) if steps else [0]
-    shown = [*shown, steps + 1]
+    shown = [*keep(steps + 1, MOST - 1), steps + 1]
     figure = make_subplots(2, 1, row_heights=[0.56, 0.44], vertical_spacing=0.1)
     figure.update_layout(template=template(), height=520, margin={"t": 40, "l": 60, "r": 20, "b": 44}, showlegend=True)
     figure.update_layout(legend={"y": 1, "yref": "container", "yanchor": "top", "x": 0})

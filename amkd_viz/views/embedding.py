@@ -14,7 +14,7 @@ from amkd_viz.data import Dataset
 from amkd_viz.views.chosen import choose, class_triplets
 from amkd_viz.views.joint import NEIGHBOURS, fidelity, spaces
 from amkd_viz.views.labels import class_label, number, percent, safe, used_of
-from amkd_viz.views.layout import DOTTED, RING, SYMBOLS, alike, axes, class_legend, named, squares
+from amkd_viz.views.layout import DOTTED, RING, SYMBOLS, alike, axes, class_legend, named, segments, squares
 from amkd_viz.views.projection import joint_layout
 from amkd_viz.views.theme import LIGHT, class_colour
 from amkd_viz.views.view import View
@@ -140,10 +140,9 @@ def _contradicted(low: Any, misleading: Any, words: list[str]) -> list[go.Scatte
     if not len(misleading):
         return []
     a, p, n = (low[misleading[:, i]] for i in range(3))
-    gap = np.full_like(a, np.nan)
     traces = []
     for ends, dash in ((p, "solid"), (n, DOTTED)):
-        x, y = np.stack([a, ends, gap], 1).reshape(-1, 2).T
+        x, y = segments(a, ends).T
         line = {"color": LIGHT.ink, "width": 1.2, "dash": dash}
         traces.append(go.Scatter(x=x, y=y, mode="lines", line=line, opacity=0.7, hoverinfo="skip"))
     caption = [f"the picture misleads here: {words[i]}, {words[j]} and {words[k]}" for i, j, k in misleading]

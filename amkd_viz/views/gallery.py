@@ -7,29 +7,22 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-import torch
 from torch import Tensor, nn
 
 from amkd_viz.boundary import BoundarySamples
 from amkd_viz.core.errors import InputError
-from amkd_viz.models import freeze
+from amkd_viz.views.decisions import logits_at
 from amkd_viz.views.labels import class_label, number, percent, plural, safe
 from amkd_viz.views.layout import SYMBOLS, blank, named
 from amkd_viz.views.raster import image_pixels, place, png, signed_pixels
 from amkd_viz.views.theme import LIGHT, class_colour
 from amkd_viz.views.view import View
 
-__all__ = ["gallery", "probabilities"]
+__all__ = ["gallery"]
 
 ROW = 104  # pixels per sample
 SIDE = 0.86  # share of a row that the images take
 FAINT = 0.35  # opacity of a sample that never crossed
-
-
-def probabilities(model: nn.Module, x: Tensor) -> Tensor:
-    """Return (N, K) probabilities in eval mode, on the CPU; rows of NaN where logits are not finite."""
-    with freeze(model), torch.no_grad():
-        return model(x).float().softmax(1).cpu()
 
 
 def gallery(
@@ -71,8 +64,8 @@ def gallery(
     base, boundary = samples.origin.cpu(), samples.x.cpu()
     difference = boundary - base
     l2 = difference.flatten(1).norm(dim=1)
-    before = {name: probabilities(net, samples.origin) for name, net in given.items()}
-    after = {name: probabilities(net, samples.x) for name, net in given.items()}
+    before = {name: logits_at(net, samples.origin).softmax(1).cpu() for name, net in given.items()}
+    after = {name: logits_at(net, samples.x).softmax(1).cpu() for name, net in given.items()}
     size = float(difference[:shown].mean(1).abs().max())
     scale = 1 / size if size > 0 and np.isfinite(size) else 1.0
 

@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 from torch import nn
 
@@ -27,6 +29,7 @@ __all__ = [
     "class_legend",
     "height_of",
     "keep",
+    "segments",
     "largest_only",
     "named",
     "squares",
@@ -147,6 +150,12 @@ def largest_only(classes: int, present: int) -> str:
         return ""
     shown = f"the {present} that occur here" if present <= NAMED else f"the {NAMED} largest regions of {present}"
     return f"Some of the {classes} classes have nearly the same colour; the legend names {shown}, largest first."
+
+
+def segments(starts: Any, ends: Any) -> NDArray[np.float64]:
+    """Return (3 N, 2): a line from each start to its end, both (N, 2), with NaN between the lines."""
+    starts, ends = np.broadcast_arrays(starts, ends)
+    return np.stack([starts, ends, np.full_like(ends, np.nan)], 1).reshape(-1, 2)
 
 
 def height_of(figure: go.Figure, width: float) -> int:

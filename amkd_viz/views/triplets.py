@@ -17,7 +17,7 @@ from amkd_viz.views.anchors import MARGIN, anchored
 from amkd_viz.views.fidelity import trustworthiness
 from amkd_viz.views.joint import spaces
 from amkd_viz.views.labels import class_label, class_name, number, percent, used_of
-from amkd_viz.views.layout import RING, keep
+from amkd_viz.views.layout import RING, keep, segments
 from amkd_viz.views.projection import joint_layout
 from amkd_viz.views.theme import LIGHT, class_colour, template
 from amkd_viz.views.view import View
@@ -102,10 +102,9 @@ def _figure(
     colours = [class_colour(int(k)) for k in y]
     rest = {"color": colours, "size": 5, "opacity": 0.35}
     figure.add_scatter(x=low[2:, 0], y=low[2:, 1], mode="markers", marker=rest, hoverinfo="skip", row=1, col=1)
-    lines = np.stack([np.broadcast_to(low[0], (len(shown), 2)), low[2:][shown], np.full((len(shown), 2), np.nan)], 1)
+    x, y_ = segments(low[0], low[2:][shown]).T
     thin = {"color": LIGHT.line, "width": 1}
-    lines = lines.reshape(-1, 2)
-    figure.add_scatter(x=lines[:, 0], y=lines[:, 1], mode="lines", line=thin, hoverinfo="skip", row=1, col=1)
+    figure.add_scatter(x=x, y=y_, mode="lines", line=thin, hoverinfo="skip", row=1, col=1)
     figure.add_scatter(
         x=low[:2, 0], y=low[:2, 1], mode="lines", line={"color": LIGHT.ink, "width": 2}, hoverinfo="skip", row=1, col=1
     )
