@@ -87,12 +87,16 @@ def embedding(
     )
     for update in (figure.update_xaxes, figure.update_yaxes):  # directions and units of such a layout mean nothing
         update(showticklabels=False, showline=True, mirror=True, linecolor=LIGHT.grid)
-    words = [class_label(dataset.classes, int(k)) for k in label]
+    words = np.array([class_label(dataset.classes, int(k)) for k in label])
+    colours = np.array([class_colour(int(k)) for k in label])
+    ringed = RING | {"symbol": "circle", "size": 8, "line": {"width": 1.6, "color": LIGHT.ink}}
     for n, (low, _) in enumerate(laid):
         where = {"xaxis": f"x{axes(n)}", "yaxis": f"y{axes(n)}"}
-        figure.add_trace(_dots(low, label, words, chosen.index, ~ring, SYMBOLS[min(n, 1)]).update(where))
+        look = {"symbol": SYMBOLS[min(n, 1)], "size": 6, "opacity": 0.8}
+        figure.add_trace(_points(low, colours, words, ~ring, look, "test %{customdata}: %{text}").update(where))
+        figure.data[-1].customdata = chosen.index[~ring]
         if ring.any():
-            figure.add_trace(_rings(low, label, words, ring).update(where))
+            figure.add_trace(_points(low, colours, words, ring, ringed, "boundary sample of %{text}").update(where))
         figure.add_traces([trace.update(where) for trace in _contradicted(low, misleading[list(given)[n]], words)])
         for k, (u, v) in _centres(low[~ring], label[~ring]).items():
             figure.add_annotation(_name(class_label(dataset.classes, k), u, v, axes(n)))
@@ -110,32 +114,18 @@ def embedding(
     )
 
 
-def _dots(low: Any, label: Any, words: list[str], index: Any, which: Any, symbol: str) -> go.Scatter:
-    kind = go.Scattergl if which.sum() > 3000 else go.Scatter
-    return kind(
+def _points(low: Any, colours: Any, words: Any, which: Any, look: dict[str, Any], tip: str) -> go.Scatter:
+    return (go.Scattergl if which.sum() > 3000 else go.Scatter)(
         x=low[which, 0],
         y=low[which, 1],
         mode="markers",
-        marker={"symbol": symbol, "size": 6, "opacity": 0.8, "color": [class_colour(int(k)) for k in label[which]]},
-        text=[word for word, take in zip(words, which, strict=True) if take],
-        customdata=index[which],
-        hovertemplate="test %{customdata}: %{text}<extra></extra>",
+        marker=look | {"color": list(colours[which])},
+        text=list(words[which]),
+        hovertemplate=f"{tip}<extra></extra>",
     )
 
 
-def _rings(low: Any, label: Any, words: list[str], ring: Any) -> go.Scatter:
-    colours = [class_colour(int(k)) for k in label[ring]]
-    return go.Scatter(
-        x=low[ring, 0],
-        y=low[ring, 1],
-        mode="markers",
-        marker={**RING, "symbol": "circle", "color": colours, "size": 8, "line": {"width": 1.6, "color": LIGHT.ink}},
-        text=[word for word, take in zip(words, ring, strict=True) if take],
-        hovertemplate="boundary sample of %{text}<extra></extra>",
-    )
-
-
-def _contradicted(low: Any, misleading: Any, words: list[str]) -> list[go.Scatter]:
+def _contradicted(low: Any, misleading: Any, words: Any) -> list[go.Scatter]:
     """Return lines from each anchor to both ends of its triplet; a cross on the negative marks a misleading one."""
     if not len(misleading):
         return []

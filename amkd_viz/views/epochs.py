@@ -98,7 +98,7 @@ def epochs(
         arrays |= {"points": marks[0].points, "label": marks[0].k}
         caption += f"Dots are {used_of(len(marks[0].points), len(dataset.test), 'test point')}. "
     else:
-        outside = percent(1 - float(arrays["inside"].mean()), 0)
+        outside = percent(here.outside(resolution), 0)
         caption += f"Outlined: the valid pixel range; {outside} of the map lies outside, veiled. "
     if reference:
         caption += f"Agreement with the teacher: {percent(shares[0])} first, {percent(shares[-1])} last. "

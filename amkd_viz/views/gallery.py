@@ -94,38 +94,19 @@ def gallery(
             figure.add_layout_image(place(png(picture), x, i + 0.5 + SIDE / 2, 0.9, SIDE) | look)
         word = f"{_muted(safe(names[i]))}<br>" if names else ""
         way = f"→ {class_label(classes, k, 14)}"
-        figure.add_annotation(
-            text=f"{word}<b>{class_label(classes, b, 14)}</b><br>{way if crossed else _muted(way)}",
-            x=0,
-            xref="paper",
-            y=i + 0.5,
-            xanchor="left",
-            align="left",
-            showarrow=False,
-        )
+        row = {"y": i + 0.5, "xanchor": "left", "align": "left", "showarrow": False}
+        words = f"{word}<b>{class_label(classes, b, 14)}</b><br>{way if crossed else _muted(way)}"
+        figure.add_annotation(text=words, x=0, xref="paper", **row)
         lines = [f"L2 {number(float(l2[i]))}", _muted(plural(int(samples.steps[i]), "step"))]
         if not crossed:
             lines = ["<b>not crossed</b>", *lines]
-        figure.add_annotation(
-            text="<br>".join(lines if crossed else map(_muted, lines)),
-            x=2.95,
-            y=i + 0.5,
-            xanchor="left",
-            align="left",
-            showarrow=False,
-        )
+        figure.add_annotation(text="<br>".join(lines if crossed else map(_muted, lines)), x=2.95, **row)
         for axis in ("x2", "x3"):
             for y, which in ((i + 0.34, b), (i + 0.66, k)):
                 figure.add_shape(_rail(y, axis))
-                figure.add_annotation(
-                    text=class_label(classes, which, 9),
-                    x=-0.02,
-                    y=y,
-                    xref=f"{axis} domain",
-                    xanchor="right",
-                    showarrow=False,
-                    font={"size": 11, "color": LIGHT.muted},
-                )
+                beside = {"x": -0.02, "xref": f"{axis} domain", "xanchor": "right", "showarrow": False}
+                font = {"size": 11, "color": LIGHT.muted}
+                figure.add_annotation(text=class_label(classes, which, 9), y=y, font=font, **beside)
     figure.add_traces(
         [
             _dots(name, found, samples, classes, shown, axis, SYMBOLS[min(n, 1)])
@@ -136,20 +117,18 @@ def gallery(
     for n, name in enumerate(given):  # in ink: in the rows colour means the class
         marker = {"symbol": SYMBOLS[min(n, 1)], "size": 10, "color": LIGHT.ink}
         figure.add_scatter(x=[None], y=[None], mode="markers", marker=marker, name=safe(name))
+    flipped = {name: before[name].argmax(1) != after[name].argmax(1) for name in given}
+    notes = {"crossed": float(samples.crossed.float().mean()), "scale": scale}
+    notes |= {f"{name}.flipped": float(changed.float().mean()) for name, changed in flipped.items()}
     return View(
         figure,
         {"base": base.numpy(), "boundary": boundary.numpy(), "difference": difference.numpy(), "l2": l2.numpy()}
         | {f"{name}.base": p.numpy() for name, p in before.items()}
         | {f"{name}.boundary": p.numpy() for name, p in after.items()},
-        notes := {"crossed": float(samples.crossed.float().mean()), "scale": scale}
-        | {f"{name}.flipped": _flipped(before[name], after[name]) for name in given},
+        notes,
         _caption(notes, given, len(samples), shown, not bool(samples.crossed[:shown].all())),
         "Boundary samples",
     )
-
-
-def _flipped(before: Tensor, after: Tensor) -> float:
-    return float((before.argmax(1) != after.argmax(1)).float().mean())
 
 
 def _muted(text: str) -> str:
