@@ -12,7 +12,7 @@ from torch import nn
 from amkd_viz.boundary import BoundarySamples
 from amkd_viz.data import Dataset
 from amkd_viz.views.chosen import choose, class_triplets
-from amkd_viz.views.joint import NEIGHBOURS, fidelity, spaces
+from amkd_viz.views.joint import NEIGHBOURS, projection_quality, spaces
 from amkd_viz.views.labels import class_label, number, percent, safe, used_of
 from amkd_viz.views.layout import DOTTED, RING, SYMBOLS, alike, axes, class_legend, named, segments, squares
 from amkd_viz.views.projection import joint_layout
@@ -72,7 +72,7 @@ def embedding(
     notes: dict[str, Any] = {}
     misleading = {}
     for (name, space), aligned in zip(high.items(), laid, strict=True):
-        found = fidelity(space, aligned, triplets, WORST)
+        found = projection_quality(space, aligned, triplets, WORST)
         notes[f"{name}.trustworthiness"] = found.trustworthiness
         notes[f"{name}.residual"] = found.residual
         notes[f"{name}.triplets"] = found.kept

@@ -14,11 +14,11 @@ from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
 from amkd_viz.objectives.losses.triplets import negatives_of
 from amkd_viz.views.anchors import MARGIN, anchored
-from amkd_viz.views.fidelity import trustworthiness
 from amkd_viz.views.joint import spaces
 from amkd_viz.views.labels import class_label, class_name, number, percent, used_of
 from amkd_viz.views.layout import RING, keep, segments
 from amkd_viz.views.projection import joint_layout
+from amkd_viz.views.quality import trustworthiness
 from amkd_viz.views.theme import LIGHT, class_colour, template
 from amkd_viz.views.view import View
 
