@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.models import build
@@ -162,19 +162,6 @@ def test_what_is_not_finite_is_undecided() -> None:
     *_, found = adaptive_levels(ask, 200, budget=20_000)
     assert ((found.decisions.winner == -1) == hole).mean() > 0.999
     assert found.decisions.confidence[found.decisions.winner == -1].max() == 0
-
-
-class Broken(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.full((len(x), 3), torch.nan)
-
-
-def test_a_net_that_gives_nan_everywhere_is_drawn_as_undecided() -> None:
-    net = build("cnn-tiny", num_classes=3, shape=(3, 8, 8))
-    view = plane_map({"teacher": net, "broken": Broken()}, three(3), CLASSES, resolution=32)
-    assert view.notes["broken.undecided"] == 1
-    assert view.notes["broken.agreement"] == 0
-    assert any("undecided 100.0" in note.text for note in view.figure.layout.annotations)
 
 
 def test_the_net_is_left_as_it_was() -> None:
