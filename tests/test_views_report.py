@@ -226,10 +226,7 @@ def test_students_of_different_teachers_are_compared_with_their_own(settings: li
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        (
-            {"step_rule": "newton", "step_size": 2, "attack_steps": 9},
-            "bss (step size 2, at most 9 steps, step rule newton)",
-        ),
+        ({"step_rule": "newton", "attack_steps": 9}, "bss (step size 0.3, at most 9 steps, step rule newton)"),
         ({"sampler": "fgsm"}, "fgsm (epsilon 0.031)"),
         ({"sampler": "noise"}, "noise (epsilon 0.031)"),
         ({"sampler": "deepfool", "attack_steps": 4}, "deepfool (at most 4 steps)"),

@@ -73,18 +73,14 @@ def embedding(
     misleading = {}
     for (name, space), aligned in zip(high.items(), laid, strict=True):
         found = projection_quality(space, aligned, triplets, WORST)
-        notes[f"{name}.trustworthiness"] = found.trustworthiness
-        notes[f"{name}.residual"] = found.residual
+        notes |= {f"{name}.trustworthiness": found.trustworthiness, f"{name}.residual": found.residual}
         notes[f"{name}.triplets"] = found.kept
         misleading[name] = found.misleading
 
-    titles = [f"<b>{safe(name)}</b>" for name in given]
     everything = np.concatenate([low for low, _ in laid])
-    middle = (everything.min(0) + everything.max(0)) / 2
     half = max(float(np.ptp(everything, axis=0).max()) * 0.54, 1e-6)
-    figure = squares(
-        titles, columns=columns, ranges=((middle[0] - half, middle[0] + half), (middle[1] - half, middle[1] + half))
-    )
+    ranges = [(middle - half, middle + half) for middle in (everything.min(0) + everything.max(0)) / 2]
+    figure = squares([f"<b>{safe(name)}</b>" for name in given], columns=columns, ranges=ranges)
     for update in (figure.update_xaxes, figure.update_yaxes):  # directions and units of such a layout mean nothing
         update(showticklabels=False, showline=True, mirror=True, linecolor=LIGHT.grid)
     words = np.array([class_label(dataset.classes, int(k)) for k in label])

@@ -95,8 +95,8 @@ def squares(
         # in units of the panel, which stays square whatever the width of the page
         note.update(x=0, y=1, xref=f"x{axes(number)} domain", yref=f"y{axes(number)} domain", xanchor="left")
         note.update(align="left", font={"size": 13}, yshift=2)
-    figure.update_xaxes(showgrid=False, constrain="domain", showticklabels=False, nticks=6)
-    figure.update_yaxes(showgrid=False, constrain="domain", showticklabels=False, nticks=6)
+    for update, ends in zip((figure.update_xaxes, figure.update_yaxes), ranges or (None, None), strict=True):
+        update(showgrid=False, constrain="domain", showticklabels=False, nticks=6, range=ends)
     for number in range(count):
         # numbers only on the outside: left of the first column, below the last panel of each column
         figure.layout[f"xaxis{axes(number)}"].showticklabels = number + columns >= count
@@ -106,9 +106,6 @@ def squares(
         else:  # panels move together, the same place in each net's map, and so share the scale
             figure.layout[f"xaxis{axes(number)}"].matches = "x"
             figure.layout[f"yaxis{axes(number)}"].matches = "y"
-    if ranges is not None:
-        figure.update_xaxes(range=list(ranges[0]))
-        figure.update_yaxes(range=list(ranges[1]))
     return figure
 
 
