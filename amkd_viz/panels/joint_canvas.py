@@ -10,7 +10,7 @@ from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
 from amkd_viz.panels.scatter import ScatterCanvas
 from amkd_viz.views.chosen import choose, class_triplets
-from amkd_viz.views.joint import fidelity, spaces
+from amkd_viz.views.joint import projection_quality, spaces
 from amkd_viz.views.labels import number, percent
 from amkd_viz.views.projection import joint_layout
 
@@ -49,7 +49,7 @@ class JointLayout:
             low[how] = joint_layout([teacher], how)[0].points
         high = spaces({"student": student}, chosen.x)["student"]
         laid = joint_layout([teacher, high], how, first=low[how])
-        quality = fidelity(high, laid[1], triplets, 0)
+        quality = projection_quality(high, laid[1], triplets, 0)
         words = (
             f"{len(chosen)} test samples, {how.upper()} of the teacher's logits, the student's aligned to it. Student: "
             f"trustworthiness {number(quality.trustworthiness)}, Procrustes disparity {number(quality.residual)}, "

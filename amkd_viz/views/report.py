@@ -17,6 +17,7 @@ from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
 from amkd_viz.runs.grid import COLUMNS, Row, between, groups, reading, table
 from amkd_viz.training import Recipe
+from amkd_viz.training.teachers import fingerprint
 from amkd_viz.views.boundary_map import boundary_map
 from amkd_viz.views.comparison import compare
 from amkd_viz.views.curves import curves
@@ -182,19 +183,11 @@ def _point_pictures(runs: Sequence[Run], dataset: Dataset) -> list[str]:
 
 def _by_teacher(runs: Mapping[str, Run]) -> list[tuple[Classifier, dict[str, Run]]]:
     """Group runs by teacher, compared by weights, since two recipes may mean the same one."""
-    found: list[tuple[Classifier, dict[str, Run]]] = []
+    found: dict[str, tuple[Classifier, dict[str, Run]]] = {}
     for label, run in runs.items():
         teacher = run.teacher()
-        own = next((own for other, own in found if _same(other, teacher)), None)
-        if own is None:
-            found.append((teacher, own := {}))
-        own[label] = run
-    return found
-
-
-def _same(one: Classifier, other: Classifier) -> bool:
-    a, b = one.state_dict(), other.state_dict()
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+        found.setdefault(fingerprint(teacher), (teacher, {}))[1][label] = run
+    return list(found.values())
 
 
 def _what(runs: Sequence[Run]) -> str:
