@@ -31,8 +31,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Any]]:
     folder = tmp_path_factory.mktemp("lessons")
-    cache = os.environ.get("AMKD_VIZ_CACHE", str(folder / ".cache"))
-    lab = Lab(folder, OMP_NUM_THREADS="1", AMKD_VIZ_CACHE=cache)
+    lab = Lab(folder, OMP_NUM_THREADS="1")
     try:
         whole = folder / ".settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
         whole.parent.mkdir(parents=True, exist_ok=True)

@@ -7,32 +7,16 @@ import time
 from pathlib import Path
 
 import pytest
+from recipes import POINTS
 
 import amkd_viz.tracking as tracking
 from amkd_viz.cli import main
 from amkd_viz.core.errors import InputError
 from amkd_viz.runs import Job, Run, distill
 from amkd_viz.tracking import TensorBoard
-from amkd_viz.training import EpochEnded, Recipe
+from amkd_viz.training import EpochEnded
 
-RECIPE = Recipe(
-    dataset="blobs",
-    teacher="mlp-small",
-    student="mlp-tiny",
-    method="kd",
-    epochs=3,
-    teacher_epochs=2,
-    num_train=48,
-    batch_size=16,
-    teacher_batch_size=16,
-    magsim_samples=5,
-    device="cpu",
-)
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "cache"))
+RECIPE = POINTS.replace(method="kd", epochs=3, teacher_epochs=2, magsim_samples=5)
 
 
 def read(folder: Path) -> tuple[dict[str, list[tuple[int, float]]], list[str]]:
@@ -46,7 +30,8 @@ def read(folder: Path) -> tuple[dict[str, list[tuple[int, float]]], list[str]]:
     return {tag: [(e.step, e.value) for e in found.Scalars(tag)] for tag in tags["scalars"]}, tags["tensors"]
 
 
-def test_the_event_file_says_what_the_run_says(tmp_path):
+def test_the_event_file_says_what_the_run_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "cache"))  # the teacher is trained, and recorded too
     pytest.importorskip("tensorboard")
     with TensorBoard(tmp_path / "logs", every=2) as board:
         run = distill(RECIPE, tmp_path / "run", listen=board)
