@@ -204,6 +204,8 @@ def test_digits_are_the_scans_on_the_8_bit_scale():
 def test_bad_names_and_options_are_refused(name, options, sentence):
     with pytest.raises(InputError, match=sentence):
         load(name, **options)
+    with pytest.raises(InputError, match="A data set's name must be a string such as 'digits', got 3"):
+        load(3)
 
 
 def test_a_registered_data_set_loads_by_name_with_its_options():

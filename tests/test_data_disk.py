@@ -130,7 +130,9 @@ def test_a_cifar_archive_is_unpacked_without_a_network(small_cifar, monkeypatch)
 
 
 def test_missing_cifar_says_how_to_get_it(tmp_path, monkeypatch):
-    with pytest.raises(InputError, match=r"cifar10 was not found \(looked for .*cifar-10-batches-py\).*--download"):
+    with pytest.raises(
+        InputError, match=r"was not found \(looked for .*cifar-10-batches-py\).*--download.*AMKD_VIZ_DATA"
+    ):
         load("cifar10", tmp_path)
     monkeypatch.setattr(CIFAR10, "url", (tmp_path / "no-such-file").as_uri())
     with pytest.raises(InputError, match="cifar10 could not be downloaded to"):

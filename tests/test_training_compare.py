@@ -165,14 +165,6 @@ def test_a_difference_beyond_the_noise_and_one_within():
     assert second.endswith(": within the noise.")
 
 
-@pytest.mark.parametrize("seeds", [2, 3, 5, 40])
-@pytest.mark.parametrize(("factor", "verdict"), [(0.99, "within the noise."), (1.01, "seen beyond the noise.")])
-def test_the_line_is_at_students_quantile_for_so_many_seeds(seeds, factor, verdict):
-    limit = stats.t.ppf(0.975, 2 * seeds - 2) * math.sqrt(2 * 0.01**2 / seeds)
-    (said,) = reading([row("ce", 0.3, 0.01, range(seeds)), row("kd", 0.3 + factor * limit, 0.01, range(seeds))])
-    assert said.endswith(verdict)
-
-
 def test_a_difference_is_welchs():
     chance = np.random.default_rng(0)
     for _ in range(50):

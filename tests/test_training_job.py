@@ -28,7 +28,7 @@ from amkd_viz.runs import Job, Run, distill, fork, replay, resume
 from amkd_viz.runs import recording as recording_module
 from amkd_viz.runs import run as run_module
 from amkd_viz.runs.follow import Follower
-from amkd_viz.training import EpochEnded, Event, Recipe, Stepped, accuracy, logits_on, teacher_for
+from amkd_viz.training import EpochEnded, Event, Recipe, Stepped, accuracy, logits_on
 
 SMALL = POINTS.replace(
     dataset="moons",
@@ -67,15 +67,22 @@ def notes(run: Run) -> list[str]:
     return [line["text"] for line in run.lines() if line["kind"] == "note"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that was never stopped, which no test changes; its teacher is cached, and not heard again."""
+    return distill(SMALL, tmp_path_factory.mktemp("runs") / "straight")
+
+
 def numbers(run: Run) -> list[dict[str, Any]]:
     """The epochs of a run without its clock."""
     return [{k: v for k, v in line.items() if k != "images_per_s"} for line in run.metrics()]
 
 
 @pytest.mark.parametrize("stop_after", [None, 1, 2, 3, 7])
-def test_stop_and_resume_at_any_batch_is_never_having_stopped(tmp_path: Path, stop_after: int | None) -> None:
-    teacher_for(SMALL)  # its training would be heard too
-    straight, count = distill(SMALL, tmp_path / "straight"), itertools.count(1)
+def test_stop_and_resume_at_any_batch_is_never_having_stopped(
+    tmp_path: Path, straight: Run, stop_after: int | None
+) -> None:
+    count = itertools.count(1)
 
     def hear(event: Event) -> None:
         if isinstance(event, Stepped) and next(count) == stop_after:
@@ -95,7 +102,6 @@ def test_stop_and_resume_at_any_batch_is_never_having_stopped(tmp_path: Path, st
 
 
 def test_pause_step_and_step_epoch(tmp_path: Path) -> None:
-    teacher_for(SMALL)
     seen: list[type[Event]] = []
     job = Job(SMALL, tmp_path / "run", listen=lambda event: seen.append(type(event)))
     assert job.settle() == "idle"
@@ -111,7 +117,20 @@ def test_pause_step_and_step_epoch(tmp_path: Path) -> None:
     assert seen.count(EpochEnded) == SMALL.epochs
 
 
-def test_overrides_while_training_are_written_and_replayed(tmp_path: Path) -> None:
+def test_resume_forgets_where_a_step_was_to_pause(tmp_path: Path) -> None:
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Stepped) and (event.epoch, event.batch) == (0, 0):
+            job.stop()
+
+    job = Job(SMALL, tmp_path / "run", listen=hear)
+    job.step_epoch()
+    assert job.wait(60) == "idle"
+    job.resume()
+    assert job.settle(60) == "done"
+
+
+def test_overrides_while_training_are_written_and_replayed(tmp_path: Path, straight: Run) -> None:
     job = Job(SMALL, tmp_path / "run")
     job.set(**{"kd.temperature": 5.0})
     paused(job, job.step_epoch)
@@ -133,7 +152,7 @@ def test_overrides_while_training_are_written_and_replayed(tmp_path: Path) -> No
     again = replay(finished, tmp_path / "again")
     assert same_student(again, finished)
     assert again.interventions() == finished.interventions()
-    assert not same_student(distill(SMALL, tmp_path / "untouched"), finished)
+    assert not same_student(straight, finished)
 
 
 @pytest.mark.parametrize("overrides", [{"epochs": 3}, {"lr": 0.1}, {"kd.temperature": -1}, {"learning_rate": 1e9}])
@@ -152,7 +171,6 @@ def test_a_failure_is_kept_in_the_run(tmp_path: Path) -> None:
         if isinstance(event, EpochEnded):
             raise RuntimeError("the listener broke")
 
-    teacher_for(SMALL)  # not its training shall fail
     job = Job(SMALL, tmp_path / "run", listen=break_down)
     job.start()
     assert job.wait(60) == "failed"
@@ -167,8 +185,9 @@ def test_a_failure_is_kept_in_the_run(tmp_path: Path) -> None:
     ("order", "trained", "state"),
     [("start", 12, "done"), ("step", 2, "paused"), ("pause", 1, "paused"), ("stop", 1, "idle")],
 )
-def test_the_last_order_to_a_job_that_is_stopping_counts(tmp_path: Path, order: str, trained: int, state: str) -> None:
-    straight = distill(SMALL, tmp_path / "straight")
+def test_the_last_order_to_a_job_that_is_stopping_counts(
+    tmp_path: Path, straight: Run, order: str, trained: int, state: str
+) -> None:
     steps: list[Event] = []
 
     def hear(event: Event) -> None:
@@ -302,23 +321,21 @@ def test_a_fork_has_what_was_changed_by_hand_before_it(tmp_path: Path) -> None:
         ("blobs:classes=3", r"takes inputs of shape \(2,\) and knows 2 classes, but blobs.* has \(2,\) and 3"),
     ],
 )
-def test_a_fork_keeps_to_data_that_its_student_fits(tmp_path: Path, dataset: str, said: str) -> None:
-    parent = distill(SMALL, tmp_path / "parent")
+def test_a_fork_keeps_to_data_that_its_student_fits(tmp_path: Path, straight: Run, dataset: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        fork(parent, 1, tmp_path / "child", dataset=dataset)
+        fork(straight, 1, tmp_path / "child", dataset=dataset)
     assert not (tmp_path / "child").exists()
-    assert resume(fork(parent, 3, tmp_path / "child", dataset="moons:noise=0.3")).finished
+    assert resume(fork(straight, 3, tmp_path / "child", dataset="moons:noise=0.3")).finished
 
 
-def test_a_fork_without_a_whole_checkpoint_starts_again_from_its_parents_student(tmp_path: Path) -> None:
-    parent = distill(SMALL, tmp_path / "parent")
-    straight = resume(fork(parent, 2, tmp_path / "straight", seed=7))
-    child = fork(parent, 2, tmp_path / "child", seed=7)
+def test_a_fork_without_a_whole_checkpoint_starts_again_from_its_parents_student(tmp_path: Path, straight: Run) -> None:
+    expected = resume(fork(straight, 2, tmp_path / "expected", seed=7))
+    child = fork(straight, 2, tmp_path / "child", seed=7)
     inherited = (child.path / "snapshots" / "epoch-0002.safetensors").read_bytes()
     for path in child._checkpoints():
         path.write_bytes(b"junk")
-    assert same_student(resume(child), straight)
-    assert numbers(child) == numbers(straight)
+    assert same_student(resume(child), expected)
+    assert numbers(child) == numbers(expected)
     assert child.snapshots() == [2, 3, 4]
     assert (child.path / "snapshots" / "epoch-0002.safetensors").read_bytes() == inherited
     assert notes(child)[0] == (
@@ -327,9 +344,8 @@ def test_a_fork_without_a_whole_checkpoint_starts_again_from_its_parents_student
     )
 
 
-def test_a_run_that_was_killed_in_a_line_goes_on_after_the_line_before(tmp_path: Path) -> None:
-    run = distill(SMALL, tmp_path / "run")
-    straight = Run.open(shutil.copytree(run.path, tmp_path / "straight"))
+def test_a_run_that_was_killed_in_a_line_goes_on_after_the_line_before(tmp_path: Path, straight: Run) -> None:
+    run = Run.open(shutil.copytree(straight.path, tmp_path / "run"))
     before = notes(run)
     (run.path / "summary.json").unlink()
     with (run.path / "metrics.jsonl").open("a") as file:
@@ -350,8 +366,8 @@ def test_a_run_that_was_killed_in_a_line_goes_on_after_the_line_before(tmp_path:
     )
 
 
-def test_a_checkpoint_of_other_data_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    run = distill(SMALL, tmp_path / "run")
+def test_a_checkpoint_of_other_data_is_refused_in_a_sentence(tmp_path: Path, straight: Run) -> None:
+    run = Run.open(shutil.copytree(straight.path, tmp_path / "run"))
     other = distill(SMALL.replace(dataset="blobs"), tmp_path / "other")
     (run.path / "summary.json").unlink()
     shutil.rmtree(run.path / "checkpoints")
