@@ -25,6 +25,21 @@ def cache(tmp_path_factory):
         yield
 
 
+@pytest.fixture
+def call(capsys):
+    """Run one command of the command line, and return its exit status, stdout and stderr."""
+    from amkd_viz.cli import main
+
+    def run(*words):
+        try:
+            status = main([str(word) for word in words])
+        except SystemExit as stop:
+            status = stop.code
+        return status, *capsys.readouterr()
+
+    return run
+
+
 def pytest_collection_modifyitems(config, items):
     """A browser on a busy machine gets a second chance, which the summary tells; a test that fails twice fails."""
     if config.pluginmanager.hasplugin("rerunfailures"):

@@ -36,17 +36,13 @@ def no_data(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture
-def refused(capsys, tmp_path, monkeypatch):
+def refused(call, tmp_path, monkeypatch):
     """Run the command line in an empty folder, return its one line, and check that it left nothing."""
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str) -> str:
         before = sorted(tmp_path.rglob("*"))
-        try:
-            status = main(list(words))
-        except SystemExit as stop:
-            status = stop.code
-        out, err = capsys.readouterr()
+        status, out, err = call(*words)
         assert (status, out) == (2, "")
         assert re.fullmatch(r"amkd-viz.*: .*\n", err)
         assert sorted(tmp_path.rglob("*")) == before
@@ -63,7 +59,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ([], "the following arguments are required: COMMAND"),
         (["--foo"], "unrecognized arguments: --foo; see 'amkd-viz --help'."),
@@ -84,12 +80,12 @@ def contents(folder: Path) -> dict[str, bytes]:
         (["lab", "nowhere"], "There is no folder nowhere"),
     ],
 )
-def test_words_that_a_command_does_not_take(refused, words, said):
-    assert said in refused(*words)
+def test_words_that_a_command_does_not_take(refused, words, message):
+    assert message in refused(*words)
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("--dataset digit", "Unknown data set 'digit'; did you mean 'digits'"),
         ("--dataset cifar10 --student resnet8 --root nowhere", "cifar10 was not found (looked for nowhere/cifar-10-b"),
@@ -126,8 +122,8 @@ def test_words_that_a_command_does_not_take(refused, words, said):
         ),
     ],
 )
-def test_settings_that_do_not_fit(refused, words, said):
-    assert said in refused("distill", *FLAGS, *words.split(), "--out", "run")
+def test_settings_that_do_not_fit(refused, words, message):
+    assert message in refused("distill", *FLAGS, *words.split(), "--out", "run")
 
 
 def test_errors_of_another_kind(refused, monkeypatch):
@@ -137,12 +133,12 @@ def test_errors_of_another_kind(refused, monkeypatch):
 
         return command
 
-    for error, said in (
+    for error, message in (
         (PermissionError(errno.EACCES, "Permission denied", "it"), "it cannot be read or written: Permission denied; "),
         (InputError("first\nsecond\r\nthird."), "amkd-viz doctor: first second third.\n"),
     ):
         monkeypatch.setitem(cli.COMMANDS, "doctor", broken(error))
-        assert said in refused("doctor")
+        assert message in refused("doctor")
     monkeypatch.setitem(cli.COMMANDS, "doctor", broken(ZeroDivisionError()))  # a fault of ours keeps its traceback
     with pytest.raises(ZeroDivisionError):
         main(["doctor"])
@@ -163,14 +159,14 @@ def test_an_error_names_a_field_by_its_flag_and_leaves_a_path_alone(refused, mon
 def test_nets_for_images_and_data_of_points(tmp_path, monkeypatch, train):
     monkeypatch.chdir(tmp_path)
     fitting = "choose among mlp-tiny, mlp-small, mlp, such as teacher='mlp' and student='mlp-small'."
-    for nets, said in (
+    for nets, message in (
         ({}, "moons has points, but teacher 'cnn' and student 'cnn-tiny' take images, not points; "),
         ({"student": "mlp"}, "moons has points, but teacher 'cnn' takes images, not points; "),
         ({"teacher": "of-mine.safetensors"}, "moons has points, but student 'cnn-tiny' takes images, not points; "),
     ):
         with pytest.raises(InputError) as caught:
             train(Recipe(dataset="moons:n=40", **nets))
-        assert str(caught.value) == said + fitting
+        assert str(caught.value) == message + fitting
     assert list(tmp_path.iterdir()) == []
     for wrong in ("x", {"epochs": 3}):
         with pytest.raises(InputError, match=r"distill takes a recipe, such as Recipe\(dataset='digits'\), not"):
@@ -191,7 +187,7 @@ def images(folder: Path, *counts: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("name", "classes", "shape", "said"),
+    ("name", "classes", "shape", "message"),
     [
         ("cnn-tiny", 10, (1, 16, 16), None),  # convolutions take any size
         ("cnn-tiny", 10, (3, 8, 8), r"takes inputs of shape \(3, 8, 8\), but digits has \(1, 8, 8\)"),
@@ -201,11 +197,11 @@ def images(folder: Path, *counts: int) -> str:
         ("cnn-tiny", 5, (1, 8, 8), "knows 5 classes, but digits has 10; use a teacher that was trained on this data"),
     ],
 )
-def test_which_teachers_fit_digits(refused, tmp_path, name, classes, shape, said):
+def test_which_teachers_fit_digits(refused, tmp_path, name, classes, shape, message):
     path = save_classifier(build(name, num_classes=classes, shape=shape), tmp_path / "net.safetensors")
     recipe = Recipe(dataset="digits", teacher=str(path), student="cnn-tiny", device="cpu")
-    if said:
-        assert re.search(said, refused("distill", *flags(recipe), "--out", "run"))
+    if message:
+        assert re.search(message, refused("distill", *flags(recipe), "--out", "run"))
     else:
         assert prepare(recipe).teacher is not None
 
@@ -224,32 +220,31 @@ def test_a_teacher_file_that_cannot_be_read(refused, tmp_path, locked_up):
 # runs
 
 
-def test_a_report_of_damaged_files(capsys, tmp_path):
+def test_a_report_of_damaged_files(call, tmp_path):
     run = distill(ONE_EPOCH, tmp_path / "run")
     with (run.path / "metrics.jsonl").open("a") as file:
         file.write('{"kind": "ep\n')
-    assert main(["report", str(run.path)]) == 0
-    assert f"Note: Line 2 of {run.path / 'metrics.jsonl'} is damaged and left out." in capsys.readouterr().out
+    status, out, _ = call("report", run.path)
+    assert status == 0
+    assert f"Note: Line 2 of {run.path / 'metrics.jsonl'} is damaged and left out." in out
     (run.path / "summary.json").write_text('{"test_acc')
-    assert main(["report", str(run.path)]) == 2
-    err = capsys.readouterr().err
+    status, _, err = call("report", run.path)
+    assert status == 2
     assert err.startswith(f"amkd-viz report: {run.path / 'summary.json'} is damaged")
     assert err.count("\n") == 1
 
 
-def test_a_student_that_is_missing_or_damaged(capsys, tmp_path):
+def test_a_student_that_is_missing_or_damaged(call, tmp_path):
     run = distill(ONE_EPOCH, tmp_path / "run")
-    path, words = run.path / "student.safetensors", ["export", str(run.path), "--torch-export"]
+    path, words = run.path / "student.safetensors", ("export", run.path, "--torch-export")
     whole = path.read_bytes()
     path.write_bytes(whole[:-4])
-    assert main(words) == 2
-    assert capsys.readouterr().err.endswith("; fetch or write it again.\n")
+    assert call(*words)[2].endswith("; fetch or write it again.\n")
     path.unlink()
-    assert main(words) == 2
     summary = run.path / "summary.json"
-    assert f"{path} is missing; delete {summary} and resume the run, which writes both" in capsys.readouterr().err
+    assert f"{path} is missing; delete {summary} and resume the run, which writes both" in call(*words)[2]
     summary.unlink()
-    assert main(["distill", "--resume", str(run.path)]) == 0  # the advice works
+    assert call("distill", "--resume", run.path)[0] == 0  # the advice works
     assert path.read_bytes() == whole
     assert run.finished
 
@@ -257,7 +252,7 @@ def test_a_student_that_is_missing_or_damaged(capsys, tmp_path):
 # rights
 
 
-def test_a_run_without_rights(capsys, tmp_path, locked_up):
+def test_a_run_without_rights(call, tmp_path, locked_up):
     run = distill(ONE_EPOCH, tmp_path / "run")
     report, export = ("report", str(run.path)), ("export", str(run.path), "--torch-export")
     again = ("distill", "--resume", str(run.path))
@@ -271,11 +266,10 @@ def test_a_run_without_rights(capsys, tmp_path, locked_up):
     ):
         locked_up(path)
         for words in commands:
-            said = rf"{path}\S* cannot be read: Permission denied; check its permissions"
-            assert main(list(words)) == 2
-            err = capsys.readouterr().err
-            assert re.search(said, err), words
-            assert err.count("\n") == 1
+            message = rf"{path}\S* cannot be read: Permission denied; check its permissions"
+            status, _, err = call(*words)
+            assert (status, err.count("\n")) == (2, 1)
+            assert re.search(message, err), words
         path.chmod(0o755)
     (run.path / "summary.json").unlink()
     (checkpoint,) = (run.path / "checkpoints").glob("*.pt")
@@ -288,7 +282,7 @@ def test_a_run_without_rights(capsys, tmp_path, locked_up):
     assert contents(tmp_path) | {"run/lock": b""} == kept | {"run/lock": b""}
 
 
-def test_data_without_rights(refused, capsys, tmp_path, locked_up):
+def test_data_without_rights(refused, call, tmp_path, locked_up):
     root = tmp_path / "root"
     (root / "cifar-10-batches-py").mkdir(parents=True)
     (root / "tiny-imagenet-200").mkdir()
@@ -309,9 +303,10 @@ def test_data_without_rights(refused, capsys, tmp_path, locked_up):
         assert re.search(rf"{path}\S* cannot be read: Permission denied; check its permissions", refused(*words))
         if path != root:
             path.chmod(0o755)
-    assert main(["doctor", "--root", str(root)]) == 0
+    status, out, _ = call("doctor", "--root", root)
+    assert status == 0
     folder = root / "cifar-10-batches-py"
-    assert re.search(rf"cifar10 +missing +{folder} cannot be read: Permission denied", capsys.readouterr().out)
+    assert re.search(rf"cifar10 +missing +{folder} cannot be read: Permission denied", out)
 
 
 # folders
@@ -334,7 +329,7 @@ def test_an_output_that_is_in_use(refused, tmp_path, monkeypatch, command):
 
 
 @pytest.mark.parametrize("command", ["distill", "compare", "demo", "report", "--tensorboard"])
-def test_an_output_that_cannot_be_written_is_said_before_anything_is_trained(
+def test_an_output_that_cannot_be_written_is_refused_before_anything_is_trained(
     refused, tmp_path, monkeypatch, locked_up, command
 ):
     (folder := tmp_path / "out").mkdir()
@@ -345,29 +340,30 @@ def test_an_output_that_cannot_be_written_is_said_before_anything_is_trained(
         command, ("distill", *FLAGS)
     )
     where = folder / "deep" / "er" / ("report.html" if command == "report" else "")
-    said = refused(*words, "--tensorboard" if command == "--tensorboard" else "--out", str(where))
-    assert f"Cannot write {folder / 'deep' / 'er'}: Permission denied; choose another folder." in said
+    message = refused(*words, "--tensorboard" if command == "--tensorboard" else "--out", str(where))
+    assert f"Cannot write {folder / 'deep' / 'er'}: Permission denied; choose another folder." in message
 
 
 def test_other_places_that_cannot_be_written(refused, tmp_path, monkeypatch, locked_up):
     (tmp_path / "file").write_text("mine")
     assert "Not a directory; choose another folder." in refused("distill", *FLAGS, "--out", "file/run")
     pytest.importorskip("tensorboard")
-    said = refused("distill", *FLAGS, "--out", "run", "--tensorboard", "file")
-    assert "Cannot write file: Not a directory; choose another folder." in said
+    message = refused("distill", *FLAGS, "--out", "run", "--tensorboard", "file")
+    assert "Cannot write file: Not a directory; choose another folder." in message
     locked_up(tmp_path, 0o555)
     assert "Cannot write runs/blobs-ce-seed0-" in refused("distill", *FLAGS)
 
 
-def test_a_full_disk_on_the_command_line(capsys, tmp_path, monkeypatch):
+def test_a_full_disk_on_the_command_line(call, tmp_path, monkeypatch):
     prepare(ONE_EPOCH)  # the teacher is there
 
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(files.os, "fsync", full)
-    assert main(["distill", *FLAGS, "--out", str(tmp_path / "run")]) == 2
-    last = capsys.readouterr().err.splitlines()[-1]
+    status, _, err = call("distill", *FLAGS, "--out", tmp_path / "run")
+    assert status == 2
+    last = err.splitlines()[-1]
     assert last.startswith("amkd-viz distill: Cannot write ")
     assert "No space left on device; free some space" in last
     assert contents(tmp_path) == {}

@@ -16,7 +16,7 @@ import pytest
 from recipes import POINTS, flags
 
 from amkd_viz import __version__
-from amkd_viz.cli import COMMANDS, main
+from amkd_viz.cli import COMMANDS
 from amkd_viz.core.errors import InputError
 from amkd_viz.data.where import PARTS
 from amkd_viz.doctor import diagnosis
@@ -24,7 +24,7 @@ from amkd_viz.models import architectures
 from amkd_viz.objectives import methods
 from amkd_viz.progress import Progress
 from amkd_viz.runs import Run, distill
-from amkd_viz.training import EpochEnded, Recipe, Started, prepare
+from amkd_viz.training import EpochEnded, Recipe, prepare
 
 CHECKOUT = Path(__file__).parents[1]
 TINY = POINTS.replace(epochs=2, teacher_epochs=3, num_train=32, magsim_samples=5)
@@ -57,20 +57,6 @@ def reports(monkeypatch):
     monkeypatch.delitem(sys.modules, "amkd_viz.demo", raising=False)  # it imports the stub anew
     yield drawn
     sys.modules.pop("amkd_viz.demo", None)
-
-
-@pytest.fixture
-def call(capsys):
-    """status, stdout, stderr of one command."""
-
-    def run(*words: str):
-        try:
-            status = main(list(words))
-        except SystemExit as stop:
-            status = stop.code
-        return status, *capsys.readouterr()
-
-    return run
 
 
 def python(*words: str, **more) -> subprocess.CompletedProcess[str]:
@@ -133,13 +119,13 @@ def test_help_lists_every_flag_and_every_name_that_it_takes(call, command, more,
             for field in (field for field in fields(term) if not field.metadata.get("wiring")):
                 assert re.search(rf"^  {term.name} [^:]*\b{field.name}=", listed, re.MULTILINE), field.name
     assert ", ".join(architectures()) in text
-    for said in (
+    for message in (
         "up for 15 %, cosine down",
         "(default: 0.1)",
         "one of fp32, bf16",
         "auto, cpu, cuda, cuda:1, mps, xpu",
     ):
-        assert said in text
+        assert message in text
     assert "mining=all|" in listed
     assert "'amkd-viz distill --help' lists all settings, methods, terms and nets." in call("--help")[1]
 
@@ -306,7 +292,7 @@ def test_report(call, here, three_runs, reports):
 def test_report_refuses(call, three_runs, reports):
     Path("own.html").write_text("mine")
     config = three_runs / "ce-2" / "config.json"
-    for words, said in (
+    for words, message in (
         (["all", "--out", "own.html"], "own.html holds a file and is never overwritten"),
         (["all", "--out", "rep.pdf"], "A report is an HTML page, which rep.pdf cannot be; give --out a name that ends"),
         (["all", "--out", "rep"], "A report is an HTML page, which rep cannot be"),
@@ -317,7 +303,7 @@ def test_report_refuses(call, three_runs, reports):
             config.write_text("{")
         status, _, err = call("report", *words)
         assert (status, err.count("\n")) == (2, 1)
-        assert said in err
+        assert message in err
     assert reports == []
 
 
@@ -340,8 +326,10 @@ def test_lab_stays_on_this_machine_behind_its_token(call, here, launched, monkey
     assert command[:3] == [sys.executable, "-m", "jupyterlab"]
     assert "--ServerApp.ip=127.0.0.1" in command
     assert "--ServerApp.root_dir=notebooks" in command
-    said = " ".join(command).lower()
-    assert not re.search(r"0\.0\.0\.0|token|password|--ip[= ]|disable_check|allow_origin|allow_remote|allow-root", said)
+    words = " ".join(command).lower()
+    assert not re.search(
+        r"0\.0\.0\.0|token|password|--ip[= ]|disable_check|allow_origin|allow_remote|allow-root", message
+    )
     (here / "notebooks").rename(here / "mine")
     monkeypatch.setattr("os.geteuid", lambda: 0)
     call("lab")
@@ -401,14 +389,14 @@ def test_doctor_names_what_is_missing_and_what_needs_it(monkeypatch):
     monkeypatch.setattr(doctor, "version", some)
     found = {"kaleido": None}
     monkeypatch.setattr(doctor, "find_spec", lambda name: found[name])
-    for browser, kaleido, said in (
+    for browser, kaleido, message in (
         ("/opt/chromium", None, "by /opt/chromium"),
         (None, None, "missing (views save them with Chromium or Chrome, or kaleido)"),
         (None, "there", "by kaleido"),
     ):
         monkeypatch.setattr(export, "browser", lambda browser=browser: browser)
         found["kaleido"] = kaleido
-        assert f"  .png and .svg  {said}" in diagnosis()
+        assert f"  .png and .svg  {message}" in diagnosis()
     lines = diagnosis()
     assert "  onnxruntime    missing (only 'export --onnx' needs it: pip install onnxruntime)" in lines
     assert "  tensorboard    missing (only 'distill --tensorboard' needs it: pip install tensorboard)" in lines
@@ -424,10 +412,10 @@ def test_doctor_lists_teachers(tmp_path, monkeypatch):
     monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "deep" / "er"))
     assert "Teachers trained here: 0" in "\n".join(diagnosis())
     prepare(TINY.replace(teacher_epochs=1))
-    said = "\n".join(diagnosis())
-    assert "Teachers trained here: 1, in " in said
+    message = "\n".join(diagnosis())
+    assert "Teachers trained here: 1, in " in message
     (path,) = (tmp_path / "deep" / "er" / "teachers").iterdir()
-    assert re.search(rf"  {path.stem}: mlp-small on blobs, [\d.]+% validation accuracy, [1-9] kB", said)
+    assert re.search(rf"  {path.stem}: mlp-small on blobs, [\d.]+% validation accuracy, [1-9] kB", message)
     path.write_bytes(path.read_bytes()[:20])
     assert f"  {path.stem}: damaged or not readable; delete it" in "\n".join(diagnosis())
 
@@ -447,18 +435,9 @@ def test_the_bar_counts_epochs_and_names_what_runs(monkeypatch, tmp_path):
         distill(recipe, tmp_path / "run", listen=progress)
         bar = progress._bar
         assert (bar.n, bar.total) == (5, 5)  # three of the teacher, two of the student
+    assert "blobs: teacher mlp-small" in screen.getvalue()
     assert "blobs: kd seed 7" in screen.getvalue()
     assert re.search(r"5/5 epochs.*epoch 2/2, [\d,]+ images/s", screen.getvalue())
-
-
-def test_the_bar_names_a_teacher(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    teacher = types.SimpleNamespace(teacher=None, recipe=Recipe(student="cnn", epochs=3, method="ce"))
-    with Progress(10) as progress:
-        progress(Started(teacher))
-        progress(EpochEnded(1, {"images_per_s": 12.3}))
-        assert progress._bar.desc == "digits: teacher cnn"
-        assert (progress._bar.n, progress._bar.total) == (1, 13)
 
 
 # demo

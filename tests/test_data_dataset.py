@@ -46,7 +46,7 @@ def same(a: Split, b: Split) -> bool:
 # Seeds
 
 
-def test_seeds_are_pinned_and_told_apart():
+def test_seeds_are_pinned_and_distinct():
     assert mix(0, "order", 1) == 116889601432050504  # another process, another machine: the same run
     assert all(0 <= mix(k) < 2**63 for k in range(200))
     assert len({mix(1, 2), mix(2, 1), mix(12), mix("1", 2), mix("1,2"), mix("12")}) == 6
@@ -107,8 +107,8 @@ def test_limit_touches_training_only(seed, n):
     assert same(part.train, whole.limit(n, seed).train)
     assert n > 1200 or not torch.equal(part.train.index, whole.limit(n, seed + 1).train.index)
     for wrong in (-1, 9, 1296):
-        said = rf"training samples of digits must be 10 .* to 1295 \(all\), got {wrong}"
-        with pytest.raises(InputError, match=said):
+        message = rf"training samples of digits must be 10 .* to 1295 \(all\), got {wrong}"
+        with pytest.raises(InputError, match=message):
             whole.limit(wrong)
 
 

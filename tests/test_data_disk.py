@@ -70,7 +70,7 @@ def tiny(tmp_path):
 
 
 def paint(folder: Path, counts: dict[str, int], size: tuple[int, int] = (20, 12)) -> Path:
-    """An image folder with so many pictures a class; the red channel counts the classes, the green one the images."""
+    """Paint images for each class; the red channel counts the classes, the green one the images."""
     for k, (name, count) in enumerate(counts.items()):
         (folder / name).mkdir(parents=True)
         for i in range(count):
@@ -283,17 +283,17 @@ def test_folder_that_cannot_be_used(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("parts", "said"),
+    ("parts", "message"),
     [
         (["train"], "has train/, but lacks test/ or val/; add it"),
         (["test"], "has test/, but lacks train/; add it"),
         (["test", "val"], "has val/ and test/, but lacks train/; add it"),
     ],
 )
-def test_folder_with_a_part_missing(tmp_path, parts, said):
+def test_folder_with_a_part_missing(tmp_path, parts, message):
     for part in parts:
         paint(tmp_path / part, {"cat": 5, "dog": 5})
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         load(f"folder:{tmp_path}")
     paint(tmp_path / "boat", {"": 5})
     assert load(f"folder:{tmp_path}", size=8).classes == ("boat", *parts)  # then they are classes like any other

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,7 @@ def said(name: str, answer: Any) -> str:
     """What a wrong answer is told."""
     verdict = check(name, answer)
     assert verdict.right is False, verdict
-    assert repr(verdict) in verdict._repr_html_().replace("&#x27;", "'").replace("&lt;", "<").replace(
-        "&gt;", ">"
-    ).replace("&amp;", "&").replace("&quot;", '"')
+    assert repr(verdict) in html.unescape(verdict._repr_html_())
     return verdict.text
 
 

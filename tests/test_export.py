@@ -71,7 +71,7 @@ def test_the_card_says_what_it_is_and_its_code_runs(finished, tmp_path):
     card = done.card.read_text()
     assert done.card == tmp_path / "net.pt2.md"
     summary = finished.summary
-    for said in (
+    for message in (
         "# resnet8, distilled on digits by amkd",
         f"| accuracy | {summary['test_accuracy']:.2%} |",
         f"| accuracy of the teacher | {summary['teacher_test_accuracy']:.2%} |",
@@ -84,7 +84,7 @@ def test_the_card_says_what_it_is_and_its_code_runs(finished, tmp_path):
         "our reading of a public abstract",
         "Adversarial samples",
     ):
-        assert said in card, said
+        assert message in card, message
     (code,) = re.findall(r"```python\n(.*?)\n```", card, re.DOTALL)
     assert len(code.splitlines()) <= 5
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import json
 import os
 import pickle
@@ -201,22 +200,20 @@ def test_the_last_two_checkpoints_are_kept(stopped):
     assert stopped.load_checkpoint()["epoch"] == 10_001  # the newest, not the last by the alphabet
 
 
-@pytest.mark.parametrize("harm", ["truncated", "altered", "empty", "no checksum", "other checksum", "gone"])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:1000]),
+        lambda path: path.write_bytes(path.read_bytes()[:-1] + b"?"),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.unlink(),
+        lambda path: path.with_suffix(".sha256").unlink(),
+        lambda path: path.with_suffix(".sha256").write_text("0" * 64),
+    ],
+    ids=["truncated", "altered", "empty", "gone", "no checksum", "other checksum"],
+)
 def test_a_damaged_checkpoint_falls_back(stopped, harm):
-    path = stopped.path / "checkpoints" / "epoch-0002.pt"
-    content = path.read_bytes()
-    if harm == "truncated":
-        path.write_bytes(content[: len(content) // 2])
-    if harm == "altered":
-        path.write_bytes(content[:500] + bytes([content[500] ^ 1]) + content[501:])
-    if harm == "empty":
-        path.write_bytes(b"")
-    if harm == "no checksum":
-        path.with_suffix(".sha256").unlink()
-    if harm == "other checksum":
-        path.with_suffix(".sha256").write_text("0" * 64)
-    if harm == "gone":
-        path.unlink()
+    harm(stopped.path / "checkpoints" / "epoch-0002.pt")
     assert stopped.load_checkpoint()["epoch"] == 1
     (stopped.path / "checkpoints" / "epoch-0001.pt").write_bytes(b"")
     assert stopped.load_checkpoint() is None
@@ -233,42 +230,26 @@ class Bomb:
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@pytest.mark.parametrize("kind", ["pickle", "torch.save", "garbage"])
+@pytest.mark.parametrize("kind", ["pickle", "torch.save"])
 @pytest.mark.parametrize("signed", [True, False])
 def test_a_hostile_checkpoint_never_runs(stopped, tmp_path, kind, signed):
-    mark = tmp_path / "ran"
+    mark, path = tmp_path / "ran", stopped.path / "checkpoints" / "epoch-0009.pt"
     if kind == "pickle":
-        content = pickle.dumps(Bomb(mark))
-    elif kind == "torch.save":
-        buffer = io.BytesIO()
-        torch.save({"epoch": 9, "student": Bomb(mark)}, buffer)
-        content = buffer.getvalue()
+        path.write_bytes(pickle.dumps(Bomb(mark)))
     else:
-        content = b"nothing of the kind"
-    path = stopped.path / "checkpoints" / "epoch-0009.pt"
-    path.write_bytes(content)
+        torch.save({"epoch": 9, "student": Bomb(mark)}, path)
     if signed:
-        path.with_suffix(".sha256").write_text(hashlib.sha256(content).hexdigest() + "\n")
+        path.with_suffix(".sha256").write_text(hashlib.sha256(path.read_bytes()).hexdigest() + "\n")
         with pytest.raises(InputError, match=r"epoch-0009.pt is not a checkpoint .* was not loaded"):
             stopped.load_checkpoint()
     else:
         assert stopped.load_checkpoint()["epoch"] == 2
     assert not mark.exists()
-    if kind == "pickle":
-        pickle.loads(content)
-        assert mark.exists()  # it would have
+    pickle.loads(pickle.dumps(Bomb(mark)))
+    assert mark.exists()  # it would have
 
 
 # reading what is half there
-
-
-def test_a_line_that_is_being_written_is_left_out(tmp_path):
-    run = Run.create(tmp_path / "run", POINTS)
-    assert run.metrics() == []
-    run.log({"epoch": 1, "loss": float("nan"), "more": [1.5, float("-inf")]})
-    with (run.path / "metrics.jsonl").open("a") as file:
-        file.write('{"epoch": 2, "lo')
-    assert run.metrics() == [{"epoch": 1, "loss": None, "more": [1.5, None]}]
 
 
 @pytest.mark.parametrize("line", [b'{"kind": "epo', b"3", b"\xff\xfe", b"\0\0\0", b"not at all"])
@@ -277,7 +258,10 @@ def test_a_damaged_line_is_left_out_with_a_note(tmp_path, line):
     run.log({"kind": "epoch", "epoch": 1})
     with (run.path / "metrics.jsonl").open("ab") as file:
         file.write(line + b"\n\n")
-    run.log({"kind": "epoch", "epoch": 2})
+    run.log({"kind": "epoch", "epoch": 2, "loss": float("nan"), "more": [1.5, float("-inf")]})
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "lo')  # a line that is being written
+    assert run.metrics()[1] == {"kind": "epoch", "epoch": 2, "loss": None, "more": [1.5, None]}
     follower, text = run.follow(), f"Line 2 of {run.path / 'metrics.jsonl'} is damaged and left out."
     assert follower.poll() == run.lines()
     assert follower.poll() == []
@@ -310,7 +294,7 @@ def test_a_damaged_summary_is_named_and_can_be_written_again(finished, tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (b"{", "is damaged"),
         (b"[1]", "is damaged"),
@@ -325,9 +309,9 @@ def test_a_damaged_summary_is_named_and_can_be_written_again(finished, tmp_path,
         (b'{"format": 1, "recipe": {"epocs": 3}}', "Unknown recipe field 'epocs'; did you mean 'epochs'"),
     ],
 )
-def test_a_config_that_cannot_be_read(tmp_path, text, said):
+def test_a_config_that_cannot_be_read(tmp_path, text, message):
     (tmp_path / "config.json").write_bytes(text)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         Run.open(tmp_path)
 
 
@@ -357,7 +341,7 @@ def test_what_is_there_is_never_overwritten(tmp_path, what):
     before, heard = contents(tmp_path), []
     for attempt in (
         lambda: distill(POINTS, out, listen=heard.append),
-        lambda: distill(POINTS.replace(dataset="cifar10", root="nowhere"), out),  # said before data are looked for
+        lambda: distill(POINTS.replace(dataset="cifar10", root="nowhere"), out),  # refused before data are looked for
         lambda: Run.create(out, POINTS),
     ):
         with pytest.raises(InputError, match=f"holds {what} and is never overwritten; choose another name"):
@@ -555,7 +539,7 @@ def test_a_real_full_disk(tmp_path):
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
-# sums and teachers of one's own
+# registered sums, and teachers
 
 
 @pytest.fixture
@@ -569,7 +553,7 @@ def hot():
     methods.forget("hot-kd")
 
 
-def test_a_sum_of_ones_own_has_a_name(hot, tmp_path):
+def test_a_registered_sum_has_a_name(hot, tmp_path):
     recipe = POINTS.replace(method="hot-kd", epochs=2)
     run = distill(recipe, tmp_path / "run")
     assert run.config["objective"] == "ce() + kd(temperature=9, t2=False)"
@@ -589,7 +573,7 @@ def test_a_sum_of_ones_own_has_a_name(hot, tmp_path):
 
 
 @pytest.mark.parametrize("part", ["objective", "teacher", "recipe"])
-def test_what_is_not_its_recipes_is_not_recorded(part, tmp_path):
+def test_a_training_that_differs_from_its_recipe_is_not_recorded(part, tmp_path):
     training = prepare(POINTS)
     recipe = POINTS
     if part == "objective":

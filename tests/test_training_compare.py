@@ -67,7 +67,7 @@ def test_changes_go_to_the_methods_that_have_the_term(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("methods", "seeds", "changes", "said"),
+    ("methods", "seeds", "changes", "message"),
     [
         (["ce"], 0, {}, "seeds must be at least 1, got 0"),
         (["ce"], -1, {}, "seeds must be at least 1, got -1"),
@@ -77,9 +77,9 @@ def test_changes_go_to_the_methods_that_have_the_term(tmp_path):
         (["ce", "kd"], 1, {"kd.scale": 2, "boundary_kd.scale": 2}, "None of ce, kd has the term of boundary_kd.scale"),
     ],
 )
-def test_nothing_is_trained_for_a_comparison_that_cannot_be(tmp_path, monkeypatch, methods, seeds, changes, said):
+def test_nothing_is_trained_for_a_comparison_that_cannot_be(tmp_path, monkeypatch, methods, seeds, changes, message):
     monkeypatch.setattr(comparison, "prepare", None)  # calling it would be a TypeError
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         compare(SPIRALS.replace(method="amkd", overrides=changes), methods, seeds, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     (tmp_path / "ce-seed0").mkdir()
@@ -166,9 +166,9 @@ def test_a_difference_beyond_the_noise_and_one_within():
 
 
 def test_a_difference_is_welchs():
-    chance = np.random.default_rng(0)
+    random = np.random.default_rng(0)
     for _ in range(50):
-        one, two = chance.normal(0.8, 0.03, 3), chance.normal(0.85, 0.01, chance.integers(2, 8))
+        one, two = random.normal(0.8, 0.03, 3), random.normal(0.85, 0.01, random.integers(2, 8))
         found = difference(one.mean(), one.std(ddof=1), len(one), two.mean(), two.std(ddof=1), len(two))
         theirs = stats.ttest_ind(one, two, equal_var=False)
         assert found.points == pytest.approx(100 * (one.mean() - two.mean()))
@@ -194,13 +194,13 @@ def test_a_difference_is_welchs():
     ],
 )
 def test_losses_equal_students_and_single_seeds(one, other, sentence):
-    (said,) = reading([row(*one), row(*other)])
-    assert re.search(sentence, said)
+    (message,) = reading([row(*one), row(*other)])
+    assert re.search(sentence, message)
 
 
 def test_sentences_only_for_pairs_that_are_there():
     for chosen in itertools.chain.from_iterable(itertools.combinations(("ce", "kd", "bss", "amkd"), n) for n in (1, 2)):
-        said = reading([row(m, 0.5, dataset=d) for m, d in zip(chosen, itertools.repeat("digits"), strict=False)])
-        assert len(said) == (chosen in [("ce", "kd"), ("kd", "bss"), ("bss", "amkd")])
+        message = reading([row(m, 0.5, dataset=d) for m, d in zip(chosen, itertools.repeat("digits"), strict=False)])
+        assert len(message) == (chosen in [("ce", "kd"), ("kd", "bss"), ("bss", "amkd")])
     assert reading([row("ce", 0.5), row("kd", 0.5, dataset="moons")]) == []
     assert reading([]) == []

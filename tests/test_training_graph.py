@@ -122,7 +122,7 @@ def graph_of(training: Training, recorder: Recorder) -> StepGraph:
 def trained(
     kind: type[Again] | None,
     recipe: Recipe = RECIPE,
-    wishes: dict[tuple[int, int], dict[str, Any]] | None = None,
+    overrides: dict[tuple[int, int], dict[str, Any]] | None = None,
     at: dict[str, Any] | None = None,
 ) -> tuple[Training, list[dict[str, Any]], Again | None]:
     """A training to its end; its epochs without their clock, and the recorder."""
@@ -133,8 +133,8 @@ def trained(
     training.graph = graph_of(training, again) if again else None
     epochs = []
     for event in events(training):
-        if (wish := (wishes or {}).pop((training.epoch, training.batch), None)) is not None:
-            training.override(**wish)
+        if (values := (overrides or {}).pop((training.epoch, training.batch), None)) is not None:
+            training.override(**values)
         if metrics := getattr(event, "metrics", None):
             epochs.append({k: v for k, v in metrics.items() if k != "images_per_s"})
     return training, epochs, again
@@ -164,8 +164,8 @@ def test_replayed_steps_are_the_computed_ones(settings: dict[str, str]) -> None:
 
 def test_a_term_that_ends_and_a_slider_that_moves_are_recorded_anew() -> None:
     recipe = RECIPE.replace(overrides={"boundary_kd.scale": 0.5})
-    wishes = {(1, 2): {"kd.temperature": 2.0}, (2, 1): {"attack_steps": 2, "learning_rate": 0.01}}
-    (expected, lines, _), (found, own, again) = (trained(kind, recipe, dict(wishes)) for kind in (None, Again))
+    overrides = {(1, 2): {"kd.temperature": 2.0}, (2, 1): {"attack_steps": 2, "learning_rate": 0.01}}
+    (expected, lines, _), (found, own, again) = (trained(kind, recipe, dict(overrides)) for kind in (None, Again))
     assert again is not None
     assert again.records >= 3
     assert own == lines
@@ -185,35 +185,35 @@ def test_a_training_goes_on_in_the_middle_of_an_epoch() -> None:
 
 
 @pytest.mark.parametrize("kind", [Stuck, Unable])
-def test_what_cannot_be_trusted_is_told_and_not_used(kind: type[Again]) -> None:
+def test_a_graph_that_cannot_be_trusted_is_named_and_not_used(kind: type[Again]) -> None:
     expected, lines, _ = trained(None)
-    with pytest.warns(UserWarning, match="launched kernel by kernel: as a CUDA graph") as told:
+    with pytest.warns(UserWarning, match="launched kernel by kernel: as a CUDA graph") as caught:
         found, own, again = trained(kind)
     assert again is not None
-    assert len([w for w in told if "CUDA graph" in str(w.message)]) == 1
-    assert "long trace" not in str(told[0].message)
+    assert len([w for w in caught if "CUDA graph" in str(w.message)]) == 1
+    assert "long trace" not in str(caught[0].message)
     assert again.records <= 1
     assert own == lines
     assert same(expected.student, found.student)
 
 
-def test_chance_that_was_recorded_for_good_is_noticed() -> None:
+def test_a_draw_that_was_recorded_for_good_is_noticed() -> None:
     """The draw of the targets would be the same at each step."""
 
     class Fixed(Again):
         def replay(self) -> None:
-            chance.manual_seed(5)
+            random.manual_seed(5)
             super().replay()
 
         def record(self, work: Callable[[], R]) -> R:
             result = super().record(work)
             self.noted.done = [
-                (func, args, {**kwargs, "generator": chance} if "generator" in kwargs else kwargs, new)
+                (func, args, {**kwargs, "generator": random} if "generator" in kwargs else kwargs, new)
                 for func, args, kwargs, new in self.noted.done
             ]
             return result
 
-    chance = generator("cpu", "another")
+    random = generator("cpu", "another")
     with pytest.warns(UserWarning, match="its replay gives other numbers"):
         trained(Fixed, RECIPE.replace(method="bss"))
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import itertools
 import json
+import multiprocessing
 import os
+import random
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -137,7 +137,7 @@ def test_overrides_while_training_are_written_and_replayed(tmp_path: Path, strai
     job.set(learning_rate=0.02, step_size=0.8)
     assert len(paused(job, job.step).interventions()) == 2
     job.set(learning_rate=0.01)
-    job.set(weight_decay=0.0)
+    job.set(attack_steps=3)
     assert len(stopped(job).interventions()) == 2  # no batch came after
     job.resume()
     assert job.wait(60) == "done", job.error
@@ -146,7 +146,7 @@ def test_overrides_while_training_are_written_and_replayed(tmp_path: Path, strai
     assert [(i["epoch"], i["batch"], i["changes"]) for i in finished.interventions()] == [
         (0, 0, {"kd.temperature": 5.0}),
         (1, 0, {"learning_rate": 0.02, "step_size": 0.8}),
-        (1, 1, {"learning_rate": 0.01, "weight_decay": 0.0}),
+        (1, 1, {"learning_rate": 0.01, "attack_steps": 3}),
     ]
     assert max(line["learning_rate"] for line in finished.metrics()[1:]) <= 0.02
     again = replay(finished, tmp_path / "again")
@@ -315,14 +315,14 @@ def test_a_fork_has_what_was_changed_by_hand_before_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dataset", "said"),
+    ("dataset", "message"),
     [
         ("digits", r"digits has \(1, 8, 8\) and 10; start a new run for digits"),
         ("blobs:classes=3", r"takes inputs of shape \(2,\) and knows 2 classes, but blobs.* has \(2,\) and 3"),
     ],
 )
-def test_a_fork_keeps_to_data_that_its_student_fits(tmp_path: Path, straight: Run, dataset: str, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_a_fork_keeps_to_data_that_its_student_fits(tmp_path: Path, straight: Run, dataset: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         fork(straight, 1, tmp_path / "child", dataset=dataset)
     assert not (tmp_path / "child").exists()
     assert resume(fork(straight, 3, tmp_path / "child", dataset="moons:noise=0.3")).finished
@@ -512,59 +512,36 @@ def test_a_fork_takes_the_peer_along(tmp_path: Path, mutual: Recipe) -> None:
     assert not [name for name in os.listdir(alone.path / "snapshots") if name.startswith("peer")]
 
 
+def go_on(recipe: Recipe, out: Path) -> None:
+    if (out / "config.json").exists():
+        resume(Run.open(out))
+    else:
+        distill(recipe, out)
+
+
 @pytest.mark.slow
 def test_twenty_kills_at_random_moments(tmp_path: Path) -> None:
     """kill -9 wherever it hits: training, writing a checkpoint, validating. The run always comes out the same."""
-    recipe = SMALL.replace(epochs=40, method="amkd-student")
-    straight = distill(recipe, tmp_path / "straight")
-    script = (
-        "import sys, torch; torch.set_num_threads(1)\n"
-        "from pathlib import Path\n"
-        "from amkd_viz.runs import Run, distill, resume\n"
-        "from amkd_viz.training import Recipe\n"
-        "import json\n"
-        "out = Path(sys.argv[1]); print('ready', flush=True)\n"
-        "while sys.stdin.readline():\n"
-        "    pid = __import__('os').fork()\n"
-        "    if pid == 0:\n"
-        "        resume(Run.open(out)) if (out / 'config.json').exists() else "
-        "distill(Recipe.from_json(json.loads(sys.argv[2])), out)\n"
-        "        __import__('os')._exit(0)\n"
-        "    print(pid, flush=True); print(__import__('os').waitpid(pid, 0)[1], flush=True)\n"
-    )
-    out = tmp_path / "killed"
-    command = [sys.executable, "-c", script, str(out), json.dumps(recipe.to_json())]
-    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert server.stdin is not None
-    assert server.stdout is not None
-    draw = torch.Generator().manual_seed(int(time.time()))
-    kills, places = 0, set()
-    try:
-        assert server.stdout.readline() == "ready\n"
-        while kills < 20:
-            server.stdin.write("go\n")
-            server.stdin.flush()
-            pid = int(server.stdout.readline())
-            time.sleep(float(torch.rand(1, generator=draw)) * 0.25 + 0.01)
-            with_checkpoint = out / "checkpoints"
-            places.add(len(list(with_checkpoint.glob("*.pt"))) if with_checkpoint.exists() else 0)
-            os.kill(pid, signal.SIGKILL)
-            status = int(server.stdout.readline())
-            if status == 0:  # it had finished: begin again
-                assert same_student(Run.open(out), straight)
-                out.rename(tmp_path / f"finished-{kills}")
-            else:
-                kills += 1
-    finally:
-        server.stdin.close()
-        server.wait(10)
-    if (out / "config.json").exists():
-        run = resume(Run.open(out))
-    else:
-        run = distill(recipe, out)
-    assert same_student(run, straight)
-    assert numbers(run) == numbers(straight)
-    assert places
+    recipe, out, kills = SMALL.replace(epochs=40), tmp_path / "killed", 0
+    expected = distill(recipe, tmp_path / "expected")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["amkd_viz.runs.grid"])  # torch is imported once
+    draw = random.Random(time.time())
+    while kills < 20:
+        process = context.Process(target=go_on, args=(recipe, out))
+        process.start()
+        process.join(0.01 + draw.random())
+        process.kill()
+        process.join()
+        if process.exitcode == 0:  # it had finished: begin again
+            assert same_student(Run.open(out), expected)
+            out.rename(tmp_path / f"finished-{kills}")
+        else:
+            assert process.exitcode == -signal.SIGKILL
+            kills += 1
+    go_on(recipe, out)
+    assert same_student(Run.open(out), expected)
+    assert numbers(Run.open(out)) == numbers(expected)
 
 
 def test_checkpoints_within_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

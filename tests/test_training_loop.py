@@ -1,4 +1,4 @@
-"""The loop: what it yields, what it leaves alone, and that chance and time are functions of (seed, epoch, batch)."""
+"""The loop: what it yields, what it leaves alone, and that draws and time are functions of (seed, epoch, batch)."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def test_scores_against_a_slow_loop():
     assert scores(student, teacher, y) == pytest.approx({"accuracy": right, "agreement": agree, "kl": kl})
 
 
-# chance
+# seeding
 
 
 FEATURES = {"boundary_triplet.embedding": "feature"}
@@ -385,10 +385,10 @@ def test_a_cache_that_cannot_be_used_is_named(tmp_path, monkeypatch):
         teacher_for(recipe, heard.append)
     assert heard == []
     monkeypatch.setenv("AMKD_VIZ_CACHE", "~/elsewhere")
-    monkeypatch.setenv("HOME", "/nobody")
-    assert str(cache_folder()) == "/nobody/elsewhere"
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert str(cache_folder()) == "/somewhere/elsewhere"
     monkeypatch.delenv("AMKD_VIZ_CACHE")
-    assert str(cache_folder()) == "/nobody/.cache/amkd_viz"
+    assert str(cache_folder()) == "/somewhere/.cache/amkd_viz"
 
 
 def test_a_folder_with_other_images_has_another_teacher(tmp_path, monkeypatch):
@@ -429,7 +429,7 @@ def test_a_teacher_learns_from_the_whole_training_split():
     assert accuracy(logits_on(training.teacher, training.full.test), training.full.test.y) > 0.9
 
 
-def test_wishes_that_only_together_make_no_sense_are_refused_at_once():
+def test_overrides_that_only_together_make_no_sense_are_refused_at_once():
     training = prepare(POINTS.replace(method="kd", epochs=2))
     running = events(training)
     next(running)

@@ -30,10 +30,10 @@ NO_NUMBERS = ["0.1", False, float("nan"), None, (0.1,)]
 def refused(**values) -> str:
     with pytest.raises(InputError) as caught:
         Recipe(**values)
-    said = str(caught.value)
-    assert "\n" not in said
-    assert said.endswith(".")
-    return said
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.endswith(".")
+    return message
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,9 @@ def test_values_of_another_type(name, kind, values):
 def test_choices(name):
     allowed = list(FIELDS[name].metadata["choices"])
     assert [getattr(Recipe(**{name: value}), name) for value in allowed] == allowed
-    said = refused(**{name: allowed[0] + "x"})
-    assert said.startswith(f"Unknown {name} '{allowed[0]}x'; did you mean '{allowed[0]}'")
-    assert all(value in said for value in allowed)
+    message = refused(**{name: allowed[0] + "x"})
+    assert message.startswith(f"Unknown {name} '{allowed[0]}x'; did you mean '{allowed[0]}'")
+    assert all(value in message for value in allowed)
 
 
 def test_whole_floats_and_numpy_numbers_become_plain_ones():
@@ -175,7 +175,7 @@ def test_changes_reach_the_objective():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"boundary_triplets.margin": 1}, r"Unknown term 'boundary_triplets'; did you mean 'boundary_triplet'"),
         ({"kd.temprature": 4}, r"Unknown field of kd 'temprature'; did you mean 'temperature'"),
@@ -193,8 +193,8 @@ def test_changes_reach_the_objective():
         ({1: 2}, r"overrides must map TERM.FIELD to numbers.*\{1: 2\}"),
     ],
 )
-def test_changes_that_mean_nothing(changes, said):
-    with pytest.raises(InputError, match=said):
+def test_changes_that_mean_nothing(changes, message):
+    with pytest.raises(InputError, match=message):
         Recipe(overrides=changes)
 
 
@@ -221,9 +221,9 @@ def test_the_sampler_takes_its_numbers_from_the_recipe(sampler):
     overridden = recipe.replace(overrides={f"{sampler}.{names[0]}": getattr(made, names[0]) * 2})
     assert getattr(overridden.boundary.sampler, names[0]) == getattr(made, names[0]) * 2
     assert overridden.objective == recipe.objective
-    said = refused(sampler=sampler, overrides={f"{sampler}.stepsize": 1})
-    assert said.startswith(f"Unknown field of {sampler} 'stepsize'")
-    assert all(name in said for name in names)
+    message = refused(sampler=sampler, overrides={f"{sampler}.stepsize": 1})
+    assert message.startswith(f"Unknown field of {sampler} 'stepsize'")
+    assert all(name in message for name in names)
 
 
 def test_several_teachers_and_peers(tmp_path):
