@@ -73,9 +73,11 @@ def python(*words: str, **more) -> subprocess.CompletedProcess[str]:
 # help
 
 
-def test_help_imports_nothing_heavy():
+def test_the_package_and_its_help_import_nothing_heavy():
     code = """
 import sys
+import amkd_viz
+dir(amkd_viz), amkd_viz.__version__
 from amkd_viz.cli import main
 try:
     main(["--help"])
@@ -87,7 +89,7 @@ print(*sys.modules)
     loaded = set(done.stdout.splitlines()[-1].split())
     assert "status 0" in done.stdout
     assert "amkd_viz.cli" in loaded
-    assert not loaded & {"torch", "numpy", "tqdm", "plotly", "amkd_viz.training"}
+    assert not loaded & {"torch", "numpy", "plotly", "umap", "sklearn", "ipywidgets", "tqdm", "amkd_viz.training"}
     for name, run in COMMANDS.items():
         assert re.search(rf"^  {name}\s+{re.escape(run.__doc__ or '-')}$", done.stdout, re.MULTILINE)
 
@@ -328,7 +330,7 @@ def test_lab_stays_on_this_machine_behind_its_token(call, here, launched, monkey
     assert "--ServerApp.root_dir=notebooks" in command
     words = " ".join(command).lower()
     assert not re.search(
-        r"0\.0\.0\.0|token|password|--ip[= ]|disable_check|allow_origin|allow_remote|allow-root", message
+        r"0\.0\.0\.0|token|password|--ip[= ]|disable_check|allow_origin|allow_remote|allow-root", words
     )
     (here / "notebooks").rename(here / "mine")
     monkeypatch.setattr("os.geteuid", lambda: 0)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-import time
 from pathlib import Path
 
 import pytest
-from recipes import POINTS
+from recipes import POINTS, flags
 
 import amkd_viz.tracking as tracking
 from amkd_viz.cli import main
@@ -57,9 +56,7 @@ def test_a_job_that_goes_on_writes_each_epoch_once_and_tells_changes(tmp_path):
     board = TensorBoard(tmp_path / "logs", every=0)
     job = Job(RECIPE, tmp_path / "run", listen=board)
     job.step_epoch()
-    while job.state != "paused":
-        assert job.state == "running", job.error
-        time.sleep(0.005)
+    assert job.settle(60) == "paused", job.error
     job.set(learning_rate=0.01)
     job.stop()
     assert job.wait(60) == "idle"
@@ -98,9 +95,9 @@ def test_refusals(tmp_path, monkeypatch, capsys):
 def test_the_flag_of_distill(tmp_path, monkeypatch):
     pytest.importorskip("tensorboard")
     monkeypatch.chdir(tmp_path)
-    words = ["--dataset", "blobs", "--teacher", "mlp-small", "--student", "mlp-tiny", "--method", "kd", "--epochs", "1"]
-    words += ["--teacher-epochs", "1", "--num-train", "32", "--magsim-samples", "0", "--batch-size", "16"]
-    assert main(["distill", *words, "--out", "run", "--tensorboard", "logs"]) == 0
+    recipe = RECIPE.replace(epochs=1, num_train=32)
+    assert main(["distill", *flags(recipe), "--out", "run", "--tensorboard", "logs"]) == 0
     run = Run.open("run")
-    scalars, _ = read(tmp_path / "logs" / f"kd-seed0-{run.recipe.hash}")
+    assert run.recipe == recipe
+    scalars, _ = read(tmp_path / "logs" / f"kd-seed0-{recipe.hash}")
     assert scalars["last/test_accuracy"] == [(2, pytest.approx(run.summary["test_accuracy"]))]

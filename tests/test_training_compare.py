@@ -36,8 +36,9 @@ def row(method, mean, sd=None, seeds=(0,), dataset="digits"):
 
 def test_methods_by_seeds(tmp_path):
     trainings = []
+    overrides = {"kd.scale": 0.5, "boundary_triplet.margin": 0.1}
     runs = compare(
-        SPIRALS,
+        SPIRALS.replace(overrides=overrides),
         ["ce", "kd", "amkd"],
         2,
         tmp_path / "out",
@@ -45,6 +46,7 @@ def test_methods_by_seeds(tmp_path):
     )
     expected = [(m, s) for m in ("ce", "kd", "amkd") for s in (0, 1)]
     assert [(r.recipe.method, r.recipe.seed) for r in runs] == expected
+    assert [r.recipe.overrides for r in runs[::2]] == [{}, {"kd.scale": 0.5}, overrides]  # where the term is
     assert [r.path.name for r in runs] == [f"{m}-seed{s}" for m, s in expected]
     assert all(Run.open(r.path).finished for r in runs)
     students = [t for t in trainings if t.recipe.student == "mlp-tiny"]
@@ -58,12 +60,6 @@ def test_methods_by_seeds(tmp_path):
     accuracies = [r.summary["test_accuracy"] for r in runs[2:4]]
     assert rows[1].numbers["test_accuracy"] == pytest.approx((np.mean(accuracies), np.std(accuracies, ddof=1)))
     assert len(reading(rows)) == 1  # amkd builds on bss, which is not here
-
-
-def test_changes_go_to_the_methods_that_have_the_term(tmp_path):
-    recipe = SPIRALS.replace(method="amkd", overrides={"kd.scale": 0.5, "boundary_triplet.margin": 0.1}, epochs=1)
-    runs = compare(recipe, ["ce", "kd", "amkd"], 1, tmp_path / "out")
-    assert [r.recipe.overrides for r in runs] == [{}, {"kd.scale": 0.5}, recipe.overrides]
 
 
 @pytest.mark.parametrize(

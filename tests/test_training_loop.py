@@ -367,6 +367,11 @@ def test_a_teacher_is_trained_once(tmp_path, monkeypatch):
     assert not any(p.requires_grad for p in two.parameters())
     assert [p.name for p in (tmp_path / "teachers").iterdir()] == [file.name]
 
+    own = teacher_recipe(POINTS, POINTS.teacher)
+    assert (own.num_train, own.method, own.student, own.seed) == (None, "ce", "mlp-small", 0)
+    test = load("blobs").test
+    assert accuracy(logits_on(one, test), test.y) > 0.9
+
     teacher_for(POINTS.replace(teacher_epochs=1))
     assert len(list((tmp_path / "teachers").iterdir())) == 2
     assert not same(one, teacher_for(POINTS.replace(teacher_epochs=1)))
@@ -419,14 +424,6 @@ def test_a_folder_with_other_images_has_another_teacher(tmp_path, monkeypatch):
         names.append(teacher_recipe(recipe.replace(dataset="folder:images"), "cnn-tiny"))
     assert names[0].dataset == f"folder:{tmp_path / 'one' / 'images'}"
     assert names[0].hash != names[1].hash
-
-
-def test_a_teacher_learns_from_the_whole_training_split():
-    recipe = POINTS.replace(teacher_epochs=12)
-    own = teacher_recipe(recipe, recipe.teacher)
-    assert (own.num_train, own.method, own.student, own.seed) == (None, "ce", "mlp-small", 0)
-    training = prepare(recipe)
-    assert accuracy(logits_on(training.teacher, training.full.test), training.full.test.y) > 0.9
 
 
 def test_overrides_that_only_together_make_no_sense_are_refused_at_once():
