@@ -1,4 +1,4 @@
-"""What every test shares: one thread for each parallel worker, and no deadline on a busy machine."""
+"""What every test shares: one thread for each parallel worker, no deadline, and teachers of this session only."""
 
 import os
 
@@ -15,6 +15,29 @@ except ImportError:  # a bare machine can still run the tests that do not need i
 else:
     hypothesis.settings.register_profile("amkd_viz", deadline=None, print_blob=True)
     hypothesis.settings.load_profile("amkd_viz")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """Keep the teachers that the tests train apart from the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AMKD_VIZ_CACHE", str(tmp_path_factory.getbasetemp() / "teachers-of-the-session"))
+        yield
+
+
+@pytest.fixture
+def call(capsys):
+    """Run one command of the command line, and return its exit status, stdout and stderr."""
+    from amkd_viz.cli import main
+
+    def run(*words):
+        try:
+            status = main([str(word) for word in words])
+        except SystemExit as stop:
+            status = stop.code
+        return status, *capsys.readouterr()
+
+    return run
 
 
 def pytest_collection_modifyitems(config, items):

@@ -46,13 +46,10 @@ def same(a: Split, b: Split) -> bool:
 # Seeds
 
 
-def test_mix_is_pinned_and_63_bits():
+def test_seeds_are_pinned_and_distinct():
     assert mix(0, "order", 1) == 116889601432050504  # another process, another machine: the same run
     assert all(0 <= mix(k) < 2**63 for k in range(200))
     assert len({mix(1, 2), mix(2, 1), mix(12), mix("1", 2), mix("1,2"), mix("12")}) == 6
-
-
-def test_generator_repeats():
     draws = [torch.rand(3, generator=generator("cpu", 7, name)) for name in ("a", "a", "b")]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
@@ -71,9 +68,6 @@ def test_hold_out_partitions_each_class(counts, fraction, seed):
         n = int((y[held] == k).sum())
         assert 1 <= n < count
         assert n == 1 or abs(n - fraction * count) <= 0.5
-
-
-def test_hold_out_names_the_class_that_is_too_small():
     with pytest.raises(InputError, match="'class 1' must have at least 2 samples"):
         hold_out(labels([5, 1]), 0.1, torch.arange(6), names([5, 1]))
 
@@ -111,16 +105,11 @@ def test_limit_touches_training_only(seed, n):
     assert part.test is whole.test
     assert (part.mean, part.std) == (whole.mean, whole.std)
     assert same(part.train, whole.limit(n, seed).train)
-
-
-@pytest.mark.parametrize("n", [-1, 9, 1296])
-def test_limit_out_of_range(n):
-    with pytest.raises(InputError, match=rf"training samples of digits must be 10 .* to 1295 \(all\), got {n}"):
-        DIGITS.limit(n)
-
-
-def test_limit_depends_on_its_seed():
-    assert not torch.equal(DIGITS.limit(100, 0).train.index, DIGITS.limit(100, 1).train.index)
+    assert n > 1200 or not torch.equal(part.train.index, whole.limit(n, seed + 1).train.index)
+    for wrong in (-1, 9, 1296):
+        message = rf"training samples of digits must be 10 .* to 1295 \(all\), got {wrong}"
+        with pytest.raises(InputError, match=message):
+            whole.limit(wrong)
 
 
 # Statistics and values
@@ -131,12 +120,9 @@ def test_statistics_match_the_float_formula():
     x = dataset.train.floats().double()
     assert dataset.mean == pytest.approx(x.mean((0, 2, 3)).tolist(), abs=1e-6)
     assert dataset.std == pytest.approx(x.std((0, 2, 3), correction=0).tolist(), abs=1e-6)
-
-
-def test_a_constant_channel_is_not_divided_by_zero():
-    x = torch.zeros(20, 1, 2, 2, dtype=torch.uint8)
-    black = Split(x, torch.arange(20) % 2, torch.arange(20))
-    assert Dataset.assemble("black", ("a", "b"), black, black, seed=0).std == (1.0,)
+    pixels = torch.zeros(20, 1, 2, 2, dtype=torch.uint8)
+    black = Split(pixels, torch.arange(20) % 2, torch.arange(20))
+    assert Dataset.assemble("black", ("a", "b"), black, black, seed=0).std == (1.0,)  # not divided by zero
 
 
 def test_floats_of_images_and_points():
@@ -147,9 +133,6 @@ def test_floats_of_images_and_points():
     assert torch.equal(digits.floats([3, 1]), digits.floats()[[3, 1]])
     assert torch.equal(digits.floats(slice(4)), digits.floats(torch.arange(4)))
     assert moons.floats() is moons.x
-
-
-def test_to_moves_every_split():
     moved = load("moons").to("meta")
     assert {moved.train.x.device.type, moved.val.y.device.type, moved.test.index.device.type} == {"meta"}
 
@@ -221,6 +204,8 @@ def test_digits_are_the_scans_on_the_8_bit_scale():
 def test_bad_names_and_options_are_refused(name, options, sentence):
     with pytest.raises(InputError, match=sentence):
         load(name, **options)
+    with pytest.raises(InputError, match="A data set's name must be a string such as 'digits', got 3"):
+        load(3)
 
 
 def test_a_registered_data_set_loads_by_name_with_its_options():
@@ -235,7 +220,7 @@ def test_a_registered_data_set_loads_by_name_with_its_options():
 
     assert datasets.about("halves") == "Left and right."
     data = load("halves:n=60,gap=0.25", seed=1, n=20)
-    assert (len(data.test), data.num_classes) == (20, 2)
+    assert (len(data.test), data.num_classes) == (20, 2)  # a keyword wins over the name
     assert same(data.test, load_halves(1, n=20, gap=0.25).test)
     with pytest.raises(InputError, match="Unknown option of halves 'm'"):
         load("halves:m=3")
@@ -260,11 +245,3 @@ def test_a_machine_with_torch_and_numpy_alone_can_train_on_points():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "The data set 'digits' needs scikit-learn" in done.stdout
     assert "pip install torchvision" in done.stdout
-
-
-def test_a_name_may_carry_options():
-    named = load("spirals:noise=0.02,classes=4,n=200")
-    given = load("spirals", noise=0.02, classes=4, n=200)
-    assert named.num_classes == 4
-    assert torch.equal(named.train.x, given.train.x)
-    assert len(load("spirals:n=200", n=300).test) == 300  # a keyword wins over the name

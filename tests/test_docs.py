@@ -123,6 +123,7 @@ def test_outputs_of_a_notebook(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         v4.new_output("display_data", data=panel),
         v4.new_output("execute_result", data={"text/plain": "3", "text/html": "<div>\nRight</div>"}),
         v4.new_output("execute_result", data={"text/plain": "42"}),
+        v4.new_output("execute_result", data={"text/plain": "# Card\n```python\nload()\n```"}),
     ]
     local = v4.new_code_cell("diagnosis()", metadata={"tags": ["remove_output"]})
     local.outputs = [v4.new_output("stream", text="/home/somebody\n")]
@@ -134,21 +135,12 @@ def test_outputs_of_a_notebook(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     code, printed, result = "```python\nlook()\n```", "```text\nprinted\n```", "```text\n42\n```"
     for part in (code, printed, "@@09_x-1-1@@", "live in JupyterLab", "<div>Right</div>", result, "diagnosis()"):
         assert part in text, part
+    assert "````text\n# Card\n```python\nload()\n```\n````" in text  # a fence in an output does not close its own
     assert "somebody" not in text
-    assert made.figures["@@09_x-1-1@@"].startswith('<div class="amkd-plot" style="height:300px">')
-
-
-def test_pieces_of_one_stream_are_one_output() -> None:
-    made, v4 = module("generated"), nbformat.v4
     pieces = [v4.new_output("stream", text="a\n"), v4.new_output("stream", text="b\n")]
     other = v4.new_output("stream", name="stderr", text="c")
     assert [o.text for o in made._joined([*pieces, other])] == ["a\nb\n", "c"]
-
-
-def test_a_fence_inside_an_output_does_not_close_its_own() -> None:
-    fenced = module("generated")._fenced
-    assert fenced("3") == "```text\n3\n```"
-    assert fenced("# Card\n```python\nload()\n```") == "````text\n# Card\n```python\nload()\n```\n````"
+    assert made.figures["@@09_x-1-1@@"].startswith('<div class="amkd-plot" style="height:300px">')
 
 
 def test_links_of_notebooks_become_links_of_pages() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import html
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +24,11 @@ from amkd_viz.views import View, boundary_map, distances
 from exercises import check, example_folder, exercises
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AMKD_VIZ_CACHE", str(folder))
-        yield folder
-
-
 def said(name: str, answer: Any) -> str:
     """What a wrong answer is told."""
     verdict = check(name, answer)
     assert verdict.right is False, verdict
-    assert repr(verdict) in verdict._repr_html_().replace("&#x27;", "'").replace("&lt;", "<").replace(
-        "&gt;", ">"
-    ).replace("&amp;", "&").replace("&quot;", '"')
+    assert repr(verdict) in html.unescape(verdict._repr_html_())
     return verdict.text
 
 
@@ -136,9 +126,11 @@ def test_boundaries() -> None:
 
 
 @pytest.fixture(scope="module")
-def digits(cache: Path) -> Run:
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run with the teacher of the example, and a student of a few epochs."""
-    return distill(DIGITS.replace(epochs=3, evaluate_every=3, magsim_samples=0), cache / "short")
+    return distill(
+        DIGITS.replace(epochs=3, evaluate_every=3, magsim_samples=0), tmp_path_factory.mktemp("runs") / "short"
+    )
 
 
 @pytest.mark.slow

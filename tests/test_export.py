@@ -11,37 +11,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from recipes import POINTS
 
 import amkd_viz.export as export_module
 from amkd_viz.cli import main
 from amkd_viz.core.errors import InputError
 from amkd_viz.export import CHECKED, TOLERANCE, export
 from amkd_viz.runs import Run, distill
-from amkd_viz.training import Recipe
 
 ROOT = Path(__file__).parents[1]
-SMALL = Recipe(
-    dataset="digits",
-    teacher="cnn-tiny",
-    student="resnet8",  # batch norms, strides and a padded shortcut
-    method="amkd",
-    epochs=1,
-    teacher_epochs=1,
-    num_train=40,
-    batch_size=20,
-    teacher_batch_size=20,
-    max_boundary_samples=4,
-    magsim_samples=0,
-    device="cpu",
+# resnet8 has batch norms, strides and a padded shortcut
+SMALL = POINTS.replace(
+    dataset="digits", teacher="cnn-tiny", student="resnet8", epochs=1, num_train=40, magsim_samples=0
 )
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    folder = tmp_path_factory.mktemp("export")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AMKD_VIZ_CACHE", str(folder / "cache"))
-        return distill(SMALL, folder / "run")
+    return distill(SMALL, tmp_path_factory.mktemp("export") / "run")
 
 
 def test_onnx_answers_like_the_student_for_any_number_of_images(finished, tmp_path):
@@ -84,7 +71,7 @@ def test_the_card_says_what_it_is_and_its_code_runs(finished, tmp_path):
     card = done.card.read_text()
     assert done.card == tmp_path / "net.pt2.md"
     summary = finished.summary
-    for said in (
+    for message in (
         "# resnet8, distilled on digits by amkd",
         f"| accuracy | {summary['test_accuracy']:.2%} |",
         f"| accuracy of the teacher | {summary['teacher_test_accuracy']:.2%} |",
@@ -97,7 +84,7 @@ def test_the_card_says_what_it_is_and_its_code_runs(finished, tmp_path):
         "our reading of a public abstract",
         "Adversarial samples",
     ):
-        assert said in card, said
+        assert message in card, message
     (code,) = re.findall(r"```python\n(.*?)\n```", card, re.DOTALL)
     assert len(code.splitlines()) <= 5
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -61,7 +61,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("copy") / "notebooks"
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("runs", "my-*", "sessions"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AMKD_VIZ_CACHE", str(folder / "cache"))
         patch.setenv("OMP_NUM_THREADS", "1")  # the nets are tiny, and other tests run beside this one
         for problem, methods in {"spirals": ("ce", "kd", "bss", "amkd"), "digits": ("kd", "amkd")}.items():
             for method in methods:

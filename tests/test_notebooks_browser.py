@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -31,8 +30,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Any]]:
     folder = tmp_path_factory.mktemp("lessons")
-    cache = os.environ.get("AMKD_VIZ_CACHE", str(folder / ".cache"))
-    lab = Lab(folder, OMP_NUM_THREADS="1", AMKD_VIZ_CACHE=cache)
+    lab = Lab(folder, OMP_NUM_THREADS="1")
     try:
         whole = folder / ".settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
         whole.parent.mkdir(parents=True, exist_ok=True)
@@ -71,11 +69,4 @@ def test_restart_and_run_all(path: Path, opened: tuple[Lab, Any]) -> None:
         notebook.until(pictures.count)
     assert page.evaluate("() => [...document.querySelectorAll('.jp-MarkdownOutput img')].every(i => i.naturalWidth)")
     assert notebook.errors == []
-    if pictures := os.environ.get("AMKD_PICTURES"):  # to be looked at
-        box = page.locator(".jp-Notebook").bounding_box()
-        inner = page.evaluate("() => document.querySelector('.jp-WindowedPanel-outer').scrollHeight")
-        page.set_viewport_size({"width": 1400, "height": int(inner + (box["y"] if box else 0) + 60)})
-        page.evaluate("document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0")
-        page.wait_for_timeout(2500)
-        page.screenshot(path=f"{pictures}/{path.stem}.png")
     page.close()

@@ -69,9 +69,6 @@ def test_one_version_and_one_range_of_pythons() -> None:
     assert set(tested["python"]) <= set(classifiers)
     (conda,) = (e for e in yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"] if "python=" in e)
     assert conda.removeprefix("python=").strip("=") in allowed
-
-
-def test_console_script_resolves() -> None:
     module, _, function = PROJECT["project"]["scripts"]["amkd-viz"].partition(":")
     assert callable(getattr(importlib.import_module(module), function))
 

@@ -21,9 +21,8 @@ HOW_TO = blocks("docs/pages/how_to.md")
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path_factory.getbasetemp() / "teachers-of-the-session"))
 
 
 def run(code: list[str], names: dict[str, object]) -> dict[str, object]:

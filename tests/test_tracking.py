@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
-import time
 from pathlib import Path
 
 import pytest
+from recipes import POINTS, flags
 
 import amkd_viz.tracking as tracking
 from amkd_viz.cli import main
 from amkd_viz.core.errors import InputError
 from amkd_viz.runs import Job, Run, distill
 from amkd_viz.tracking import TensorBoard
-from amkd_viz.training import EpochEnded, Recipe
+from amkd_viz.training import EpochEnded
 
-RECIPE = Recipe(
-    dataset="blobs",
-    teacher="mlp-small",
-    student="mlp-tiny",
-    method="kd",
-    epochs=3,
-    teacher_epochs=2,
-    num_train=48,
-    batch_size=16,
-    teacher_batch_size=16,
-    magsim_samples=5,
-    device="cpu",
-)
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "cache"))
+RECIPE = POINTS.replace(method="kd", epochs=3, teacher_epochs=2, magsim_samples=5)
 
 
 def read(folder: Path) -> tuple[dict[str, list[tuple[int, float]]], list[str]]:
@@ -46,7 +29,8 @@ def read(folder: Path) -> tuple[dict[str, list[tuple[int, float]]], list[str]]:
     return {tag: [(e.step, e.value) for e in found.Scalars(tag)] for tag in tags["scalars"]}, tags["tensors"]
 
 
-def test_the_event_file_says_what_the_run_says(tmp_path):
+def test_the_event_file_says_what_the_run_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "cache"))  # the teacher is trained, and recorded too
     pytest.importorskip("tensorboard")
     with TensorBoard(tmp_path / "logs", every=2) as board:
         run = distill(RECIPE, tmp_path / "run", listen=board)
@@ -72,9 +56,7 @@ def test_a_job_that_goes_on_writes_each_epoch_once_and_tells_changes(tmp_path):
     board = TensorBoard(tmp_path / "logs", every=0)
     job = Job(RECIPE, tmp_path / "run", listen=board)
     job.step_epoch()
-    while job.state != "paused":
-        assert job.state == "running", job.error
-        time.sleep(0.005)
+    assert job.settle(60) == "paused", job.error
     job.set(learning_rate=0.01)
     job.stop()
     assert job.wait(60) == "idle"
@@ -113,9 +95,9 @@ def test_refusals(tmp_path, monkeypatch, capsys):
 def test_the_flag_of_distill(tmp_path, monkeypatch):
     pytest.importorskip("tensorboard")
     monkeypatch.chdir(tmp_path)
-    words = ["--dataset", "blobs", "--teacher", "mlp-small", "--student", "mlp-tiny", "--method", "kd", "--epochs", "1"]
-    words += ["--teacher-epochs", "1", "--num-train", "32", "--magsim-samples", "0", "--batch-size", "16"]
-    assert main(["distill", *words, "--out", "run", "--tensorboard", "logs"]) == 0
+    recipe = RECIPE.replace(epochs=1, num_train=32)
+    assert main(["distill", *flags(recipe), "--out", "run", "--tensorboard", "logs"]) == 0
     run = Run.open("run")
-    scalars, _ = read(tmp_path / "logs" / f"kd-seed0-{run.recipe.hash}")
+    assert run.recipe == recipe
+    scalars, _ = read(tmp_path / "logs" / f"kd-seed0-{recipe.hash}")
     assert scalars["last/test_accuracy"] == [(2, pytest.approx(run.summary["test_accuracy"]))]

@@ -4,32 +4,19 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 
 import pytest
 import torch
+from recipes import POINTS
 
 from amkd_viz.core.pauses import pausable, pause_point
 from amkd_viz.objectives import Step
 from amkd_viz.runs import Race
-from amkd_viz.training import EpochEnded, Recipe, Training, events, prepare
+from amkd_viz.training import EpochEnded, Event, Started, Training, events, prepare
 from amkd_viz.training.clock import Clock
 
-POINTS = Recipe(
-    dataset="moons:n=60",
-    teacher="mlp-tiny",
-    student="mlp-tiny",
-    method="kd",
-    epochs=2,
-    teacher_epochs=1,
-    batch_size=20,
-    magsim_samples=0,
-    device="cpu",
-)
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path_factory.getbasetemp() / "teachers-of-the-session"))
+KD = POINTS.replace(method="kd", epochs=2, magsim_samples=0)
 
 
 @pytest.fixture
@@ -65,7 +52,7 @@ def test_pauses_within_a_step_are_not_counted(now: list[float]) -> None:
 
 
 def test_what_happens_between_two_steps_is_not_counted(now: list[float]) -> None:
-    training = prepare(POINTS)
+    training = prepare(KD)
     takes(training, 0.5, now)
     speeds = []
     for event in events(training):
@@ -73,26 +60,31 @@ def test_what_happens_between_two_steps_is_not_counted(now: list[float]) -> None
         if isinstance(event, EpochEnded):
             speeds.append(event.metrics["images_per_s"])
     batches = len(training.loader)
-    assert training.clock.seconds == pytest.approx(POINTS.epochs * batches * 0.5)
-    assert speeds == pytest.approx([POINTS.batch_size / 0.5] * POINTS.epochs)
+    assert training.clock.seconds == pytest.approx(KD.epochs * batches * 0.5)
+    assert speeds == pytest.approx([KD.batch_size / 0.5] * KD.epochs)
 
 
-def test_a_race_counts_each_of_its_methods_alone(now: list[float]) -> None:
-    race = Race(POINTS, ["ce", "kd"])
-    for name, seconds in (("ce", 0.01), ("kd", 0.05)):
-        takes(race.trainings[name], seconds, now)
-    list(race.events())
-    assert race.step_seconds() == pytest.approx({"ce": 0.01, "kd": 0.05})
-    ce, kd = (lines[-1]["images_per_s"] for lines in race.metrics.values())
-    assert ce == pytest.approx(5 * kd)
+def test_a_race_counts_each_of_its_methods_alone(now: list[float], tmp_path: Path) -> None:
+    seconds = {"ce": 0.01, "kd": 0.05}
+
+    def hear(method: str, event: Event) -> None:
+        if isinstance(event, Started) and event.training.teacher is not None:
+            takes(event.training, seconds[method], now)
+
+    race = Race.create(KD, list(seconds), tmp_path / "race")
+    race.listen = hear
+    race.resume()
+    assert race.wait(60) == "done", race.error
+    speeds = {name: run.metrics()[-1]["images_per_s"] for name, run in race.runs.items()}
+    assert speeds == pytest.approx({name: KD.batch_size / seconds[name] for name in seconds})
 
 
 def test_a_session_that_begins_after_the_last_batch_has_no_speed() -> None:
-    training = prepare(POINTS)
+    training = prepare(KD)
     running = events(training)
     while training.batch < len(training.loader):
         next(running)
-    later = prepare(POINTS)
+    later = prepare(KD)
     later.restore(training.state())
     assert later.clock.seconds == training.clock.seconds > 0
     first = next(event for event in events(later) if isinstance(event, EpochEnded))

@@ -9,6 +9,7 @@ import types
 
 import numpy as np
 import pytest
+from recipes import POINTS
 from scipy import stats
 
 import amkd_viz.runs.grid as comparison
@@ -17,25 +18,7 @@ from amkd_viz.runs import Row, Run, compare, format_table, reading, table
 from amkd_viz.runs.stats import difference, t95
 from amkd_viz.training import Recipe, Started
 
-POINTS = Recipe(
-    dataset="spirals",
-    teacher="mlp-small",
-    student="mlp-tiny",
-    epochs=2,
-    teacher_epochs=3,
-    num_train=32,
-    batch_size=16,
-    teacher_batch_size=16,
-    max_boundary_samples=8,
-    magsim_samples=20,
-    device="cpu",
-)
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
-    """Teachers of this test session; never the user's."""
-    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path_factory.getbasetemp() / "teachers-of-the-session"))
+SPIRALS = POINTS.replace(dataset="spirals", epochs=2)
 
 
 def run(method="ce", seed=0, dataset="digits", **summary):
@@ -53,8 +36,9 @@ def row(method, mean, sd=None, seeds=(0,), dataset="digits"):
 
 def test_methods_by_seeds(tmp_path):
     trainings = []
+    overrides = {"kd.scale": 0.5, "boundary_triplet.margin": 0.1}
     runs = compare(
-        POINTS,
+        SPIRALS.replace(overrides=overrides),
         ["ce", "kd", "amkd"],
         2,
         tmp_path / "out",
@@ -62,6 +46,7 @@ def test_methods_by_seeds(tmp_path):
     )
     expected = [(m, s) for m in ("ce", "kd", "amkd") for s in (0, 1)]
     assert [(r.recipe.method, r.recipe.seed) for r in runs] == expected
+    assert [r.recipe.overrides for r in runs[::2]] == [{}, {"kd.scale": 0.5}, overrides]  # where the term is
     assert [r.path.name for r in runs] == [f"{m}-seed{s}" for m, s in expected]
     assert all(Run.open(r.path).finished for r in runs)
     students = [t for t in trainings if t.recipe.student == "mlp-tiny"]
@@ -77,14 +62,8 @@ def test_methods_by_seeds(tmp_path):
     assert len(reading(rows)) == 1  # amkd builds on bss, which is not here
 
 
-def test_changes_go_to_the_methods_that_have_the_term(tmp_path):
-    recipe = POINTS.replace(method="amkd", overrides={"kd.scale": 0.5, "boundary_triplet.margin": 0.1}, epochs=1)
-    runs = compare(recipe, ["ce", "kd", "amkd"], 1, tmp_path / "out")
-    assert [r.recipe.overrides for r in runs] == [{}, {"kd.scale": 0.5}, recipe.overrides]
-
-
 @pytest.mark.parametrize(
-    ("methods", "seeds", "changes", "said"),
+    ("methods", "seeds", "changes", "message"),
     [
         (["ce"], 0, {}, "seeds must be at least 1, got 0"),
         (["ce"], -1, {}, "seeds must be at least 1, got -1"),
@@ -94,19 +73,14 @@ def test_changes_go_to_the_methods_that_have_the_term(tmp_path):
         (["ce", "kd"], 1, {"kd.scale": 2, "boundary_kd.scale": 2}, "None of ce, kd has the term of boundary_kd.scale"),
     ],
 )
-def test_nothing_is_trained_for_a_comparison_that_cannot_be(tmp_path, monkeypatch, methods, seeds, changes, said):
+def test_nothing_is_trained_for_a_comparison_that_cannot_be(tmp_path, monkeypatch, methods, seeds, changes, message):
     monkeypatch.setattr(comparison, "prepare", None)  # calling it would be a TypeError
-    with pytest.raises(InputError, match=said):
-        compare(POINTS.replace(method="amkd", overrides=changes), methods, seeds, tmp_path / "out")
+    with pytest.raises(InputError, match=message):
+        compare(SPIRALS.replace(method="amkd", overrides=changes), methods, seeds, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_a_used_folder_is_refused_before_anything_is_trained(tmp_path, monkeypatch):
-    monkeypatch.setattr(comparison, "prepare", None)
     (tmp_path / "ce-seed0").mkdir()
     with pytest.raises(InputError, match="holds other files and is never overwritten"):
-        compare(POINTS, ["ce"], 1, tmp_path)
-    assert list((tmp_path / "ce-seed0").iterdir()) == []
+        compare(SPIRALS, ["ce"], 1, tmp_path)
 
 
 # table
@@ -123,11 +97,6 @@ def test_statistics_are_those_of_numpy():
         assert found.numbers[name] == pytest.approx((numbers.mean(), numbers.std(ddof=1)))
 
 
-def test_one_seed_has_no_deviation():
-    (found,) = table([run(test_accuracy=0.5, test_agreement=0.25)])
-    assert found.numbers == {"test_accuracy": (0.5, None), "test_agreement": (0.25, None)}
-
-
 def test_rows_in_the_order_of_first_appearance():
     runs = [run(m, s, d) for s in (0, 1) for d in ("moons", "digits") for m in ("kd", "ce")]
     assert [(r.dataset, r.method, r.seeds) for r in table(runs)] == [
@@ -137,6 +106,8 @@ def test_rows_in_the_order_of_first_appearance():
         ("digits", "ce", (0, 1)),
     ]
     assert table([]) == []
+    (one,) = table([run(test_accuracy=0.5, test_agreement=0.25)])
+    assert one.numbers == {"test_accuracy": (0.5, None), "test_agreement": (0.25, None)}  # one seed has no deviation
 
 
 # text
@@ -162,27 +133,17 @@ def test_columns_align():
     assert not any(line.endswith(" ") for line in (head, *lines))
 
 
-def test_a_block_for_each_data_set():
-    text = format_table([row("ce", 0.5), row("ce", 0.25, dataset="moons")])
-    one, two = text.split("\n\n")
-    assert one.startswith("digits, last epoch, seed 0\n")
-    assert two.startswith("moons, last epoch, seed 0\n")
-    assert "50.00" in one
-    assert "25.00" in two
+def test_each_data_set_has_its_block_and_a_row_names_what_differs():
     assert format_table([]) == ""
-
-
-def test_a_row_with_other_seeds_says_so():
-    rows = [row("ce", 0.5, 0.1, (0, 1, 2)), row("kd", 0.5, 0.1, (0, 2)), row("bss", 0.5, 0.1, (0, 1, 2))]
-    _, _, *lines = format_table(rows).splitlines()
-    assert [line.split("  ")[0] for line in lines] == ["ce", "kd, seeds 0, 2", "bss"]
-
-
-def test_several_settings_of_a_method_are_told_apart_in_the_text():
-    runs = [run("kd", seed) for seed in (0, 1)]
-    runs += [types.SimpleNamespace(recipe=Recipe(method="kd", epochs=7, seed=1), summary={"test_accuracy": 0.7})]
-    _, _, *lines = format_table(table(runs)).splitlines()
-    assert [line.split("  ")[0] for line in lines] == ["kd (epochs=30)", "kd (epochs=7), seed 1"]
+    kd = [run("kd", seed) for seed in (0, 1)]
+    kd += [types.SimpleNamespace(recipe=Recipe(method="kd", epochs=7, seed=1), summary={"test_accuracy": 0.7})]
+    rows = [row("ce", 0.5, 0.1, (0, 1, 2)), row("bss", 0.5, 0.1, (0, 2)), row("ce", 0.25, dataset="moons")]
+    one, two, three = [block.splitlines() for text in (rows, table(kd)) for block in format_table(text).split("\n\n")]
+    assert one[0] == "digits, last epoch, mean ± sd over seeds 0, 1, 2"
+    assert [line.split("  ")[0] for line in one[2:]] == ["ce", "bss, seeds 0, 2"]
+    assert two[0] == "moons, last epoch, seed 0"
+    assert "25.00" in two[2]
+    assert [line.split("  ")[0] for line in three[2:]] == ["kd (epochs=30)", "kd (epochs=7), seed 1"]
 
 
 # sentences
@@ -200,18 +161,10 @@ def test_a_difference_beyond_the_noise_and_one_within():
     assert second.endswith(": within the noise.")
 
 
-@pytest.mark.parametrize("seeds", [2, 3, 5, 40])
-@pytest.mark.parametrize(("factor", "verdict"), [(0.99, "within the noise."), (1.01, "seen beyond the noise.")])
-def test_the_line_is_at_students_quantile_for_so_many_seeds(seeds, factor, verdict):
-    limit = stats.t.ppf(0.975, 2 * seeds - 2) * math.sqrt(2 * 0.01**2 / seeds)
-    (said,) = reading([row("ce", 0.3, 0.01, range(seeds)), row("kd", 0.3 + factor * limit, 0.01, range(seeds))])
-    assert said.endswith(verdict)
-
-
 def test_a_difference_is_welchs():
-    chance = np.random.default_rng(0)
+    random = np.random.default_rng(0)
     for _ in range(50):
-        one, two = chance.normal(0.8, 0.03, 3), chance.normal(0.85, 0.01, chance.integers(2, 8))
+        one, two = random.normal(0.8, 0.03, 3), random.normal(0.85, 0.01, random.integers(2, 8))
         found = difference(one.mean(), one.std(ddof=1), len(one), two.mean(), two.std(ddof=1), len(two))
         theirs = stats.ttest_ind(one, two, equal_var=False)
         assert found.points == pytest.approx(100 * (one.mean() - two.mean()))
@@ -220,9 +173,6 @@ def test_a_difference_is_welchs():
         low, high = theirs.confidence_interval(0.95)
         assert found.interval == pytest.approx((100 * low, 100 * high), abs=1e-3)
         assert found.seen == (theirs.pvalue < 0.05)
-
-
-def test_quantiles_are_students():
     for freedom in np.geomspace(1, 1e5, 100):
         assert t95(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=2e-4)
 
@@ -240,13 +190,13 @@ def test_quantiles_are_students():
     ],
 )
 def test_losses_equal_students_and_single_seeds(one, other, sentence):
-    (said,) = reading([row(*one), row(*other)])
-    assert re.search(sentence, said)
+    (message,) = reading([row(*one), row(*other)])
+    assert re.search(sentence, message)
 
 
 def test_sentences_only_for_pairs_that_are_there():
     for chosen in itertools.chain.from_iterable(itertools.combinations(("ce", "kd", "bss", "amkd"), n) for n in (1, 2)):
-        said = reading([row(m, 0.5, dataset=d) for m, d in zip(chosen, itertools.repeat("digits"), strict=False)])
-        assert len(said) == (chosen in [("ce", "kd"), ("kd", "bss"), ("bss", "amkd")])
+        message = reading([row(m, 0.5, dataset=d) for m, d in zip(chosen, itertools.repeat("digits"), strict=False)])
+        assert len(message) == (chosen in [("ce", "kd"), ("kd", "bss"), ("bss", "amkd")])
     assert reading([row("ce", 0.5), row("kd", 0.5, dataset="moons")]) == []
     assert reading([]) == []

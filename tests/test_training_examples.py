@@ -1,4 +1,4 @@
-"""The examples: trained once, kept, and gone on with after a kill."""
+"""The examples: trained once, kept, and continued after a kill."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import amkd_viz.runs.examples as examples
 from amkd_viz.core.errors import InputError
 from amkd_viz.runs import example
-from amkd_viz.training import EpochEnded, Recipe
+from amkd_viz.training import EpochEnded, Event, Recipe
 
 
 @pytest.fixture
@@ -20,29 +20,27 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recipe:
     return recipe
 
 
-def test_trained_once(tiny: Recipe) -> None:
-    heard: list[object] = []
-    first = example("spirals", listen=heard.append)
-    assert first.finished
-    assert first.recipe == tiny.replace(method="amkd")
-    assert heard
-    heard.clear()
-    again = example("spirals", listen=heard.append)
-    assert (again.path, heard) == (first.path, [])
-    assert example("spirals", "kd").path != first.path
-
-
-def test_goes_on_after_a_kill(tiny: Recipe) -> None:
+def test_goes_on_after_a_kill_and_is_trained_once(tiny: Recipe) -> None:
     class Killed(BaseException):
         pass
 
-    def kill(event: object) -> None:
+    heard: list[Event] = []
+
+    def hear(event: Event) -> None:
+        heard.append(event)
         if isinstance(event, EpochEnded) and event.epoch == 2:
             raise Killed
 
     with pytest.raises(Killed):
-        example("spirals", listen=kill)
-    assert example("spirals").finished
+        example("spirals", listen=hear)
+    first = example("spirals")
+    assert first.finished
+    assert first.recipe == tiny.replace(method="amkd")
+    assert heard
+    heard.clear()
+    assert example("spirals", listen=hear).path == first.path
+    assert heard == []
+    assert example("spirals", "kd").path != first.path
 
 
 def test_unknown_names_are_refused(tiny: Recipe) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import itertools
 import json
+import multiprocessing
 import os
+import random
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from recipes import POINTS, same
 from torch.nn.functional import cross_entropy
 
 from amkd_viz.core.errors import InputError
@@ -26,44 +27,50 @@ from amkd_viz.objectives import Step, Term, ce, kd, methods
 from amkd_viz.runs import Job, Run, distill, fork, replay, resume
 from amkd_viz.runs import recording as recording_module
 from amkd_viz.runs import run as run_module
-from amkd_viz.runs.follow import Follower, locked
-from amkd_viz.training import EpochEnded, Event, Recipe, Stepped, accuracy, logits_on, teacher_for
+from amkd_viz.runs.follow import Follower
+from amkd_viz.training import EpochEnded, Event, Recipe, Stepped, accuracy, logits_on
 
-SMALL = Recipe(
+SMALL = POINTS.replace(
     dataset="moons",
-    teacher="mlp-small",
-    student="mlp-tiny",
     method="amkd-student",
-    epochs=4,
     num_train=60,
     batch_size=20,
     teacher_batch_size=20,
-    max_boundary_samples=8,
     step_rule="newton",
     step_size=1.0,
     teacher_epochs=2,
-    magsim_samples=20,
+    device="auto",
 )
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path_factory.getbasetemp() / "job-cache"))
-
-
-def weights(run: Run) -> dict[str, torch.Tensor]:
-    return run.student().state_dict()
-
-
 def same_student(a: Run, b: Run) -> bool:
-    return all(torch.equal(x, y) for x, y in zip(weights(a).values(), weights(b).values(), strict=True))
+    return same(a.student(), b.student())
 
 
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.005)
+def paused(job: Job, *orders: Callable[[], None]) -> Run:
+    """Give the orders one by one, wait for the pause after each, and return the run."""
+    for order in orders:
+        order()
+        assert job.settle(60) == "paused", job.error
+    assert job.run is not None
+    return job.run
+
+
+def stopped(job: Job) -> Run:
+    job.stop()
+    assert job.wait(60) == "idle", job.error
+    assert job.run is not None
+    return job.run
+
+
+def notes(run: Run) -> list[str]:
+    return [line["text"] for line in run.lines() if line["kind"] == "note"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that was never stopped, which no test changes; its teacher is cached, and not heard again."""
+    return distill(SMALL, tmp_path_factory.mktemp("runs") / "straight")
 
 
 def numbers(run: Run) -> list[dict[str, Any]]:
@@ -72,9 +79,10 @@ def numbers(run: Run) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("stop_after", [None, 1, 2, 3, 7])
-def test_stop_and_resume_at_any_batch_is_never_having_stopped(tmp_path: Path, stop_after: int | None) -> None:
-    teacher_for(SMALL)  # its training would be heard too
-    straight, count = distill(SMALL, tmp_path / "straight"), itertools.count(1)
+def test_stop_and_resume_at_any_batch_is_never_having_stopped(
+    tmp_path: Path, straight: Run, stop_after: int | None
+) -> None:
+    count = itertools.count(1)
 
     def hear(event: Event) -> None:
         if isinstance(event, Stepped) and next(count) == stop_after:
@@ -94,7 +102,6 @@ def test_stop_and_resume_at_any_batch_is_never_having_stopped(tmp_path: Path, st
 
 
 def test_pause_step_and_step_epoch(tmp_path: Path) -> None:
-    teacher_for(SMALL)
     seen: list[type[Event]] = []
     job = Job(SMALL, tmp_path / "run", listen=lambda event: seen.append(type(event)))
     assert job.settle() == "idle"
@@ -111,7 +118,6 @@ def test_pause_step_and_step_epoch(tmp_path: Path) -> None:
 
 
 def test_resume_forgets_where_a_step_was_to_pause(tmp_path: Path) -> None:
-    teacher_for(SMALL)
 
     def hear(event: Event) -> None:
         if isinstance(event, Stepped) and (event.epoch, event.batch) == (0, 0):
@@ -124,56 +130,40 @@ def test_resume_forgets_where_a_step_was_to_pause(tmp_path: Path) -> None:
     assert job.settle(60) == "done"
 
 
-def test_changes_while_training_are_written_and_replayed(tmp_path: Path) -> None:
+def test_overrides_while_training_are_written_and_replayed(tmp_path: Path, straight: Run) -> None:
     job = Job(SMALL, tmp_path / "run")
     job.set(**{"kd.temperature": 5.0})
-    job.step_epoch()
-    until(lambda: job.state == "paused")
+    paused(job, job.step_epoch)
     job.set(learning_rate=0.02, step_size=0.8)
-    job.step()
-    until(lambda: job.state == "paused" and job.run is not None and len(job.run.interventions()) == 2)
-    job.stop()
-    assert job.wait(60) == "idle"
+    assert len(paused(job, job.step).interventions()) == 2
+    job.set(learning_rate=0.01)
+    job.set(attack_steps=3)
+    assert len(stopped(job).interventions()) == 2  # no batch came after
+    job.resume()
+    assert job.wait(60) == "done", job.error
     assert job.run is not None
-    finished = resume(Run.open(job.run.path))
-    assert [(i["epoch"], i["batch"]) for i in finished.interventions()] == [(0, 0), (1, 0)]
-    assert finished.interventions()[1]["changes"] == {"learning_rate": 0.02, "step_size": 0.8}
+    finished = job.run
+    assert [(i["epoch"], i["batch"], i["changes"]) for i in finished.interventions()] == [
+        (0, 0, {"kd.temperature": 5.0}),
+        (1, 0, {"learning_rate": 0.02, "step_size": 0.8}),
+        (1, 1, {"learning_rate": 0.01, "attack_steps": 3}),
+    ]
     assert max(line["learning_rate"] for line in finished.metrics()[1:]) <= 0.02
     again = replay(finished, tmp_path / "again")
     assert same_student(again, finished)
     assert again.interventions() == finished.interventions()
-    assert not same_student(distill(SMALL, tmp_path / "untouched"), finished)
+    assert not same_student(straight, finished)
 
 
-def test_a_change_that_no_batch_came_after_is_made_when_the_job_goes_on(tmp_path: Path) -> None:
-    job = Job(SMALL, tmp_path / "run")
-    job.step()
-    assert job.settle(60) == "paused"
-    job.set(learning_rate=0.02)
-    job.set(**{"kd.temperature": 5.0})
-    job.stop()
-    assert job.wait(60) == "idle"
-    assert job.run is not None
-    assert job.run.interventions() == []
-    job.resume()
-    assert job.wait(60) == "done"
-    made = [(line["epoch"], line["batch"], line["changes"]) for line in job.run.interventions()]
-    assert made == [(0, 1, {"learning_rate": 0.02, "kd.temperature": 5.0})]
-
-
-@pytest.mark.parametrize("changes", [{"epochs": 3}, {"lr": 0.1}, {"kd.temperature": -1}, {"learning_rate": 1e9}])
-def test_a_change_that_is_not_allowed_is_refused_at_once(tmp_path: Path, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize("overrides", [{"epochs": 3}, {"lr": 0.1}, {"kd.temperature": -1}, {"learning_rate": 1e9}])
+def test_an_override_that_is_not_allowed_is_refused_at_once(tmp_path: Path, overrides: dict[str, Any]) -> None:
     job = Job(SMALL, tmp_path / "run")
     with pytest.raises(InputError):
-        job.set(**changes)
-    job.step()
-    until(lambda: job.state == "paused")
+        job.set(**overrides)
+    paused(job, job.step)
     with pytest.raises(InputError):
-        job.set(**changes)
-    job.stop()
-    assert job.wait(60) == "idle"
-    assert job.run is not None
-    assert job.run.interventions() == []
+        job.set(**overrides)
+    assert stopped(job).interventions() == []
 
 
 def test_a_failure_is_kept_in_the_run(tmp_path: Path) -> None:
@@ -181,7 +171,6 @@ def test_a_failure_is_kept_in_the_run(tmp_path: Path) -> None:
         if isinstance(event, EpochEnded):
             raise RuntimeError("the listener broke")
 
-    teacher_for(SMALL)  # not its training shall fail
     job = Job(SMALL, tmp_path / "run", listen=break_down)
     job.start()
     assert job.wait(60) == "failed"
@@ -192,53 +181,40 @@ def test_a_failure_is_kept_in_the_run(tmp_path: Path) -> None:
     assert resume(job.run).finished
 
 
-def test_a_job_that_is_stopping_can_be_started_again(tmp_path: Path) -> None:
-    straight = distill(SMALL, tmp_path / "straight")
-    job, orders = Job(SMALL, tmp_path / "run"), itertools.count()
-
-    def hear(event: Event) -> None:
-        if isinstance(event, Stepped) and next(orders) == 4:
-            job.stop()
-            assert job.state == "stopping"
-            job.start()
-
-    job._listen = hear
-    job.start()
-    assert job.wait(60) == "done", job.error
-    assert job.run is not None
-    assert same_student(job.run, straight)
-    assert numbers(job.run) == numbers(straight)
-
-
 @pytest.mark.parametrize(
-    ("order", "trained", "state"), [("step", 2, "paused"), ("pause", 1, "paused"), ("stop", 1, "idle")]
+    ("order", "trained", "state"),
+    [("start", 12, "done"), ("step", 2, "paused"), ("pause", 1, "paused"), ("stop", 1, "idle")],
 )
-def test_the_last_order_to_a_job_that_is_stopping_counts(tmp_path: Path, order: str, trained: int, state: str) -> None:
-    teacher_for(SMALL)  # its training would be heard too
-    job, seen = Job(SMALL, tmp_path / "run"), itertools.count(1)
-    steps: list[int] = []
+def test_the_last_order_to_a_job_that_is_stopping_counts(
+    tmp_path: Path, straight: Run, order: str, trained: int, state: str
+) -> None:
+    steps: list[Event] = []
 
     def hear(event: Event) -> None:
         if isinstance(event, Stepped):
-            steps.append(next(seen))
+            steps.append(event)
             if len(steps) == 1:
                 job.stop()
+                assert job.state == "stopping"
                 job.start()
                 getattr(job, order)()
 
-    job._listen = hear
+    job = Job(SMALL, tmp_path / "run", listen=hear)
     job.start()
     assert job.settle(60) == state, job.error
     assert len(steps) == trained
-    job.stop()
-    assert job.wait(60) == "idle"
+    if state == "done":
+        assert job.run is not None
+        assert same_student(job.run, straight)
+        assert numbers(job.run) == numbers(straight)
+    else:
+        stopped(job)
 
 
 def test_start_right_after_the_end_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread of a stopped job may live a moment longer than its state says."""
     job = Job(SMALL, tmp_path / "run")
-    job.step()
-    assert job.settle(60) == "paused"
+    paused(job, job.step)
     end = job._end
     lingering = threading.Event()
 
@@ -256,30 +232,21 @@ def test_start_right_after_the_end_is_not_lost(tmp_path: Path, monkeypatch: pyte
     lingering.set()
 
 
-def test_two_writers_are_refused_with_the_others_process(tmp_path: Path) -> None:
-    job = Job(SMALL, tmp_path / "run")
-    job.step()
-    until(lambda: job.state == "paused")
-    assert job.run is not None
-    with pytest.raises(InputError, match=f"process {os.getpid()}"):
-        resume(Run.open(job.run.path))
-    second = Job(Run.open(job.run.path))
+def test_two_writers_are_refused_with_the_others_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, heard = Job(SMALL, tmp_path / "run"), []
+    run = paused(job, job.step)
+    second = Job(Run.open(run.path))
     second.start()
     assert second.wait(60) == "failed"
     assert f"process {os.getpid()}" in str(second.error)
-    assert not [line for line in job.run.lines() if line["kind"] == "failure"]  # it is not the first one's
-    job.stop()
-    job.wait(60)
-    assert resume(Run.open(job.run.path)).finished
-
-
-def test_a_second_writer_trains_no_teacher_before_it_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
-    run = Run.create(tmp_path / "run", SMALL.replace(teacher_epochs=3))
-    heard: list[Event] = []
-    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "empty"))
-    with run.writing(), pytest.raises(InputError, match="is being written"):
-        resume(Run.open(run.path), listen=heard.append)
+    assert not [line for line in run.lines() if line["kind"] == "failure"]  # it is not the first one's
+    with monkeypatch.context() as patch:  # refused before a teacher is trained
+        patch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "empty"))
+        with pytest.raises(InputError, match=f"process {os.getpid()}"):
+            resume(Run.open(run.path), listen=heard.append)
     assert heard == []
+    stopped(job)
+    assert resume(Run.open(run.path)).finished
 
 
 def test_stop_inside_the_attack_leaves_no_trace(tmp_path: Path) -> None:
@@ -288,7 +255,6 @@ def test_stop_inside_the_attack_leaves_no_trace(tmp_path: Path) -> None:
     straight = distill(recipe, tmp_path / "straight")
     job = Job(recipe, tmp_path / "run")
     gate, calls = job._gate, itertools.count()
-    from amkd_viz.boundary import bss as _  # noqa: F401  (the pause points of the attack live there)
 
     def stop_in_attack() -> None:
         frames = [f.name for f in __import__("traceback").extract_stack()]
@@ -305,27 +271,33 @@ def test_stop_inside_the_attack_leaves_no_trace(tmp_path: Path) -> None:
 
 def test_fork_goes_on_from_a_snapshot_with_other_settings(tmp_path: Path) -> None:
     parent = distill(SMALL, tmp_path / "parent")
+    (parent.path / "snapshots" / "epoch-best.safetensors").write_bytes(b"mine")
+    assert parent.snapshots() == [0, 1, 2, 3, 4]
     child = fork(parent, 2, tmp_path / "child", learning_rate=0.01, epochs=5)
     assert child.config["parent"] == {"path": str(parent.path.resolve()), "epoch": 2, "recipe": parent.recipe.hash}
     assert not child.finished
+    assert "2 of 5 epochs" in repr(child)
     resume(child)
+    assert child.epochs_done == 5
     assert [line["epoch"] for line in child.metrics()] == [3, 4, 5]
     assert same_student(replay(child, tmp_path / "again"), child)
-    one, two = parent.teacher().state_dict(), child.teacher().state_dict()
-    assert all(torch.equal(one[name], two[name]) for name in one)  # another rate is the student's, not the teacher's
+    assert same(parent.teacher(), child.teacher())  # another rate is the student's, not the teacher's
     with pytest.raises(InputError, match="student"):
         fork(parent, 2, tmp_path / "other", student="mlp")
     with pytest.raises(InputError, match="epochs > 4"):
         fork(parent, 4, tmp_path / "late")
     with pytest.raises(InputError, match="no snapshot of epoch 9"):
         fork(parent, 9, tmp_path / "none", epochs=20)
+    first = resume(fork(parent, 0, tmp_path / "first", seed=7))
+    again = replay(first, tmp_path / "first-again")  # from its parent's student, not from its own seed
+    assert same_student(again, first)
+    assert same(again.student(0), parent.student(0))
 
 
 def test_a_fork_has_what_was_changed_by_hand_before_it(tmp_path: Path) -> None:
     job = Job(SMALL, tmp_path / "run")
     for settings in ({"kd.temperature": 9.0, "learning_rate": 0.01}, {"step_size": 0.8}, {"learning_rate": 0.02}):
-        job.step_epoch()
-        assert job.settle(60) == "paused"
+        paused(job, job.step_epoch)
         job.set(**settings)
     job.resume()
     assert job.wait(60) == "done"
@@ -342,69 +314,60 @@ def test_a_fork_has_what_was_changed_by_hand_before_it(tmp_path: Path) -> None:
     assert other.recipe == SMALL.replace(method="ce", learning_rate=0.01, step_size=0.8)
 
 
-def test_a_fork_from_the_very_start_is_replayed_from_its_parents_student(tmp_path: Path) -> None:
-    parent = distill(SMALL.replace(epochs=1), tmp_path / "parent")
-    child = resume(fork(parent, 0, tmp_path / "child", seed=7))
-    again = replay(child, tmp_path / "again")
-    assert same_student(again, child)
-    assert all(
-        torch.equal(x, y)
-        for x, y in zip(again.student(0).state_dict().values(), parent.student(0).state_dict().values(), strict=True)
-    )
-
-
 @pytest.mark.parametrize(
-    ("dataset", "said"),
+    ("dataset", "message"),
     [
         ("digits", r"digits has \(1, 8, 8\) and 10; start a new run for digits"),
         ("blobs:classes=3", r"takes inputs of shape \(2,\) and knows 2 classes, but blobs.* has \(2,\) and 3"),
     ],
 )
-def test_a_fork_keeps_to_data_that_its_student_fits(tmp_path: Path, dataset: str, said: str) -> None:
-    parent = distill(SMALL, tmp_path / "parent")
-    with pytest.raises(InputError, match=said):
-        fork(parent, 1, tmp_path / "child", dataset=dataset)
+def test_a_fork_keeps_to_data_that_its_student_fits(tmp_path: Path, straight: Run, dataset: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        fork(straight, 1, tmp_path / "child", dataset=dataset)
     assert not (tmp_path / "child").exists()
-    assert resume(fork(parent, 3, tmp_path / "child", dataset="moons:noise=0.3")).finished
+    assert resume(fork(straight, 3, tmp_path / "child", dataset="moons:noise=0.3")).finished
 
 
-def test_a_fork_without_a_whole_checkpoint_starts_again_from_its_parents_student(tmp_path: Path) -> None:
-    parent = distill(SMALL, tmp_path / "parent")
-    straight = resume(fork(parent, 2, tmp_path / "straight", seed=7))
-    child = fork(parent, 2, tmp_path / "child", seed=7)
+def test_a_fork_without_a_whole_checkpoint_starts_again_from_its_parents_student(tmp_path: Path, straight: Run) -> None:
+    expected = resume(fork(straight, 2, tmp_path / "expected", seed=7))
+    child = fork(straight, 2, tmp_path / "child", seed=7)
     inherited = (child.path / "snapshots" / "epoch-0002.safetensors").read_bytes()
     for path in child._checkpoints():
         path.write_bytes(b"junk")
-    assert same_student(resume(child), straight)
-    assert numbers(child) == numbers(straight)
+    assert same_student(resume(child), expected)
+    assert numbers(child) == numbers(expected)
     assert child.snapshots() == [2, 3, 4]
     assert (child.path / "snapshots" / "epoch-0002.safetensors").read_bytes() == inherited
-    notes = [line["text"] for line in child.lines() if line["kind"] == "note"]
-    assert notes[0] == (
+    assert notes(child)[0] == (
         "epoch-0002.pt is damaged; no checkpoint is whole, so training starts again from its parent's student "
         "after epoch 2."
     )
 
 
-def test_a_run_that_was_killed_in_a_line_goes_on_after_the_line_before(tmp_path: Path) -> None:
-    run = distill(SMALL, tmp_path / "run")
-    straight = Run.open(shutil.copytree(run.path, tmp_path / "straight"))
-    before = run.lines()
+def test_a_run_that_was_killed_in_a_line_goes_on_after_the_line_before(tmp_path: Path, straight: Run) -> None:
+    run = Run.open(shutil.copytree(straight.path, tmp_path / "run"))
+    before = notes(run)
     (run.path / "summary.json").unlink()
     with (run.path / "metrics.jsonl").open("a") as file:
         file.write('{"kind": "epoch", "ep')
-    run._checkpoints()[-1].write_bytes(b"junk")  # says a note before anything is taken back
+    one, two = run._checkpoints()
+    two.write_bytes(b"junk")  # says a note before anything is taken back
     resume(run)
     assert same_student(run, straight)
     assert not [line for line in run.lines() if "damaged" in line]
-    assert [line["text"] for line in run.lines() if line not in before and line["kind"] == "note"] == [
-        "epoch-0004.pt is damaged; going back to epoch-0003.pt."
-    ]
+    assert notes(run)[len(before) :] == ["epoch-0004.pt is damaged; going back to epoch-0003.pt."]
     assert [line["epoch"] for line in run.metrics()] == [1, 2, 3, 4]
+    one.write_bytes(b"junk")
+    two.write_bytes(b"junk")
+    assert run.load_checkpoint() is None
+    assert notes(run)[-1] == (
+        "epoch-0004.pt and epoch-0003.pt are damaged; no checkpoint is whole, so training starts again from the first "
+        "batch."
+    )
 
 
-def test_a_checkpoint_of_other_data_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    run = distill(SMALL, tmp_path / "run")
+def test_a_checkpoint_of_other_data_is_refused_in_a_sentence(tmp_path: Path, straight: Run) -> None:
+    run = Run.open(shutil.copytree(straight.path, tmp_path / "run"))
     other = distill(SMALL.replace(dataset="blobs"), tmp_path / "other")
     (run.path / "summary.json").unlink()
     shutil.rmtree(run.path / "checkpoints")
@@ -417,59 +380,12 @@ def test_a_checkpoint_of_other_data_is_refused_in_a_sentence(tmp_path: Path) -> 
         resume(run)
 
 
-def test_epochs_before_a_fork_count(tmp_path: Path) -> None:
-    parent = distill(SMALL, tmp_path / "parent")
-    (parent.path / "snapshots" / "epoch-best.safetensors").write_bytes(b"mine")
-    assert parent.snapshots() == [0, 1, 2, 3, 4]
-    child = fork(parent, 2, tmp_path / "child")
-    assert "2 of 4 epochs" in repr(child)
-    child.log({"kind": "epoch", "epoch": 3})
-    assert child.epochs_done == 3
-    assert Run.create(tmp_path / "new", SMALL).epochs_done == 0
-
-
-def test_a_note_says_from_where_training_goes_on(tmp_path: Path) -> None:
-    run = distill(SMALL.replace(epochs=2), tmp_path / "run")
-    one, two = run._checkpoints()
-    two.write_bytes(b"junk")
-    run.load_checkpoint()
-    one.write_bytes(b"junk")
-    assert run.load_checkpoint() is None
-    assert [line["text"] for line in run.lines() if line["kind"] == "note"][1:] == [  # after one on moons
-        "epoch-0002.pt is damaged; going back to epoch-0001.pt.",
-        "epoch-0002.pt and epoch-0001.pt are damaged; no checkpoint is whole, so training starts again from the first "
-        "batch.",
-    ]
-
-
-def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    straight = distill(SMALL, tmp_path / "straight")
-    writes = itertools.count()
-    real = run_module.write_atomic
-
-    def no_space(path: Path, content: bytes | str, **how: bool) -> Path:
-        if next(writes) > 8:
-            raise InputError(f"Cannot write {path}: No space left on device; free some space or choose another folder.")
-        return real(path, content, **how)
-
-    monkeypatch.setattr(run_module, "write_atomic", no_space)
-    job = Job(SMALL, tmp_path / "run")
-    job.start()
-    assert job.wait(60) == "failed"
-    assert job.error is not None
-    assert "No space left" in job.error
-    monkeypatch.setattr(run_module, "write_atomic", real)
-    assert job.run is not None
-    assert same_student(resume(Run.open(job.run.path)), straight)
-
-
 @pytest.mark.parametrize("error", [InputError("Cannot write it."), RuntimeError("the device is gone")])
 def test_a_last_checkpoint_that_cannot_be_written_fails_the_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     job = Job(SMALL, tmp_path / "run")
-    job.step()
-    assert job.settle(60) == "paused"
+    paused(job, job.step)
 
     def broken(*_: Any) -> None:
         raise error
@@ -492,49 +408,29 @@ def test_snapshots_are_thinned_at_an_even_spread(tmp_path: Path, monkeypatch: py
     assert max(b - a for a, b in itertools.pairwise(kept)) <= 8
 
 
-def test_attached_readers_see_whole_lines_once(tmp_path: Path) -> None:
-    run = distill(SMALL.replace(epochs=1), tmp_path / "run")
-    follower = run.follow()
-    first = follower.poll()
-    assert [line["kind"] for line in first].count("epoch") == 1
-    assert follower.poll() == []
-    path = run.path / "metrics.jsonl"
-    with path.open("a") as file:
-        file.write('{"kind": "epoch", "ep')
-    assert follower.poll() == []
-    with path.open("a") as file:
-        file.write('och": 2}\n')
-    assert follower.poll() == [{"kind": "epoch", "epoch": 2}]
-    run.rewind(1, 0)
-    assert [line["epoch"] for line in follower.poll() if line["kind"] == "epoch"] == [1]
-    assert follower.rewound
-
-
 @pytest.mark.parametrize("how", ["shorter", "same length", "longer", "gone and back"])
-def test_a_rewind_is_seen_though_the_file_has_the_old_inode(tmp_path: Path, how: str) -> None:
+def test_a_follower_sees_whole_lines_once_and_each_rewind(tmp_path: Path, how: str) -> None:
     path = tmp_path / "metrics.jsonl"
     old, new = [{"epoch": n, "loss": 1} for n in range(6)], [{"epoch": n, "loss": 2} for n in range(6)]
-
-    def write(lines: list[dict[str, int]]) -> None:
-        path.write_text("".join(json.dumps(line) + "\n" for line in lines))  # in place: the inode stays
-
     follower = Follower(path)
+
+    def polled(text: str) -> tuple[list[dict[str, Any]], bool]:
+        path.write_text(text)  # in place: the inode stays
+        return follower.poll(), follower.rewound
+
+    def text(lines: list[dict[str, int]]) -> str:
+        return "".join(json.dumps(line) + "\n" for line in lines)
+
     assert follower.poll() == []
-    write(old[:4])
-    assert follower.poll() == old[:4]
-    assert not follower.rewound
+    assert polled(text(old[:3]) + '{"epoch": 3, ') == (old[:3], False)
+    assert polled(text(old[:4])) == (old[3:4], False)
     if how == "gone and back":
         path.unlink()
         assert follower.poll() == []
     lines = old[:1] + new[1 : {"shorter": 3, "same length": 4, "longer": 6, "gone and back": 4}[how]]
-    write(lines)
-    assert follower.poll() == lines
-    assert follower.rewound
-    assert follower.poll() == []
-    assert not follower.rewound
-    write([*lines, old[5]])
-    assert follower.poll() == [old[5]]
-    assert not follower.rewound
+    assert polled(text(lines)) == (lines, True)
+    assert polled(text(lines)) == ([], False)
+    assert polled(text([*lines, old[5]])) == ([old[5]], False)
 
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EIO])
@@ -548,17 +444,6 @@ def test_a_drive_without_locks_can_be_trained_on(tmp_path: Path, monkeypatch: An
             distill(SMALL.replace(epochs=1), tmp_path / "run")
     else:
         assert distill(SMALL.replace(epochs=1), tmp_path / "run").finished
-
-
-def test_a_lock_on_a_full_disk_says_so(tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # no file may grow
-    try:
-        with pytest.raises(InputError, match=r"Cannot write .*lock: File too large"), locked(tmp_path / "lock", "It"):
-            pass
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @dataclass(frozen=True, repr=False)
@@ -596,25 +481,18 @@ def test_a_peer_learns_and_is_kept_like_the_student(tmp_path: Path, mutual: Reci
     assert peer.architecture == "mlp-small"
     assert accuracy(logits_on(peer, test), test.y) == straight.summary["peer.test_accuracy"]
     assert straight.snapshots() == [0, 1, 2, 3, 4]
-    early, late = (straight.net("peer", epoch).state_dict() for epoch in (1, 4))
-    assert all(torch.equal(late[name], value) for name, value in peer.state_dict().items())
-    assert not all(torch.equal(late[name], value) for name, value in early.items())
+    assert same(straight.net("peer", 4), peer)
+    assert not same(straight.net("peer", 1), peer)
     with pytest.raises(InputError, match="has no peer2 yet"):
         straight.net("peer2")
     with pytest.raises(InputError, match="has no peer of epoch 9"):
         straight.net("peer", 9)
 
     job = Job(mutual, tmp_path / "stopped")
-    for order, epoch, batch in ((job.step_epoch, 1, 0), (job.step, 1, 1)):
-        order()
-        assert job.settle(60) == "paused", (job.error, epoch, batch)
-    job.stop()
-    assert job.wait(60) == "idle"
-    assert job.run is not None
-    run = resume(Run.open(job.run.path))
-    for name in ("student", "peer"):
-        one, two = run.net(name).state_dict(), straight.net(name).state_dict()
-        assert all(torch.equal(one[key], value) for key, value in two.items()), name
+    paused(job, job.step_epoch, job.step)
+    run = resume(Run.open(stopped(job).path))
+    assert same(run.net("student"), straight.net("student"))
+    assert same(run.net("peer"), straight.net("peer"))
     assert numbers(run) == numbers(straight)
     assert same_student(replay(run, tmp_path / "again"), straight)
 
@@ -622,72 +500,48 @@ def test_a_peer_learns_and_is_kept_like_the_student(tmp_path: Path, mutual: Reci
 def test_a_fork_takes_the_peer_along(tmp_path: Path, mutual: Recipe) -> None:
     parent = distill(mutual, tmp_path / "parent")
     child = resume(fork(parent, 2, tmp_path / "child", learning_rate=0.01))
-    one, two = child.net("peer", 2).state_dict(), parent.net("peer", 2).state_dict()
-    assert all(torch.equal(one[key], value) for key, value in two.items())
+    assert same(child.net("peer", 2), parent.net("peer", 2))
     assert same_student(replay(child, tmp_path / "again"), child)
     for path in child._checkpoints():
         path.unlink()
     (child.path / "summary.json").unlink()
-    before = child.net("peer").state_dict()
+    before = child.net("peer")
     resume(child)
-    assert all(torch.equal(before[key], value) for key, value in child.net("peer").state_dict().items())
+    assert same(before, child.net("peer"))
     alone = resume(fork(parent, 2, tmp_path / "alone", method="kd", peer=None))
     assert not [name for name in os.listdir(alone.path / "snapshots") if name.startswith("peer")]
+
+
+def go_on(recipe: Recipe, out: Path) -> None:
+    if (out / "config.json").exists():
+        resume(Run.open(out))
+    else:
+        distill(recipe, out)
 
 
 @pytest.mark.slow
 def test_twenty_kills_at_random_moments(tmp_path: Path) -> None:
     """kill -9 wherever it hits: training, writing a checkpoint, validating. The run always comes out the same."""
-    recipe = SMALL.replace(epochs=40, method="amkd-student")
-    straight = distill(recipe, tmp_path / "straight")
-    script = (
-        "import sys, torch; torch.set_num_threads(1)\n"
-        "from pathlib import Path\n"
-        "from amkd_viz.runs import Run, distill, resume\n"
-        "from amkd_viz.training import Recipe\n"
-        "import json\n"
-        "out = Path(sys.argv[1]); print('ready', flush=True)\n"
-        "while sys.stdin.readline():\n"
-        "    pid = __import__('os').fork()\n"
-        "    if pid == 0:\n"
-        "        resume(Run.open(out)) if (out / 'config.json').exists() else "
-        "distill(Recipe.from_json(json.loads(sys.argv[2])), out)\n"
-        "        __import__('os')._exit(0)\n"
-        "    print(pid, flush=True); print(__import__('os').waitpid(pid, 0)[1], flush=True)\n"
-    )
-    out = tmp_path / "killed"
-    command = [sys.executable, "-c", script, str(out), json.dumps(recipe.to_json())]
-    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert server.stdin is not None
-    assert server.stdout is not None
-    draw = torch.Generator().manual_seed(int(time.time()))
-    kills, places = 0, set()
-    try:
-        assert server.stdout.readline() == "ready\n"
-        while kills < 20:
-            server.stdin.write("go\n")
-            server.stdin.flush()
-            pid = int(server.stdout.readline())
-            time.sleep(float(torch.rand(1, generator=draw)) * 0.25 + 0.01)
-            with_checkpoint = out / "checkpoints"
-            places.add(len(list(with_checkpoint.glob("*.pt"))) if with_checkpoint.exists() else 0)
-            os.kill(pid, signal.SIGKILL)
-            status = int(server.stdout.readline())
-            if status == 0:  # it had finished: begin again
-                assert same_student(Run.open(out), straight)
-                out.rename(tmp_path / f"finished-{kills}")
-            else:
-                kills += 1
-    finally:
-        server.stdin.close()
-        server.wait(10)
-    if (out / "config.json").exists():
-        run = resume(Run.open(out))
-    else:
-        run = distill(recipe, out)
-    assert same_student(run, straight)
-    assert numbers(run) == numbers(straight)
-    assert places
+    recipe, out, kills = SMALL.replace(epochs=40), tmp_path / "killed", 0
+    expected = distill(recipe, tmp_path / "expected")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["amkd_viz.runs.grid"])  # torch is imported once
+    draw = random.Random(time.time())
+    while kills < 20:
+        process = context.Process(target=go_on, args=(recipe, out))
+        process.start()
+        process.join(0.01 + draw.random())
+        process.kill()
+        process.join()
+        if process.exitcode == 0:  # it had finished: begin again
+            assert same_student(Run.open(out), expected)
+            out.rename(tmp_path / f"finished-{kills}")
+        else:
+            assert process.exitcode == -signal.SIGKILL
+            kills += 1
+    go_on(recipe, out)
+    assert same_student(Run.open(out), expected)
+    assert numbers(Run.open(out)) == numbers(expected)
 
 
 def test_checkpoints_within_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,19 +30,10 @@ NO_NUMBERS = ["0.1", False, float("nan"), None, (0.1,)]
 def refused(**values) -> str:
     with pytest.raises(InputError) as caught:
         Recipe(**values)
-    said = str(caught.value)
-    assert "\n" not in said
-    assert said.endswith(".")
-    return said
-
-
-def test_every_field_is_checked():
-    assert {"epochs", "batch_size", "seed", "num_train"} <= set(WHOLE)
-    assert {"learning_rate", "momentum", "step_size"} <= set(REAL)
-    assert {"dataset", "root", "method", "device", "peer"} <= set(TEXT)
-    assert {"precision", "schedule", "augment", "sampler", "boundary_bn"} <= set(CHOICES)
-    assert {"epochs", "learning_rate", "momentum", "teacher_epochs"} <= {name for name, *_ in ABOVE}
-    assert all(field.metadata["help"] for field in FIELDS.values())
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.endswith(".")
+    return message
 
 
 @pytest.mark.parametrize(
@@ -66,46 +57,18 @@ def test_bounds(name, bound, beyond):
     ],
 )
 def test_values_of_another_type(name, kind, values):
+    assert FIELDS[name].metadata["help"]
     for value in values:
         assert refused(**{name: value}) == f"{name} must be {kind}, got {value!r}."
-
-
-def test_none_and_infinity():
-    recipe = Recipe(root=None, num_train=None, peer=None)
-    assert (recipe.root, recipe.num_train, recipe.peer) == (None, None, None)
-    for name in ("epochs", "method", "precision", "learning_rate"):
-        assert "got None" in refused(**{name: None})
-    assert "must be between" in refused(learning_rate=float("inf"))
 
 
 @pytest.mark.parametrize("name", CHOICES)
 def test_choices(name):
     allowed = list(FIELDS[name].metadata["choices"])
     assert [getattr(Recipe(**{name: value}), name) for value in allowed] == allowed
-    said = refused(**{name: allowed[0] + "x"})
-    assert said.startswith(f"Unknown {name} '{allowed[0]}x'; did you mean '{allowed[0]}'")
-    assert all(value in said for value in allowed)
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "kind", "offered"),
-    [
-        ("dataset", "cifar-10", "data set", "cifar10"),
-        ("student", "resnet-8", "student", "resnet8"),
-        ("teacher", "resnet27", "teacher", "resnet20"),
-        ("method", "akmd", "method", "amkd"),
-    ],
-)
-def test_unknown_names_offer_the_nearest(field, value, kind, offered):
-    said = refused(**{field: value})
-    assert said.startswith(f"Unknown {kind} {value!r}; did you mean ")
-    assert repr(offered) in said.split("Allowed:")[0]
-
-
-def test_a_teacher_file_and_a_folder_are_names_too():
-    recipe = Recipe(teacher="some/net.safetensors", dataset="folder:some/where")
-    assert recipe.teacher == "some/net.safetensors"
-    assert "FILE.safetensors" in refused(teacher="some/net.pt")
+    message = refused(**{name: allowed[0] + "x"})
+    assert message.startswith(f"Unknown {name} '{allowed[0]}x'; did you mean '{allowed[0]}'")
+    assert all(value in message for value in allowed)
 
 
 def test_whole_floats_and_numpy_numbers_become_plain_ones():
@@ -114,6 +77,12 @@ def test_whole_floats_and_numpy_numbers_become_plain_ones():
     assert values == (3, 4, 0.5, 0.0)
     assert [type(v) for v in values] == [int, int, float, float]
     json.dumps(recipe.to_json())
+    paths = Recipe(root=Path("data"), teacher=Path("some/net.safetensors"))
+    assert {paths: 1} == {Recipe(root="data", teacher="some/net.safetensors"): 1}
+    assert "FILE.safetensors" in refused(teacher="some/net.pt")
+    for name in ("epochs", "method", "precision", "learning_rate"):
+        assert "got None" in refused(**{name: None})
+    assert "must be between" in refused(learning_rate=float("inf"))
 
 
 def test_json_there_and_back():
@@ -125,6 +94,10 @@ def test_json_there_and_back():
     assert Recipe.from_json(values) == recipe
     assert Recipe.from_json(values).hash == recipe.hash
     assert Recipe.from_json({}) == Recipe()
+    with pytest.raises(InputError, match=r"Unknown recipe field 'epoch'; did you mean 'epochs'"):
+        Recipe.from_json({"epoch": 3})
+    with pytest.raises(InputError, match="epochs must be between 1 and 10000, got 0"):
+        Recipe.from_json({"epochs": 0})
 
 
 def test_numbers_of_a_sweep_are_plain_and_hash_alike():
@@ -137,28 +110,12 @@ def test_numbers_of_a_sweep_are_plain_and_hash_alike():
         Recipe(overrides={"kd.temperature": True})
 
 
-def test_a_recipe_is_hashable_and_takes_paths():
-    one, other = (
-        Recipe(root=Path("data"), teacher=Path("net.safetensors")),
-        Recipe(root="data", teacher="net.safetensors"),
-    )
-    assert one == other
-    assert {one: "a", other: "b"} == {one: "b"}
-
-
 def test_a_recipe_from_before_teachers_had_settings_keeps_its_teacher():
     values = Recipe(batch_size=20, learning_rate=0.05, teacher_batch_size=64).to_json()
     assert Recipe.from_json(values).teacher_batch_size == 64
     del values["teacher_batch_size"], values["teacher_learning_rate"]
     old = Recipe.from_json(values)
     assert (old.teacher_batch_size, old.teacher_learning_rate) == (20, 0.05)
-
-
-def test_from_json_names_a_field_it_does_not_know():
-    with pytest.raises(InputError, match=r"Unknown recipe field 'epoch'; did you mean 'epochs'"):
-        Recipe.from_json({"epoch": 3})
-    with pytest.raises(InputError, match="epochs must be between 1 and 10000, got 0"):
-        Recipe.from_json({"epochs": 0})
 
 
 def test_the_hash_is_the_same_in_another_process():
@@ -218,7 +175,7 @@ def test_changes_reach_the_objective():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"boundary_triplets.margin": 1}, r"Unknown term 'boundary_triplets'; did you mean 'boundary_triplet'"),
         ({"kd.temprature": 4}, r"Unknown field of kd 'temprature'; did you mean 'temperature'"),
@@ -236,8 +193,8 @@ def test_changes_reach_the_objective():
         ({1: 2}, r"overrides must map TERM.FIELD to numbers.*\{1: 2\}"),
     ],
 )
-def test_changes_that_mean_nothing(changes, said):
-    with pytest.raises(InputError, match=said):
+def test_changes_that_mean_nothing(changes, message):
+    with pytest.raises(InputError, match=message):
         Recipe(overrides=changes)
 
 
@@ -264,9 +221,9 @@ def test_the_sampler_takes_its_numbers_from_the_recipe(sampler):
     overridden = recipe.replace(overrides={f"{sampler}.{names[0]}": getattr(made, names[0]) * 2})
     assert getattr(overridden.boundary.sampler, names[0]) == getattr(made, names[0]) * 2
     assert overridden.objective == recipe.objective
-    said = refused(sampler=sampler, overrides={f"{sampler}.stepsize": 1})
-    assert said.startswith(f"Unknown field of {sampler} 'stepsize'")
-    assert all(name in said for name in names)
+    message = refused(sampler=sampler, overrides={f"{sampler}.stepsize": 1})
+    assert message.startswith(f"Unknown field of {sampler} 'stepsize'")
+    assert all(name in message for name in names)
 
 
 def test_several_teachers_and_peers(tmp_path):

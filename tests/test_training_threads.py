@@ -8,26 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from recipes import POINTS
 
 from amkd_viz.runs import Job
-from amkd_viz.training import Recipe, Stepped, events, prepare
+from amkd_viz.training import Stepped, events, prepare
 
-POINTS = Recipe(
-    dataset="moons:n=60",
-    teacher="mlp-tiny",
-    student="mlp-tiny",
-    method="ce",
-    epochs=40,
-    teacher_epochs=1,
-    batch_size=20,
-    magsim_samples=0,
-    device="cpu",
-)
+CE = POINTS.replace(method="ce", epochs=40, magsim_samples=0)
 
 
 @pytest.fixture(autouse=True)
-def two(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path_factory.getbasetemp() / "teachers-of-the-session"))
+def two() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
@@ -44,7 +34,7 @@ def born() -> int:
 
 
 def test_trainings_that_take_turns_put_back_what_the_first_found() -> None:
-    one, other = events(prepare(POINTS)), events(prepare(POINTS))
+    one, other = events(prepare(CE)), events(prepare(CE))
     for running in (one, other, one):
         next(running)
         assert (torch.get_num_threads(), born()) == (1, 2)
@@ -61,7 +51,7 @@ def test_jobs_that_overlap_leave_the_next_one_its_threads(tmp_path: Path) -> Non
         if isinstance(event, Stepped):
             inside.append(torch.get_num_threads())
 
-    jobs = [Job(POINTS, tmp_path / name, listen=hear) for name in ("one", "two")]
+    jobs = [Job(CE, tmp_path / name, listen=hear) for name in ("one", "two")]
     for job in jobs:
         job.step()
         assert job.settle(60) == "paused", job.error

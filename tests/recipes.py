@@ -1,0 +1,36 @@
+"""Recipes that train in a moment, and what tests ask of two nets."""
+
+from __future__ import annotations
+
+from torch import equal, nn
+
+from amkd_viz.training import Recipe
+
+POINTS = Recipe(
+    dataset="blobs",
+    teacher="mlp-small",
+    student="mlp-tiny",
+    method="amkd",
+    epochs=4,
+    teacher_epochs=5,
+    num_train=48,
+    batch_size=16,
+    teacher_batch_size=16,
+    max_boundary_samples=8,
+    magsim_samples=20,
+    device="cpu",
+)
+ONE_EPOCH = POINTS.replace(method="ce", epochs=1, teacher_epochs=1, magsim_samples=0)
+
+
+def flags(recipe: Recipe) -> list[str]:
+    """Return the words of the command line that give this recipe."""
+    usual, given = Recipe().to_json(), recipe.to_json()
+    changed = {name: value for name, value in given.items() if value != usual[name]}
+    return [word for name, value in changed.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    """Return whether two nets have the same weights and buffers, bit by bit."""
+    a, b = one.state_dict(), other.state_dict()
+    return a.keys() == b.keys() and all(equal(a[name], b[name]) for name in a)
