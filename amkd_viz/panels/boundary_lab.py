@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import shutil
 import tempfile
@@ -17,14 +16,13 @@ from PIL import Image
 from torch import Tensor
 
 from amkd_viz.boundary import BoundarySamples, refine
-from amkd_viz.boundary.samples import Status as Ending
 from amkd_viz.core.errors import InputError
 from amkd_viz.data import Dataset, load, parse_name
 from amkd_viz.data.points import PROBLEMS
 from amkd_viz.models import Classifier, architectures, inference_copy
 from amkd_viz.objectives import methods
 from amkd_viz.panels.attack_controls import attack, attack_code, attack_controls, target_options
-from amkd_viz.panels.attack_marks import attack_table, path_marks
+from amkd_viz.panels.attack_words import attack_table, attack_words, path_marks
 from amkd_viz.panels.controls import choice, from_fields, slider, temperature_control, toggle, with_values
 from amkd_viz.panels.net_maps import NetMaps
 from amkd_viz.panels.panel import Panel
@@ -34,7 +32,7 @@ from amkd_viz.runs import Job, Run, fresh_folder
 from amkd_viz.training import SPIRALS, Event, Recipe, Started, Training
 from amkd_viz.views import View, boundary_map
 from amkd_viz.views.decisions import logits_at
-from amkd_viz.views.labels import class_label, plural
+from amkd_viz.views.labels import class_label
 from amkd_viz.views.layout import keep
 from amkd_viz.views.scene import Mark
 from amkd_viz.views.slices import grid_points, window
@@ -323,35 +321,24 @@ class BoundaryLab(Panel):
 
         self.paint.ask("attack", show)
 
-    def _class(self, k: Any) -> str:
-        assert self._data is not None
-        return class_label(self._data.classes, int(k))
-
     def _words(self) -> str:
         samples = self._samples.get("teacher")
-        if samples is None:
+        if samples is None or self._data is None:
             return "Drag the blue point."
-        base, target = (html.unescape(self._class(k)) for k in (samples.base, samples.target))
-        if self.prediction.hidden:
-            return f"From {base} towards {target}: where will it end? Release the point, then answer."
-        taken = plural(int(samples.steps), "step")
-        if base == target:
-            return f"The teacher already predicts {base}, the target, at this point: choose another one."
-        if int(samples.status) == Ending.NOT_CROSSED:
-            return f"From {base} towards {target}: after {taken} the teacher still predicts {base}."
-        landed = html.unescape(self._class(samples.logits.argmax()))
-        return f"From {base} towards {target}: after {taken} the teacher predicts {landed}."
+        hidden = "Release the point, then answer." if self.prediction.hidden else ""
+        here = "at this point: choose another one"
+        return attack_words(samples, "teacher", self._data.classes, here=here, hidden=hidden)
 
     # what will happen?
 
     def _ask(self) -> None:
         """Hide the path and ask for a prediction, if the control says so."""
         samples = self._samples.get("teacher")
-        if samples is None or not self["predict"]:
+        if samples is None or self._data is None or not self["predict"]:
             self.prediction.drop()
         else:
-            ends = self._class(samples.base), self._class(samples.target)
-            self.prediction.ask(f"{self['attack_steps']} steps at most", *ends)
+            base, target = (class_label(self._data.classes, int(k)) for k in (samples.base, samples.target))
+            self.prediction.ask(f"{self['attack_steps']} steps at most", base, target)
         if samples is not None:
             self._draw_attack()
 

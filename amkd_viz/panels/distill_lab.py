@@ -14,10 +14,9 @@ from amkd_viz.data import short_name
 from amkd_viz.models import Classifier
 from amkd_viz.objectives import methods
 from amkd_viz.panels.controls import PACES, button, choice
-from amkd_viz.panels.distill_code import code_of
 from amkd_viz.panels.distill_form import DistillForm
 from amkd_viz.panels.distill_pictures import DistillPictures
-from amkd_viz.panels.distill_words import Speed, done_share, numbers, words
+from amkd_viz.panels.distill_words import Speed, code_of, done_share, numbers, words
 from amkd_viz.panels.live import DutyCycle, LiveStudent, Pace, Pulse, on_cpu
 from amkd_viz.panels.look_back import LookBack
 from amkd_viz.panels.panel import Panel
@@ -316,7 +315,7 @@ class DistillLab(Panel):
     def _look(self) -> None:
         """Draw the student of the chosen epoch, first coarse, then fine."""
         self._looks += 1
-        if self.run is None or not self.pictures.ready:
+        if self.run is None or not self.pictures.maps.ready:
             self.say("There is nothing to look at yet; press Start.")
         elif self._busy and self._back.newest:
             self._live.want()
@@ -383,7 +382,7 @@ class DistillLab(Panel):
         if job is not None and self.run is None and job.run is not None:
             self._attach(job.run)
         training = self._live.training
-        if training is not None and not self.pictures.ready and training.teacher is not None:
+        if training is not None and not self.pictures.maps.ready and training.teacher is not None:
             self.pictures.prepare(on_cpu(training.teacher), training.full, training.recipe)
             self._live.want()
         new = self._poll()
@@ -391,7 +390,7 @@ class DistillLab(Panel):
         if self._busy:
             self._count()
             taken = self._live.take()
-            here, shown = (self._live.epoch, self._live.batch), self.pictures.ready and self._back.newest
+            here, shown = (self._live.epoch, self._live.batch), self.pictures.maps.ready and self._back.newest
             if shown and state == "paused" and self._drawn != here:
                 taken = self._live.copy_now()
             if shown and taken is not None:
@@ -439,7 +438,7 @@ class DistillLab(Panel):
             return
         if self.run is None:
             return
-        if self.pictures.ready:
+        if self.pictures.maps.ready:
             newest = max(self.run.snapshots(), default=0)
             self._put_epoch(newest, newest)
             self.paint.wait(10)
@@ -493,20 +492,20 @@ class DistillLab(Panel):
     def view(self) -> View | None:
         """Return the maps of the student on show, from its snapshot."""
         student = self._student()
-        return None if student is None else self.pictures.map_view(student)
+        return None if student is None else self.pictures.maps.view({"student": student})
 
     def page(self) -> tuple[str, list[View]]:
         """Return the maps and the layout of the student on show, and the curves of the run."""
         run, student = self.run, self._student()
         if run is None or student is None:
             return "", []
-        epoch, maps = self._back.epoch(self.run), self.pictures.map_view(student)
+        epoch, maps = self._back.epoch(self.run), self.pictures.maps.view({"student": student})
         views = [maps, self.pictures.joint_view(student, self["layout"]), curves(run)]
         return f"{short_name(run.recipe.dataset)}, {run.recipe.method}: the student after epoch {epoch}", views
 
     def _student(self) -> Classifier | None:
         """Return the student of the epoch on show; None before there is a snapshot."""
-        if self.run is None or not self.pictures.ready or not (self.run.snapshots() and self.run.metrics()):
+        if self.run is None or not self.pictures.maps.ready or not (self.run.snapshots() and self.run.metrics()):
             return None
         return self.run.student(self._back.epoch(self.run)).cpu()
 
@@ -519,7 +518,7 @@ class DistillLab(Panel):
         return None if self.run is None else Session.of(self, self.run, epoch=self._back.epoch(self.run))
 
     def still(self) -> Image.Image | None:
-        return self.pictures.maps.still()
+        return self.pictures.maps.canvas.still()
 
     def code(self) -> str:
         return code_of(self.run, self.recipe)

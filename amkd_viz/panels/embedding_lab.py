@@ -18,7 +18,6 @@ from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.sample_list import DistanceBars, SampleList
 from amkd_viz.panels.scatter import ScatterCanvas, identities
 from amkd_viz.panels.session import Session
-from amkd_viz.panels.stills import scatter_still
 from amkd_viz.runs import Run, example
 from amkd_viz.views import View
 from amkd_viz.views.anchors import MARGIN
@@ -360,10 +359,7 @@ class EmbeddingLab(Panel):
         return code_for(self._opened, self.run.recipe, self._settings)
 
     def still(self) -> Image.Image | None:
-        if self._picture is None:
-            return None
-        chosen = self._picture.sample_set.chosen
-        return scatter_still([laid.points for laid in self._picture.laid], chosen.label, chosen.boundary)
+        return None if self._picture is None else self._picture.still()
 
     def close(self) -> None:
         self._link.unlink()

@@ -21,12 +21,10 @@ from amkd_viz.panels.controls import PACES, button, choice, from_fields, slider,
 from amkd_viz.panels.live import DutyCycle, LiveStudent, Pace, Pulse
 from amkd_viz.panels.objective_controls import fit_objective, objective_controls, objective_values
 from amkd_viz.panels.panel import Panel
-from amkd_viz.panels.race_code import code_of
 from amkd_viz.panels.race_pictures import RacePictures
-from amkd_viz.panels.race_words import best, result_table, verdict
+from amkd_viz.panels.race_words import best, code_of, result_table, verdict
 from amkd_viz.panels.run_log import RunLog, value_words
 from amkd_viz.panels.session import Session
-from amkd_viz.panels.slice_marks import slice_view
 from amkd_viz.runs import Race
 from amkd_viz.runs.grid import entrants
 from amkd_viz.training import DIGITS, SPIRALS, EpochEnded, Event, Recipe, Started, Training, prepare
@@ -153,7 +151,7 @@ class MethodRace(Panel):
         self._asked = widgets.HBox([self.question])
         self._asked.add_class("amkd-asked")
         self._asked.layout.display = "none"
-        pictures = [self._asked, self.pictures.canvas, self.pictures.curves, self.result]
+        pictures = [self._asked, self.pictures.maps.canvas, self.pictures.curves, self.result]
         bar = [*self._buttons.values(), self.clock]
         self.assemble(groups, pictures, bar, ["Training and attack", "Objective"], bar_first=True)
         for key, action in (("start", self.start), ("pause", self.pause), ("step", self.step), ("reset", self.reset)):
@@ -398,7 +396,7 @@ class MethodRace(Panel):
 
     def _catch_up(self) -> None:
         race = self.race
-        if race is None or not self.pictures.slice:
+        if race is None or not self.pictures.maps.ready:
             return
         state = race.state  # before the logs are read: the last lines are there once it is done
         new = [name for name, log in self.logs.items() if log.poll()]
@@ -488,9 +486,7 @@ class MethodRace(Panel):
         self.paint.ask("state", show)
 
     def _finish(self, race: Race) -> None:
-        assert self.pictures.slice is not None
-        assert self.pictures.slice.data is not None
-        words = verdict(race, len(self.pictures.slice.data.test))
+        words = verdict(race, len(self.pictures.maps.data.test))
         right = ""
         if self._guess is not None:
             won = self._guess in best(race)
@@ -534,12 +530,11 @@ class MethodRace(Panel):
     # the buttons of the head
 
     def view(self) -> View | None:
-        inputs, teacher = self.pictures.slice, self.pictures.teacher
-        if inputs is None or teacher is None or not self._students:
+        if not self.pictures.maps.ready or not self._students:
             return None
         if self.state == "running":
             raise InputError("The race is on; press Pause, then export.")
-        return slice_view({"teacher": teacher, **self._students}, inputs)
+        return self.pictures.maps.view(self._students)
 
     def session(self) -> Session:
         """The race, in a folder from now on if it had not begun, and the controls."""
@@ -547,7 +542,7 @@ class MethodRace(Panel):
         return Session.of(self, self._create(), controls=kept)
 
     def still(self) -> Image.Image | None:
-        return self.pictures.canvas.still()
+        return self.pictures.maps.canvas.still()
 
     def code(self) -> str:
         """The race on show; before there is one, what the controls describe."""

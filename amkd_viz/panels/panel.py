@@ -18,7 +18,6 @@ import ipywidgets as widgets
 from PIL import Image
 
 from amkd_viz.core.errors import InputError, unknown
-from amkd_viz.panels.cells import this_cell
 from amkd_viz.panels.controls import button
 from amkd_viz.panels.session import Session
 from amkd_viz.panels.status import Status
@@ -53,9 +52,10 @@ class Panel:
     about: ClassVar[str]  # HTML: one paragraph and one formula, with $ around LaTeX
 
     def __init__(self) -> None:
-        self._cell = this_cell()
-        for other in [p for p in _shown if self._cell and p._cell and p._cell.same_but_later(self._cell)]:
-            other.close()
+        self._cell = _this_cell()
+        for other in list(_shown):  # the cell runs again: its panel is replaced, and no other one
+            if self._cell and other._cell and other._cell[0] == self._cell[0] and other._cell != self._cell:
+                other.close()
         self.controls: dict[str, Any] = {}
         self.status = Status()
         self.paint = Worker(f"{type(self).__name__} paint", self.fail, pause=0.03)
@@ -440,6 +440,17 @@ def _close_all() -> None:
     for panel in list(_shown):
         with suppress(AttributeError):  # one whose constructor failed
             panel.close()
+
+
+def _this_cell() -> tuple[str, str] | None:
+    """Return id and execution of the cell that JupyterLab is executing; None outside of a notebook."""
+    try:
+        from IPython import get_ipython
+
+        message = get_ipython().kernel.get_parent()
+        return message["metadata"]["cellId"], message["header"]["msg_id"]
+    except (ImportError, AttributeError, KeyError, TypeError):
+        return None
 
 
 def _echo(old: Any, new: Any, near: float) -> bool:

@@ -24,6 +24,7 @@ from amkd_viz.panels.attack_controls import (
     target_options,
     used_by,
 )
+from amkd_viz.panels.attack_words import class_words, walk_words
 from amkd_viz.panels.controls import choice, temperature_control, toggle
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.prediction import Prediction
@@ -32,7 +33,6 @@ from amkd_viz.panels.session import Session
 from amkd_viz.panels.thumbs import Thumbs
 from amkd_viz.panels.view_widget import class_names
 from amkd_viz.panels.walk_canvas import WalkCanvas
-from amkd_viz.panels.walk_words import class_words, walk_words
 from amkd_viz.runs import Run, example
 from amkd_viz.runs.examples import EXAMPLES
 from amkd_viz.training import DIGITS, EpochEnded, Event, Recipe

@@ -14,7 +14,7 @@ from torch import nn
 from amkd_viz.boundary import BoundarySamples
 from amkd_viz.data import Dataset
 from amkd_viz.panels.net_maps import NetMaps
-from amkd_viz.panels.slice_marks import slice_marks, slice_words
+from amkd_viz.panels.slice_maps import slice_marks, slice_words
 from amkd_viz.panels.walk_canvas import PointCanvas
 from amkd_viz.panels.worker import Worker
 from amkd_viz.views.adaptive import Refined
