@@ -541,7 +541,6 @@ class TestInABrowser:
         notebook.run()
         notebook.settled("Ready")
         notebook.theme("dark")
-        until(lambda: notebook.ask("print(lab.status.theme)") == "dark")
         notebook.page.set_viewport_size({"width": 1000, "height": 900})
         press(notebook, "Start")
         notebook.page.wait_for_selector(".amkd-maps[data-serial]", timeout=60_000)

@@ -80,7 +80,7 @@ def walk_words(samples: BoundarySamples, path: Walk, classes: tuple[str, ...], h
     more = f" (L2 {number(float(path.l2()[path.steps]))})"
     asked, here = "Answer first." if hidden else "", "for this image: choose another target"
     text = attack_words(samples, path.attacked, classes, here=here, hidden=asked, more=more)
-    for name, crossing in path.crossings.items() if path.crossed and not hidden else ():
+    for name, crossing in path.crossings.items() if path.crossed and path.steps and not hidden else ():
         if name != path.attacked:
             first = class_words(classes, int(path.logits[name][0].argmax()))
             when = f"leaves {first} after {number(crossing.at, 1)} steps" if crossing else f"keeps predicting {first}"

@@ -10,12 +10,11 @@ from typing import Any, TypeVar
 import ipywidgets as widgets
 
 __all__ = [
-    "PACES",
     "button",
     "choice",
     "from_field",
     "from_fields",
-    "number",
+    "pace_control",
     "pairs",
     "slider",
     "temperature_control",
@@ -51,11 +50,6 @@ def slider(label: str, value: float, low: float, high: float, step: float, help:
     return widgets.FloatSlider(value=value, min=low, max=high, step=step, readout_format=f".{digits}f", **about)
 
 
-def number(label: str, value: int, low: int, high: int, help: str) -> Any:
-    """Return a text field for an integer."""
-    return widgets.BoundedIntText(value=value, min=low, max=high, description=label, tooltip=help, style=LABEL)
-
-
 def choice(label: str, value: Any, options: Iterable[Any], help: str) -> Any:
     """Return a menu; an option is a value, or (words, value)."""
     return widgets.Dropdown(value=value, options=pairs(options), description=label, tooltip=help, style=LABEL)
@@ -74,6 +68,13 @@ def toggle(label: str, value: bool, help: str) -> Any:
 def temperature_control() -> Any:
     """Return the slider of the temperature at which predictions are shown."""
     return slider("temperature", 1.0, 0.5, 8.0, 0.5, "divides the logits: softer probabilities, the same classes")
+
+
+def pace_control(value: float) -> Any:
+    """Return the menu of maximum speeds, in epochs per second, with ``value`` among them."""
+    more = [] if value in dict(PACES).values() else [(f"{value:g} epochs/s", value)]
+    options = sorted([*PACES, *more], key=lambda option: option[1])
+    return choice("pace", value, options, "maximum speed; the results do not depend on it")
 
 
 def button(label: str, help: str, primary: bool = False) -> Any:

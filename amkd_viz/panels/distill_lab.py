@@ -13,7 +13,7 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.data import short_name
 from amkd_viz.models import Classifier
 from amkd_viz.objectives import methods
-from amkd_viz.panels.controls import PACES, button, choice
+from amkd_viz.panels.controls import button, choice, pace_control
 from amkd_viz.panels.distill_form import DistillForm
 from amkd_viz.panels.distill_pictures import DistillPictures
 from amkd_viz.panels.distill_words import Speed, code_of, done_share, numbers, words
@@ -79,7 +79,7 @@ class DistillLab(Panel):
         self._build(recipe, pace)
         self._pulse = Pulse(self._beat)
         if run is not None:
-            epoch = _epoch(session) if session else None
+            epoch = session.state.get("epoch") if session else None
             self.compute.ask("open", lambda: self.open(run, epoch))
         else:
             self.form.fit(recipe, self.put)
@@ -88,9 +88,7 @@ class DistillLab(Panel):
 
     def _build(self, recipe: Recipe, pace: float) -> None:
         self.form = DistillForm(recipe)
-        self.form.groups["Training"]["pace"] = choice(
-            "pace", pace, _paces(pace), "maximum speed; the results do not depend on it"
-        )
+        self.form.groups["Training"]["pace"] = pace_control(pace)
         self._numbers = widgets.HTML()
         self._buttons = {}
         for label, (help, action) in {
@@ -283,7 +281,7 @@ class DistillLab(Panel):
         self.pictures.prepare(run.teacher(), run.dataset(), run.recipe)
         self._poll()
         newest = max(run.snapshots(), default=0)
-        self._put_epoch(newest if epoch is None else epoch, newest)
+        self._put_epoch(epoch if isinstance(epoch, int) else newest, newest)
         self.paint.wait(10)
         self._look()
         self._enable()
@@ -291,7 +289,7 @@ class DistillLab(Panel):
     def _open_path(self, path: Path) -> None:
         if path.suffix == ".json":
             session = Session.open(path)
-            self.open(session.open_run(self), _epoch(session))
+            self.open(session.open_run(self), session.state.get("epoch"))
         else:
             self.open(Run.open(path))
 
@@ -532,15 +530,3 @@ class DistillLab(Panel):
                 self.job.stop()
                 self.job.wait(30)
         super().close()
-
-
-def _epoch(session: Session) -> int | None:
-    """Return the epoch that a session looks at."""
-    epoch = session.state.get("epoch")
-    return epoch if isinstance(epoch, int) else None
-
-
-def _paces(pace: float) -> list[tuple[str, float]]:
-    """Return the menu of paces, with ``pace`` among them."""
-    more = [] if pace in dict(PACES).values() else [(f"{pace:g} epochs/s", pace)]
-    return sorted([*PACES, *more], key=lambda option: option[1])

@@ -17,7 +17,7 @@ from amkd_viz.data import load, parse_name
 from amkd_viz.data.points import PROBLEMS
 from amkd_viz.models import Classifier, architectures, inference_copy
 from amkd_viz.objectives import methods as known_methods
-from amkd_viz.panels.controls import PACES, button, choice, from_fields, slider, toggle, with_values
+from amkd_viz.panels.controls import button, choice, from_fields, pace_control, slider, toggle, with_values
 from amkd_viz.panels.live import DutyCycle, LiveStudent, Pace, Pulse
 from amkd_viz.panels.objective_controls import fit_objective, objective_controls, objective_values
 from amkd_viz.panels.panel import Panel
@@ -129,7 +129,7 @@ class MethodRace(Panel):
         groups = {
             "Methods": {n: toggle(n, n in methods, known_methods.about(n)) for n in known_methods},
             "Race": {
-                "pace": choice("pace", 10.0, PACES, "maximum speed; the results do not depend on it"),
+                "pace": pace_control(10.0),
                 "predict": toggle("predict the winner first", False, "the race starts once you have named the winner"),
             },
             "Problem": {

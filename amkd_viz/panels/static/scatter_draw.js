@@ -187,14 +187,14 @@ class Drawing extends View {
     segment(context, anchor, positive, tone.ink, 2.2);
     for (const [j, wrong] of ends) {
       const [x, y] = this.end(1, j);
-      shape(context, "diamond", x, y, wrong ? 6.5 : 5);
+      sampleShape(context, "diamond", x, y, wrong ? 6.5 : 5);
       fill(context, samples.colour(j));
       stroke(context, tone.ink, 1.2);
       if (wrong) cross(context, x, y, tone, 3, 1.6);
     }
     const up = anchor[1] <= positive[1] ? -1 : 1; // each label on the side away from the other mark
     for (const [[x, y], kind, text, side] of [[anchor, "circle", "anchor: teacher", up], [positive, "diamond", "positive: student", -up]]) {
-      shape(context, kind, x, y, 6.5);
+      sampleShape(context, kind, x, y, 6.5);
       fill(context, samples.colour(i));
       stroke(context, tone.ink, 2.4);
       const align = x < 70 ? "left" : x > this.width - 70 ? "right" : "center";
@@ -216,8 +216,7 @@ class Drawing extends View {
   }
 
   drawLasso(context) {
-    context.beginPath();
-    this.lasso.forEach(([x, y], n) => (n ? context.lineTo(x, y) : context.moveTo(x, y)));
+    trace(context, this.lasso);
     context.closePath();
     fill(context, this.tone.accent, 0.12);
     stroke(context, this.tone.accent, 1.5, [5, 4]);

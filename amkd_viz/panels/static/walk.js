@@ -89,7 +89,7 @@ class Walk extends View {
     const { frame } = this;
     if (!frame || !frame.steps) return;
     const share = (event.clientX - this.plot.getBoundingClientRect().left - INSET.left) / this.width;
-    this.go(Math.round(Math.min(Math.max(share, 0), 1) * frame.steps));
+    this.go(Math.round(clamp(share, 0, 1) * frame.steps));
   }
 
   X(at) {
