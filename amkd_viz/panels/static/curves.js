@@ -58,9 +58,8 @@ class Curves extends View {
       this.axis(this.cells[index], curves);
       this.caption(this.cells[index], axis, curves.map((s) => [s, ...this.value(s)]));
     });
-    this.drawn += 1;
-    this.root.dataset.drawn = this.drawn;
-    this.root.dataset.points = Math.max(0, ...this.series.map((s) => s.x.length));
+    const points = Math.max(0, ...this.series.map((s) => s.x.length));
+    Object.assign(this.root.dataset, { drawn: ++this.drawn, points });
   }
 
   // Epoch and value of a curve at the pointer, or its last ones.
@@ -71,13 +70,9 @@ class Curves extends View {
   }
 
   axis({ figure, canvas }, curves) {
-    const width = figure.clientWidth, height = this.get("height"), ratio = window.devicePixelRatio || 1;
+    const width = figure.clientWidth, height = this.get("height");
     if (width < 60) return;
-    canvas.width = Math.round(width * ratio);
-    canvas.height = Math.round(height * ratio);
-    Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
-    const pen = canvas.getContext("2d"), { colours, last } = this, bottom = height - PAD.bottom;
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    const pen = fitted(canvas, width, height), { colours, last } = this, bottom = height - PAD.bottom;
     pen.font = "11px system-ui, sans-serif";
     const values = curves.flatMap((s) => [...s.y]);
     let low = Math.min(...values), high = Math.max(...values);

@@ -206,8 +206,7 @@ class Maps extends View {
     }
     if (!this.cells.length) this.row.textContent = "";
     this.build(this.maps.length);
-    const ink = coloursOf(this.root), ratio = window.devicePixelRatio || 1;
-    const interactive = this.get("interactive");
+    const ink = coloursOf(this.root), interactive = this.get("interactive");
     for (const cell of this.cells) {
       const map = this.maps[cell.index], { canvas } = cell;
       cell.title.textContent = map.title;
@@ -215,20 +214,13 @@ class Maps extends View {
       cell.note.title = map.note;
       const width = Math.floor(cell.figure.clientWidth);
       if (width < 60) continue;
-      const size = width - PAD.left - PAD.right, height = size + PAD.top + PAD.bottom;
-      if (canvas.width !== Math.round(width * ratio)) {
-        Object.assign(canvas, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
-        Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
-      }
+      const size = width - PAD.left - PAD.right;
       canvas.tabIndex = interactive ? 0 : -1;
       canvas.classList.toggle("amkd-point", interactive);
       const about = interactive ? ", arrow keys move the point" : "";
       canvas.setAttribute("aria-label", `${map.title} ${map.note}: decision map${about}`);
       cell.box = { left: PAD.left, top: PAD.top, size };
-      const context = canvas.getContext("2d");
-      context.setTransform(ratio, 0, 0, ratio, 0, 0);
-      context.clearRect(0, 0, width, height);
-      this.paint(context, cell, map, ink);
+      this.paint(fitted(canvas, width, size + PAD.top + PAD.bottom), cell, map, ink);
     }
     if (!this.pointed) this.readOut(null);
     this.drawn += 1;

@@ -1,5 +1,16 @@
 // Strokes and symbols on a canvas. Teacher: circle; student: diamond; boundary sample: ring; crossing, misleading: cross.
 
+// The context of a canvas of this size in CSS pixels, cleared; its units are CSS pixels.
+function fitted(canvas, width, height) {
+  const ratio = window.devicePixelRatio || 1, wide = Math.round(width * ratio), high = Math.round(height * ratio);
+  if (canvas.width !== wide || canvas.height !== high) Object.assign(canvas, { width: wide, height: high });
+  Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
+  const context = canvas.getContext("2d");
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.clearRect(0, 0, width, height);
+  return context;
+}
+
 // A line through points, interrupted where one is NaN.
 function trace(context, spots) {
   context.beginPath();

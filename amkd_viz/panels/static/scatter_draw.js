@@ -96,34 +96,21 @@ class Drawing extends View {
     this.height = Math.round(Math.max(300, Math.min(560, this.width * 0.92)));
     if (!this.width) return;
     const ratio = window.devicePixelRatio || 1;
-    const [wide, high] = [this.width, this.height].map((side) => Math.round(side * ratio));
-    if (this.canvas.width !== wide || this.canvas.height !== high) {
-      for (const layer of [this.dots, this.canvas]) {
-        [layer.width, layer.height] = [wide, high];
-        layer.style.height = `${this.height}px`;
-      }
-      this.stale = true;
-    }
+    const grown = this.canvas.width !== Math.round(this.width * ratio) || this.canvas.height !== Math.round(this.height * ratio);
+    this.stale = this.stale || grown;
     if (!this.tone || this.stamps.ratio !== ratio) {
       this.tone = coloursOf(this.root);
       this.stamps = new Stamps(ratio, this.tone);
       this.stale = true;
     }
-    const fresh = (layer) => {
-      const context = layer.getContext("2d");
-      context.setTransform(1, 0, 0, 1, 0, 0);
-      context.clearRect(0, 0, wide, high);
-      context.setTransform(ratio, 0, 0, ratio, 0, 0);
-      return context;
-    };
     if (this.stale) {
       this.stale = false;
-      const context = fresh(this.dots);
+      const context = fitted(this.dots, this.width, this.height);
       if (this.ends2) this.drawDots(context);
       else words(context, this.get("empty"), this.width / 2, this.height / 2, this.tone, { weight: 400, colour: this.tone.muted });
       this.tell();
     }
-    const context = fresh(this.canvas);
+    const context = fitted(this.canvas, this.width, this.height);
     if (this.ends2) this.drawOver(context);
     this.root.dataset.picked = this.get("picked") ?? "";
     this.root.dataset.drawn = ++this.drawn;

@@ -192,9 +192,7 @@ class Walk extends View {
         dot.setAttribute("transform", `translate(${x} ${y})${n ? " rotate(45) translate(-4 -4)" : ""}`);
       });
     }
-    this.root.dataset.step = step;
-    this.root.dataset.steps = frame.steps;
-    this.root.dataset.serial = frame.serial;
+    Object.assign(this.root.dataset, { step, steps: frame.steps, serial: frame.serial });
   }
 }
 
