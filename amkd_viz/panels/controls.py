@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import ipywidgets as widgets
 
 __all__ = [
-    "button",
     "choice",
     "from_field",
     "from_fields",
@@ -75,11 +74,6 @@ def pace_control(value: float) -> Any:
     more = [] if value in dict(PACES).values() else [(f"{value:g} epochs/s", value)]
     options = sorted([*PACES, *more], key=lambda option: option[1])
     return choice("pace", value, options, "maximum speed; the results do not depend on it")
-
-
-def button(label: str, help: str, primary: bool = False) -> Any:
-    """Return a button."""
-    return widgets.Button(description=label, tooltip=help, button_style="primary" if primary else "")
 
 
 def from_fields(owner: Any, names: Sequence[str] | None = None, **shown: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.data import short_name
 from amkd_viz.models import Classifier
 from amkd_viz.objectives import methods
-from amkd_viz.panels.controls import button, choice, pace_control
+from amkd_viz.panels.controls import choice, pace_control
 from amkd_viz.panels.distill_form import DistillForm
 from amkd_viz.panels.distill_pictures import DistillPictures
 from amkd_viz.panels.distill_words import Speed, code_of, done_share, numbers, words
@@ -90,8 +90,7 @@ class DistillLab(Panel):
         self.form = DistillForm(recipe)
         self.form.groups["Training"]["pace"] = pace_control(pace)
         self._numbers = widgets.HTML()
-        self._buttons = {}
-        for label, (help, action) in {
+        made = {
             "Start": ("A new run with these settings", self.start),
             "Pause": ("Pause at the next batch; again: go on", self.pause),
             "Step": ("Train one batch, then pause", self.step),
@@ -99,9 +98,8 @@ class DistillLab(Panel):
             "Stop": ("Stop, with a checkpoint of this batch", self.stop),
             "Resume": ("Resume the run on show", self.resume),
             "Fork from here": ("A new run that starts with the student of this epoch", self.fork),
-        }.items():
-            self._buttons[label] = button(label, help, primary=label == "Start")
-            self.on_click(self._buttons[label], action)
+        }
+        self._buttons = {name: self.button(name, *about, primary=name == "Start") for name, about in made.items()}
         *bar, fork_button = self._buttons.values()
         self._back = LookBack(recipe.epochs)
         look_back = widgets.Box([self._back.slider, fork_button])

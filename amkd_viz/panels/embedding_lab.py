@@ -12,7 +12,7 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
 from amkd_viz.objectives.metric import EMBEDDINGS
-from amkd_viz.panels.controls import button, choice, slider, toggle
+from amkd_viz.panels.controls import choice, slider, toggle
 from amkd_viz.panels.joint_picture import PARTS, Picture, SampleSet, code_for, gather, lay_out, quality_table
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.sample_list import DistanceBars, SampleList
@@ -56,6 +56,8 @@ class EmbeddingLab(Panel):
         "dimensions onto two, so read the numbers beneath it: a cross marks a triplet whose order the map reverses."
     )
 
+    _data: Dataset  # once there are nets
+
     def __init__(self, run: Run | Session | str = "digits", **controls: Any) -> None:
         session = run if isinstance(run, Session) else None
         if not isinstance(run, Run | Session | str):
@@ -68,7 +70,6 @@ class EmbeddingLab(Panel):
             raise InputError(f"The run {self.run.path} has no snapshot yet; train it for an epoch first.")
         super().__init__()
         self._opened = f"example({run!r})" if isinstance(run, str) else f"Run.open({str(self.run.path)!r})"
-        self._data: Dataset | None = None
         self._nets: dict[str, Classifier] = {}
         self._student: tuple[SampleSet, int, Outputs] | None = None
         self._sample_set: SampleSet | None = None
@@ -97,8 +98,7 @@ class EmbeddingLab(Panel):
         play = widgets.Play(value=len(epochs) - 1, **_range(epochs), **about)
         self._link = widgets.jslink((play, "value"), (epoch, "index"))
         self._play = play
-        newest = button("Newest", "read the run's folder again and show its newest epoch")
-        self.on_click(newest, self.newest)
+        newest = self.button("Newest", "read the run's folder again and show its newest epoch", self.newest)
         scrubber = widgets.HBox([play, epoch, newest])
         scrubber.add_class("amkd-scrubber")
         under = widgets.VBox([self.map, scrubber, self.numbers])
@@ -194,7 +194,7 @@ class EmbeddingLab(Panel):
 
     def _gather(self) -> None:
         """Choose samples, attack some of them, and evaluate the teacher on all."""
-        if self._data is None:
+        if not self._nets:
             return
         sample_set = gather(self.run, self._data, self._nets, self["part"], self["most"], self["rings"])
         fresh = sample_set.chosen.boundary.any() and (
@@ -344,7 +344,7 @@ class EmbeddingLab(Panel):
         return self.values | (self._picture.shown if self._picture is not None else {})
 
     def view(self) -> View | None:
-        if self._picture is None or self._data is None:
+        if self._picture is None:
             return None
         nets = {"teacher": self._nets["teacher"], "student": self.run.student(self._picture.epoch)}
         return self._picture.view(nets, self._data)

@@ -17,7 +17,7 @@ from amkd_viz.data import load, parse_name
 from amkd_viz.data.points import PROBLEMS
 from amkd_viz.models import Classifier, architectures, inference_copy
 from amkd_viz.objectives import methods as known_methods
-from amkd_viz.panels.controls import button, choice, from_fields, pace_control, slider, toggle, with_values
+from amkd_viz.panels.controls import choice, from_fields, pace_control, slider, toggle, with_values
 from amkd_viz.panels.live import DutyCycle, LiveStudent, Pace, Pulse
 from amkd_viz.panels.objective_controls import fit_objective, objective_controls, objective_values
 from amkd_viz.panels.panel import Panel
@@ -142,10 +142,10 @@ class MethodRace(Panel):
             "Objective": self._terms,
         }
         self._buttons = {
-            "start": button("Start", "all methods, to the last epoch", primary=True),
-            "pause": button("Pause", "pause after the batch that is being trained"),
-            "step": button("Step", "one epoch of every method"),
-            "reset": button("Reset", "back to the initial weights"),
+            "start": self.button("Start", "all methods, to the last epoch", self.start, primary=True),
+            "pause": self.button("Pause", "pause after the batch that is being trained", self.pause),
+            "step": self.button("Step", "one epoch of every method", self.step),
+            "reset": self.button("Reset", "back to the initial weights", self.reset),
         }
         self.result, self.clock, self.question = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self._asked = widgets.HBox([self.question])
@@ -154,8 +154,6 @@ class MethodRace(Panel):
         pictures = [self._asked, self.pictures.maps.canvas, self.pictures.curves, self.result]
         bar = [*self._buttons.values(), self.clock]
         self.assemble(groups, pictures, bar, ["Training and attack", "Objective"], bar_first=True)
-        for key, action in (("start", self.start), ("pause", self.pause), ("step", self.step), ("reset", self.reset)):
-            self.on_click(self._buttons[key], action)
         self._fit()
 
     # settings
@@ -513,9 +511,7 @@ class MethodRace(Panel):
             text, names = "Check two methods or more; then there is something to predict.", []
 
         def show() -> None:
-            buttons = [button(name, f"I think {name} will be best") for name in names]
-            for name, widget in zip(names, buttons, strict=True):
-                self.on_click(widget, partial(self.guess, name))
+            buttons = [self.button(n, f"I think {n} will be best", partial(self.guess, n)) for n in names]
             if self._guess is None:
                 self.question.value = text
             old = self._asked.children[1:]

@@ -18,7 +18,6 @@ import ipywidgets as widgets
 from PIL import Image
 
 from amkd_viz.core.errors import InputError, unknown
-from amkd_viz.panels.controls import button
 from amkd_viz.panels.session import Session
 from amkd_viz.panels.status import Status
 from amkd_viz.panels.worker import Worker
@@ -155,7 +154,7 @@ class Panel:
         return group
 
     def _head_buttons(self) -> list[Any]:
-        made = {
+        made: dict[str, tuple[str, Callable[[], Any]]] = {
             "?": ("What am I looking at?", self.help),
             "Show code": ("Python code that makes what is on show", self.show_code),
             "Save session": ("Save a small file that restores this state", self.save_session),
@@ -165,20 +164,14 @@ class Panel:
             del made["Save session"]
         if type(self).view is Panel.view:
             del made["Export"]
-        buttons = []
-        for label, (tip, action) in made.items():
-            made_button = button(label, tip)
-            made_button.on_click(lambda _, action=action: self._do(action))
-            buttons.append(made_button)
-        return buttons
+        return [self.button(label, tip, action) for label, (tip, action) in made.items()]
 
-    def _do(self, action: Callable[[], Any]) -> None:
-        """Run the action of a button, not in the thread of the callback."""
-        self.compute.ask(f"button {getattr(action, '__name__', 'of a row')}", action, soon=True)
-
-    def on_click(self, widget: Any, action: Callable[[], Any]) -> None:
-        """Run ``action`` in the compute thread when the button ``widget`` is pressed."""
-        widget.on_click(lambda _: self._do(action))
+    def button(self, label: str, tip: str, action: Callable[[], Any], primary: bool = False) -> Any:
+        """Return a button that runs ``action`` in the compute thread, not in that of the callback."""
+        style = "primary" if primary else ""
+        made, key = widgets.Button(description=label, tooltip=tip, button_style=style), f"button {label}"
+        made.on_click(lambda _: self.compute.ask(key, action, soon=True))
+        return made
 
     @property
     def slow(self) -> Worker:
@@ -194,10 +187,12 @@ class Panel:
     def _moved(self, name: str) -> Callable[[Any], None]:
         def hear(change: Any) -> None:
             near = 0.01 if isinstance(change["owner"], widgets.FloatLogSlider) else 1e-9  # a step of it is 4 %
-            echo = _echo(change["old"], change["new"], near)
+            old, new = change["old"], change["new"]
+            # the page's slider may send the same number again, rounded differently
+            echo = isinstance(old, float) and isinstance(new, float) and math.isclose(old, new, rel_tol=near)
             if self._quiet != threading.get_ident() and not self.closed and not echo:
                 try:
-                    self.changed(name, change["new"])
+                    self.changed(name, new)
                 except InputError as error:
                     self.fail(str(error))
 
@@ -451,11 +446,6 @@ def _this_cell() -> tuple[str, str] | None:
         return message["metadata"]["cellId"], message["header"]["msg_id"]
     except (ImportError, AttributeError, KeyError, TypeError):
         return None
-
-
-def _echo(old: Any, new: Any, near: float) -> bool:
-    """Return whether the page's slider sends the same number again, rounded differently."""
-    return isinstance(old, float) and isinstance(new, float) and math.isclose(old, new, rel_tol=near)
 
 
 def _all_of(widget: Any) -> Iterable[Any]:

@@ -83,11 +83,7 @@ class SliceMaps:
             apart = percent(1 - agreement(*maps.values()))
             apart += "" if inside is None else f", in range {percent(1 - min(same.values()), 0)}"
         self.maps = maps
-
-        def show() -> None:
-            self.canvas.show(maps, here.area, notes=notes, disagreement=apart)
-
-        self._paint.ask("maps", show)
+        self._paint.ask("maps", lambda: self.canvas.show(maps, here.area, notes=notes, disagreement=apart))
 
     def view(self, students: Mapping[str, Classifier]) -> View:
         """Return the same maps as a figure to be exported."""

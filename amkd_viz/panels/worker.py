@@ -29,7 +29,7 @@ class Worker:
         sys.setswitchinterval(min(SWITCH, sys.getswitchinterval()))
         self._failed = failed
         self._pause, self._threads = pause, threads
-        self._waiting: dict[str, Callable[[], None]] = {}
+        self._waiting: dict[str, Callable[[], object]] = {}
         self._news = threading.Condition()
         self._busy = False
         self._soon = False
@@ -37,7 +37,7 @@ class Worker:
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def ask(self, key: str, task: Callable[[], None], soon: bool = False) -> None:
+    def ask(self, key: str, task: Callable[[], object], soon: bool = False) -> None:
         """Run ``task`` in place of a waiting one with the same key. Thread-safe; ignored after close.
 
         Args:
