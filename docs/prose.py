@@ -22,7 +22,6 @@ NOT_YET: tuple[str, ...] = (  # whose prose is not yet checked
     "amkd_viz/panels/distill_lab.py",
     "amkd_viz/panels/distill_pictures.py",
     "amkd_viz/panels/live.py",
-    "amkd_viz/panels/look_back.py",
     "amkd_viz/panels/method_race.py",
     "amkd_viz/panels/race_pictures.py",
     "amkd_viz/panels/static/pixels.js",

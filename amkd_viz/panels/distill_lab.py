@@ -17,8 +17,7 @@ from amkd_viz.panels.controls import choice, pace_control
 from amkd_viz.panels.distill_form import DistillForm
 from amkd_viz.panels.distill_pictures import DistillPictures
 from amkd_viz.panels.distill_words import Speed, code_of, done_share, numbers, words
-from amkd_viz.panels.live import DutyCycle, LiveStudent, Pace, Pulse, on_cpu
-from amkd_viz.panels.look_back import LookBack
+from amkd_viz.panels.live import DutyCycle, LiveStudent, LookBack, Pace, Pulse, on_cpu
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.run_log import RunLog, value_words
 from amkd_viz.panels.session import Session

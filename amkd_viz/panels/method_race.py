@@ -17,9 +17,18 @@ from amkd_viz.data import load, parse_name
 from amkd_viz.data.points import PROBLEMS
 from amkd_viz.models import Classifier, architectures, inference_copy
 from amkd_viz.objectives import methods as known_methods
-from amkd_viz.panels.controls import choice, from_fields, pace_control, slider, toggle, with_values
+from amkd_viz.panels.controls import (
+    choice,
+    fit_objective,
+    from_fields,
+    objective_controls,
+    objective_values,
+    pace_control,
+    slider,
+    toggle,
+    with_values,
+)
 from amkd_viz.panels.live import DutyCycle, LiveStudent, Pace, Pulse
-from amkd_viz.panels.objective_controls import fit_objective, objective_controls, objective_values
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.race_pictures import RacePictures
 from amkd_viz.panels.race_words import best, code_of, result_table, verdict

@@ -267,7 +267,7 @@ class Panel:
         if len(lines) > 1:
             text = f"Unexpected error: {lines[-1]}"
             trace = "\n".join(lines)
-            self.paint.ask("code", lambda: self._show_text(self._code, f"<pre>{html.escape(trace)}</pre>"))
+            self.paint.ask("code", lambda: self._unfold(self._code, f"<pre>{html.escape(trace)}</pre>", toggle=False))
         self.say(text, "error")
 
     def _cancel(self, count: int) -> None:
@@ -283,12 +283,12 @@ class Panel:
 
     def help(self) -> None:
         """Show or hide the explanation."""
-        self.paint.ask("help", lambda: self._toggle(self._help))
+        self.paint.ask("help", lambda: self._unfold(self._help))
 
     def show_code(self) -> None:
         """Show or hide the code of what is on show."""
         text = f"<pre>{html.escape(self.code())}</pre>"
-        self.paint.ask("code", lambda: self._toggle(self._code, text))
+        self.paint.ask("code", lambda: self._unfold(self._code, text))
 
     def save_session(self, path: str | Path | None = None) -> Path:
         """Write the session to a file, by default a new one under ``sessions/``.
@@ -347,17 +347,13 @@ class Panel:
             number += 1
         return path
 
-    def _toggle(self, part: Any, text: str | None = None) -> None:
-        if part.layout.display == "none" or (text is not None and text != part.value):
-            self._show_text(part, text)
-        else:
-            part.layout.display = "none"
-
     @staticmethod
-    def _show_text(part: Any, text: str | None) -> None:
+    def _unfold(part: Any, text: str | None = None, toggle: bool = True) -> None:
+        """Show a part with ``text``; with ``toggle``, hide it if it is there already."""
+        hide = toggle and part.layout.display != "none" and text in (None, part.value)
         if text is not None:
             part.value = text
-        part.layout.display = None
+        part.layout.display = "none" if hide else None
 
     # life
 
