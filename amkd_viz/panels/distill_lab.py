@@ -134,7 +134,6 @@ class DistillLab(Panel):
         return self.form.recipe(self.values)
 
     def changed(self, name: str, value: Any) -> None:
-        acts = name in LIVE or name in self.form.terms
         label = self.controls[name].description
         if name == "pace":
             self._pace.limit = value
@@ -158,17 +157,13 @@ class DistillLab(Panel):
             plain = Recipe(method=value)
             self.paint.ask("fit", lambda: self.form.fit_terms(plain, self.put))
             self.say(f"{value}: {methods.about(value)}")
-        elif self._busy and acts:
-            self.tell(f"{label}: {value_words(value)} from the next batch on.")
-            self.compute.ask(f"set {name}", lambda: self._change(name, value))
         else:
-            self.say(f"{label}: {value_words(value)}; Start begins a new run with it.")
+            if (job := self.job) and self._busy and (name in LIVE or name in self.form.terms):
+                self.tell(f"{label}: {value_words(value)} from the next batch on.")
+                self.compute.ask(f"set {name}", lambda: job.set(**{name: value}))
+            else:
+                self.say(f"{label}: {value_words(value)}; Start begins a new run with it.")
             self.paint.ask("sum", lambda: self.form.show_sum(self.recipe))
-
-    def _change(self, name: str, value: Any) -> None:
-        if self.job is not None:
-            self.job.set(**{name: value})
-        self.paint.ask("sum", lambda: self.form.show_sum(self.recipe))
 
     # control
 
@@ -383,7 +378,9 @@ class DistillLab(Panel):
         new = self._poll()
         state = self.state
         if self._busy:
-            self._count()
+            speed = self._speed.update(self._live.seen)
+            text = numbers(self._live, speed if state == "running" else 0.0)
+            self.paint.ask("numbers", lambda: setattr(self._numbers, "value", text))
             taken = self._live.take()
             here, shown = (self._live.epoch, self._live.batch), self.pictures.maps.ready and self._back.newest
             if shown and state == "paused" and self._drawn != here:
@@ -412,11 +409,6 @@ class DistillLab(Panel):
             done = self.log.done
             self._put_epoch(done if self._back.newest else self["epoch"], done)
         return new
-
-    def _count(self) -> None:
-        speed = self._speed.update(self._live.seen)
-        text = numbers(self._live, speed if self.state == "running" else 0.0)
-        self.paint.ask("numbers", lambda: setattr(self._numbers, "value", text))
 
     def _words(self) -> str:
         text = words(self._live, self.state, self.log)

@@ -228,8 +228,9 @@ class EmbeddingLab(Panel):
             return
         # between the UMAPs of two epochs, no PCA is shown
         if shown is None or (shown.sample_set, shown.kind, shown.how) != (sample_set, kind, "umap"):
-            self._show(lay_out(sample_set, student, kind, epoch, "pca"), busy=True)
-        text = f"Computing UMAP of {len(sample_set.chosen):,} samples; the map shows {self._words()}."
+            shown = lay_out(sample_set, student, kind, epoch, "pca")
+            self._show(shown, busy=True)
+        text = f"Computing UMAP of {len(sample_set.chosen):,} samples; the map shows {shown.words()}."
         self.say(text, "busy", cancellable=True)
         over = self.cancel_point()
 
@@ -277,10 +278,7 @@ class EmbeddingLab(Panel):
         if self._picture is picture:
             self._quality = measured
             self._mark()
-            self.say(f"The map shows {self._words()}. Move the slider above it from teacher to student.")
-
-    def _words(self) -> str:
-        return "nothing yet" if self._picture is None else self._picture.words()
+            self.say(f"The map shows {picture.words()}. Move the slider above it from teacher to student.")
 
     def _mark(self) -> None:
         """Show the projection quality under the map, and mark the triplets that the map contradicts."""
