@@ -277,7 +277,7 @@ class Panel:
         """Return a function that says whether a long task should end: Cancel was pressed, the panel is closed, or newer
         work with one of ``keys`` waits."""
         before = self._cancelled
-        return lambda: self.closed or self._cancelled != before or (bool(keys) and self.compute.waits(*keys))
+        return lambda: self.closed or self._cancelled != before or self.compute.waits(*keys)
 
     # buttons of the head
 
