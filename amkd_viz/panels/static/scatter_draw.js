@@ -21,9 +21,7 @@ class Drawing extends View {
     this.ends2 = ends;
     this.frame();
     this.centres = null;
-    if (!same && before && !still()) {
-      this.from = { before, start: performance.now() };
-    }
+    if (!same && before && !still()) this.from = { before, start: performance.now() };
     this.ask();
   }
 
