@@ -66,9 +66,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=48)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/memory.json"))
     args = parser.parse_args()
+    from amkd_viz.training.device import bf16_hardware
+
     begun = time.time()
     found: dict[str, dict[str, Any]] = {}
-    for precision in ("fp32", "bf16"):
+    for precision in ("fp32", *(["bf16"] if bf16_hardware("cpu") else [])):
         for method in METHODS:
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 one = pool.apply(peak, ((method, precision, args.root, args.teacher, args.steps),))

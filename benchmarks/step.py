@@ -18,7 +18,7 @@ import torch
 
 from amkd_viz.models import load_teacher
 from amkd_viz.training import Recipe, Training, prepare
-from amkd_viz.training.device import kept_memory
+from amkd_viz.training.device import bf16_hardware, kept_memory
 
 from .published import published_loss
 from .students import write_result
@@ -56,8 +56,8 @@ def trainings(root: str, teacher: str, warm_up: int, **own: Any) -> dict[str, Tr
 
 def measure(root: str, teacher: str, warm_up: int, count: int, threads: int) -> dict[str, Any]:
     made = trainings(root, teacher, warm_up)
-    half = {}
-    for method, training in made.items():
+    half, precisions = {}, ["fp32", *(["bf16"] if bf16_hardware("cpu") else [])]
+    for method, training in made.items() if "bf16" in precisions else ():
         half[method] = prepare(training.recipe.replace(precision="bf16"))
         half[method].student.load_state_dict(training.student.state_dict())
     batch = x, y, _ = next(iter(made["kd"].loader.epoch(1)))
@@ -80,9 +80,9 @@ def measure(root: str, teacher: str, warm_up: int, count: int, threads: int) -> 
     return {
         "attacked": attacked,
         "published bss step over ours": {name: ratio(took["published bss"], took[name]) for name in ours},
-        "amkd step over bss step": {p: ratio(took[f"amkd {p}"], took[f"bss {p}"]) for p in ("fp32", "bf16")},
+        "amkd step over bss step": {p: ratio(took[f"amkd {p}"], took[f"bss {p}"]) for p in precisions},
         "loading and augmenting, share of an amkd step": {
-            p: ratio(took["loading"], took[f"amkd {p}"]) for p in ("fp32", "bf16")
+            p: ratio(took["loading"], took[f"amkd {p}"]) for p in precisions
         },
         "others": quartiles(took["others"]),
     }

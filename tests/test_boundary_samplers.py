@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_nets import gen, state_of, unchanged
 from torch import Tensor, nn
 
 from amkd_viz.boundary import Status, boundary_similarity, bss, deepfool, fgsm, noise, refine
@@ -17,10 +18,6 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.models import Classifier, build, inference_copy, wrap
 
 few = settings(max_examples=12)
-
-
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def linear(weight: Tensor, bias: Tensor | None = None, std: float = 0.25) -> Classifier:
@@ -82,15 +79,6 @@ def test_refined_ends_lie_on_both_sides_and_half_as_far_apart_each_time(steps):
     assert finer.passes == (found.passes.forward + steps * 60, found.passes.backward)
 
 
-def test_refined_points_are_on_the_boundary_of_a_linear_net():
-    net = linear(torch.tensor([[1.0, 2.0], [-0.5, 0.3]]), torch.tensor([0.1, 0.4]))
-    x = points(30)
-    found = refine(net, bss(net, x, 1 - net(x).argmax(1), step_size=1), 20)
-    assert found.crossed.all()
-    logits = net(found.x)
-    assert (logits[:, 0] - logits[:, 1]).abs().max() < 1e-4
-
-
 def test_refine_of_nothing_and_bad_steps():
     net = curved()
     empty = bss(net, points(0), torch.zeros(0, dtype=torch.long))
@@ -104,7 +92,7 @@ def test_refine_of_nothing_and_bad_steps():
 
 @few
 @given(count=st.integers(0, 5), seed=st.integers(0, 99), epsilon=st.sampled_from([0.01, 8 / 255, 0.4]))
-def test_ball_and_box(count, seed, epsilon):
+def test_epsilon_ball_and_valid_pixel_range(count, seed, epsilon):
     x, target = images(count, seed), torch.randint(5, (count,), generator=gen(seed))
     for found in (fgsm(IMAGES, x, target, epsilon=epsilon), noise(IMAGES, x, target, epsilon=epsilon, generator=gen())):
         assert found.x.shape == x.shape
@@ -135,7 +123,7 @@ def test_fgsm_follows_the_sign_of_the_gradient_towards_the_target():
     assert found.passes == (12, 6)
 
 
-def test_noise_is_its_generators_and_fills_the_ball():
+def test_noise_follows_its_generator_and_fills_the_ball():
     x, target = torch.full((40, 1, 4, 4), 0.5), torch.zeros(40, dtype=torch.long)
     first, again, other = (noise(IMAGES, x, target, epsilon=0.1, generator=gen(s)).x for s in (1, 1, 2))
     assert torch.equal(first, again)
@@ -174,7 +162,7 @@ def test_deepfool_crosses_a_linear_net_at_the_analytic_distance():
     torch.testing.assert_close((edge.x - x).norm(dim=1), analytic, rtol=1e-3, atol=1e-5)
 
 
-def test_targeted_deepfool_takes_the_way_to_the_target():
+def test_targeted_deepfool_moves_towards_the_target():
     net = linear(torch.randn(4, 2, generator=gen(3)))
     x = points(30)
     b = net(x).argmax(1)
@@ -188,7 +176,7 @@ def test_targeted_deepfool_takes_the_way_to_the_target():
     assert torch.equal(own.x, x)
 
 
-def test_deepfool_needs_several_steps_where_boundaries_bend_and_stays_in_the_box():
+def test_deepfool_needs_several_steps_where_boundaries_bend_and_stays_in_the_pixel_range():
     net, x = curved(), points(40)
     found = deepfool(net, x, steps=20)
     assert found.crossed.float().mean() > 0.9
@@ -204,50 +192,129 @@ def test_deepfool_needs_several_steps_where_boundaries_bend_and_stays_in_the_box
     assert box.passes.forward <= 8 + 5 * 16
 
 
-@pytest.mark.parametrize("sampler", [fgsm, noise, deepfool, bss])
-def test_samplers_take_nothing_no_grad_and_leave_the_net_alone(sampler):
-    net = build("cnn-tiny", num_classes=3, shape=(1, 8, 8))
-    net.body.stage1.eval()
-    flags = [m.training for m in net.modules()]
-    state = {k: v.clone() for k, v in net.state_dict().items()}
-    empty = sampler(net, torch.rand(0, 1, 8, 8), torch.zeros(0, dtype=torch.long))
-    assert (len(empty), empty.x.shape, empty.logits.shape) == (0, (0, 1, 8, 8), (0, 3))
-    x, target = torch.rand(3, 1, 8, 8, generator=gen()), torch.arange(3)
+# ------------------------------------------------------------------ all attacks
+
+
+def noised(*args, **options):
+    """Noise from a generator of its own."""
+    return noise(*args, generator=gen(), **options)
+
+
+ATTACKS = [bss, partial(bss, compact=False), fgsm, noised, deepfool]
+every_attack = pytest.mark.parametrize(
+    "attack", ATTACKS, ids=["bss", "bss without compact", "fgsm", "noise", "deepfool"]
+)
+
+
+def untidy() -> Classifier:
+    """A net in train mode, parts of it not."""
+    net = build("resnet8", num_classes=5, shape=(1, 8, 8))
+    net.body.layer2.eval()
+    net.body.conv1.weight.requires_grad_(False)
+    return net
+
+
+@every_attack
+def test_attacks_use_eval_mode_take_nothing_and_leave_net_and_grad_mode_alone(attack):
+    net, x, target = untidy(), torch.rand(4, 1, 8, 8, generator=gen()), torch.arange(4)
+    before = state_of(net)
     with torch.no_grad():
-        inner = sampler(net, x, target) if sampler is not noise else noise(net, x, target, generator=gen())
-    outer = sampler(net, x, target) if sampler is not noise else noise(net, x, target, generator=gen())
+        inner = attack(net, x, target)
+    outer = attack(net, x.clone().requires_grad_(), target)
     assert torch.equal(inner.x, outer.x)
     assert not any(t.requires_grad for t in (outer.x, outer.inside, outer.logits, outer.origin))
-    assert [m.training for m in net.modules()] == flags
-    assert all(p.grad is None and p.requires_grad for p in net.parameters())
-    assert all(torch.equal(v, state[k]) for k, v in net.state_dict().items())
+    assert int(outer.steps.sum()) > 0
+    empty = attack(net, x[:0], target[:0], keep_path=True)
+    assert (len(empty), empty.x.shape, empty.logits.shape) == (0, (0, 1, 8, 8), (0, 5))
+    assert (empty.path.shape[1:], empty.passes) == ((0, 1, 8, 8), (0, 0))
+    assert (empty.base.dtype, empty.status.dtype) == (torch.long, torch.long)
+    assert unchanged(net, before)
+    torch.testing.assert_close(attack(net.eval(), x, target).x, outer.x)
+    assert torch.equal(outer.base, net(x).argmax(1))
 
 
-@pytest.mark.parametrize("sampler", [fgsm, noise, deepfool])
-def test_bad_inputs(sampler):
-    net, x, target = IMAGES, images(2), torch.tensor([0, 1])
-    with pytest.raises(InputError, match="must be finite, got NaN"):
-        sampler(net, x * float("nan"), target)
-    with pytest.raises(InputError, match=r"images lie in \[0, 1\]"):
-        sampler(net, x + 1, target)
-    with pytest.raises(InputError, match=r"one class per sample, int64 of shape \(2,\), not int64 of shape \(1,\)"):
-        sampler(net, x, target[:1])
-    with pytest.raises(InputError, match="target must hold classes from 0 to 4, got 0 to 9"):
-        sampler(net, x, torch.tensor([0, 9]))
+@every_attack
+def test_an_exception_half_way_leaves_the_net_as_it_was(attack):
+    net, calls = untidy(), []
+    before = state_of(net)
+
+    def fail(*_: object) -> None:
+        calls.append(net.training)
+        if len(calls) == 2:
+            raise FloatingPointError("half way")
+
+    hook = net.body.layer3.register_forward_hook(fail)
+    with pytest.raises(FloatingPointError, match="half way"):
+        attack(net, torch.rand(4, 1, 8, 8, generator=gen()), torch.arange(4))
+    hook.remove()
+    assert calls == [False] * 2
+    assert unchanged(net, before)
+
+
+TWO_CHANNELS = build("cnn-tiny", num_classes=5, shape=(2, 6, 6))
+GREY, CLASSES = torch.full((2, 2, 6, 6), 0.5), torch.tensor([0, 1])
+
+
+def broken(value: float) -> Tensor:
+    x = GREY.clone()
+    x[1, 0, 2, 2] = value
+    return x
+
+
+@every_attack
+@pytest.mark.parametrize(
+    ("x", "target", "sentence"),
+    [
+        (broken(float("nan")), CLASSES, "x must be finite, got NaN"),
+        (broken(1.1), CLASSES, r"x must lie in \[0, 1\], got values from 0\.5 to 1\.1"),
+        (broken(-0.2), CLASSES, r"x must lie in \[0, 1\], got values from -0\.2 to 0\.5; undo the normalisation"),
+        (GREY * 255, CLASSES, "divide by 255"),
+        ((GREY * 255).byte(), CLASSES, r"x must be floating point, got torch\.uint8"),
+        (torch.rand(2, 6, 6), CLASSES, r"x must be a batch of images .*got shape \(2, 6, 6\)"),
+        (torch.rand(2, 3), CLASSES, r"must have shape \(N, 2\) for points"),
+        (torch.tensor([[0.0, torch.inf], [0, 0]]), CLASSES, "x must be finite, got infinite coordinates"),
+        (torch.rand(2, 1, 6, 6), CLASSES, r"The net takes inputs of shape \(N, 2, H, W\), got \(2, 1, 6, 6\)"),
+        (torch.rand(2, 2), CLASSES, r"The net takes inputs of shape \(N, 2, H, W\), got \(2, 2\)"),
+        (GREY, [0, 1], "x and target must be tensors, of samples and of int64 classes, got a list"),
+        (GREY, torch.tensor([1]), r"one class per sample, int64 of shape \(2,\), got int64 of shape \(1,\)"),
+        (GREY, torch.tensor([[1], [2]]), r"got int64 of shape \(2, 1\)"),
+        (GREY, torch.tensor([1.0, 2.0]), "got float32 of shape"),
+        (GREY, torch.tensor([1, 5]), "target must hold classes from 0 to 4, got 1 to 5"),
+        (GREY, torch.tensor([-1, 2]), "target must hold classes from 0 to 4, got -1 to 2"),
+    ],
+)
+def test_bad_inputs(attack, x, target, sentence):
+    with pytest.raises(InputError, match=sentence):
+        attack(TWO_CHANNELS, x, target)
 
 
 @pytest.mark.parametrize(
-    ("call", "sentence"),
+    ("attack", "options", "sentence"),
     [
-        (lambda x, k: fgsm(IMAGES, x, k, epsilon=0), "epsilon must be > 0, got 0"),
-        (lambda x, k: noise(IMAGES, x, k, epsilon=-1), "epsilon must be > 0, got -1"),
-        (lambda x, k: deepfool(IMAGES, x, steps=0), "steps >= 1 and overshoot >= 0, got 0"),
-        (lambda x, k: deepfool(IMAGES, x, overshoot=-0.1), "got 50 and -0.1"),
+        (bss, {"step_size": 0}, r"step_size > 0 and steps >= 1, got step_size=0,"),
+        (bss, {"step_size": float("nan")}, "step_size=nan"),
+        (bss, {"steps": 0}, "steps=0"),
+        (bss, {"step_rule": "slow"}, "step_rule must be 'gap' or 'newton', got 'slow'"),
+        (bss, {"space": "latent"}, "space must be 'normalised' or 'pixel', got 'latent'"),
+        (bss, {"clamp": -1.0}, r"clamp must be a positive number or \(low, high\)"),
+        (bss, {"clamp": (1.0, 0.0)}, "clamp must be a positive number"),
+        (fgsm, {"epsilon": 0}, "epsilon must be > 0, got 0"),
+        (noise, {"epsilon": -1}, "epsilon must be > 0, got -1"),
+        (deepfool, {"steps": 0}, "steps >= 1 and overshoot >= 0, got 0"),
+        (deepfool, {"overshoot": -0.1}, "got 50 and -0.1"),
     ],
 )
-def test_bad_options(call, sentence):
+def test_bad_options(attack, options, sentence):
     with pytest.raises(InputError, match=sentence):
-        call(images(2), torch.tensor([0, 1]))
+        attack(TWO_CHANNELS, GREY, CLASSES, **options)
+
+
+def test_a_module_that_does_not_say_how_it_normalises():
+    module = nn.Sequential(nn.Flatten(), nn.Linear(72, 5))
+    with pytest.raises(InputError, match=r"wrap\(module, shape=, mean=, std=\) it first, or pass space='pixel'"):
+        bss(module, GREY, CLASSES)
+    assert len(bss(module, GREY, CLASSES, space="pixel")) == 2
+    assert len(bss(nn.Linear(2, 5), torch.rand(2, 2), CLASSES)) == 2
 
 
 # ------------------------------------------------------------------ MagSim, AngSim
@@ -317,42 +384,34 @@ def test_similarity_of_nets_in_train_mode_neither_uses_nor_changes_batch_statist
     net, other = (build("cnn-tiny", num_classes=3, shape=(1, 8, 8), seed=s) for s in (0, 1))
     x = torch.rand(12, 1, 8, 8, generator=gen())
     with torch.no_grad():
-        for n in (net, other):
-            n(x)
+        net(x), other(x)
     y = net.eval()(x).argmax(1)
-    other.eval()
-    expected = boundary_similarity(net, other, x, y)
-    before = {k: v.clone() for k, v in other.state_dict().items()}
+    expected = boundary_similarity(net, other.eval(), x, y)
     net.train(), other.train()
+    before = state_of(other)
     assert boundary_similarity(net, other, x, y) == pytest.approx(expected, nan_ok=True)
     assert net.training
-    assert other.training
-    assert all(torch.equal(v, before[k]) for k, v in other.state_dict().items())
-
-
-def test_labels_must_be_as_many_as_images():
-    with pytest.raises(InputError, match="x and y must have the same length, got 4 and 3"):
-        boundary_similarity(curved(), curved(), points(4), torch.zeros(3, dtype=torch.long))
+    assert unchanged(other, before)
 
 
 @pytest.mark.parametrize("taken", ["as the net", "float32"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-@pytest.mark.parametrize("attack", [bss, fgsm, noise, deepfool])
+@every_attack
 def test_nets_in_another_precision(attack, dtype, taken):
     """Samples come back in the type of the inputs, near those of the same net in float32."""
     x = torch.rand(5, 3, 6, 6, generator=gen())
     net = build("resnet8", num_classes=3, shape=(3, 6, 6), seed=1).eval()
     target = (net(x).argmax(1) + 1) % 3
-    chance = {"generator": gen()} if attack is noise else {}
     for other in (net, inference_copy(net), wrap(nn.Sequential(net.body, net.head), shape=(3, 6, 6))):
         other = copy.deepcopy(other).to(dtype)
         inputs = x.to(dtype) if taken == "as the net" else x
-        found = attack(other, inputs, target, keep_path=True, **chance)
+        found = attack(other, inputs, target, keep_path=True)
         assert {t.dtype for t in (found.x, found.inside, found.origin, found.path)} == {inputs.dtype}
         assert found.logits.dtype == torch.float32
         assert found.x.isfinite().all()
         assert refine(other, found).x.dtype == inputs.dtype
-        boundary_similarity(other, other, inputs, target - 1 + 3 * (target == 0))
+        if attack is bss:
+            boundary_similarity(other, other, inputs, target - 1 + 3 * (target == 0))
     if attack is bss and dtype == torch.float64:
         torch.testing.assert_close(found.x.float(), bss(other.float(), x, target).x, rtol=0, atol=1e-3)
 
@@ -375,27 +434,23 @@ def test_similarity_asks_no_device_for_float64(monkeypatch):
     assert boundary_similarity(net, net, x, net(x).argmax(1), step_size=2).kept
 
 
-@pytest.mark.parametrize("compact", [True, False])
 @pytest.mark.parametrize("name", ["resnet8", "cnn-tiny"])
-def test_attacks_inside_inference_mode(name, compact):
+@every_attack
+def test_attacks_inside_inference_mode(attack, name):
     """Nets, copies and tensors of inside, and of outside, give what they give elsewhere."""
     net = build(name, num_classes=3, shape=(3, 6, 6), seed=1).eval()
     pixels = torch.rand(5, 3, 6, 6, generator=gen())
-    attacks = [partial(bss, compact=compact), fgsm, deepfool]
     with torch.inference_mode():
         x, own = pixels.clone(), build(name, num_classes=3, shape=(3, 6, 6), seed=1).eval()
         copies = inference_copy(net), inference_copy(own)
         target = (net(x).argmax(1) + 1) % 3
-        for made in copies:
-            made(x)
-        inside = [[attack(n, x, target) for n in (net, own, *copies)] for attack in attacks]
-        assert refine(net, inside[0][0]).x.isfinite().all()
+        inside = [attack(n, x, target) for n in (net, own, *copies)]
+        assert refine(net, inside[0]).x.isfinite().all()
         assert boundary_similarity(net, own, x, net(x).argmax(1)).tried
-    for attack, found in zip(attacks, inside, strict=True):
-        expected = attack(net, pixels, target.clone())
-        assert attack(net, x, target).status.equal(expected.status)
-        for some in found:
-            torch.testing.assert_close(some.x, expected.x, rtol=0, atol=1e-4)
+    expected = attack(net, pixels, target.clone())
+    assert attack(net, x, target).status.equal(expected.status)
+    for found in inside:
+        torch.testing.assert_close(found.x, expected.x, rtol=0, atol=1e-4)
     assert all(p.requires_grad for p in net.parameters())
 
 
@@ -435,12 +490,10 @@ def test_what_similarity_cannot_count():
             boundary_similarity(net, net, x, y, **wrong)
     with pytest.raises(InputError, match="same number of classes, got 2 and 3"):
         boundary_similarity(net, linear(torch.ones(3, 2)), x, y)
+    with pytest.raises(InputError, match="x and y must have the same length, got 4 and 3"):
+        boundary_similarity(net, net, x, y[:3])
 
 
-def test_a_target_that_is_a_list_and_a_box_that_is_one():
+def test_a_range_that_is_a_list():
     net, x = linear(torch.eye(2)), torch.rand(2, 2, generator=gen())
-    for attack in (bss, fgsm):
-        with pytest.raises(InputError, match="int64 target classes, not a list"):
-            attack(net, x, [0, 1])
-    target = torch.tensor([0, 1])
-    assert torch.equal(bss(net, x, target, clamp=[-1, 1]).x, bss(net, x, target, clamp=(-1, 1)).x)
+    assert torch.equal(bss(net, x, CLASSES, clamp=[-1, 1]).x, bss(net, x, CLASSES, clamp=(-1, 1)).x)

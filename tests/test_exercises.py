@@ -197,7 +197,7 @@ def test_runs(tmp_path: Path) -> None:
     assert check("06.b", made)
     assert "export()" in said("06.b", made.path) or "export" in said("06.b", made.path)
     made.card.unlink()
-    assert "not there" in said("06.b", made)
+    assert "does not exist" in said("06.b", made)
     assert check("06.c", (plain, 1.0))
     assert "count" in said("06.c", (plain, 12))
 

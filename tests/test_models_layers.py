@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torchvision
+from small_nets import state_of, unchanged
 from torch import nn
 
 from amkd_viz.core.errors import InputError
@@ -164,13 +165,10 @@ def test_under_inference_mode_in_channels_last_and_with_autocast() -> None:
 def test_measuring_leaves_a_net_as_it_was(make: Callable[[], Classifier]) -> None:
     net = make().train()
     next(net.parameters()).requires_grad_(False)
-    before = {k: v.clone() for k, v in net.state_dict().items()}
-    flags = [m.training for m in net.modules()], [p.requires_grad for p in net.parameters()]
-    rng = torch.get_rng_state()
+    before, rng = state_of(net), torch.get_rng_state()
     net.check_layer(-1)
     net.layer_shape(pre(-len(net.stages)))
-    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
-    assert ([m.training for m in net.modules()], [p.requires_grad for p in net.parameters()]) == flags
+    assert unchanged(net, before)
     assert torch.equal(torch.get_rng_state(), rng)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -36,10 +37,7 @@ def forgotten_afterwards():
 
 
 def mine(num_classes: int, shape: tuple[int, ...]) -> nn.Module:
-    inputs = 1
-    for size in shape:
-        inputs *= size
-    return nn.Sequential(nn.Flatten(), nn.Linear(inputs, 6), nn.Tanh(), nn.Linear(6, num_classes))
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), 6), nn.Tanh(), nn.Linear(6, num_classes))
 
 
 def test_a_name_is_known_everywhere():
@@ -58,29 +56,23 @@ def test_a_name_is_known_everywhere():
         build("mnie")
 
 
-def test_weights_are_a_function_of_the_seed():
-    register("mine", mine)
-    before = torch.random.get_rng_state()
-    one, same, other = (build("mine", seed=s).head.weight for s in (1, 1, 2))
-    assert torch.equal(torch.random.get_rng_state(), before)
-    assert torch.equal(one, same)
-    assert not torch.equal(one, other)
-
-
-def test_a_net_trained_elsewhere_through_a_file(tmp_path):
+@pytest.mark.parametrize("name", ["mine", "torchvision:resnet18"])
+def test_a_net_trained_elsewhere_through_a_file(tmp_path, name):
     register("mine", mine)
     torch.manual_seed(0)
-    module, x = mine(3, (1, 4, 4)), torch.rand(2, 1, 4, 4)
-    net = wrap(module, shape=(1, 4, 4), mean=[0.4], std=[0.2], name="mine")
-    path = save_classifier(net, tmp_path / "w.safetensors")
+    module = mine(3, (3, 32, 32)) if name == "mine" else torchvision.models.resnet18(num_classes=3).eval()
+    net = wrap(module, shape=(3, 32, 32), mean=[0.4] * 3, std=[0.2] * 3, name=name).eval()
+    path, x = save_classifier(net, tmp_path / "w.safetensors"), torch.rand(2, 3, 32, 32)
     again = load_teacher(path)
-    assert again.architecture == "mine"
-    assert torch.allclose(again(x), module((x - 0.4) / 0.2))
-    nets.forget("mine")
-    with pytest.raises(
-        InputError, match=r"architecture 'mine'.*register it first with amkd_viz\.models\.register\(name, b"
-    ):
-        load_teacher(path)
+    assert again.architecture == name
+    assert torch.equal(again(x), net(x))
+    assert torch.allclose(again(x), module((x - 0.4) / 0.2), atol=1e-5)
+    if name == "mine":
+        nets.forget("mine")
+        with pytest.raises(
+            InputError, match=r"architecture 'mine'.*register it first with amkd_viz\.models\.register\("
+        ):
+            load_teacher(path)
 
 
 def test_both_nets_of_a_run(tmp_path, monkeypatch):
@@ -120,46 +112,47 @@ def test_a_classifier_keeps_its_normalisation():
     assert net.normalise.std.item() == pytest.approx(0.9)
 
 
-def test_registering_again_replaces():
-    register("mine", mine)
+@pytest.mark.parametrize(
+    ("name", "builder", "sentence"),
+    [
+        *(
+            (name, mine, "A model's name must be a letter, then letters")
+            for name in ("", "a.b", "torchvision:mine", "a/b")
+        ),
+        *((name, mine, f"'{name}' is a model of amkd_viz; choose another") for name in ("resnet8", "mlp")),
+        *((name, mine, f"'{name}' has a meaning of its own; choose another") for name in ("custom", "torchvision")),
+        ("mine", lambda shape: None, r"must take builder\(num_classes=K, shape=\(C, H, W\)\)"),
+        ("mine", lambda a, b: None, r"must take builder\(num_classes=K"),
+        ("mine", "mine", r"must take builder\(num_classes=K"),
+        ("mine", nn.Linear, r"must take builder\(num_classes=K"),
+    ],
+)
+def test_a_name_or_a_builder_that_cannot_be(name, builder, sentence):
+    before = set(nets)
+    with pytest.raises(InputError, match=sentence):
+        register(name, builder)
+    assert set(nets) == before
+
+
+def test_register_is_a_decorator_too_and_replaces():
+    assert register("mine")(mine) is mine
+    assert build("mine", shape=(2,), num_classes=2).architecture == "mine"
     register("mine", lambda num_classes, shape: nn.Linear(2, num_classes))
     assert isinstance(build("mine", shape=(2,), num_classes=2).head, nn.Identity)
 
 
-@pytest.mark.parametrize("name", ["", "2fast", "a b", "a.safetensors", "torchvision:mine", "a/b", "naïve", "a\n", 3])
-def test_no_name(name):
-    with pytest.raises(InputError, match="A model's name must be a letter, then letters"):
-        register(name, mine)
-
-
-@pytest.mark.parametrize("name", ["resnet8", "mlp", "custom", "torchvision"])
-def test_a_name_that_is_taken(name):
-    with pytest.raises(InputError, match=f"'{name}' (is a model of amkd_viz|has a meaning of its own); choose another"):
-        register(name, mine)
-
-
-def test_register_is_a_decorator_too():
-    assert register("mine")(mine) is mine
-    assert build("mine", shape=(2,), num_classes=2).architecture == "mine"
-
-
-@pytest.mark.parametrize("builder", [lambda shape: None, lambda a, b: None, "mine", nn.Linear])
-def test_a_builder_that_cannot_be_called(builder):
-    with pytest.raises(InputError, match=r"must take builder\(num_classes=K, shape=\(C, H, W\)\)"):
-        register("mine", builder)
-    assert "mine" not in nets
-
-
-def test_a_builder_that_makes_something_else():
-    register("mine", lambda num_classes, shape: mine(num_classes + 1, shape))
-    with pytest.raises(InputError, match="must return 3 logits, got 4"):
+@pytest.mark.parametrize(
+    ("builder", "sentence"),
+    [
+        (lambda num_classes, shape: mine(num_classes + 1, shape), "must return 3 logits, got 4"),
+        (lambda num_classes, shape: None, r"must return a torch\.nn\.Module, got a NoneType"),
+        (lambda num_classes, shape: mine(num_classes, (3, 9, 9)), "does not take inputs of shape"),
+    ],
+)
+def test_a_builder_that_makes_something_else(builder, sentence):
+    register("mine", builder)
+    with pytest.raises(InputError, match=sentence):
         build("mine", num_classes=3)
-    register("mine", lambda num_classes, shape: None)
-    with pytest.raises(InputError, match=r"must return a torch\.nn\.Module, got a NoneType"):
-        build("mine")
-    register("mine", lambda num_classes, shape: mine(num_classes, (3, 9, 9)))
-    with pytest.raises(InputError, match="does not take inputs of shape"):
-        build("mine")
 
 
 class Tied(nn.Module):
@@ -217,24 +210,14 @@ def test_names_of_torchvision() -> None:
         Recipe(teacher="resnet9")
 
 
-def test_weights_of_torchvisions_nets_are_a_function_of_the_seed() -> None:
+@pytest.mark.parametrize("name", ["mine", "cnn", NAME])
+def test_weights_are_a_function_of_the_seed(name) -> None:
+    register("mine", mine)
     before = torch.random.get_rng_state()
-    one, same, other = (build(NAME, num_classes=3, shape=(3, 64, 64), seed=s).state_dict() for s in (1, 1, 2))
+    one, same, other = (build(name, num_classes=3, shape=(3, 64, 64), seed=s).state_dict() for s in (1, 1, 2))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert all(torch.equal(one[n], same[n]) for n in one)
     assert not all(torch.equal(one[n], other[n]) for n in one)
-
-
-def test_a_net_of_your_own_through_a_file(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    module = torchvision.models.resnet18(num_classes=3).eval()
-    net = wrap(module, shape=(3, 32, 32), mean=[0.4] * 3, std=[0.2] * 3, name="torchvision:resnet18")
-    again = load_teacher(save_classifier(net, tmp_path / "mine.safetensors"))
-    x = torch.rand(2, 3, 32, 32)
-    assert again.architecture == "torchvision:resnet18"
-    with torch.no_grad():
-        assert torch.equal(again(x), net.eval()(x))
-        assert torch.allclose(again(x), module((x - 0.4) / 0.2), atol=1e-5)
 
 
 @pytest.mark.slow

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.models import Classifier, build, inference_copy, load_teacher, load_weights, save_classifier
 from amkd_viz.models.resnet import ResNetBody
 
-TEACHER = Path(__file__).parents[2] / "shared" / "data" / "teachers" / "resnet26_cifar10.safetensors"
 NORMALISATION = {"normalise_mean": "0.5,0.4,0.3", "normalise_std": "0.2, 0.25, 0.3"}
 PADDED = NORMALISATION | {"shortcut": "pad-end"}
 
@@ -94,18 +91,6 @@ def test_a_compiled_net_is_saved_and_filled_as_the_net_it_was(tmp_path):
         save_classifier(nn.Linear(2, 2), tmp_path / "linear.safetensors")
 
 
-@pytest.mark.skipif(not TEACHER.is_file(), reason="needs the shared ResNet-26")
-def test_shared_teacher():
-    net = load_teacher(TEACHER, shortcut="pad-end")
-    assert (net.architecture, net.num_classes, net.shape) == ("resnet26", 10, (3, 32, 32))
-    assert net.normalise.mean.flatten().tolist() == pytest.approx([0.4914, 0.4822, 0.4465])
-    assert net.normalise.std.flatten().tolist() == pytest.approx([0.2023, 0.1994, 0.2010])
-    stored = load_file(TEACHER)
-    assert torch.equal(net.head.weight, stored["linear.weight"])
-    assert torch.equal(net.body.layer3[3].bn2.running_var, stored["layer3.3.bn2.running_var"])
-    assert len(net.body.layer1) == len(net.body.layer3) == 4
-
-
 @pytest.mark.parametrize(
     ("made", "named", "architecture"),
     [
@@ -136,44 +121,17 @@ def test_foreign_names_depths_widths_and_shortcuts(tmp_path, made, named, archit
     assert (again.architecture, again.num_classes) == (architecture, 5)
 
 
-class PaddedBothSides(nn.Module):
-    """akamaster/pytorch_resnet_cifar10, option A, written anew: a block a stage, zeros on both sides of a shortcut."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
-        for stage, before, planes in ((1, 16, 16), (2, 16, 32), (3, 32, 64)):
-            block = nn.Module()
-            block.conv1 = nn.Conv2d(before, planes, 3, 1 if stage == 1 else 2, 1, bias=False)
-            block.bn1, block.bn2 = nn.BatchNorm2d(planes), nn.BatchNorm2d(planes)
-            block.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False)
-            self.add_module(f"layer{stage}", nn.Sequential(block))
-        self.linear = nn.Linear(64, 5)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = F.relu(self.bn1(self.conv1(x)))
-        for block in (self.layer1[0], self.layer2[0], self.layer3[0]):
-            y = block.bn2(block.conv2(F.relu(block.bn1(block.conv1(x)))))
-            quarter = y.shape[1] // 4
-            if y.shape != x.shape:
-                x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, quarter, quarter), "constant", 0)
-            x = F.relu(y + x)
-        return self.linear(F.avg_pool2d(x, x.size()[3]).flatten(1))
-
-
-def padded_both_sides(folder: Path, **metadata: str) -> tuple[nn.Module, Path]:
-    torch.manual_seed(0)
-    net = PaddedBothSides()
-    net(torch.rand(6, 3, 32, 32))
-    save_file(net.state_dict(), folder / "a.safetensors", NORMALISATION | metadata)
-    return net.eval(), folder / "a.safetensors"
+def padded_both_sides(folder: Path, **metadata: str) -> tuple[Classifier, Path]:
+    """A net as akamaster/pytorch_resnet_cifar10 has them: zeros on both sides of a shortcut, names of its own."""
+    net = resnet(shortcut="pad-both")
+    save_file(foreign(net), folder / "a.safetensors", NORMALISATION | metadata)
+    return net, folder / "a.safetensors"
 
 
 def same_logits(found: nn.Module, net: nn.Module) -> bool:
     x = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in ([0.5, 0.4, 0.3], [0.2, 0.25, 0.3]))
     with torch.no_grad():
-        return torch.allclose(found(x), net((x - mean) / std), rtol=1e-3, atol=1e-4)
+        return torch.allclose(found(x), net(x), rtol=1e-3, atol=1e-4)
 
 
 def test_padding_on_both_sides(tmp_path, recwarn):
@@ -211,11 +169,10 @@ def test_a_shortcut_of_no_kind(tmp_path):
         load_teacher(ours, shortcut="pad-both")
 
 
-def test_missing_file(tmp_path):
-    with pytest.raises(InputError, match=r"File not found: .*nowhere\.safetensors"):
-        load_teacher(tmp_path / "nowhere.safetensors")
-    with pytest.raises(InputError, match="File not found:"):
-        load_teacher(tmp_path)
+@pytest.mark.parametrize("name", ["nowhere.safetensors", "."])
+def test_missing_file(tmp_path, name):
+    with pytest.raises(InputError, match="File not found: "):
+        load_teacher(tmp_path / name)
 
 
 @pytest.mark.parametrize("keep", [0, 5, 200, -1])
@@ -248,71 +205,49 @@ def test_a_pickle_is_never_opened(tmp_path, how):
     assert flag.exists()
 
 
-@pytest.mark.parametrize(
-    "metadata",
-    [
-        None,
-        {"normalise_mean": "0.5,0.5,0.5"},
-        {"normalise_mean": "a,b,c", "normalise_std": "1,1,1"},
-        {"normalise_mean": "", "normalise_std": "1,1,1"},
-    ],
-)
-def test_missing_normalisation(tmp_path, metadata):
-    save_file(foreign(resnet()), tmp_path / "t.safetensors", metadata)
-    with pytest.raises(InputError, match=r"does not say how its inputs are normalised.*normalise_mean"):
-        load_teacher(tmp_path / "t.safetensors")
-
-
-@pytest.mark.parametrize(("mean", "std"), [("0.5,0.5", "1,1,1"), ("0.5,0.5,0.5", "0.2,0,0.2"), ("0,0,0", "1,1,nan")])
-def test_normalisation_that_cannot_be(tmp_path, mean, std):
-    save_file(foreign(resnet()), tmp_path / "t.safetensors", {"normalise_mean": mean, "normalise_std": std})
-    with pytest.raises(InputError, match="one number for each of 3 channels"):
-        load_teacher(tmp_path / "t.safetensors")
-
-
-def not_resnets() -> dict[str, dict[str, torch.Tensor]]:
-    whole = foreign(resnet())
-    return {
-        "an MLP": {"0.weight": torch.rand(4, 4)},
-        "no head": {k: v for k, v in whole.items() if "linear" not in k},
-        "no third stage": {k: v for k, v in whole.items() if "layer3" not in k},
-        "four stages": whole | {"layer4.0.conv2.weight": torch.rand(4, 4, 3, 3)},
-        "bottlenecks": whole | {"layer1.0.conv3.weight": torch.rand(4, 4, 1, 1)},
-        "ImageNet's stem": whole | {"conv1.weight": torch.rand(16, 3, 7, 7)},
-        "another head": whole | {"linear.weight": torch.rand(5, 63)},
-        "a block is missing": {k.replace("layer2.0.bn1", "layer2.0.bn3"): v for k, v in whole.items()},
-        "an extra tensor": whole | {"layer1.0.se.weight": torch.rand(3)},
-        "a wrong shape": whole | {"layer1.0.bn1.weight": torch.rand(15)},
-        "empty": {"x": torch.rand(0)},
-    }
-
-
-@pytest.mark.parametrize("what", not_resnets())
-def test_not_a_cifar_resnet(tmp_path, what):
-    save_file(not_resnets()[what], tmp_path / "t.safetensors", PADDED)
-    with pytest.raises(InputError, match=r"is not a CIFAR ResNet|does not fit the net"):
-        load_teacher(tmp_path / "t.safetensors")
+WHOLE = foreign(resnet())
+MEAN_AND_STD = [
+    (None, r"does not say how its inputs are normalised.*normalise_mean"),
+    ({"normalise_mean": "0.5,0.5,0.5"}, "does not say how its inputs are normalised"),
+    ({"normalise_mean": "a,b,c", "normalise_std": "1,1,1"}, "does not say how its inputs are normalised"),
+    ({"normalise_mean": "", "normalise_std": "1,1,1"}, "does not say how its inputs are normalised"),
+    ({"normalise_mean": "0.5,0.5", "normalise_std": "1,1,1"}, "one number for each of 3 channels"),
+    ({"normalise_mean": "0.5,0.5,0.5", "normalise_std": "0.2,0,0.2"}, "one number for each of 3 channels"),
+    ({"normalise_mean": "0,0,0", "normalise_std": "1,1,nan"}, "one number for each of 3 channels"),
+]
+NOT_RESNETS = {
+    "an MLP": {"0.weight": torch.rand(4, 4)},
+    "no head": {k: v for k, v in WHOLE.items() if "linear" not in k},
+    "no third stage": {k: v for k, v in WHOLE.items() if "layer3" not in k},
+    "four stages": WHOLE | {"layer4.0.conv2.weight": torch.rand(4, 4, 3, 3)},
+    "bottlenecks": WHOLE | {"layer1.0.conv3.weight": torch.rand(4, 4, 1, 1)},
+    "ImageNet's stem": WHOLE | {"conv1.weight": torch.rand(16, 3, 7, 7)},
+    "another head": WHOLE | {"linear.weight": torch.rand(5, 63)},
+    "a block is missing": {k.replace("layer2.0.bn1", "layer2.0.bn3"): v for k, v in WHOLE.items()},
+    "an extra tensor": WHOLE | {"layer1.0.se.weight": torch.rand(3)},
+    "a wrong shape": WHOLE | {"layer1.0.bn1.weight": torch.rand(15)},
+    "empty": {"x": torch.rand(0)},
+}
+OURS = [
+    ("{", "has damaged metadata"),
+    ("[]", "has damaged metadata"),
+    ('{"architecture": "resnet8"}', "has damaged metadata"),
+    ('{"architecture": [], "num_classes": "x", "shape": 3}', "has damaged metadata"),
+    ('{"architecture": ["resnet8"], "num_classes": 3, "shape": [2]}', "is not registered here"),
+]
 
 
 @pytest.mark.parametrize(
-    "about",
+    ("tensors", "metadata", "sentence"),
     [
-        "{",
-        "[]",
-        json.dumps({"architecture": "resnet8"}),
-        json.dumps({"architecture": [], "num_classes": "x", "shape": 3}),
+        *((WHOLE, metadata, sentence) for metadata, sentence in MEAN_AND_STD),
+        *((tensors, PADDED, r"is not a CIFAR ResNet|does not fit the net") for tensors in NOT_RESNETS.values()),
+        *(({"x": torch.rand(1)}, {"amkd_viz": about}, sentence) for about, sentence in OURS),
     ],
 )
-def test_damaged_metadata_of_our_own(tmp_path, about):
-    save_file({"x": torch.rand(1)}, tmp_path / "t.safetensors", {"amkd_viz": about})
-    with pytest.raises(InputError, match="has damaged metadata"):
-        load_teacher(tmp_path / "t.safetensors")
-
-
-def test_a_name_in_the_metadata_that_is_none(tmp_path):
-    about = json.dumps({"architecture": ["resnet8"], "num_classes": 3, "shape": [2]})
-    save_file({"x": torch.rand(1)}, tmp_path / "t.safetensors", {"amkd_viz": about})
-    with pytest.raises(InputError, match="is not registered here"):
+def test_a_file_that_makes_no_teacher(tmp_path, tensors, metadata, sentence):
+    save_file(tensors, tmp_path / "t.safetensors", metadata)
+    with pytest.raises(InputError, match=sentence):
         load_teacher(tmp_path / "t.safetensors")
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from types import SimpleNamespace
 
 import pytest
 import torch
 import torchvision
+from small_nets import state_of, unchanged
 from torch import nn
 
 from amkd_viz.boundary import boundary_similarity, bss, deepfool, fgsm, noise, refine
@@ -21,16 +21,6 @@ def settled(module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
     with torch.no_grad():
         module.train()(torch.rand(4, *shape))
     return module
-
-
-def state(module: nn.Module) -> tuple[dict, list[bool], list[str]]:
-    tensors = {k: v.clone() for k, v in module.state_dict().items()}
-    flags = [m.training for m in module.modules()] + [p.requires_grad for p in module.parameters()]
-    return tensors, flags, [type(m).__name__ for m in module.modules()]
-
-
-def same(a: tuple, b: tuple) -> bool:
-    return a[0].keys() == b[0].keys() and all(torch.equal(v, b[0][k]) for k, v in a[0].items()) and a[1:] == b[1:]
 
 
 def vit() -> nn.Module:
@@ -54,9 +44,9 @@ def test_wrapped_net_gives_its_logits_and_penultimate_features(name):
     module = settled(make(), shape)
     next(module.parameters()).requires_grad_(False)
     list(module.modules())[-1].eval()
-    before = state(module)
+    before = state_of(module)
     net = wrap(module, shape=shape)
-    assert same(state(module), before)
+    assert unchanged(module, before)
     assert (net.num_classes, net.shape, net.feature_width) == (6, shape, width)
     assert isinstance(net.head, nn.Linear)
     assert net.head.weight.data_ptr() not in [p.data_ptr() for p in module.parameters()]
@@ -72,6 +62,18 @@ def test_wrapped_net_gives_its_logits_and_penultimate_features(name):
         torch.testing.assert_close(inference_copy(net)(x), expected, rtol=1e-3, atol=1e-4)
 
 
+AROUND = {
+    "softmax": lambda net, x: net.last(x).softmax(1),
+    "scaled": lambda net, x: 3 * net.last(x),
+    "scaled by 1 yet": lambda net, x: net.factor * net.last(x),
+    "clamped": lambda net, x: net.last(x).clamp(-9, 9),
+    "clamped in place": lambda net, x: net.last(x).clamp_(-9, 9),
+    "before a conv": lambda net, x: net.conv(net.last(x).view(-1, 3, 3, 3)).mean((2, 3)),
+    "no way back": lambda net, x: x + net.last.weight[0] + net.last(x),
+    "unused": lambda net, x: x,
+}
+
+
 class Around(nn.Module):
     """A linear layer that is registered last, and something else that decides."""
 
@@ -84,28 +86,10 @@ class Around(nn.Module):
         self.factor = nn.Parameter(torch.ones(1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.first(x.flatten(1)).relu()
-        if self.kind == "softmax":
-            return self.last(x).softmax(1)
-        if self.kind == "scaled":
-            return 3 * self.last(x)
-        if self.kind == "scaled by 1 yet":
-            return self.factor * self.last(x)
-        if self.kind == "clamped":
-            return self.last(x).clamp(-9, 9)
-        if self.kind == "clamped in place":
-            return self.last(x).clamp_(-9, 9)
-        if self.kind == "before a conv":
-            return self.conv(self.last(x).view(-1, 3, 3, 3)).mean((2, 3))
-        if self.kind == "no way back":
-            return x + self.last.weight[0] + self.last(x)
-        return x
+        return AROUND[self.kind](self, self.first(x.flatten(1)).relu())
 
 
-AFTER = ["softmax", "scaled", "scaled by 1 yet", "clamped", "clamped in place"]
-
-
-@pytest.mark.parametrize("kind", [*AFTER, "before a conv", "unused", "no way back"])
+@pytest.mark.parametrize("kind", AROUND)
 def test_where_the_last_linear_is_not_the_last_operation_features_are_logits(kind):
     torch.manual_seed(0)
     module = Around(kind)
@@ -119,13 +103,6 @@ def test_where_the_last_linear_is_not_the_last_operation_features_are_logits(kin
         assert torch.equal(embedding.features, embedding.logits)
 
 
-def test_a_bare_linear_layer_and_a_net_without_one():
-    linear = nn.Linear(2, 3)
-    assert torch.equal(wrap(linear, shape=(2,))(torch.ones(1, 2)), linear(torch.ones(1, 2)))
-    conv = nn.Sequential(nn.Conv2d(1, 3, 2), nn.Flatten())
-    assert wrap(conv, shape=(1, 2, 2)).num_classes == 3
-
-
 class Then(nn.Sequential):
     """Layers, and a function of what they give."""
 
@@ -137,22 +114,39 @@ class Then(nn.Sequential):
         return self.function(super().forward(x))
 
 
-def test_a_view_of_the_last_layers_output_is_that_output():
-    module = Then(lambda y: y.view(len(y), -1), nn.Flatten(), nn.Linear(4, 3))
-    assert wrap(module, shape=(1, 2, 2)).feature_width == 4
+def shared_layer() -> nn.Module:
+    shared = nn.Linear(4, 4)
+    return nn.Sequential(nn.Flatten(), shared, nn.ReLU(), shared)
 
 
-def test_a_module_that_loses_the_batch_of_one():
-    with pytest.raises(InputError, match=r"got a tensor \(3,\) for inputs \(1, 1, 2, 2\)"):
-        wrap(Then(torch.squeeze, nn.Flatten(), nn.Linear(4, 3)), shape=(1, 2, 2))
+def flat(*layers: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), *(layers or (nn.Linear(4, 3),)))
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:FutureWarning", "ignore:.*torch.jit.script:DeprecationWarning")
-def test_a_scripted_module():
-    module = torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)))
-    net, x = wrap(module, shape=(1, 2, 2)), torch.rand(2, 1, 2, 2)
-    assert torch.equal(net(x), module(x))
-    assert net.feature_width == 3
+@pytest.mark.parametrize(
+    ("make", "width"),
+    [
+        (lambda: flat(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3)), 4),
+        (lambda: Then(lambda y: y.view(len(y), -1), nn.Flatten(), nn.Linear(4, 3)), 4),  # a view of the last output
+        (lambda: nn.Sequential(nn.Conv2d(1, 3, 2), nn.Flatten()), 3),  # no linear layer
+        (shared_layer, 4),
+        (lambda: torch.jit.script(flat()), 3),
+    ],
+)
+def test_small_modules_keep_their_logits_and_images_of_one_channel_are_not_normalised(make, width):
+    torch.manual_seed(0)
+    module, x = make(), torch.rand(3, 1, 2, 2)
+    expected = module(x)
+    net = wrap(module, shape=(1, 2, 2))
+    torch.testing.assert_close(net(x), expected)
+    assert torch.equal(net.normalise(x), x)
+    assert net.feature_width == width
+
+
+def test_a_bare_linear_layer():
+    linear = nn.Linear(2, 3)
+    assert torch.equal(wrap(linear, shape=(2,))(torch.ones(1, 2)), linear(torch.ones(1, 2)))
 
 
 def test_an_error_without_words_and_half_a_normalisation():
@@ -166,28 +160,13 @@ def test_an_error_without_words_and_half_a_normalisation():
         wrap(nn.Linear(2, 2), shape=(2,), mean=(0.5, 0.5))
 
 
-def test_a_shared_last_layer_is_not_split_off():
-    torch.manual_seed(0)
-    shared = nn.Linear(4, 4)
-    module = nn.Sequential(nn.Flatten(), shared, nn.ReLU(), shared)
-    x = torch.rand(3, 1, 2, 2)
-    net = wrap(copy.deepcopy(module), shape=(1, 2, 2))
-    assert torch.allclose(net(x), module(x))
-
-
-@pytest.mark.parametrize("make", [lambda: torchvision.models.resnet18(), vit, lambda: nn.Linear(7, 3), nn.Bilinear])
+@pytest.mark.parametrize(
+    "make",
+    [torchvision.models.resnet18, vit, lambda: nn.Linear(7, 3), lambda: nn.Bilinear(2, 2, 2)],  # the last takes two
+)
 def test_inputs_that_do_not_fit(make):
-    if make is nn.Bilinear:  # wants two inputs: a TypeError inside
-        make = lambda: nn.Bilinear(2, 2, 2)  # noqa: E731
     with pytest.raises(InputError, match=r"does not take inputs of shape \(5, 9, 9\)"):
         wrap(make(), shape=(5, 9, 9))
-
-
-@pytest.mark.parametrize("module", [nn.Conv2d(3, 4, 1), nn.LSTM(2, 3)])
-def test_outputs_that_are_no_logits(module):
-    shape = (3, 4, 4) if isinstance(module, nn.Conv2d) else (2,)
-    with pytest.raises(InputError, match=r"must return logits.*whose forward returns only its logits"):
-        wrap(module, shape=shape)
 
 
 class Says(nn.Module):
@@ -207,7 +186,7 @@ class Says(nn.Module):
 
 
 @pytest.mark.parametrize("kind", ["dict", "object"])
-def test_logits_are_taken_out_of_what_a_net_says(kind):
+def test_logits_are_taken_out_of_what_a_net_returns(kind):
     torch.manual_seed(0)
     module, x = Says(kind).eval(), torch.rand(4, 1, 2, 2)
     net = wrap(module, shape=(1, 2, 2))
@@ -217,16 +196,23 @@ def test_logits_are_taken_out_of_what_a_net_says(kind):
     assert isinstance(net.head, nn.Linear)
 
 
-@pytest.mark.parametrize("kind", ["tuple", "other"])
-def test_other_answers_are_refused_with_what_to_do(kind):
-    with pytest.raises(
-        InputError, match=rf"got a {'dict' if kind == 'other' else kind} for inputs \(1, 1, 2, 2\); put"
-    ):
-        wrap(Says(kind), shape=(1, 2, 2))
+@pytest.mark.parametrize(
+    ("module", "shape", "sentence"),
+    [
+        (nn.Conv2d(3, 4, 1), (3, 4, 4), "whose forward returns only its logits"),
+        (nn.LSTM(2, 3), (2,), "whose forward returns only its logits"),
+        (Says("tuple"), (1, 2, 2), r"got a tuple for inputs \(1, 1, 2, 2\); put"),
+        (Says("other"), (1, 2, 2), r"got a dict for inputs \(1, 1, 2, 2\); put"),
+        (Then(torch.squeeze, flat()), (1, 2, 2), r"got a tensor \(3,\) for inputs \(1, 1, 2, 2\)"),
+    ],
+)
+def test_outputs_that_are_no_logits(module, shape, sentence):
+    with pytest.raises(InputError, match=f"must return logits.*{sentence}"):
+        wrap(module, shape=shape)
 
 
 @pytest.mark.parametrize("kind", ["dict", "object", "tuple", "other"])
-def test_attacks_say_what_to_do_with_a_net_that_says_more(kind):
+def test_attacks_say_what_to_do_with_a_net_that_returns_more_than_logits(kind):
     x, target = torch.rand(3, 1, 2, 2), torch.zeros(3, dtype=torch.long)
     attacks = [
         lambda net: bss(net, x, target, space="pixel"),
@@ -236,7 +222,7 @@ def test_attacks_say_what_to_do_with_a_net_that_says_more(kind):
         lambda net: boundary_similarity(net, net, x, target),
     ]
     for attack in attacks:
-        with pytest.raises(InputError, match=r"The net returns a \w+, not logits \(N, K\); wrap\("):
+        with pytest.raises(InputError, match=r"The net must return logits \(N, K\), got a \w+; wrap\("):
             attack(Says(kind))
 
 
@@ -288,9 +274,3 @@ def test_a_module_in_another_precision_stays_so_and_takes_images_of_any(dtype):
         logits = net(images)
         assert logits.dtype == dtype
         torch.testing.assert_close(logits.float(), expected, rtol=0, atol=3e-2)
-
-
-def test_default_normalisation_is_none_without_three_channels():
-    net = wrap(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), shape=(1, 2, 2))
-    x = torch.rand(2, 1, 2, 2)
-    assert torch.equal(net.normalise(x), x)

@@ -260,7 +260,7 @@ def test_predict_first(panel: MethodRace) -> None:
     assert not panel._buttons["start"].disabled
     panel.start()
     panel.wait()
-    assert "You said kd" in panel.result.value
+    assert "You guessed kd" in panel.result.value
     assert "of 1 so far" in panel.result.value
 
 

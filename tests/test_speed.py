@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from amkd_viz.views.adaptive import adaptive_map
+from amkd_viz.views.adaptive import adaptive_levels
 
 
 def test_a_map_evaluates_the_boundary_and_not_the_area() -> None:
@@ -18,7 +18,8 @@ def test_a_map_evaluates_the_boundary_and_not_the_area() -> None:
 
     count = {}
     for side in (200, 400, 800):
-        count[side] = adaptive_map(logits, side).evaluations
+        *_, last = adaptive_levels(logits, side)
+        count[side] = last.evaluations
     assert count[200] <= 200**2 / 10
     assert count[800] <= 800**2 / 40
     assert count[800] <= 2.5 * count[400]

@@ -52,6 +52,15 @@ def attacked(net: nn.Module, x: Tensor, **how: object) -> BoundarySamples:
     return bss(net, x, target, keep_path=True, **how)  # type: ignore[arg-type]
 
 
+def case(
+    shape: tuple[int, ...] = (1, 8, 8), classes: int = 3, n: int = 12, *, take: int = 4
+) -> tuple[Dataset, dict[str, Classifier], BoundarySamples]:
+    """Return random images, two nets, and the teacher's boundary samples of the first ``take`` images."""
+    dataset = pictures(shape, classes, n)
+    nets = pair(dataset)
+    return dataset, nets, attacked(nets["teacher"], dataset.test.floats(slice(take)))
+
+
 CASES = [((1, 8, 8), 2, 20), ((1, 8, 8), 3, 1), ((3, 64, 64), 200, 40)]
 
 
@@ -92,6 +101,7 @@ def test_2d_maps_at_the_edge() -> None:
     view = boundary_map({"a": net, "never": Never()}, dataset, resolution=9)
     assert view.notes["never.undecided"] == 1
     assert view.notes["never.agreement"] == 0
+    assert any("undecided 100.0" in note.text for note in view.figure.layout.annotations)
     many = load("blobs", n=10_000, classes=200)
     view = boundary_map(build("mlp-tiny", many), many, resolution=9, points=10_000)
     assert any(trace.type == "scattergl" and len(trace.x) == 10_000 for trace in view.figure.data)
@@ -138,14 +148,8 @@ def test_epochs_of_images_are_drawn_on_a_plane(tmp_path: Path) -> None:
     dataset = pictures((1, 8, 8), 3, 12)
     nets = pair(dataset)
     anchors = dataset.test.floats(slice(3))
-    view = epochs(
-        {1: nets["teacher"], 2: nets["student"]},
-        dataset,
-        teacher=nets["teacher"],
-        anchors=anchors,
-        labels=(0, 1, 2),
-        resolution=12,
-    )
+    how = {"teacher": nets["teacher"], "anchors": anchors, "labels": (0, 1, 2), "resolution": 12}
+    view = epochs({1: nets["teacher"], 2: nets["student"]}, dataset, **how)
     alone = plane_map(nets, anchors, dataset.classes, resolution=12)
     assert (view.arrays["winner"][1] == alone.arrays["student.winner"]).all()
     assert view.notes["agreement"] == [1.0, alone.notes["student.agreement"]]
@@ -182,9 +186,7 @@ def test_every_painter_puts_a_mark_where_it_is(theme: str) -> None:
 
 @pytest.mark.parametrize(("shape", "classes", "n"), CASES)
 def test_the_gallery_shows_what_the_nets_say(shape: tuple[int, ...], classes: int, n: int) -> None:
-    dataset = pictures(shape, classes, n)
-    nets = pair(dataset)
-    found = attacked(nets["teacher"], dataset.test.floats(slice(4)))
+    dataset, nets, found = case(shape, classes, n)
     view = gallery(nets, found, dataset.classes, names=["<i>x</i>"] * 4)
     assert np.allclose(view.arrays["difference"], (found.x - found.origin).numpy())
     with torch.no_grad():
@@ -193,6 +195,9 @@ def test_the_gallery_shows_what_the_nets_say(shape: tuple[int, ...], classes: in
     text = view.figure.to_json()
     assert "<b>bold" not in text
     assert "<i>x" not in text
+    (a, b), (c, d) = view.figure.layout.xaxis2.domain, view.figure.layout.xaxis3.domain
+    assert b - a == pytest.approx(d - c)  # before and after are compared by eye
+    assert all(trace.cliponaxis is False for trace in view.figure.data[:4])  # whole at 0 and 100 %
 
 
 def test_what_a_caption_calls_dotted_is() -> None:
@@ -204,31 +209,19 @@ def test_what_a_caption_calls_dotted_is() -> None:
 
 
 def test_a_sample_that_never_crossed_is_told_and_faint() -> None:
-    dataset = pictures((1, 8, 8), 3, 12)
-    nets = pair(dataset)
-    found = attacked(nets["teacher"], dataset.test.floats(slice(3)))
+    dataset, nets, found = case(take=3)
     found = dataclasses.replace(found, status=torch.tensor([Status.TARGET, Status.NOT_CROSSED, Status.OTHER]))
     view = gallery(nets, found, dataset.classes)
     rows = [note.text for note in view.figure.layout.annotations if "L2" in note.text]
     assert ["not crossed" in row for row in rows] == [False, True, False]
-    assert [image.opacity < 1 for image in view.figure.layout.images] == [False, False, False, False, True, True] + [
-        False
-    ] * 3  # what is there of the base image is no less true
+    faint = [False] * 4 + [True] * 2 + [False] * 3  # of the sample that stayed, but not its base image
+    assert [image.opacity < 1 for image in view.figure.layout.images] == faint
     for trace in view.figure.data[:4]:
         faint = [False, False, trace.xaxis == "x3", trace.xaxis == "x3", False, False]
         assert [opacity < 1 for opacity in trace.marker.opacity] == faint
     assert "faint samples ended on the base's side" in view.caption
     crossed = dataclasses.replace(found, status=torch.full((3,), int(Status.TARGET)))
     assert "faint" not in gallery(nets, crossed, dataset.classes).caption
-
-
-def test_probabilities_before_and_after_are_drawn_alike() -> None:
-    dataset = pictures((1, 8, 8), 3, 12)
-    nets = pair(dataset)
-    figure = gallery(nets, attacked(nets["teacher"], dataset.test.floats(slice(2))), dataset.classes).figure
-    (a, b), (c, d) = figure.layout.xaxis2.domain, figure.layout.xaxis3.domain
-    assert b - a == pytest.approx(d - c)
-    assert all(trace.cliponaxis is False for trace in figure.data[:4])  # whole at 0 and 100 %
 
 
 @pytest.mark.slow
@@ -244,18 +237,9 @@ def test_the_gallery_page_tells_its_views_apart() -> None:
     assert "base" not in [note.text for note in views["Plane map through any three images"].figure.layout.annotations]
 
 
-def test_the_gallery_of_nothing_is_a_sentence() -> None:
-    dataset = pictures((1, 8, 8), 2, 4)
-    nets = pair(dataset)
-    with pytest.raises(InputError, match="at least one"):
-        gallery(nets, attacked(nets["teacher"], dataset.test.floats(slice(0))), dataset.classes)
-
-
 @pytest.mark.parametrize(("shape", "classes", "n"), CASES)
 def test_embedding_spaces_are_those_of_the_objectives(shape: tuple[int, ...], classes: int, n: int) -> None:
-    dataset = pictures(shape, classes, n)
-    nets = pair(dataset)
-    found = attacked(nets["teacher"], dataset.test.floats(slice(2)))
+    dataset, nets, found = case(shape, classes, n, take=2)
     view, again = (embedding(nets, dataset, samples=found, how="pca") for _ in range(2))
     assert all(np.array_equal(view.arrays[name], again.arrays[name]) for name in view.arrays)
     x = torch.cat([dataset.test.floats(), found.x])
@@ -273,12 +257,8 @@ def test_embedding_edges() -> None:
     same = embedding({"a": nets["teacher"], "b": nets["teacher"]}, dataset, how="pca")
     assert same.notes["b.residual"] == pytest.approx(0, abs=1e-12)
     absent = dataclasses.replace(dataset, test=dataset.test.take((dataset.test.y != 1).nonzero()[:, 0]))
-    colours = {
-        int(label): colour for label, colour in zip(same.arrays["label"], same.figure.data[0].marker.color, strict=True)
-    }
     view = embedding(nets["teacher"], absent, how="pca")
-    for label, colour in zip(view.arrays["label"], view.figure.data[0].marker.color, strict=True):
-        assert colours[int(label)] == colour
+    assert list(view.figure.data[0].marker.color) == [class_colour(int(k)) for k in view.arrays["label"]]
     ringed = embedding(nets["teacher"], dataset, samples=attacked(nets["teacher"], dataset.test.floats([0])), how="pca")
     rings = next(t for t in ringed.figure.data if "boundary sample" in (t.hovertemplate or ""))
     assert rings.marker.line.color == LIGHT.ink  # seen in the dark
@@ -313,9 +293,7 @@ def test_a_path_ends_on_the_boundary() -> None:
 
 @pytest.mark.parametrize("classes", [3, 200])
 def test_triplets_and_distances_against_loops(classes: int) -> None:
-    dataset = pictures((1, 8, 8), classes, 60)
-    nets = pair(dataset)
-    found = attacked(nets["teacher"], dataset.test.floats(slice(5)))
+    dataset, nets, found = case(classes=classes, n=60, take=5)
     with torch.no_grad():
         a = embed("logit", *nets["teacher"].outputs(found.x)[:2]).double()
         p = embed("logit", *nets["student"].outputs(found.x)[:2]).double()
@@ -357,10 +335,6 @@ def test_some_samples_of_a_split_in_the_order_of_its_classes_are_of_all_classes(
     label = dataset.test.y[299 - one.arrays["index"]]  # found by what was published
     assert set(label.tolist()) == set(range(6)) - {int(found.base[0]), int(found.target[0])}
     assert "30 of 300 test samples, taken evenly from the split" in one.caption
-    with torch.no_grad():
-        a = embed("logit", *nets["teacher"].outputs(found.x[:1])[:2]).double()
-        n = embed("logit", *nets["student"].outputs(dataset.test.floats((299 - one.arrays["index"]).tolist()))[:2])
-    assert np.allclose(one.arrays["d_an"], (a - n.double()).square().sum(1), atol=1e-5)
 
 
 @pytest.mark.parametrize("tries", [1, 32])
@@ -419,10 +393,10 @@ def test_class_distances_leave_absent_classes_out() -> None:
     assert np.isfinite(view.notes["student.class_gap"])
 
 
-def test_without_a_negative_there_is_a_sentence() -> None:
-    dataset = pictures((1, 8, 8), 2, 8)
-    nets = pair(dataset)
-    found = attacked(nets["teacher"], dataset.test.floats(slice(2)))
+def test_without_a_sample_or_a_negative_there_is_a_sentence() -> None:
+    dataset, nets, found = case(classes=2, n=8, take=2)
+    with pytest.raises(InputError, match="at least one"):
+        gallery(nets, found[:0], dataset.classes)
     with pytest.raises(InputError, match="no negative"):
         triplets(nets["teacher"], nets["student"], dataset, found, 0)
     assert np.isnan(distances(nets, dataset, found).notes["student.active"])
@@ -445,9 +419,7 @@ def test_a_notebook_shows_the_words_beneath_the_figure(monkeypatch: pytest.Monke
 
 
 def test_what_is_shown_tells_every_number_in_words() -> None:
-    dataset = pictures((1, 8, 8), 3, 40)
-    nets = pair(dataset)
-    found = attacked(nets["teacher"], dataset.test.floats(slice(4)))
+    dataset, nets, found = case(n=40)
     points = load("moons", n=40)
     views = [
         boundary_map(pair(points), points, resolution=20),

@@ -7,12 +7,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.models import build
 from amkd_viz.views import plane_map
-from amkd_viz.views.adaptive import adaptive_map
+from amkd_viz.views.adaptive import adaptive_levels
 from amkd_viz.views.plane_map import PLAIN
 from amkd_viz.views.planes import Plane
 from amkd_viz.views.slices import NAMES, cell_centres, plane_area, plane_regions
@@ -129,7 +129,7 @@ def wavy(points: np.ndarray, resolution: int) -> Tensor:
 
 @pytest.mark.parametrize("resolution", [2, 3, 17, 100, 200])
 def test_coarse_to_fine_equals_exact(resolution: int) -> None:
-    found = adaptive_map(lambda points: wavy(points, resolution), resolution)
+    *_, found = adaptive_levels(lambda points: wavy(points, resolution), resolution)
     everywhere = np.stack(np.meshgrid(*[np.arange(resolution)] * 2, indexing="ij"), -1).reshape(-1, 2)
     exact = wavy(everywhere, resolution).argmax(1).reshape(resolution, resolution).numpy()
     assert (found.decisions.winner == exact).mean() >= 0.999
@@ -146,7 +146,7 @@ def test_coarse_to_fine_never_asks_twice_and_keeps_its_budget() -> None:
         asked.extend(map(tuple, points.tolist()))
         return noise[points[:, 0], points[:, 1]]
 
-    found = adaptive_map(ask, 200)
+    *_, found = adaptive_levels(ask, 200)
     assert len(asked) == len(set(asked)) == found.evaluations <= 4000
     assert (found.decisions.winner >= 0).all()
 
@@ -159,22 +159,9 @@ def test_what_is_not_finite_is_undecided() -> None:
 
     everywhere = np.stack(np.meshgrid(*[np.arange(200)] * 2, indexing="ij"), -1)
     hole = ((everywhere - 90) ** 2).sum(-1) < 900
-    found = adaptive_map(ask, 200, budget=20_000)
+    *_, found = adaptive_levels(ask, 200, budget=20_000)
     assert ((found.decisions.winner == -1) == hole).mean() > 0.999
     assert found.decisions.confidence[found.decisions.winner == -1].max() == 0
-
-
-class Broken(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.full((len(x), 3), torch.nan)
-
-
-def test_a_net_that_gives_nan_everywhere_is_drawn_as_undecided() -> None:
-    net = build("cnn-tiny", num_classes=3, shape=(3, 8, 8))
-    view = plane_map({"teacher": net, "broken": Broken()}, three(3), CLASSES, resolution=32)
-    assert view.notes["broken.undecided"] == 1
-    assert view.notes["broken.agreement"] == 0
-    assert any("undecided 100.0" in note.text for note in view.figure.layout.annotations)
 
 
 def test_the_net_is_left_as_it_was() -> None:

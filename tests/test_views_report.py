@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,21 +27,18 @@ from amkd_viz.views.report import _table, attack_words, boundary_samples
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
-    folder = tmp_path_factory.mktemp("runs")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where runs and trained teachers are kept during these tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AMKD_VIZ_CACHE", str(folder / "cache"))
-        recipe = Recipe(
-            dataset="spirals",
-            teacher="mlp-small",
-            student="mlp-tiny",
-            epochs=2,
-            teacher_epochs=2,
-            max_boundary_samples=8,
-        )
-        found = train_all(recipe, ["ce", "amkd"], 2, folder / "spirals")
-        [run.teacher() for run in found]
-        yield found
+        patch.setenv("AMKD_VIZ_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def runs(folder: Path) -> list[Run]:
+    small = {"teacher": "mlp-small", "student": "mlp-tiny", "epochs": 2, "teacher_epochs": 2}
+    recipe = Recipe(dataset="spirals", max_boundary_samples=8, **small)
+    return train_all(recipe, ["ce", "amkd"], 2, folder / "spirals")
 
 
 def fake(method: str, seed: int, accuracy: float | None, lines: list[dict[str, Any]] | None = None) -> Any:
@@ -72,10 +70,10 @@ def test_a_long_run_is_thinned_and_a_short_one_is_a_point() -> None:
         curves(fake("kd", 0, 0.5))
 
 
-def test_headings_of_four_in_a_row_fit_into_850_pixels() -> None:
+def test_headings_of_four_in_a_row_fit_into_850_pixels_below_a_change() -> None:
     lines = [epoch(e, ce=1.0, boundary_triplet=1.0) | {"metrics": {"val_agreement": 0.5}} for e in (1, 2)]
     run = fake("kd", 0, 0.5, lines)
-    run.interventions = lambda: [{"kind": "intervention", "epoch": 1, "batch": 3, "changes": {"margin": 0.5}}]
+    run.interventions = lambda: [{"kind": "intervention", "epoch": 1, "batch": 3, "changes": {"margin<b>": 0.5}}]
     figure = curves(run).figure
     headings = [note.text for note in figure.layout.annotations if note.text.startswith("<b>")]
     assert "<b>agreement with the<br>teacher</b><br>" in "".join(headings)
@@ -83,15 +81,9 @@ def test_headings_of_four_in_a_row_fit_into_850_pixels() -> None:
         assert max(map(len, re.sub("<(?!br).*?>", "", heading).split("<br>"))) <= 22
     most = max(heading.count("<br>") for heading in headings)
     assert figure.layout.margin.t > 72 + 14 * (most - 1)
-    assert next(note for note in figure.layout.annotations if "(you)" in note.text).yshift > 50 + 14 * (most - 1)
-
-
-def test_an_intervention_is_told() -> None:
-    run = fake("amkd", 0, 0.5, [epoch(1, ce=1.0), epoch(2, ce=0.5)])
-    change = {"kind": "intervention", "epoch": 1, "batch": 3, "changes": {"margin<b>": 0.5}}
-    run.interventions = lambda: [change]
-    view = curves(run)
-    assert "margin&lt;b&gt; → 0.5 (you)" in [note.text for note in view.figure.layout.annotations]
+    change = next(note for note in figure.layout.annotations if "(you)" in note.text)
+    assert change.text == "margin&lt;b&gt; → 0.5 (you)"
+    assert change.yshift > 50 + 14 * (most - 1)
 
 
 def test_compare_counts_as_numpy_does() -> None:
@@ -106,51 +98,44 @@ def test_compare_counts_as_numpy_does() -> None:
 
 
 def test_the_report_says_what_the_numbers_say(runs: list[Run], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="at least one finished run"):
+        write_report([], tmp_path / "report.html")
     page = write_report(runs, tmp_path / "report.html").read_text()
-    text = re.sub(r"<script.*?</script>", "", page, flags=re.S)
+    text = words(page)
     for method in ("ce", "amkd"):
         mean = 100 * np.mean([run.summary["test_accuracy"] for run in runs if run.recipe.method == method])
         assert f"{mean:.2f}" in text
     assert "our reading of it" in text
     assert "seeds 0, 1" in text
-    for spec in re.findall(r'<script type="application/json">(.*?)</script>', page, re.S):
-        json.loads(spec, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    assert drawn(page)
     assert "Decision maps of spirals" in page
     again = write_report(runs, tmp_path / "again.html").read_text()
     assert re.sub(r"\s", "", again) == re.sub(r"\s", "", page)  # same runs, same file
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+def settings(folder: Path) -> list[Run]:
     """Three settings of kd, one of them with another teacher, and amkd by another attack."""
-    folder = tmp_path_factory.mktemp("settings")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AMKD_VIZ_CACHE", str(folder / "cache"))
-        recipe = Recipe(
-            dataset="moons",
-            teacher="mlp-tiny",
-            student="mlp-tiny",
-            method="kd",
-            epochs=1,
-            teacher_epochs=1,
-            num_train=60,
-            batch_size=20,
-            magsim_samples=0,
-        )
-        recipes = [recipe, recipe.replace(epochs=2), recipe.replace(teacher="mlp-small", teacher_epochs=8)]
-        recipes.append(recipe.replace(method="amkd", sampler="deepfool", attack_steps=4))
-        found = [distill(own, folder / str(i)) for i, own in enumerate(recipes)]
-        [run.teacher() for run in found]
-        yield found
+    small = {"teacher": "mlp-tiny", "student": "mlp-tiny", "epochs": 1, "teacher_epochs": 1, "magsim_samples": 0}
+    recipe = Recipe(dataset="moons", method="kd", num_train=60, batch_size=20, **small)
+    recipes = [recipe, recipe.replace(epochs=2), recipe.replace(teacher="mlp-small", teacher_epochs=8)]
+    recipes.append(recipe.replace(method="amkd", sampler="deepfool", attack_steps=4))
+    return [distill(own, folder / str(i)) for i, own in enumerate(recipes)]
 
 
 @pytest.fixture(scope="module")
-def page(settings: list[Run], tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_report(settings, tmp_path_factory.mktemp("page") / "report.html").read_text()
+def page(settings: list[Run], folder: Path) -> str:
+    return write_report(settings, folder / "report.html").read_text()
+
+
+def words(page: str) -> str:
+    return re.sub(r"<script.*?</script>", "", page, flags=re.S)
 
 
 def drawn(page: str) -> list[dict[str, Any]]:
-    return [json.loads(spec) for spec in re.findall(r'<script type="application/json">(.*?)</script>', page, re.S)]
+    """Return the figures of a page, which must be strict JSON."""
+    specs = re.findall(r'<script type="application/json">(.*?)</script>', page, re.S)
+    return [json.loads(spec, parse_constant=lambda word: pytest.fail(f"{word} is not JSON")) for spec in specs]
 
 
 def test_a_label_has_one_colour_in_the_whole_report(page: str) -> None:
@@ -169,7 +154,7 @@ def test_a_label_has_one_colour_in_the_whole_report(page: str) -> None:
 
 
 def test_long_labels_are_letters_that_the_report_explains(settings: list[Run], page: str) -> None:
-    text = re.sub(r"<script.*?</script>", "", page, flags=re.S)
+    text = words(page)
     comparison, *_, lines = drawn(page)
     rows = ["<b>kd A</b>", "<b>kd B</b>", "<b>kd C</b>", "<b>amkd</b>"]
     assert comparison["layout"]["yaxis"]["ticktext"] == rows
@@ -214,7 +199,7 @@ def test_bold_is_what_is_beyond_the_noise(apart: float, bold: int) -> None:
 
 
 def test_the_report_tells_what_differs(settings: list[Run], page: str) -> None:
-    text = re.sub(r"<script.*?</script>", "", page, flags=re.S)
+    text = words(page)
     assert "moons: student mlp-tiny, 60 training samples, methods kd, amkd, seed 0." in text
     assert "epochs 1 (kd, amkd) or 2 (kd)" in text
     assert "teacher mlp-tiny (kd, amkd) or mlp-small (kd)" in text
@@ -239,18 +224,15 @@ def test_students_of_different_teachers_are_compared_with_their_own(settings: li
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "sentence"),
     [
-        (
-            {"step_rule": "newton", "step_size": 1.05, "attack_steps": 20},
-            "bss (step size 1.05, at most 20 steps, step rule newton)",
-        ),
+        ({"step_rule": "newton", "attack_steps": 9}, "bss (step size 0.3, at most 9 steps, step rule newton)"),
         ({"sampler": "fgsm"}, "fgsm (epsilon 0.031)"),
         ({"sampler": "noise"}, "noise (epsilon 0.031)"),
         ({"sampler": "deepfool", "attack_steps": 4}, "deepfool (at most 4 steps)"),
     ],
 )
-def test_the_report_attacks_as_the_recipe_does(changes: dict[str, Any], words: str) -> None:
+def test_the_report_attacks_as_the_recipe_does(changes: dict[str, Any], sentence: str) -> None:
     recipe = Recipe(dataset="digits", **changes)
     digits = load("digits")
     nets = [build("cnn-small", digits, seed=seed).eval() for seed in (1, 1)]
@@ -258,7 +240,7 @@ def test_the_report_attacks_as_the_recipe_does(changes: dict[str, Any], words: s
     position = [digits.test.index.tolist().index(i) for i in index.tolist()]
     assert torch.equal(samples.origin, digits.test.floats(position))
     assert len(samples) == 8
-    assert attack_words(recipe) == words
+    assert attack_words(recipe) == sentence
     if recipe.sampler != "noise":  # the same as in training
         own = recipe.boundary.sampler(nets[0], samples.origin, samples.target, torch.Generator())
         assert torch.allclose(samples.x, own.x, atol=1e-6)
@@ -273,12 +255,6 @@ def test_bases_are_from_the_whole_split(monkeypatch: pytest.MonkeyPatch) -> None
     right = dataclasses.replace(digits, test=dataclasses.replace(digits.test, y=named))  # so that any may be a base
     _, index = boundary_samples(net, net, right, Recipe(dataset="digits"), 40)
     assert set(index.tolist()) == set(digits.test.index[keep(len(digits.test), 40)].tolist())
-
-
-def test_a_report_of_nothing_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="at least one finished run"):
-        write_report([], tmp_path / "x.html")
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.browser
@@ -311,8 +287,6 @@ def test_the_report_opens_offline_in_both_themes(runs: list[Run], tmp_path: Path
 
 
 def test_a_view_is_as_high_in_a_notebook_as_its_panels_need() -> None:
-    tall = View(squares(["a", "b", "c", "d", "e"]))
-    assert tall.for_notebook().layout.height > 600
+    tall, wide = View(squares(["a", "b", "c", "d", "e"])), View(squares(["a", "b"]))
+    assert tall.for_notebook().layout.height > 600 > wide.for_notebook().layout.height
     assert tall.figure.layout.height is None
-    wide = View(squares(["a", "b"]))
-    assert wide.for_notebook().layout.height < 600

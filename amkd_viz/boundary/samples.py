@@ -83,11 +83,12 @@ def check_target(target: Tensor, logits: Tensor, values: bool = True) -> None:
     Raises:
         InputError: another shape, no integers, or a class that the net does not know.
     """
+    _check_tensor(target)
     count, classes = logits.shape
     if target.shape != (count,) or target.dtype != torch.long:
         raise InputError(
             f"target must hold one class per sample, int64 of shape ({count},), "
-            f"not {str(target.dtype).removeprefix('torch.')} of shape {tuple(target.shape)}."
+            f"got {str(target.dtype).removeprefix('torch.')} of shape {tuple(target.shape)}."
         )
     if values and count and not (int(target.min()) >= 0 and int(target.max()) < classes):
         raise InputError(
@@ -101,9 +102,13 @@ def differentiable(t: Tensor) -> Tensor:
     Raises:
         InputError: ``t`` is not a tensor.
     """
-    if not isinstance(t, Tensor):
-        raise InputError(f"An attack takes tensors of samples and of int64 target classes, not a {type(t).__name__}.")
+    _check_tensor(t)
     return t.clone() if t.is_inference() else t
+
+
+def _check_tensor(t: Any) -> None:
+    if not isinstance(t, Tensor):
+        raise InputError(f"x and target must be tensors, of samples and of int64 classes, got a {type(t).__name__}.")
 
 
 def status_of(winner: Tensor, base: Tensor, target: Tensor) -> Tensor:
@@ -184,7 +189,7 @@ def as_logits(output: Any) -> Tensor:
     if isinstance(output, Tensor) and output.ndim == 2:
         return output.float()
     what = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
-    raise InputError(f"The net returns {what}, not logits (N, K); wrap(module, shape=, mean=, std=) it first.")
+    raise InputError(f"The net must return logits (N, K), got {what}; wrap(module, shape=, mean=, std=) it first.")
 
 
 def one_step(

@@ -45,9 +45,9 @@ class Normalise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != self.mean.ndim or x.shape[1] != self.mean.shape[1]:  # one channel would broadcast to three
             wanted = f"(N, {self.mean.shape[1]}, H, W)" if self.mean.ndim == 4 else f"(N, {self.mean.shape[1]})"
-            raise InputError(f"The net takes inputs of shape {wanted}, not {tuple(x.shape)}.")
+            raise InputError(f"The net takes inputs of shape {wanted}, got {tuple(x.shape)}.")
         if not x.is_floating_point():  # 0 to 255 would go through
-            raise InputError(f"The net takes floats, images in [0, 1], not {x.dtype}; convert and divide by 255.")
+            raise InputError(f"The net takes floats, images in [0, 1], got {x.dtype}; convert and divide by 255.")
         z = (x - self.mean) / self.std
         return z if z.dtype == self.mean.dtype else z.to(self.mean.dtype)
 

@@ -29,7 +29,7 @@ from amkd_viz.views.labels import percent
 
 __all__ = ["DistillLab"]
 
-COARSE, FINE = 64, 160  # cells a side of maps while training, and of those that stay
+COARSE, FINE = 64, 160  # grid resolution of maps while training, and of those that stay
 
 
 class DistillLab(Panel):

@@ -21,7 +21,7 @@ from amkd_viz.training import Recipe
 from amkd_viz.views import View, embedding
 from amkd_viz.views.chosen import choose, class_triplets
 from amkd_viz.views.curves import heading, ordered, series
-from amkd_viz.views.joint import fidelity, spaces
+from amkd_viz.views.joint import projection_quality, spaces
 from amkd_viz.views.labels import number, percent
 from amkd_viz.views.projection import joint_layout
 from amkd_viz.views.theme import method_colour
@@ -130,7 +130,7 @@ class JointLayout:
             low[how] = joint_layout([teacher], how)[0].points
         high = spaces({"student": student}, chosen.x)["student"]
         laid = joint_layout([teacher, high], how, first=low[how])
-        quality = fidelity(high, laid[1], triplets, 0)
+        quality = projection_quality(high, laid[1], triplets, 0)
         words = (
             f"{len(chosen)} test samples, {how.upper()} of the teacher's logits, the student's aligned to it. Student: "
             f"trustworthiness {number(quality.trustworthiness)}, Procrustes disparity {number(quality.residual)}, "

@@ -21,7 +21,7 @@ from amkd_viz.panels.session import Session
 from amkd_viz.runs import Run, example
 from amkd_viz.views import View
 from amkd_viz.views.anchors import MARGIN
-from amkd_viz.views.joint import Fidelity, Outputs, outputs
+from amkd_viz.views.joint import Outputs, Quality, outputs
 from amkd_viz.views.labels import percent
 
 __all__ = ["EmbeddingLab"]
@@ -74,7 +74,7 @@ class EmbeddingLab(Panel):
         self._student: tuple[SampleSet, int, Outputs] | None = None
         self._sample_set: SampleSet | None = None
         self._picture: Picture | None = None
-        self._quality: tuple[Fidelity, Fidelity] | None = None
+        self._quality: tuple[Quality, Quality] | None = None
         self.map = ScatterCanvas(empty="Reading the run ...")
         self.list = SampleList(map=self.map)
         self.bars = DistanceBars(map=self.map, empty="Click a sample to see its triplets.")

@@ -24,11 +24,11 @@ from amkd_viz.views import View, embedding
 from amkd_viz.views.anchors import Anchored
 from amkd_viz.views.chosen import Chosen, choose, class_triplets
 from amkd_viz.views.decisions import logits_at
-from amkd_viz.views.fidelity import Aligned
-from amkd_viz.views.joint import Fidelity, Outputs, facts, fidelity, outputs, triplets_of
+from amkd_viz.views.joint import Outputs, Quality, facts, outputs, projection_quality, triplets_of
 from amkd_viz.views.labels import number, percent
 from amkd_viz.views.picture import picture
 from amkd_viz.views.projection import joint_layout
+from amkd_viz.views.quality import Aligned
 from amkd_viz.views.scene import Mark, Panel, Scene
 
 __all__ = ["PARTS", "SampleSet", "Picture", "code_for", "quality_table", "gather", "lay_out"]
@@ -91,10 +91,11 @@ class Picture:
     laid: tuple[Aligned, Aligned]
     facts: NDArray[Any]
 
-    def quality(self) -> tuple[Fidelity, Fidelity]:
+    def quality(self) -> tuple[Quality, Quality]:
         """Return the projection quality of both nets' layouts."""
         teacher, student = (
-            fidelity(high, laid, self.sample_set.triplets) for high, laid in zip(self.spaces, self.laid, strict=True)
+            projection_quality(high, laid, self.sample_set.triplets)
+            for high, laid in zip(self.spaces, self.laid, strict=True)
         )
         return teacher, student
 
@@ -145,7 +146,7 @@ def lay_out(sample_set: SampleSet, student: Outputs, kind: str, epoch: int, how:
     return Picture(sample_set, kind, epoch, how, spaces, (laid[0], laid[1]), table)
 
 
-def quality_table(teacher: Fidelity, student: Fidelity) -> str:
+def quality_table(teacher: Quality, student: Quality) -> str:
     """Return the projection quality as an HTML table."""
     rows = "".join(
         f"<tr><td>{name}</td><td>{number(own.trustworthiness)}</td><td>{residual}</td>"

@@ -498,7 +498,7 @@ class MethodRace(Panel):
         if self._guess is not None:
             won = self._guess in best(race)
             self._score = [self._score[0] + won, self._score[1] + 1]
-            right = f"<b>You said {self._guess}: {'right' if won else 'no'}.</b> "
+            right = f"<b>You guessed {self._guess}: {'right' if won else 'no'}.</b> "
             right += f"{self._score[0]} of {self._score[1]} so far. "
         table = result_table(race, self.logs, self.pictures.teacher_scores[1])
         text = f"<p>{right}<b>{words}</b> {DOUBT}</p>{table}"

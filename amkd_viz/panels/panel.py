@@ -349,7 +349,7 @@ class Panel:
 
     @staticmethod
     def _unfold(part: Any, text: str | None = None, toggle: bool = True) -> None:
-        """Show a part with ``text``; with ``toggle``, hide it if it is there already."""
+        """Show a part with ``text``; with ``toggle``, hide it if it shows that text."""
         hide = toggle and part.layout.display != "none" and text in (None, part.value)
         if text is not None:
             part.value = text

@@ -74,7 +74,7 @@ class RacePictures:
             cost = f"{_short(1000 * seconds[name])} ms ({_short(seconds[name] / seconds[base])} × {base})"
             rows = [
                 ["validation", percent(last.get("val_accuracy"))],
-                ["like teacher", percent(last.get("val_agreement"))],
+                ["teacher agreement", percent(last.get("val_agreement"))],
                 ["a step", cost if seconds[name] / seconds[base] > 0 else "—"],
             ]
             facts.append({"colour": method_colour(name), "rows": rows})

@@ -17,6 +17,7 @@ from amkd_viz.data import Dataset, Loader, augment_for
 from amkd_viz.models import Classifier, build
 from amkd_viz.models.classifier import buffers_kept
 from amkd_viz.objectives import Batch, SecondView, Step, Validation
+from amkd_viz.objectives.step import Source
 from amkd_viz.training.clock import Clock
 from amkd_viz.training.device import pick_device, pick_precision
 from amkd_viz.training.evaluation import logits_on, scores
@@ -85,6 +86,8 @@ class Training:
             augment=augment_for(self.dataset, recipe.augment),
             device=self.device,
         )
+        for on in self.objective.batches() - {"clean", *self.sources}:
+            raise unknown("batch", on, ["clean", *self.sources])
         precision, about_precision = pick_precision(recipe.precision, self.device.type)
         self.autocast = torch.bfloat16 if precision == "bf16" else None
         few = self.dataset.train.floats(slice(0, 2)).contiguous(memory_format=self.layout)
@@ -115,10 +118,19 @@ class Training:
         return self.nets.get("teacher")
 
     @property
+    def sources(self) -> dict[str, Source]:
+        """What makes the batches of a step beside "clean", by name."""
+        return {
+            "boundary": self.boundary,
+            "view2": SecondView(self.loader),
+            "validation": Validation(self.dataset.val),
+        }
+
+    @property
     def follows_recipe(self) -> bool:
         """Whether teachers and objective are still those that the recipe names."""
         same = all(self.nets.get(name) is net for name, net in self._given.items())
-        return same and self.objective == self.recipe.objective
+        return same and str(self.objective) == str(self.recipe.objective)  # weights that are closures are never equal
 
     def override(self, **overrides: Any) -> None:
         """Ask for other settings from the next batch on; may be called from any thread.
@@ -193,11 +205,7 @@ class Training:
             clean=Batch(x, y, index),
             progress=self.progress,
             generator=self.seeding.generator,
-            sources={
-                "boundary": self.boundary,
-                "view2": SecondView(self.loader),
-                "validation": Validation(self.dataset.val),
-            },
+            sources=self.sources,
             boundary_bn=self.recipe.boundary_bn,
             seeding=self.seeding.cell if self.seeding.draws and self.graph is None else None,
             modules=self.modules,

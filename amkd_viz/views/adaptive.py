@@ -14,7 +14,7 @@ from torch import Tensor
 
 from amkd_viz.views.decisions import Decisions, decisions
 
-__all__ = ["Refined", "adaptive_levels", "adaptive_map"]
+__all__ = ["Refined", "adaptive_levels"]
 
 CELLS = 12  # first cells along a side, at least
 SMALL = 48  # grids of a lower resolution are evaluated completely
@@ -37,8 +37,9 @@ class Refined(NamedTuple):
     logits: Tensor
 
 
-def adaptive_map(ask: Ask, resolution: int, *, budget: int | None = None) -> Refined:
-    """Fill a grid of R x R points, evaluating the net only where its prediction is uncertain.
+def adaptive_levels(ask: Ask, resolution: int, *, budget: int | None = None) -> Iterator[Refined]:
+    """Fill a grid of R x R points, evaluating the net only where its prediction is uncertain; yield the map after each
+    round of evaluations, coarse first, the final one last. No point is evaluated twice.
 
     1. The corners of coarse cells are evaluated, and a cell is split in four where its corners disagree, where one is
        not finite, or where the gap between the two largest logits is small against their change over the cell.
@@ -52,12 +53,6 @@ def adaptive_map(ask: Ask, resolution: int, *, budget: int | None = None) -> Ref
         resolution: R >= 2.
         budget: maximum number of evaluations; by default a tenth of R x R, or 1,800 if that is more.
     """
-    *_, last = adaptive_levels(ask, resolution, budget=budget)
-    return last
-
-
-def adaptive_levels(ask: Ask, resolution: int, *, budget: int | None = None) -> Iterator[Refined]:
-    """Yield the map after each round of evaluations, coarse first, the final one last; no point is evaluated twice."""
     budget = max(resolution**2 // 10, ENOUGH) if budget is None else budget
     coarse = 1 if resolution < SMALL else 2 ** int(math.log2(resolution / CELLS))
     side = -(-(resolution - 1) // coarse) * coarse + 1

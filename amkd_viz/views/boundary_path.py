@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from amkd_viz.boundary import BoundarySamples
 from amkd_viz.core.errors import InputError
 from amkd_viz.views.labels import class_label, class_name, number, percent, safe
-from amkd_viz.views.layout import CROSS, DASHES, SYMBOLS, named
+from amkd_viz.views.layout import CROSS, DASHES, SYMBOLS, keep, named
 from amkd_viz.views.raster import image_pixels, place, png, signed_pixels
 from amkd_viz.views.theme import LIGHT, template
 from amkd_viz.views.view import View
@@ -51,8 +51,7 @@ def boundary_path(
     steps, b, k, path, logits = walked.steps, walked.base, walked.target, walked.path, walked.logits
     gaps, l2 = {name: walked.gap(name) for name in given}, walked.l2()
 
-    shown = sorted({round(i * steps / min(steps, MOST - 2)) for i in range(min(steps, MOST - 2) + 1)}) if steps else [0]
-    shown = [*shown, steps + 1]
+    shown = [*keep(steps + 1, MOST - 1), steps + 1]
     figure = make_subplots(2, 1, row_heights=[0.56, 0.44], vertical_spacing=0.1)
     figure.update_layout(template=template(), height=520, margin={"t": 40, "l": 60, "r": 20, "b": 44}, showlegend=True)
     figure.update_layout(legend={"y": 1, "yref": "container", "yanchor": "top", "x": 0})
@@ -60,25 +59,19 @@ def boundary_path(
     figure.update_yaxes(range=[0, 2.5], visible=False, row=1, col=1)
     figure.update_xaxes(visible=False, row=1, col=1)
     _pictures(figure, path, shown, logits, classes)
+    places, below = list(range(len(shown))), {"row": 2, "col": 1}
     for n, (name, gap) in enumerate(gaps.items()):
-        figure.add_scatter(
-            x=list(range(len(shown))),
-            y=gap[shown],
-            mode="lines+markers",
-            line={"color": LIGHT.ink if n == 0 else LIGHT.accent, "width": 2, "dash": DASHES[min(n, 1)]},
-            marker={"symbol": SYMBOLS[min(n, 1)], "size": 8},
-            name=safe(name),
-            hovertemplate=f"{safe(name)}: gap %{{y:.3f}}<extra></extra>",
-            row=2,
-            col=1,
-        )
+        line = {"color": LIGHT.accent if n else LIGHT.ink, "width": 2, "dash": DASHES[min(n, 1)]}
+        look = {"line": line, "marker": {"symbol": SYMBOLS[min(n, 1)], "size": 8}, "name": safe(name)}
+        tip = f"{safe(name)}: gap %{{y:.3f}}<extra></extra>"
+        figure.add_scatter(x=places, y=gap[shown], mode="lines+markers", hovertemplate=tip, **look, **below)
     if walked.crossed:
-        at = {"x": [len(shown) - 1], "y": [0]}
-        figure.add_scatter(**at, mode="markers", marker={**CROSS, "size": 11}, showlegend=False, row=2, col=1)
-    figure.add_hline(0, line={"color": LIGHT.line, "width": 1}, row=2, col=1)
+        at = {"x": places[-1:], "y": [0]}
+        figure.add_scatter(**at, mode="markers", marker={**CROSS, "size": 11}, showlegend=False, **below)
+    figure.add_hline(0, line={"color": LIGHT.line, "width": 1}, **below)
     words = ["base", *(f"step {i}" for i in shown[1:-1]), "refined"]
-    figure.update_xaxes(tickvals=list(range(len(shown))), ticktext=words, row=2, col=1)
-    figure.update_yaxes(title="logit gap, base − target", row=2, col=1)
+    figure.update_xaxes(tickvals=places, ticktext=words, **below)
+    figure.update_yaxes(title="logit gap, base − target", **below)
     notes: dict[str, Any] = {"crossed": walked.crossed, "steps": steps}
     notes |= {f"{name}.gap_refined": float(gap[-1]) for name, gap in gaps.items()}
     ended = "It crossed" if walked.crossed else "It did not cross"
@@ -104,26 +97,15 @@ def _pictures(
     difference = (path - path[:1]).cpu().numpy()
     size = float(np.abs(difference[list(shown)].mean(1)).max())
     scale = 1 / size if size > 0 else 1.0
-    heads = {"x": 0, "xref": "paper", "xanchor": "right", "xshift": 2, "y": 0.42, "yanchor": "top", "align": "right"}
-    words = "<br>".join(safe(name[:9]) for name in logits)
-    figure.add_annotation(text=words, showarrow=False, font={"size": 10, "color": LIGHT.muted}, **heads)
+    small = {"y": 0.42, "yanchor": "top", "showarrow": False, "font": {"size": 10, "color": LIGHT.muted}}
+    heads = {"x": 0, "xref": "paper", "xanchor": "right", "xshift": 2, "align": "right"}
+    figure.add_annotation(text="<br>".join(safe(name[:9]) for name in logits), **heads, **small)
     for x, i in enumerate(shown):
-        figure.add_layout_image(
-            place(png(image_pixels(path[i].cpu().numpy())), x - 0.45, 1.5, 0.9, 1) | {"sizing": "contain"}
-        )
-        if i:
-            figure.add_layout_image(
-                place(png(signed_pixels(difference[i], scale)), x - 0.45, 0.46, 0.9, 1) | {"sizing": "contain"}
-            )
+        pictures = [(image_pixels(path[i].cpu().numpy()), 1.5), (signed_pixels(difference[i], scale), 0.46)]
+        for pixels, y in pictures if i else pictures[:1]:  # the base image has no difference
+            figure.add_layout_image(place(png(pixels), x - 0.45, y, 0.9, 1) | {"sizing": "contain"})
         lines = []
         for z in logits.values():
             p, top = z[i].softmax(0).topk(1)
             lines.append(f"{class_label(classes, int(top), 7)} {percent(float(p), 0)}")
-        figure.add_annotation(
-            x=x,
-            y=0.42,
-            text="<br>".join(lines),
-            showarrow=False,
-            yanchor="top",
-            font={"size": 10, "color": LIGHT.muted},
-        )
+        figure.add_annotation(text="<br>".join(lines), x=x, **small)

@@ -66,9 +66,8 @@ def compare(runs: Sequence[Run], number: str = "test_accuracy") -> View:
         notes |= {f"{method}.mean": mean / 100, f"{method}.sd": None if sd is None else sd / 100}
         colour = colours[method]
         if sd is not None:
-            figure.add_shape(
-                type="line", x0=mean - sd, x1=mean + sd, y0=row, y1=row, line={"color": colour, "width": 2}
-            )
+            ends, line = {"x0": mean - sd, "x1": mean + sd, "y0": row, "y1": row}, {"color": colour, "width": 2}
+            figure.add_shape(type="line", line=line, **ends)
         figure.add_shape(_upright(mean, row, 0.3, colour, 4))
         figure.add_scatter(
             x=shares,
@@ -78,16 +77,8 @@ def compare(runs: Sequence[Run], number: str = "test_accuracy") -> View:
             text=[f"seed {seed}" for seed, _ in pairs],
             hovertemplate=f"{safe(names[method])}, %{{text}}: %{{x:.2f}} %<extra></extra>",
         )
-        figure.add_annotation(
-            x=1,
-            xref="x domain",
-            xanchor="left",
-            xshift=12,
-            y=row,
-            text=f"<b>{mean_sd(mean, sd)}</b> %",
-            showarrow=False,
-            font={"size": 14},
-        )
+        right = {"x": 1, "xref": "x domain", "xanchor": "left", "xshift": 12, "showarrow": False}
+        figure.add_annotation(text=f"<b>{mean_sd(mean, sd)}</b> %", y=row, font={"size": 14}, **right)
     figure.update_yaxes(
         tickvals=list(range(len(values))),
         ticktext=[f"<b>{safe(names[method])}</b>" for method in values],

@@ -202,31 +202,15 @@ def _interventions(figure: go.Figure, runs: Sequence[Run], panels: Sequence[str]
     """Mark each change made by hand with a line at its epoch (whole epochs done, from 0) and the new values."""
     changes = [line for run in runs for line in run.interventions()]
     for change in changes[:20]:
+        upright = {"x0": change["epoch"], "x1": change["epoch"], "y0": 0, "y1": 1}
         for number in range(len(panels)):
-            figure.add_shape(
-                type="line",
-                x0=change["epoch"],
-                x1=change["epoch"],
-                y0=0,
-                y1=1,
-                xref=f"x{axes(number)}",
-                yref=f"y{axes(number)} domain",
-                line={"color": LIGHT.accent, "width": 1, "dash": "dot"},
-            )
+            where = {"xref": f"x{axes(number)}", "yref": f"y{axes(number)} domain"}
+            figure.add_shape(type="line", line={"color": LIGHT.accent, "width": 1, "dash": "dot"}, **upright, **where)
     # in the strip above the headings, right of the legend: two lines fit
     above = 50 + LINE * (max(_heading(panel).count("<br>") for panel in panels) - 1)
     notes = [", ".join(f"{name} → {value}" for name, value in c["changes"].items()) + " (you)" for c in changes]
     notes = notes if len(notes) <= 2 else [notes[0], f"{notes[1]}, and {len(notes) - 2} more"]
+    corner = {"x": 1, "y": 1, "xref": "paper", "yref": "paper", "xanchor": "right", "yanchor": "bottom"}
+    look = {"showarrow": False, "font": {"size": 11, "color": LIGHT.accent}}
     for line, text in enumerate(notes):
-        figure.add_annotation(
-            x=1,
-            y=1,
-            xref="paper",
-            yref="paper",
-            xanchor="right",
-            yanchor="bottom",
-            yshift=above - 14 * line,
-            showarrow=False,
-            font={"size": 11, "color": LIGHT.accent},
-            text=safe(text),
-        )
+        figure.add_annotation(text=safe(text), yshift=above - 14 * line, **corner, **look)

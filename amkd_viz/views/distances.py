@@ -26,6 +26,7 @@ from amkd_viz.views.view import View
 __all__ = ["class_distances", "distances"]
 
 BINS = np.linspace(0, 4, 41)
+DIVERGING, RISING = [[0, "#3f90da"], [0.5, LIGHT.paper], [1, "#e76300"]], [[0, LIGHT.paper], [1, LIGHT.accent]]
 
 
 def class_distances(space: NDArray[Any], label: NDArray[Any], classes: int) -> NDArray[np.float64]:
@@ -112,6 +113,7 @@ def _figure(names: list[str], arrays: Mapping[str, NDArray[Any]], dataset: Datas
     for note in figure.layout.annotations:
         note.update(xanchor="left", x=note.x - 0.5 / columns + 0.04, font={"size": 13})
     for n, name in enumerate(names):
+        above = {"row": 1, "col": n + 1}
         for part, words, colour in (("d_ap", "d(a, p)", LIGHT.accent), ("d_an", "d(a, n)", LIGHT.warm)):
             if n == 0 and part == "d_ap":
                 continue  # 0 by definition
@@ -122,49 +124,39 @@ def _figure(names: list[str], arrays: Mapping[str, NDArray[Any]], dataset: Datas
                 width=BINS[1],
                 marker={"color": colour, "opacity": 0.65},
                 name=words,
-                showlegend=n == 1 or (n == 0 and part == "d_an" and len(names) == 1),
+                showlegend=n == 1 or len(names) == 1,
                 hovertemplate=f"{words} near %{{x:.2f}}: %{{y:.1f}} %<extra></extra>",
-                row=1,
-                col=n + 1,
+                **above,
             )
-        figure.update_xaxes(title="squared distance, of 4 at most", range=[0, 4], row=1, col=n + 1)
-        figure.update_yaxes(title="% of pairs" if n == 0 else "", row=1, col=n + 1)
+        figure.update_xaxes(title="squared distance, of 4 at most", range=[0, 4], **above)
+        figure.update_yaxes(title="% of pairs" if n == 0 else "", **above)
     tables = [(arrays[f"{name}.classes"], 0.0, 4.0) for name in names]
     if pair:
         gap = tables[1][0] - tables[0][0]
         finite = gap[np.isfinite(gap)]
         most = float(np.abs(finite).max()) if len(finite) else 1.0
         tables.append((gap, -(most or 1.0), most or 1.0))
-        figure.update_xaxes(visible=False, row=1, col=columns)
-        figure.update_yaxes(visible=False, row=1, col=columns)
+        for update in (figure.update_xaxes, figure.update_yaxes):
+            update(visible=False, row=1, col=columns)
     labels = [class_label(dataset.classes, k, 10) for k in range(dataset.num_classes)]
+    places, step = list(range(len(labels))), math.ceil(len(labels) / 10)
+    ticks = {"tickvals": places[::step], "ticktext": labels[::step], "showgrid": False, "constrain": "domain"}
     for n, (matrix, low, high) in enumerate(tables):
-        diverging = low < 0
-        scale = (
-            [[0, "#3f90da"], [0.5, LIGHT.paper], [1, "#e76300"]] if diverging else [[0, LIGHT.paper], [1, LIGHT.accent]]
-        )
+        below = {"row": 2, "col": n + 1}
         figure.add_heatmap(
             z=matrix,
-            x=list(range(len(labels))),
-            y=list(range(len(labels))),
+            x=places,
+            y=places,
             customdata=np.array([[f"{a} to {b}" for b in labels] for a in labels]),
-            colorscale=scale,
+            colorscale=DIVERGING if low < 0 else RISING,
             zmin=low,
             zmax=high,
             showscale=False,
             hovertemplate="%{customdata}: %{z:.2f}<extra></extra>",
-            row=2,
-            col=n + 1,
+            **below,
         )
-        step = math.ceil(len(labels) / 10)
-        ticks = {"tickvals": list(range(0, len(labels), step)), "ticktext": labels[::step]}
-        figure.update_xaxes(
-            **ticks, showgrid=False, tickangle=-45 if max(map(len, labels)) > 2 else 0, row=2, col=n + 1
-        )
-        anchor = f"x{axes(columns + n)}"
-        figure.update_yaxes(**ticks, showgrid=False, autorange="reversed", scaleanchor=anchor, row=2, col=n + 1)
-        figure.update_xaxes(constrain="domain", row=2, col=n + 1)
-        figure.update_yaxes(constrain="domain", row=2, col=n + 1)
+        figure.update_xaxes(**ticks, tickangle=-45 if max(map(len, labels)) > 2 else 0, **below)
+        figure.update_yaxes(**ticks, autorange="reversed", scaleanchor=f"x{axes(columns + n)}", **below)
     return figure
 
 

@@ -12,9 +12,9 @@ from torch import nn
 from amkd_viz.boundary import BoundarySamples
 from amkd_viz.data import Dataset
 from amkd_viz.views.chosen import choose, class_triplets
-from amkd_viz.views.joint import NEIGHBOURS, fidelity, spaces
+from amkd_viz.views.joint import NEIGHBOURS, projection_quality, spaces
 from amkd_viz.views.labels import class_label, number, percent, safe, used_of
-from amkd_viz.views.layout import DOTTED, RING, SYMBOLS, alike, axes, class_legend, named, squares
+from amkd_viz.views.layout import DOTTED, RING, SYMBOLS, alike, axes, class_legend, named, segments, squares
 from amkd_viz.views.projection import joint_layout
 from amkd_viz.views.theme import LIGHT, class_colour
 from amkd_viz.views.view import View
@@ -72,27 +72,27 @@ def embedding(
     notes: dict[str, Any] = {}
     misleading = {}
     for (name, space), aligned in zip(high.items(), laid, strict=True):
-        found = fidelity(space, aligned, triplets, WORST)
-        notes[f"{name}.trustworthiness"] = found.trustworthiness
-        notes[f"{name}.residual"] = found.residual
+        found = projection_quality(space, aligned, triplets, WORST)
+        notes |= {f"{name}.trustworthiness": found.trustworthiness, f"{name}.residual": found.residual}
         notes[f"{name}.triplets"] = found.kept
         misleading[name] = found.misleading
 
-    titles = [f"<b>{safe(name)}</b>" for name in given]
     everything = np.concatenate([low for low, _ in laid])
-    middle = (everything.min(0) + everything.max(0)) / 2
     half = max(float(np.ptp(everything, axis=0).max()) * 0.54, 1e-6)
-    figure = squares(
-        titles, columns=columns, ranges=((middle[0] - half, middle[0] + half), (middle[1] - half, middle[1] + half))
-    )
+    ranges = [(middle - half, middle + half) for middle in (everything.min(0) + everything.max(0)) / 2]
+    figure = squares([f"<b>{safe(name)}</b>" for name in given], columns=columns, ranges=ranges)
     for update in (figure.update_xaxes, figure.update_yaxes):  # directions and units of such a layout mean nothing
         update(showticklabels=False, showline=True, mirror=True, linecolor=LIGHT.grid)
-    words = [class_label(dataset.classes, int(k)) for k in label]
+    words = np.array([class_label(dataset.classes, int(k)) for k in label])
+    colours = np.array([class_colour(int(k)) for k in label])
+    ringed = RING | {"symbol": "circle", "size": 8, "line": {"width": 1.6, "color": LIGHT.ink}}
     for n, (low, _) in enumerate(laid):
         where = {"xaxis": f"x{axes(n)}", "yaxis": f"y{axes(n)}"}
-        figure.add_trace(_dots(low, label, words, chosen.index, ~ring, SYMBOLS[min(n, 1)]).update(where))
+        look = {"symbol": SYMBOLS[min(n, 1)], "size": 6, "opacity": 0.8}
+        figure.add_trace(_points(low, colours, words, ~ring, look, "test %{customdata}: %{text}").update(where))
+        figure.data[-1].customdata = chosen.index[~ring]
         if ring.any():
-            figure.add_trace(_rings(low, label, words, ring).update(where))
+            figure.add_trace(_points(low, colours, words, ring, ringed, "boundary sample of %{text}").update(where))
         figure.add_traces([trace.update(where) for trace in _contradicted(low, misleading[list(given)[n]], words)])
         for k, (u, v) in _centres(low[~ring], label[~ring]).items():
             figure.add_annotation(_name(class_label(dataset.classes, k), u, v, axes(n)))
@@ -110,40 +110,25 @@ def embedding(
     )
 
 
-def _dots(low: Any, label: Any, words: list[str], index: Any, which: Any, symbol: str) -> go.Scatter:
-    kind = go.Scattergl if which.sum() > 3000 else go.Scatter
-    return kind(
+def _points(low: Any, colours: Any, words: Any, which: Any, look: dict[str, Any], tip: str) -> go.Scatter:
+    return (go.Scattergl if which.sum() > 3000 else go.Scatter)(
         x=low[which, 0],
         y=low[which, 1],
         mode="markers",
-        marker={"symbol": symbol, "size": 6, "opacity": 0.8, "color": [class_colour(int(k)) for k in label[which]]},
-        text=[word for word, take in zip(words, which, strict=True) if take],
-        customdata=index[which],
-        hovertemplate="test %{customdata}: %{text}<extra></extra>",
+        marker=look | {"color": list(colours[which])},
+        text=list(words[which]),
+        hovertemplate=f"{tip}<extra></extra>",
     )
 
 
-def _rings(low: Any, label: Any, words: list[str], ring: Any) -> go.Scatter:
-    colours = [class_colour(int(k)) for k in label[ring]]
-    return go.Scatter(
-        x=low[ring, 0],
-        y=low[ring, 1],
-        mode="markers",
-        marker={**RING, "symbol": "circle", "color": colours, "size": 8, "line": {"width": 1.6, "color": LIGHT.ink}},
-        text=[word for word, take in zip(words, ring, strict=True) if take],
-        hovertemplate="boundary sample of %{text}<extra></extra>",
-    )
-
-
-def _contradicted(low: Any, misleading: Any, words: list[str]) -> list[go.Scatter]:
+def _contradicted(low: Any, misleading: Any, words: Any) -> list[go.Scatter]:
     """Return lines from each anchor to both ends of its triplet; a cross on the negative marks a misleading one."""
     if not len(misleading):
         return []
     a, p, n = (low[misleading[:, i]] for i in range(3))
-    gap = np.full_like(a, np.nan)
     traces = []
     for ends, dash in ((p, "solid"), (n, DOTTED)):
-        x, y = np.stack([a, ends, gap], 1).reshape(-1, 2).T
+        x, y = segments(a, ends).T
         line = {"color": LIGHT.ink, "width": 1.2, "dash": dash}
         traces.append(go.Scatter(x=x, y=y, mode="lines", line=line, opacity=0.7, hoverinfo="skip"))
     caption = [f"the picture misleads here: {words[i]}, {words[j]} and {words[k]}" for i, j, k in misleading]

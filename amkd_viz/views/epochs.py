@@ -93,24 +93,22 @@ def epochs(
     }
     if reference:
         arrays |= {"teacher.winner": reference.winner, "teacher.confidence": reference.confidence}
-    caption = f"{'Exact map' if here.plane is None else 'Map'} after each of {len(order)} epochs, all in one window. "
     if here.plane is None:
         arrays |= {"points": marks[0].points, "label": marks[0].k}
-        caption += f"Dots are {used_of(len(marks[0].points), len(dataset.test), 'test point')}. "
+        what, shown = "Exact map", f"Dots are {used_of(len(marks[0].points), len(dataset.test), 'test point')}. "
+        colours = alike(dataset.classes, "a dot").strip()
     else:
-        outside = percent(1 - float(arrays["inside"].mean()), 0)
-        caption += f"Outlined: the valid pixel range; {outside} of the map lies outside, veiled. "
+        outside = percent(here.outside(resolution), 0)
+        what, shown = "Map", f"Outlined: the valid pixel range; {outside} of the map lies outside, veiled. "
+        colours = largest_only(len(dataset.classes), len(largest))
+    caption = f"{what} after each of {len(order)} epochs, all in one window. {shown}"
     if reference:
         caption += f"Agreement with the teacher: {percent(shares[0])} first, {percent(shares[-1])} last. "
-    if here.plane is None:
-        caption = caption.strip() + alike(dataset.classes, "a dot")
-    else:
-        caption += largest_only(len(dataset.classes), len(largest))
     return View(
         slider(scenes, [str(epoch) for epoch in order], "epoch "),
         arrays,
         {"agreement": shares},
-        caption.strip(),
+        (caption + colours).strip(),
         f"{dataset.name} over epochs",
         tuple(scenes),
     )

@@ -124,17 +124,12 @@ def _draw(drawn: go.Figure, mark: Mark, scene: Scene, where: dict[str, str]) -> 
         line = {"color": LIGHT.ink, "width": 1.4 if mark.kind == "box" else 1, "dash": "dash" if mark.dash else "solid"}
         drawn.add_scatter(x=xy[:, 0], y=xy[:, 1], mode="lines", line=line, hoverinfo="skip", **where)
         return
-    drawn.add_trace(
-        (go.Scattergl if len(xy) > MANY else go.Scatter)(
-            x=xy[:, 0],
-            y=xy[:, 1],
-            mode="markers",
-            marker=_marker(mark),
-            text=list(map(safe, mark.text)) or None,
-            hovertemplate="%{text}<br>(%{x:.2f}, %{y:.2f})<extra></extra>" if mark.text else None,
-            **where,
-        )
-    )
+    kind = go.Scattergl if len(xy) > MANY else go.Scatter
+    trace = kind(x=xy[:, 0], y=xy[:, 1], mode="markers", marker=_marker(mark), **where)
+    if mark.text:
+        tip = "%{text}<br>(%{x:.2f}, %{y:.2f})<extra></extra>"
+        trace.update(text=list(map(safe, mark.text)), hovertemplate=tip)
+    drawn.add_trace(trace)
 
 
 def _marker(mark: Mark) -> dict[str, Any]:

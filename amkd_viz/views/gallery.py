@@ -7,29 +7,22 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-import torch
 from torch import Tensor, nn
 
 from amkd_viz.boundary import BoundarySamples
 from amkd_viz.core.errors import InputError
-from amkd_viz.models import freeze
+from amkd_viz.views.decisions import logits_at
 from amkd_viz.views.labels import class_label, number, percent, plural, safe
 from amkd_viz.views.layout import SYMBOLS, blank, named
 from amkd_viz.views.raster import image_pixels, place, png, signed_pixels
 from amkd_viz.views.theme import LIGHT, class_colour
 from amkd_viz.views.view import View
 
-__all__ = ["gallery", "probabilities"]
+__all__ = ["gallery"]
 
 ROW = 104  # pixels per sample
 SIDE = 0.86  # share of a row that the images take
 FAINT = 0.35  # opacity of a sample that never crossed
-
-
-def probabilities(model: nn.Module, x: Tensor) -> Tensor:
-    """Return (N, K) probabilities in eval mode, on the CPU; rows of NaN where logits are not finite."""
-    with freeze(model), torch.no_grad():
-        return model(x).float().softmax(1).cpu()
 
 
 def gallery(
@@ -71,8 +64,8 @@ def gallery(
     base, boundary = samples.origin.cpu(), samples.x.cpu()
     difference = boundary - base
     l2 = difference.flatten(1).norm(dim=1)
-    before = {name: probabilities(net, samples.origin) for name, net in given.items()}
-    after = {name: probabilities(net, samples.x) for name, net in given.items()}
+    before = {name: logits_at(net, samples.origin).softmax(1).cpu() for name, net in given.items()}
+    after = {name: logits_at(net, samples.x).softmax(1).cpu() for name, net in given.items()}
     size = float(difference[:shown].mean(1).abs().max())
     scale = 1 / size if size > 0 and np.isfinite(size) else 1.0
 
@@ -101,38 +94,19 @@ def gallery(
             figure.add_layout_image(place(png(picture), x, i + 0.5 + SIDE / 2, 0.9, SIDE) | look)
         word = f"{_muted(safe(names[i]))}<br>" if names else ""
         way = f"→ {class_label(classes, k, 14)}"
-        figure.add_annotation(
-            text=f"{word}<b>{class_label(classes, b, 14)}</b><br>{way if crossed else _muted(way)}",
-            x=0,
-            xref="paper",
-            y=i + 0.5,
-            xanchor="left",
-            align="left",
-            showarrow=False,
-        )
+        row = {"y": i + 0.5, "xanchor": "left", "align": "left", "showarrow": False}
+        words = f"{word}<b>{class_label(classes, b, 14)}</b><br>{way if crossed else _muted(way)}"
+        figure.add_annotation(text=words, x=0, xref="paper", **row)
         lines = [f"L2 {number(float(l2[i]))}", _muted(plural(int(samples.steps[i]), "step"))]
         if not crossed:
             lines = ["<b>not crossed</b>", *lines]
-        figure.add_annotation(
-            text="<br>".join(lines if crossed else map(_muted, lines)),
-            x=2.95,
-            y=i + 0.5,
-            xanchor="left",
-            align="left",
-            showarrow=False,
-        )
+        figure.add_annotation(text="<br>".join(lines if crossed else map(_muted, lines)), x=2.95, **row)
         for axis in ("x2", "x3"):
             for y, which in ((i + 0.34, b), (i + 0.66, k)):
                 figure.add_shape(_rail(y, axis))
-                figure.add_annotation(
-                    text=class_label(classes, which, 9),
-                    x=-0.02,
-                    y=y,
-                    xref=f"{axis} domain",
-                    xanchor="right",
-                    showarrow=False,
-                    font={"size": 11, "color": LIGHT.muted},
-                )
+                beside = {"x": -0.02, "xref": f"{axis} domain", "xanchor": "right", "showarrow": False}
+                font = {"size": 11, "color": LIGHT.muted}
+                figure.add_annotation(text=class_label(classes, which, 9), y=y, font=font, **beside)
     figure.add_traces(
         [
             _dots(name, found, samples, classes, shown, axis, SYMBOLS[min(n, 1)])
@@ -143,20 +117,18 @@ def gallery(
     for n, name in enumerate(given):  # in ink: in the rows colour means the class
         marker = {"symbol": SYMBOLS[min(n, 1)], "size": 10, "color": LIGHT.ink}
         figure.add_scatter(x=[None], y=[None], mode="markers", marker=marker, name=safe(name))
+    flipped = {name: before[name].argmax(1) != after[name].argmax(1) for name in given}
+    notes = {"crossed": float(samples.crossed.float().mean()), "scale": scale}
+    notes |= {f"{name}.flipped": float(changed.float().mean()) for name, changed in flipped.items()}
     return View(
         figure,
         {"base": base.numpy(), "boundary": boundary.numpy(), "difference": difference.numpy(), "l2": l2.numpy()}
         | {f"{name}.base": p.numpy() for name, p in before.items()}
         | {f"{name}.boundary": p.numpy() for name, p in after.items()},
-        notes := {"crossed": float(samples.crossed.float().mean()), "scale": scale}
-        | {f"{name}.flipped": _flipped(before[name], after[name]) for name in given},
+        notes,
         _caption(notes, given, len(samples), shown, not bool(samples.crossed[:shown].all())),
         "Boundary samples",
     )
-
-
-def _flipped(before: Tensor, after: Tensor) -> float:
-    return float((before.argmax(1) != after.argmax(1)).float().mean())
 
 
 def _muted(text: str) -> str:

@@ -18,9 +18,9 @@ from amkd_viz.objectives.metric import embed
 from amkd_viz.views.anchors import MARGIN, Anchored, anchored, nearest_negatives
 from amkd_viz.views.chosen import Chosen
 from amkd_viz.views.decisions import decisions
-from amkd_viz.views.fidelity import Aligned, contradicted, triplets_kept, trustworthiness
+from amkd_viz.views.quality import Aligned, contradicted, triplets_kept, trustworthiness
 
-__all__ = ["NEIGHBOURS", "Fidelity", "Outputs", "facts", "fidelity", "outputs", "spaces", "triplets_of"]
+__all__ = ["NEIGHBOURS", "Quality", "Outputs", "facts", "projection_quality", "outputs", "spaces", "triplets_of"]
 
 NEIGHBOURS = 15
 
@@ -95,7 +95,7 @@ def triplets_of(
 
 
 @dataclass(frozen=True, eq=False)
-class Fidelity:
+class Quality:
     """Projection quality of one net's points in a layout.
 
     Attributes:
@@ -111,10 +111,10 @@ class Fidelity:
     misleading: NDArray[np.integer[Any]]
 
 
-def fidelity(high: NDArray[Any], laid: Aligned, triplets: NDArray[np.int64], worst: int = 3) -> Fidelity:
+def projection_quality(high: NDArray[Any], laid: Aligned, triplets: NDArray[np.int64], worst: int = 3) -> Quality:
     """Measure a layout (N, 2) against its space (N, D); ``worst`` is the maximum number of misleading triplets."""
     kept = triplets_kept(high, laid.points, triplets)
-    return Fidelity(
+    return Quality(
         trustworthiness(high, laid.points, NEIGHBOURS),
         laid.residual,
         float(kept.mean()) if len(kept) else float("nan"),

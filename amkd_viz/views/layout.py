@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 from torch import nn
 
@@ -27,6 +29,7 @@ __all__ = [
     "class_legend",
     "height_of",
     "keep",
+    "segments",
     "largest_only",
     "named",
     "squares",
@@ -92,8 +95,8 @@ def squares(
         # in units of the panel, which stays square whatever the width of the page
         note.update(x=0, y=1, xref=f"x{axes(number)} domain", yref=f"y{axes(number)} domain", xanchor="left")
         note.update(align="left", font={"size": 13}, yshift=2)
-    figure.update_xaxes(showgrid=False, constrain="domain", showticklabels=False, nticks=6)
-    figure.update_yaxes(showgrid=False, constrain="domain", showticklabels=False, nticks=6)
+    for update, ends in zip((figure.update_xaxes, figure.update_yaxes), ranges or (None, None), strict=True):
+        update(showgrid=False, constrain="domain", showticklabels=False, nticks=6, range=ends)
     for number in range(count):
         # numbers only on the outside: left of the first column, below the last panel of each column
         figure.layout[f"xaxis{axes(number)}"].showticklabels = number + columns >= count
@@ -103,9 +106,6 @@ def squares(
         else:  # panels move together, the same place in each net's map, and so share the scale
             figure.layout[f"xaxis{axes(number)}"].matches = "x"
             figure.layout[f"yaxis{axes(number)}"].matches = "y"
-    if ranges is not None:
-        figure.update_xaxes(range=list(ranges[0]))
-        figure.update_yaxes(range=list(ranges[1]))
     return figure
 
 
@@ -147,6 +147,12 @@ def largest_only(classes: int, present: int) -> str:
         return ""
     shown = f"the {present} that occur here" if present <= NAMED else f"the {NAMED} largest regions of {present}"
     return f"Some of the {classes} classes have nearly the same colour; the legend names {shown}, largest first."
+
+
+def segments(starts: Any, ends: Any) -> NDArray[np.float64]:
+    """Return (3 N, 2): a line from each start to its end, both (N, 2), with NaN between the lines."""
+    starts, ends = np.broadcast_arrays(starts, ends)
+    return np.stack([starts, ends, np.full_like(ends, np.nan)], 1).reshape(-1, 2)
 
 
 def height_of(figure: go.Figure, width: float) -> int:

@@ -78,7 +78,7 @@ def _draw(square: Image.Image, mark: Mark, area: Any, colours: Theme) -> None:
                 pen.regular_polygon((u, v, r * 1.4), 4, 45 * (mark.kind == "diamond"), fill, colours.paper)
 
 
-def animation(scenes: Any, lines: list[str], theme: str, side: int = 420) -> list[Image.Image]:
+def animation(scenes: Any, lines: list[str], theme: str, side: int) -> list[Image.Image]:
     """Draw one frame a scene, framed by paper, with the lines of a caption beneath."""
     colours, frames, line = THEMES[theme], [], 17
     for scene in scenes:

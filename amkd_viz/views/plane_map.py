@@ -87,10 +87,9 @@ def plane_map(
     scene = Scene(panels, here.area, here.marks(names), classes, here.units, columns, largest[:NAMED])
     for name, (decided, evaluated, *_) in found.items():
         arrays |= {f"{name}.winner": decided.winner, f"{name}.confidence": decided.confidence}
-        arrays |= {f"{name}.evaluated": evaluated}
+        arrays[f"{name}.evaluated"] = evaluated
     first, net = next(iter(given.items()))
-    device = next((p.device for p in net.parameters()), torch.device("cpu"))
-    seen = [class_name(classes, int(k)) for k in decide(net, images.to(device)).winner]
+    seen = [class_name(classes, int(k)) for k in decide(net, images).winner]
     called = [f"{name} “{k}”" for name, k in zip(names, seen, strict=True)]
     caption = "Each point of the plane is an image; colour is the class that the net predicts, opacity its confidence. "
     caption += f"{first} calls {', '.join(called[:2])} and {called[2]}. "

@@ -44,7 +44,7 @@ class Plane:
         stack = torch.stack(list(images)) if not isinstance(images, Tensor) else images
         if len(stack) != 3:
             raise InputError(f"A plane needs three images, got {len(stack)}.")
-        flat = stack.detach().cpu().double().flatten(1).numpy()
+        flat = _flat(stack)
         if not np.isfinite(flat).all():
             raise InputError("Anchors must be finite, got NaN or infinity.")
         first, second = flat[1] - flat[0], flat[2] - flat[0]
@@ -71,12 +71,11 @@ class Plane:
 
     def coordinates(self, images: Tensor) -> Array:
         """Return (N, 2) coordinates of the points nearest to images (N, ...)."""
-        flat = images.detach().cpu().double().flatten(1).numpy()
-        return np.asarray((flat - self.origin) @ self.axes.T)
+        return np.asarray((_flat(images) - self.origin) @ self.axes.T)
 
     def distance(self, images: Tensor) -> Array:
         """Return (N,) L2 distances of images from the plane."""
-        flat = images.detach().cpu().double().flatten(1).numpy() - self.origin
+        flat = _flat(images) - self.origin
         return np.asarray(np.linalg.norm(flat - flat @ self.axes.T @ self.axes, axis=1))
 
     def box(self, area: tuple[float, float, float, float]) -> tuple[Array, Array]:
@@ -109,6 +108,10 @@ class Plane:
         """Return (N,) whether images at coordinates (N, 2) are in the valid pixel range; ``faces`` from :meth:`box`."""
         points = np.column_stack([coordinates, np.ones(len(coordinates))])
         return np.asarray((points @ faces.T >= -EDGE).all(1))
+
+
+def _flat(images: Tensor) -> Array:
+    return np.asarray(images.detach().cpu().double().flatten(1).numpy())
 
 
 def _clip(corners: Array, value: Array) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amkd_viz.core.errors import InputError, unknown
-from amkd_viz.views.fidelity import Aligned, procrustes
+from amkd_viz.views.quality import Aligned, procrustes
 
 __all__ = ["PROJECTIONS", "joint_layout", "pca"]
 

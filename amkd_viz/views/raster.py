@@ -81,15 +81,5 @@ def png(pixels: NDArray[np.uint8], at_least: int = 192) -> str:
 
 def place(source: str, x: float, y: float, width: float, height: float, axes: str = "") -> dict[str, Any]:
     """Return a Plotly layout image whose left lower corner is (x, y) in the data units of axes x1 y1, x2 y2, ..."""
-    return {
-        "source": source,
-        "xref": f"x{axes}",
-        "yref": f"y{axes}",
-        "x": x,
-        "y": y,
-        "sizex": width,
-        "sizey": height,
-        "xanchor": "left",
-        "yanchor": "bottom",
-        "layer": "below",
-    }
+    where = {"x": x, "y": y, "sizex": width, "sizey": height, "xref": f"x{axes}", "yref": f"y{axes}"}
+    return {"source": source, "xanchor": "left", "yanchor": "bottom", "layer": "below"} | where

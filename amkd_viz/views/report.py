@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from amkd_viz.boundary import BoundarySamples, bss, refine, sample_targets, select_bases
-from amkd_viz.boundary.by_name import sample_by_name
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.rng import generator
 from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
 from amkd_viz.runs.grid import COLUMNS, Row, between, groups, reading, table
 from amkd_viz.training import Recipe
+from amkd_viz.training.teachers import fingerprint
 from amkd_viz.views.boundary_map import boundary_map
 from amkd_viz.views.comparison import compare
 from amkd_viz.views.curves import curves
@@ -93,7 +93,7 @@ def boundary_samples(
     logits = logits_at(teacher, x)
     best = select_bases(logits, logits_at(student, x), y, most)
     target = sample_targets(logits[best], generator("cpu", "report"))
-    samples = sample_by_name(recipe.sampler, teacher, x[best], target, keep_path=True, **_options(recipe))
+    samples = recipe.boundary.sampler.trajectory(teacher, x[best], target, generator("cpu", "sample lab"))
     return samples, dataset.test.index[taken[best]]
 
 
@@ -183,19 +183,11 @@ def _point_pictures(runs: Sequence[Run], dataset: Dataset) -> list[str]:
 
 def _by_teacher(runs: Mapping[str, Run]) -> list[tuple[Classifier, dict[str, Run]]]:
     """Group runs by teacher, compared by weights, since two recipes may mean the same one."""
-    found: list[tuple[Classifier, dict[str, Run]]] = []
+    found: dict[str, tuple[Classifier, dict[str, Run]]] = {}
     for label, run in runs.items():
         teacher = run.teacher()
-        own = next((own for other, own in found if _same(other, teacher)), None)
-        if own is None:
-            found.append((teacher, own := {}))
-        own[label] = run
-    return found
-
-
-def _same(one: Classifier, other: Classifier) -> bool:
-    a, b = one.state_dict(), other.state_dict()
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+        found.setdefault(fingerprint(teacher), (teacher, {}))[1][label] = run
+    return list(found.values())
 
 
 def _what(runs: Sequence[Run]) -> str:

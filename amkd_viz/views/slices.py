@@ -46,16 +46,18 @@ def window(dataset: Dataset, pad: float = 0.08) -> Area:
     It depends on the data alone, so maps of different nets and epochs can be laid over each other.
     """
     low, high = dataset.train.x.aminmax(dim=0)
-    middle, half = (low + high) / 2, float((high - low).max()) * (0.5 + pad)
-    (x, y) = middle.tolist()
-    return x - half, x + half, y - half, y + half
+    return _square(low, high, pad)
 
 
 def plane_area(plane: Plane, pad: float = 0.35) -> Area:
     """Return (x0, x1, y0, y1), a square around the three anchors, padded on each side by ``pad`` of their extent."""
-    low, high = plane.anchors.min(0), plane.anchors.max(0)
-    middle, half = (low + high) / 2, float((high - low).max()) * (0.5 + pad)
-    return middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half
+    return _square(plane.anchors.min(0), plane.anchors.max(0), pad)
+
+
+def _square(low: Any, high: Any, pad: float) -> Area:
+    half = float((high - low).max()) * (0.5 + pad)
+    x, y = ((low + high) / 2).tolist()
+    return x - half, x + half, y - half, y + half
 
 
 def cell_centres(area: Area, resolution: int, cells: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
@@ -66,10 +68,14 @@ def cell_centres(area: Area, resolution: int, cells: NDArray[np.int64] | None = 
     if resolution < 2:
         raise InputError(f"resolution must be at least 2, got {resolution}.")
     if cells is None:
-        cells = np.stack(np.meshgrid(*[np.arange(resolution)] * 2, indexing="ij"), -1).reshape(-1, 2)
+        cells = _all_cells(resolution)
     x0, x1, y0, y1 = area
     share = (cells[:, ::-1] + 0.5) / resolution
     return np.asarray([x0, y0] + share * np.array([x1 - x0, y1 - y0]))
+
+
+def _all_cells(resolution: int) -> NDArray[np.int64]:
+    return np.stack(np.meshgrid(*[np.arange(resolution)] * 2, indexing="ij"), -1).reshape(-1, 2)
 
 
 def grid_points(area: Area, resolution: int) -> Tensor:
@@ -79,7 +85,7 @@ def grid_points(area: Area, resolution: int) -> Tensor:
 
 def exact_map(model: nn.Module, area: Area, resolution: int = 200) -> Decisions:
     """Evaluate a net of 2-D points at the centre of every cell; returns (R, R), row 0 at the bottom."""
-    return decide(model, grid_points(area, resolution).to(_device(model)), 8192).shaped(resolution, resolution)
+    return decide(model, grid_points(area, resolution), 8192).shaped(resolution, resolution)
 
 
 def plane_regions(net: nn.Module, plane: Plane, area: Area, resolution: int, exact: bool = False) -> Refined:
@@ -93,20 +99,15 @@ def plane_levels(net: nn.Module, plane: Plane, area: Area, resolution: int, exac
 
     def ask(cells: NDArray[np.int64]) -> Tensor:
         parts = np.array_split(cells, -(-len(cells) // PER_BATCH))
-        images = (plane.images(cell_centres(area, resolution, part)).to(_device(net)) for part in parts)
-        return torch.cat([logits_at(net, part) for part in images])
+        return torch.cat([logits_at(net, plane.images(cell_centres(area, resolution, part))) for part in parts])
 
     if not exact:
         yield from adaptive_levels(ask, resolution)
         return
-    logits = ask(np.stack(np.meshgrid(*[np.arange(resolution)] * 2, indexing="ij"), -1).reshape(-1, 2)).cpu()
+    logits = ask(_all_cells(resolution)).cpu()
     every = np.ones((resolution, resolution), bool)
     found = decisions(logits).shaped(resolution, resolution)
     yield Refined(found, every, resolution**2, logits.reshape(resolution, resolution, -1))
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
 class Slice:

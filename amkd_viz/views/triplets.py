@@ -14,11 +14,11 @@ from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
 from amkd_viz.objectives.losses.triplets import negatives_of
 from amkd_viz.views.anchors import MARGIN, anchored
-from amkd_viz.views.fidelity import trustworthiness
 from amkd_viz.views.joint import spaces
 from amkd_viz.views.labels import class_label, class_name, number, percent, used_of
-from amkd_viz.views.layout import RING, keep
+from amkd_viz.views.layout import RING, keep, segments
 from amkd_viz.views.projection import joint_layout
+from amkd_viz.views.quality import trustworthiness
 from amkd_viz.views.theme import LIGHT, class_colour, template
 from amkd_viz.views.view import View
 
@@ -99,53 +99,27 @@ def _figure(
 ) -> Any:
     figure = make_subplots(1, 2, column_widths=[0.5, 0.5], horizontal_spacing=0.12)
     figure.update_layout(template=template(), height=460, showlegend=False, margin={"t": 36, "b": 46, "l": 10, "r": 20})
-    colours = [class_colour(int(k)) for k in y]
+    left, right = {"row": 1, "col": 1}, {"row": 1, "col": 2}
+    colours, drawn = [class_colour(int(k)) for k in y], low[2:][shown]
     rest = {"color": colours, "size": 5, "opacity": 0.35}
-    figure.add_scatter(x=low[2:, 0], y=low[2:, 1], mode="markers", marker=rest, hoverinfo="skip", row=1, col=1)
-    lines = np.stack([np.broadcast_to(low[0], (len(shown), 2)), low[2:][shown], np.full((len(shown), 2), np.nan)], 1)
-    thin = {"color": LIGHT.line, "width": 1}
-    lines = lines.reshape(-1, 2)
-    figure.add_scatter(x=lines[:, 0], y=lines[:, 1], mode="lines", line=thin, hoverinfo="skip", row=1, col=1)
-    figure.add_scatter(
-        x=low[:2, 0], y=low[:2, 1], mode="lines", line={"color": LIGHT.ink, "width": 2}, hoverinfo="skip", row=1, col=1
-    )
+    figure.add_scatter(x=low[2:, 0], y=low[2:, 1], mode="markers", marker=rest, hoverinfo="skip", **left)
+    joining = (segments(low[0], drawn), {"color": LIGHT.line, "width": 1}), (low[:2], {"color": LIGHT.ink, "width": 2})
+    for xy, line in joining:
+        figure.add_scatter(x=xy[:, 0], y=xy[:, 1], mode="lines", line=line, hoverinfo="skip", **left)
     words = [f"{class_label(classes, int(y[i]))}: d(a, n) = {d:.2f}" for i, d in zip(shown, d_an, strict=True)]
-    symbols = np.where(wrong, "diamond-x", "diamond")
-    mark = {
-        "symbol": symbols,
-        "size": 10,
-        "color": [colours[i] for i in shown],
-        "line": {"color": LIGHT.ink, "width": 1},
-    }
-    tip = "%{text}<extra></extra>"
-    figure.add_scatter(
-        x=low[2:][shown][:, 0],
-        y=low[2:][shown][:, 1],
-        mode="markers",
-        marker=mark,
-        text=words,
-        hovertemplate=tip,
-        row=1,
-        col=1,
-    )
+    mark = {"symbol": np.where(wrong, "diamond-x", "diamond"), "size": 10, "color": [colours[i] for i in shown]}
+    mark |= {"line": {"color": LIGHT.ink, "width": 1}}
+    tip = {"text": words, "hovertemplate": "%{text}<extra></extra>"}
+    figure.add_scatter(x=drawn[:, 0], y=drawn[:, 1], mode="markers", marker=mark, **tip, **left)
     above = 1 if low[0, 1] >= low[1, 1] else -1  # each label on the side away from the other mark
     ends_of = ((low[0], "circle", "anchor, teacher", above), (low[1], "diamond", "positive, student", -above))
-    for at, symbol, word, side in ends_of:
+    for (u, v), symbol, word, side in ends_of:
         ends = {**RING, "symbol": symbol, "size": 13, "color": LIGHT.paper, "line": {"width": 2.4, "color": LIGHT.ink}}
-        figure.add_scatter(x=[at[0]], y=[at[1]], mode="markers", marker=ends, name=word, row=1, col=1)
-        figure.add_annotation(
-            x=at[0],
-            y=at[1],
-            text=word,
-            yshift=18 * side,
-            showarrow=False,
-            bgcolor=LIGHT.paper,
-            opacity=0.9,
-            row=1,
-            col=1,
-        )
-    figure.update_xaxes(showticklabels=False, showline=True, mirror=True, showgrid=False, row=1, col=1)
-    figure.update_yaxes(showticklabels=False, showline=True, mirror=True, showgrid=False, row=1, col=1)
+        figure.add_scatter(x=[u], y=[v], mode="markers", marker=ends, name=word, **left)
+        look = {"showarrow": False, "bgcolor": LIGHT.paper, "opacity": 0.9}
+        figure.add_annotation(text=word, x=u, y=v, yshift=18 * side, **look, **left)
+    for update in (figure.update_xaxes, figure.update_yaxes):
+        update(showticklabels=False, showline=True, mirror=True, showgrid=False, **left)
 
     rows = list(range(1, len(shown) + 1))
     figure.add_bar(
@@ -157,15 +131,14 @@ def _figure(
         textposition="outside",
         cliponaxis=False,
         hoverinfo="skip",
-        row=1,
-        col=2,
+        **right,
     )
-    figure.add_vrect(d_ap, d_ap + margin, fillcolor=LIGHT.warm, opacity=0.25, line_width=0, row=1, col=2)
+    figure.add_vrect(d_ap, d_ap + margin, fillcolor=LIGHT.warm, opacity=0.25, line_width=0, **right)
     names = ["<b>positive</b>"]
     names += [class_label(classes, int(y[i]), 12) + (" ×" if bad else "") for i, bad in zip(shown, wrong, strict=True)]
-    figure.update_yaxes(tickvals=[0, *rows], ticktext=names, autorange="reversed", showgrid=False, row=1, col=2)
+    figure.update_yaxes(tickvals=[0, *rows], ticktext=names, autorange="reversed", showgrid=False, **right)
     end = max(float(np.max(d_an)), d_ap + margin, d_ap) * 1.12
-    figure.update_xaxes(title="squared distance from the anchor, of 4 at most", range=[0, end], row=1, col=2)
+    figure.update_xaxes(title="squared distance from the anchor, of 4 at most", range=[0, end], **right)
     where = {"x": d_ap + margin / 2, "y": 1, "yref": "y2 domain", "xref": "x2", "yanchor": "bottom"}
     figure.add_annotation(text=f"margin {margin:g}", showarrow=False, font={"color": LIGHT.muted}, **where)
     return figure

@@ -19,8 +19,8 @@ from sklearn.manifold import trustworthiness as sklearn_trustworthiness
 from amkd_viz.core.errors import InputError
 from amkd_viz.views.anchors import anchored, nearest_negatives
 from amkd_viz.views.chosen import Chosen
-from amkd_viz.views.fidelity import contradicted, procrustes, triplets_kept, trustworthiness
 from amkd_viz.views.projection import joint_layout, pca
+from amkd_viz.views.quality import contradicted, procrustes, triplets_kept, trustworthiness
 
 
 def cloud(n: int, width: int, seed: int) -> np.ndarray:
@@ -136,7 +136,7 @@ def test_two_layouts_at_once_leave_the_warnings_as_they_were(monkeypatch: pytest
 def test_trustworthiness_in_parts_is_that_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     high, low = cloud(70, 5, 0), cloud(70, 2, 1)
     whole = trustworthiness(high, low)
-    monkeypatch.setattr("amkd_viz.views.fidelity.ROWS", 13)
+    monkeypatch.setattr("amkd_viz.views.quality.ROWS", 13)
     assert trustworthiness(high, low) == whole
 
 

@@ -88,12 +88,7 @@ def procrustes(reference: Array, points: Array) -> Aligned:
 
 def triplets_kept(high: Array, low: Array, triplets: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
     """Return (T,) whether the layout keeps the order of d(a, p) and d(a, n), for (T, 3) indices."""
-
-    def order(x: Array) -> NDArray[np.bool_]:
-        a, p, n = (np.asarray(x, np.float64)[triplets[:, i]] for i in range(3))
-        return np.asarray(((a - p) ** 2).sum(1) < ((a - n) ** 2).sum(1))
-
-    return order(high) == order(low)
+    return (_gaps(high, triplets) < 0) == (_gaps(low, triplets) < 0)
 
 
 def contradicted(
@@ -101,7 +96,12 @@ def contradicted(
 ) -> NDArray[np.integer[Any]]:
     """Return (M, 3) triplets whose order the layout reverses, the clearest first, M <= ``most``, each anchor once."""
     wrong = triplets[~triplets_kept(high, low, triplets)]
-    a, p, n = (np.asarray(high, np.float64)[wrong[:, i]] for i in range(3))
-    clearest = np.argsort(-np.abs(((a - p) ** 2).sum(1) - ((a - n) ** 2).sum(1)), kind="stable")
+    clearest = np.argsort(-np.abs(_gaps(high, wrong)), kind="stable")
     _, first = np.unique(wrong[clearest, 0], return_index=True)
     return np.asarray(wrong[clearest[np.sort(first)[:most]]])
+
+
+def _gaps(x: Array, triplets: NDArray[np.integer[Any]]) -> Array:
+    """Return (T,) squared d(a, p) minus squared d(a, n)."""
+    a, p, n = (np.asarray(x, np.float64)[triplets[:, i]] for i in range(3))
+    return np.asarray(((a - p) ** 2).sum(1) - ((a - n) ** 2).sum(1))
