@@ -80,13 +80,13 @@ def ended(panel: DistillLab) -> Run:
 
 def drawn(panel: DistillLab) -> DistillLab:
     """Wait for the maps that stay."""
-    until(lambda: panel.pictures.maps.frame.get("side") == 160)
+    until(lambda: panel.pictures.maps.canvas.frame.get("side") == 160)
     return panel.wait()  # type: ignore[return-value]
 
 
 def shown(panel: DistillLab) -> Any:
     """The classes in the student's map."""
-    frame = panel.pictures.maps.frame
+    frame = panel.pictures.maps.canvas.frame
     return np.frombuffer(frame["maps"][1]["winner"], np.uint8).reshape(frame["side"], frame["side"])
 
 
@@ -102,7 +102,7 @@ def test_a_run_from_start_to_end(lab: Make) -> None:
     run = ended(panel)
     assert (panel.state, run.finished, run.recipe) == ("done", True, TINY)
     assert "test accuracy" in panel.status.text
-    frame = panel.pictures.maps.frame
+    frame = panel.pictures.maps.canvas.frame
     assert [m["title"] for m in frame["maps"]] == ["teacher", "student"]
     assert (frame["maps"][1]["note"], frame["side"]) == ("epoch 4", 160)
     assert (shown(panel) == exact_map(run.student(), window(run.dataset()), 160).winner).all()
@@ -123,11 +123,11 @@ def test_the_batch_at_which_it_is_paused_is_drawn(lab: Make) -> None:
     assert panel.job is not None
     assert panel.job.settle(30) == "paused"
     note = f"epoch {panel._live.epoch + 1}, batch {panel._live.batch}"
-    until(lambda: [m["note"] for m in panel.pictures.maps.frame.get("maps", [])][1:] == [note])
+    until(lambda: [m["note"] for m in panel.pictures.maps.canvas.frame.get("maps", [])][1:] == [note])
     panel.wait()
     student = panel._live.copy_now()
     assert student is not None
-    frame = panel.pictures.maps.frame
+    frame = panel.pictures.maps.canvas.frame
     assert (shown(panel) == exact_map(student, tuple(frame["area"]), frame["side"]).winner).all()
     assert not panel._buttons["Stop"].disabled
     assert panel._buttons["Resume"].disabled  # "Go on" is the one
@@ -255,7 +255,7 @@ def test_umap_holds_up_no_other_picture(lab: Make, monkeypatch: pytest.MonkeyPat
     panel.set(layout="umap")
     assert asked.wait(10)
     panel.set(epoch=2)  # while UMAP is still computing
-    until(lambda: panel.pictures.maps.frame["maps"][1]["note"] == "epoch 2" and len(layouts) == 2)
+    until(lambda: panel.pictures.maps.canvas.frame["maps"][1]["note"] == "epoch 2" and len(layouts) == 2)
     until(lambda: panel.status.text == "UMAP of epoch 2 ...")
     go_on.set()
     panel.wait()
@@ -335,7 +335,7 @@ def test_look_back_fork_and_session(lab: Make) -> None:
     run = distill(TINY)
     panel = drawn(lab(run))
     panel.set(epoch=2).wait()
-    assert panel.pictures.maps.frame["maps"][1]["note"] == "epoch 2"
+    assert panel.pictures.maps.canvas.frame["maps"][1]["note"] == "epoch 2"
     path = panel.save_session()
     assert Session.open(path).state == {"epoch": 2}
     again = drawn(lab(Session.open(path)))
@@ -350,7 +350,7 @@ def test_look_back_fork_and_session(lab: Make) -> None:
     assert view.arrays["student.winner"].shape == (200, 200)
     panel.set(epoch=4).wait()
     panel.set(earlier=str(path), overlay=str(run.path)).wait()
-    assert panel.pictures.maps.frame["maps"][1]["note"] == "epoch 2"
+    assert panel.pictures.maps.canvas.frame["maps"][1]["note"] == "epoch 2"
     panel.set(**{"boundary_triplet.margin": 0.5}).wait()
     panel.fork()
     child = ended(panel)
@@ -541,7 +541,6 @@ class TestInABrowser:
         notebook.run()
         notebook.settled("Ready")
         notebook.theme("dark")
-        until(lambda: notebook.ask("print(lab.status.theme)") == "dark")
         notebook.page.set_viewport_size({"width": 1000, "height": 900})
         press(notebook, "Start")
         notebook.page.wait_for_selector(".amkd-maps[data-serial]", timeout=60_000)

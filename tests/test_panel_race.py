@@ -49,8 +49,8 @@ def race_of(panel: MethodRace) -> Race:
 
 def test_from_the_start_to_the_end_where_the_best_is_named(panel: MethodRace) -> None:
     assert panel.state == "ready"
-    assert [m["title"] for m in panel.pictures.canvas.frame["maps"]] == ["teacher", "kd", "amkd"]
-    maps = panel.pictures.maps
+    assert [m["title"] for m in panel.pictures.maps.canvas.frame["maps"]] == ["teacher", "kd", "amkd"]
+    maps = panel.pictures.maps.maps
     assert (maps["kd"].winner == maps["amkd"].winner).all()
     assert "same weights" in panel.status.text
     words: list[str] = []
@@ -64,13 +64,13 @@ def test_from_the_start_to_the_end_where_the_best_is_named(panel: MethodRace) ->
     assert "ahead" in last or "level" in last.lower()
     assert "no verdict" in last
     assert "One seed" in panel.result.value
-    rows = panel.pictures.canvas.facts[1]["rows"]
+    rows = panel.pictures.maps.canvas.facts[1]["rows"]
     accuracy = race.runs["kd"].metrics()[-1]["val_accuracy"]
     assert rows[0] == ["validation", f"{100 * accuracy:.1f}\N{NO-BREAK SPACE}%"]
     assert "ms (1.0 × kd)" in rows[2][1]
     assert panel.pictures.curves.end == 4
     assert [s["name"] for s in panel.pictures.curves.series if s["axis"] == 0] == ["teacher", "kd", "amkd"]
-    assert panel.pictures.canvas.frame["side"] == 200
+    assert panel.pictures.maps.canvas.frame["side"] == 200
     with pytest.raises(InputError, match="over; press Reset"):
         panel.start()
     assert panel.export("race.html").stat().st_size > 10_000
@@ -109,10 +109,10 @@ def test_pause_holds_every_method_at_the_same_batch(panel: MethodRace) -> None:
 def test_live_pictures_come_while_it_races(panel: MethodRace) -> None:
     panel.set(epochs=200, pace=20.0)
     panel.wait()
-    before = panel.pictures.canvas.frame["serial"]
+    before = panel.pictures.maps.canvas.frame["serial"]
     panel.start()
-    until(lambda: panel.pictures.canvas.frame["serial"] > before + 1)
-    assert panel.pictures.canvas.frame["side"] == 100
+    until(lambda: panel.pictures.maps.canvas.frame["serial"] > before + 1)
+    assert panel.pictures.maps.canvas.frame["side"] == 100
     with pytest.raises(InputError, match="press Pause, then export"):
         panel.view()
     panel.pause()
@@ -147,7 +147,7 @@ def test_a_saved_race_is_shown_again_and_goes_on(panel: MethodRace) -> None:
     panel.set(**{"boundary_triplet.margin": 0.8})
     panel.step()
     panel.wait()
-    maps = panel.pictures.maps
+    maps = panel.pictures.maps.maps
     path = panel.save_session("race.json")
     panel.close()
     again = MethodRace(Session.open(path))
@@ -163,7 +163,7 @@ def test_a_saved_race_is_shown_again_and_goes_on(panel: MethodRace) -> None:
         )
         assert again["step_size"] == pytest.approx(0.7)
         assert again.methods == ["kd", "amkd"]
-        assert all((maps[name].winner == again.pictures.maps[name].winner).all() for name in maps)
+        assert all((maps[name].winner == again.pictures.maps.maps[name].winner).all() for name in maps)
         assert [e["text"] for e in again.pictures.curves.events] == ["boundary_triplet.margin → 0.8"]
         again.start()
         again.wait()
@@ -198,7 +198,7 @@ def test_a_race_of_another_process_is_followed(panel: MethodRace) -> None:
     watcher = MethodRace(Race.open(race.path))
     try:
         watcher.wait()
-        assert watcher.pictures.canvas.facts[1]["rows"][0] == panel.pictures.canvas.facts[1]["rows"][0]
+        assert watcher.pictures.maps.canvas.facts[1]["rows"][0] == panel.pictures.maps.canvas.facts[1]["rows"][0]
         panel.start()
         panel.wait()
         until(lambda: "no verdict" in watcher.status.text)
@@ -309,8 +309,8 @@ def test_digits_race_on_a_plane() -> None:
         panel.start()
         panel.wait()
         assert panel.state == "done"
-        assert panel.pictures.slice is not None
-        assert panel.pictures.slice.plane is not None
+        assert panel.pictures.maps.slice is not None
+        assert panel.pictures.maps.slice.plane is not None
         panel.set(problem="moons", epochs=3)
         panel.wait(300)
         assert panel["student"].startswith("mlp")
@@ -319,7 +319,7 @@ def test_digits_race_on_a_plane() -> None:
         assert "press Reset" in panel.status.text
         panel.reset()
         panel.wait(300)
-        assert panel.pictures.slice.plane is None
+        assert panel.pictures.maps.slice.plane is None
     finally:
         panel.close()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import shutil
 import tempfile
@@ -17,14 +16,13 @@ from PIL import Image
 from torch import Tensor
 
 from amkd_viz.boundary import BoundarySamples, refine
-from amkd_viz.boundary.samples import Status as Ending
 from amkd_viz.core.errors import InputError
 from amkd_viz.data import Dataset, load, parse_name
 from amkd_viz.data.points import PROBLEMS
 from amkd_viz.models import Classifier, architectures, inference_copy
 from amkd_viz.objectives import methods
 from amkd_viz.panels.attack_controls import attack, attack_code, attack_controls, target_options
-from amkd_viz.panels.attack_marks import attack_table, path_marks
+from amkd_viz.panels.attack_words import attack_table, attack_words, path_marks
 from amkd_viz.panels.controls import choice, from_fields, slider, temperature_control, toggle, with_values
 from amkd_viz.panels.net_maps import NetMaps
 from amkd_viz.panels.panel import Panel
@@ -34,7 +32,7 @@ from amkd_viz.runs import Job, Run, fresh_folder
 from amkd_viz.training import SPIRALS, Event, Recipe, Started, Training
 from amkd_viz.views import View, boundary_map
 from amkd_viz.views.decisions import logits_at
-from amkd_viz.views.labels import class_label, plural
+from amkd_viz.views.labels import class_label
 from amkd_viz.views.layout import keep
 from amkd_viz.views.scene import Mark
 from amkd_viz.views.slices import grid_points, window
@@ -72,6 +70,8 @@ class BoundaryLab(Panel):
         "(Heo et al., 2019, arXiv 1805.05532)."
     )
 
+    _data: Dataset  # on show, with the nets
+
     def __init__(self, problem: str | Run | Session = "spirals", *, method: str = "amkd") -> None:
         session = problem if isinstance(problem, Session) else None
         run = session.open_run(self) if session else problem if isinstance(problem, Run) else None
@@ -90,7 +90,6 @@ class BoundaryLab(Panel):
         self.run: Run | None = None
         self._training: Training | None = None  # the one that the job is at
         self._drawn = 0.0
-        self._data: Dataset | None = None
         self._nets: dict[str, Classifier] = {}
         self._logits: dict[str, Tensor] = {}  # name -> (R, R, K) on the grid of the map
         self._samples: dict[str, BoundarySamples] = {}
@@ -107,9 +106,7 @@ class BoundaryLab(Panel):
         self.canvas = self.maps.canvas
         self.canvas.levels = [0.25, 0.5, 0.75]
         self.table = widgets.HTML()
-        self.prediction = Prediction(
-            self.paint, lambda ending: self.compute.ask("answer", lambda: self.answer(ending), soon=True)
-        )
+        self.prediction = Prediction(self)
         nets: dict[str, Any] = {"choices": [a for a in architectures() if a.startswith("mlp")]}
         family, attack = PROBLEMS[name], attack_controls(recipe)
         noise, classes = float(options.get("noise", family.noise)), int(options.get("classes", family.classes))
@@ -219,7 +216,7 @@ class BoundaryLab(Panel):
         if before is not None and before.path.parent == Path(self._folder.name):
             shutil.rmtree(before.path, ignore_errors=True)
         if state:
-            self.paint.ask("state", lambda: self._restore(state["controls"]))
+            self.paint.ask("state", lambda: self.set(**state["controls"]))
         if not self.canvas.point:
             start = state["point"] if state else self._first_point()
             self.paint.ask("point", lambda: setattr(self.canvas, "point", start))
@@ -227,15 +224,12 @@ class BoundaryLab(Panel):
         self._attack()
         self._compute_maps(FINE)
 
-    def _restore(self, controls: Mapping[str, Any]) -> None:
-        self.set(**controls)
-
     def _begin(self, data: Dataset, nets: Mapping[str, Classifier]) -> None:
         """Show another problem, or the same one with other nets."""
-        same = self._data is not None and torch.equal(self._data.test.x, data.test.x)
-        same = same and self._data is not None and (self._data.name, self._data.classes) == (data.name, data.classes)
+        old = getattr(self, "_data", None)
         self._data = data
-        if not same:
+        same = old is not None and (old.name, old.classes) == (data.name, data.classes)
+        if old is None or not same or not torch.equal(old.test.x, data.test.x):
             self._nets, self._logits, self._samples = {}, {}, {}
             targets = target_options(data.classes)
             chosen = self["target"] if self["target"] in ("drawn", "second") else "drawn"
@@ -256,7 +250,6 @@ class BoundaryLab(Panel):
     # maps
 
     def _compute_maps(self, resolution: int, *_: Any) -> None:
-        assert self._data is not None
         points = grid_points(window(self._data), resolution)
         for name, net in self._nets.items():
             if self.compute.waits("nets", "begin"):
@@ -266,14 +259,13 @@ class BoundaryLab(Panel):
         self._draw()
 
     def _draw(self) -> None:
-        if not self._logits or self._data is None:
+        if not self._logits:
             return
         resolution = min(map(len, self._logits.values()))
         logits = {name: own for name, own in self._logits.items() if len(own) == resolution}
         self.maps.draw(logits, window(self._data), self["temperature"], self._marks(), margin=bool(self["margins"]))
 
     def _marks(self) -> list[Mark]:
-        assert self._data is not None
         chosen = keep(len(self._data.train), 300)
         made = [Mark("dots", self._data.train.x[chosen].numpy(), self._data.train.y[chosen].numpy(), size=2.6)]
         if self.prediction.hidden:
@@ -300,7 +292,6 @@ class BoundaryLab(Panel):
 
     def _first_point(self) -> list[float]:
         """Return a test point whose attack path is visible and does not leap far over the boundary."""
-        assert self._data is not None
         x, teacher = self._data.test.x[:100], self._nets["teacher"]
         samples = attack(teacher, x, self.values | {"sampler": "bss"})
         boundary = refine(teacher, samples).x
@@ -310,7 +301,6 @@ class BoundaryLab(Panel):
         return start
 
     def _draw_attack(self) -> None:
-        assert self._data is not None
         marks = self._marks()
         text = "" if self.prediction.hidden else attack_table(self._samples, self._data.classes)
         words, training = self._words(), self.job is not None and self.job.state == "running"
@@ -323,24 +313,13 @@ class BoundaryLab(Panel):
 
         self.paint.ask("attack", show)
 
-    def _class(self, k: Any) -> str:
-        assert self._data is not None
-        return class_label(self._data.classes, int(k))
-
     def _words(self) -> str:
         samples = self._samples.get("teacher")
         if samples is None:
             return "Drag the blue point."
-        base, target = (html.unescape(self._class(k)) for k in (samples.base, samples.target))
-        if self.prediction.hidden:
-            return f"From {base} towards {target}: where will it end? Release the point, then answer."
-        taken = plural(int(samples.steps), "step")
-        if base == target:
-            return f"The teacher already predicts {base}, the target, at this point: choose another one."
-        if int(samples.status) == Ending.NOT_CROSSED:
-            return f"From {base} towards {target}: after {taken} the teacher still predicts {base}."
-        landed = html.unescape(self._class(samples.logits.argmax()))
-        return f"From {base} towards {target}: after {taken} the teacher predicts {landed}."
+        hidden = "Release the point, then answer." if self.prediction.hidden else ""
+        here = "at this point: choose another one"
+        return attack_words(samples, "teacher", self._data.classes, here=here, hidden=hidden)
 
     # what will happen?
 
@@ -350,8 +329,8 @@ class BoundaryLab(Panel):
         if samples is None or not self["predict"]:
             self.prediction.drop()
         else:
-            ends = self._class(samples.base), self._class(samples.target)
-            self.prediction.ask(f"{self['attack_steps']} steps at most", *ends)
+            base, target = (class_label(self._data.classes, int(k)) for k in (samples.base, samples.target))
+            self.prediction.ask(f"{self['attack_steps']} steps at most", base, target)
         if samples is not None:
             self._draw_attack()
 
@@ -366,7 +345,7 @@ class BoundaryLab(Panel):
     # the nets on show: figure, session, code
 
     def view(self) -> View | None:
-        if self._data is None or not self._nets:
+        if not self._nets:
             return None
         return boundary_map(self._nets, self._data, samples=self._samples, resolution=FINE)
 

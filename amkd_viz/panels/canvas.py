@@ -23,7 +23,7 @@ NO_CLASS = 255  # in one byte; beyond 254 classes two bytes are sent
 LEVELS = 32  # of confidence
 
 
-class MapCanvas(ViewWidget, scripts=["axis.js", "map.js"]):
+class MapCanvas(ViewWidget, scripts=["axis.js", "pen.js", "map.js"]):
     """One or several decision maps of the same area, side by side, with marks on them.
 
     Attributes:
@@ -65,42 +65,31 @@ class MapCanvas(ViewWidget, scripts=["axis.js", "map.js"]):
         notes: Mapping[str, str] | None = None,
         disagreement: str | None = None,
         margin: bool = False,
-    ) -> int:
+    ) -> None:
         """Draw maps (R, R), row 0 at the bottom of ``area`` (x0, x1, y0, y1).
 
         Args:
             notes: words beside a map's name.
             disagreement: words beside a further map, of where the first two differ; None for no such map.
             margin: send what the lines at ``levels`` need.
-
-        Returns:
-            the serial number of the frame, which the page carries as ``data-serial`` once it has drawn it.
         """
         panels = [Panel(name, (notes or {}).get(name, ""), found) for name, found in maps.items()]
-        if disagreement is not None:
-            one, other = maps.values()
-            panels.append(differing(one, other, disagreement))
-        self.scene = Scene(panels, area)
-        number = serial()
         frame: dict[str, Any] = {
-            "serial": number,
+            "serial": serial(),
             "area": list(map(float, area)),
             "side": len(next(iter(maps.values())).winner),
         }
-        frame["maps"] = [_map(panel, margin) for panel in panels if panel.map is not None]
-        for panel in panels:
-            if panel.apart is not None:
-                apart = panel.apart.astype(np.uint8).tobytes()
-                frame["disagreement"] = {"title": panel.title, "note": panel.note, "apart": apart}
-        self.frame = frame
-        return number
+        frame["maps"] = [_map(panel, margin) for panel in panels]
+        if disagreement is not None:
+            one, other = maps.values()
+            panels.append(differing(one, other, disagreement))
+            apart = np.asarray(panels[-1].apart, np.uint8).tobytes()
+            frame["disagreement"] = {"title": panels[-1].title, "note": panels[-1].note, "apart": apart}
+        self.scene, self.frame = Scene(panels, area), frame
 
     def still(self) -> Image.Image | None:
         """Return the maps and marks that are shown as a picture, for readers without a kernel; None without a map."""
-        if not self.frame:
-            return None
-        scene = self.scene
-        return picture(Scene(scene.panels, scene.area, self.marks))
+        return picture(Scene(self.scene.panels, self.scene.area, self.marks)) if self.frame else None
 
 
 def _map(panel: Panel, margin: bool) -> dict[str, Any]:

@@ -9,13 +9,16 @@ from typing import Any, TypeVar
 
 import ipywidgets as widgets
 
+from amkd_viz.objectives import Objective, Term, methods
+
 __all__ = [
-    "PACES",
-    "button",
     "choice",
+    "fit_objective",
     "from_field",
     "from_fields",
-    "number",
+    "objective_controls",
+    "objective_values",
+    "pace_control",
     "pairs",
     "slider",
     "temperature_control",
@@ -51,11 +54,6 @@ def slider(label: str, value: float, low: float, high: float, step: float, help:
     return widgets.FloatSlider(value=value, min=low, max=high, step=step, readout_format=f".{digits}f", **about)
 
 
-def number(label: str, value: int, low: int, high: int, help: str) -> Any:
-    """Return a text field for an integer."""
-    return widgets.BoundedIntText(value=value, min=low, max=high, description=label, tooltip=help, style=LABEL)
-
-
 def choice(label: str, value: Any, options: Iterable[Any], help: str) -> Any:
     """Return a menu; an option is a value, or (words, value)."""
     return widgets.Dropdown(value=value, options=pairs(options), description=label, tooltip=help, style=LABEL)
@@ -76,9 +74,11 @@ def temperature_control() -> Any:
     return slider("temperature", 1.0, 0.5, 8.0, 0.5, "divides the logits: softer probabilities, the same classes")
 
 
-def button(label: str, help: str, primary: bool = False) -> Any:
-    """Return a button."""
-    return widgets.Button(description=label, tooltip=help, button_style="primary" if primary else "")
+def pace_control(value: float) -> Any:
+    """Return the menu of maximum speeds, in epochs per second, with ``value`` among them."""
+    more = [] if value in dict(PACES).values() else [(f"{value:g} epochs/s", value)]
+    options = sorted([*PACES, *more], key=lambda option: option[1])
+    return choice("pace", value, options, "maximum speed; the results do not depend on it")
 
 
 def from_fields(owner: Any, names: Sequence[str] | None = None, **shown: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,6 +156,43 @@ def with_values(owner: T, values: Mapping[str, Any]) -> T:
                 value = float(f"{value:.6g}")  # a slider adds its steps up
             changed[field.name] = None if field.default is None and not value else value
     return replace(owner, **changed)  # type: ignore[type-var]
+
+
+def objective_controls() -> dict[str, Any]:
+    """Return TERM.FIELD -> control for the terms of all methods, each term beneath its title (``_TERM``).
+
+    ``TERM.scale`` multiplies the scheduled weight of a term.
+    """
+    made: dict[str, Any] = {}
+    for term in [term for name in methods for term, _ in methods[name]().summands]:
+        if f"_{term.label}" in made:
+            continue
+        made[f"_{term.label}"] = widgets.HTML(f"<b>{term.title or term.label}</b>")
+        help = f"multiplies the scheduled weight of {term.label}; at 0 it is not computed"
+        made[f"{term.label}.scale"] = slider("weight ×", 1.0, 0.0, 4.0, 0.05, help)
+        made |= {f"{term.label}.{name}": control for name, control in from_fields(term, _numbers(term)).items()}
+    return made
+
+
+def objective_values(objective: Objective) -> dict[str, Any]:
+    """Return TERM.FIELD -> value for the terms of an objective; each scale is 1."""
+    values: dict[str, Any] = {}
+    for term, _ in objective.summands:
+        values[f"{term.label}.scale"] = 1.0
+        values |= {f"{term.label}.{name}": getattr(term, name) for name in _numbers(term)}
+    return values
+
+
+def fit_objective(controls: dict[str, Any], objectives: list[Objective]) -> None:
+    """Hide the controls of the terms that none of the objectives has."""
+    terms = {term.label for objective in objectives for term, _ in objective.summands}
+    for name, control in controls.items():
+        control.layout.display = None if name.lstrip("_").partition(".")[0] in terms else "none"
+
+
+def _numbers(term: Term) -> list[str]:
+    """Return the fields of a term that are settings, not names of nets or batches."""
+    return [field.name for field in fields(term) if not field.metadata.get("wiring")]
 
 
 def _round_step(span: float) -> float:

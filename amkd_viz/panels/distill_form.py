@@ -12,8 +12,14 @@ import ipywidgets as widgets
 from amkd_viz.data import status
 from amkd_viz.models import architectures
 from amkd_viz.objectives import methods
-from amkd_viz.panels.controls import from_fields, pairs, with_values
-from amkd_viz.panels.objective_controls import fit_objective, objective_controls, objective_values
+from amkd_viz.panels.controls import (
+    fit_objective,
+    from_fields,
+    objective_controls,
+    objective_values,
+    pairs,
+    with_values,
+)
 from amkd_viz.training import Recipe
 
 __all__ = ["DistillForm"]

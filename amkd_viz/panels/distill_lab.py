@@ -13,13 +13,11 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.data import short_name
 from amkd_viz.models import Classifier
 from amkd_viz.objectives import methods
-from amkd_viz.panels.controls import PACES, button, choice
-from amkd_viz.panels.distill_code import code_of
+from amkd_viz.panels.controls import choice, pace_control
 from amkd_viz.panels.distill_form import DistillForm
 from amkd_viz.panels.distill_pictures import DistillPictures
-from amkd_viz.panels.distill_words import Speed, done_share, numbers, words
-from amkd_viz.panels.live import DutyCycle, LiveStudent, Pace, Pulse, on_cpu
-from amkd_viz.panels.look_back import LookBack
+from amkd_viz.panels.distill_words import Speed, code_of, done_share, numbers, words
+from amkd_viz.panels.live import DutyCycle, LiveStudent, LookBack, Pace, Pulse, on_cpu
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.run_log import RunLog, value_words
 from amkd_viz.panels.session import Session
@@ -80,7 +78,7 @@ class DistillLab(Panel):
         self._build(recipe, pace)
         self._pulse = Pulse(self._beat)
         if run is not None:
-            epoch = _epoch(session) if session else None
+            epoch = session.state.get("epoch") if session else None
             self.compute.ask("open", lambda: self.open(run, epoch))
         else:
             self.form.fit(recipe, self.put)
@@ -89,12 +87,9 @@ class DistillLab(Panel):
 
     def _build(self, recipe: Recipe, pace: float) -> None:
         self.form = DistillForm(recipe)
-        self.form.groups["Training"]["pace"] = choice(
-            "pace", pace, _paces(pace), "maximum speed; the results do not depend on it"
-        )
+        self.form.groups["Training"]["pace"] = pace_control(pace)
         self._numbers = widgets.HTML()
-        self._buttons = {}
-        for label, (help, action) in {
+        made = {
             "Start": ("A new run with these settings", self.start),
             "Pause": ("Pause at the next batch; again: go on", self.pause),
             "Step": ("Train one batch, then pause", self.step),
@@ -102,9 +97,8 @@ class DistillLab(Panel):
             "Stop": ("Stop, with a checkpoint of this batch", self.stop),
             "Resume": ("Resume the run on show", self.resume),
             "Fork from here": ("A new run that starts with the student of this epoch", self.fork),
-        }.items():
-            self._buttons[label] = button(label, help, primary=label == "Start")
-            self.on_click(self._buttons[label], action)
+        }
+        self._buttons = {name: self.button(name, *about, primary=name == "Start") for name, about in made.items()}
         *bar, fork_button = self._buttons.values()
         self._back = LookBack(recipe.epochs)
         look_back = widgets.Box([self._back.slider, fork_button])
@@ -140,7 +134,6 @@ class DistillLab(Panel):
         return self.form.recipe(self.values)
 
     def changed(self, name: str, value: Any) -> None:
-        acts = name in LIVE or name in self.form.terms
         label = self.controls[name].description
         if name == "pace":
             self._pace.limit = value
@@ -164,17 +157,13 @@ class DistillLab(Panel):
             plain = Recipe(method=value)
             self.paint.ask("fit", lambda: self.form.fit_terms(plain, self.put))
             self.say(f"{value}: {methods.about(value)}")
-        elif self._busy and acts:
-            self.tell(f"{label}: {value_words(value)} from the next batch on.")
-            self.compute.ask(f"set {name}", lambda: self._change(name, value))
         else:
-            self.say(f"{label}: {value_words(value)}; Start begins a new run with it.")
+            if (job := self.job) and self._busy and (name in LIVE or name in self.form.terms):
+                self.tell(f"{label}: {value_words(value)} from the next batch on.")
+                self.compute.ask(f"set {name}", lambda: job.set(**{name: value}))
+            else:
+                self.say(f"{label}: {value_words(value)}; Start begins a new run with it.")
             self.paint.ask("sum", lambda: self.form.show_sum(self.recipe))
-
-    def _change(self, name: str, value: Any) -> None:
-        if self.job is not None:
-            self.job.set(**{name: value})
-        self.paint.ask("sum", lambda: self.form.show_sum(self.recipe))
 
     # control
 
@@ -284,7 +273,7 @@ class DistillLab(Panel):
         self.pictures.prepare(run.teacher(), run.dataset(), run.recipe)
         self._poll()
         newest = max(run.snapshots(), default=0)
-        self._put_epoch(newest if epoch is None else epoch, newest)
+        self._put_epoch(epoch if isinstance(epoch, int) else newest, newest)
         self.paint.wait(10)
         self._look()
         self._enable()
@@ -292,7 +281,7 @@ class DistillLab(Panel):
     def _open_path(self, path: Path) -> None:
         if path.suffix == ".json":
             session = Session.open(path)
-            self.open(session.open_run(self), _epoch(session))
+            self.open(session.open_run(self), session.state.get("epoch"))
         else:
             self.open(Run.open(path))
 
@@ -316,7 +305,7 @@ class DistillLab(Panel):
     def _look(self) -> None:
         """Draw the student of the chosen epoch, first coarse, then fine."""
         self._looks += 1
-        if self.run is None or not self.pictures.ready:
+        if self.run is None or not self.pictures.maps.ready:
             self.say("There is nothing to look at yet; press Start.")
         elif self._busy and self._back.newest:
             self._live.want()
@@ -383,15 +372,17 @@ class DistillLab(Panel):
         if job is not None and self.run is None and job.run is not None:
             self._attach(job.run)
         training = self._live.training
-        if training is not None and not self.pictures.ready and training.teacher is not None:
+        if training is not None and not self.pictures.maps.ready and training.teacher is not None:
             self.pictures.prepare(on_cpu(training.teacher), training.full, training.recipe)
             self._live.want()
         new = self._poll()
         state = self.state
         if self._busy:
-            self._count()
+            speed = self._speed.update(self._live.seen)
+            text = numbers(self._live, speed if state == "running" else 0.0)
+            self.paint.ask("numbers", lambda: setattr(self._numbers, "value", text))
             taken = self._live.take()
-            here, shown = (self._live.epoch, self._live.batch), self.pictures.ready and self._back.newest
+            here, shown = (self._live.epoch, self._live.batch), self.pictures.maps.ready and self._back.newest
             if shown and state == "paused" and self._drawn != here:
                 taken = self._live.copy_now()
             if shown and taken is not None:
@@ -419,11 +410,6 @@ class DistillLab(Panel):
             self._put_epoch(done if self._back.newest else self["epoch"], done)
         return new
 
-    def _count(self) -> None:
-        speed = self._speed.update(self._live.seen)
-        text = numbers(self._live, speed if self.state == "running" else 0.0)
-        self.paint.ask("numbers", lambda: setattr(self._numbers, "value", text))
-
     def _words(self) -> str:
         text = words(self._live, self.state, self.log)
         if self._busy and not self._back.newest:
@@ -439,7 +425,7 @@ class DistillLab(Panel):
             return
         if self.run is None:
             return
-        if self.pictures.ready:
+        if self.pictures.maps.ready:
             newest = max(self.run.snapshots(), default=0)
             self._put_epoch(newest, newest)
             self.paint.wait(10)
@@ -493,20 +479,20 @@ class DistillLab(Panel):
     def view(self) -> View | None:
         """Return the maps of the student on show, from its snapshot."""
         student = self._student()
-        return None if student is None else self.pictures.map_view(student)
+        return None if student is None else self.pictures.maps.view({"student": student})
 
     def page(self) -> tuple[str, list[View]]:
         """Return the maps and the layout of the student on show, and the curves of the run."""
         run, student = self.run, self._student()
         if run is None or student is None:
             return "", []
-        epoch, maps = self._back.epoch(self.run), self.pictures.map_view(student)
+        epoch, maps = self._back.epoch(self.run), self.pictures.maps.view({"student": student})
         views = [maps, self.pictures.joint_view(student, self["layout"]), curves(run)]
         return f"{short_name(run.recipe.dataset)}, {run.recipe.method}: the student after epoch {epoch}", views
 
     def _student(self) -> Classifier | None:
         """Return the student of the epoch on show; None before there is a snapshot."""
-        if self.run is None or not self.pictures.ready or not (self.run.snapshots() and self.run.metrics()):
+        if self.run is None or not self.pictures.maps.ready or not (self.run.snapshots() and self.run.metrics()):
             return None
         return self.run.student(self._back.epoch(self.run)).cpu()
 
@@ -519,7 +505,7 @@ class DistillLab(Panel):
         return None if self.run is None else Session.of(self, self.run, epoch=self._back.epoch(self.run))
 
     def still(self) -> Image.Image | None:
-        return self.pictures.maps.still()
+        return self.pictures.maps.canvas.still()
 
     def code(self) -> str:
         return code_of(self.run, self.recipe)
@@ -533,15 +519,3 @@ class DistillLab(Panel):
                 self.job.stop()
                 self.job.wait(30)
         super().close()
-
-
-def _epoch(session: Session) -> int | None:
-    """Return the epoch that a session looks at."""
-    epoch = session.state.get("epoch")
-    return epoch if isinstance(epoch, int) else None
-
-
-def _paces(pace: float) -> list[tuple[str, float]]:
-    """Return the menu of paces, with ``pace`` among them."""
-    more = [] if pace in dict(PACES).values() else [(f"{pace:g} epochs/s", pace)]
-    return sorted([*PACES, *more], key=lambda option: option[1])

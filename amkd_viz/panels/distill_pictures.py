@@ -7,24 +7,30 @@ from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets as widgets
+from numpy.typing import NDArray
 
 from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
-from amkd_viz.panels.canvas import MapCanvas
-from amkd_viz.panels.curve_canvas import CurveCanvas
-from amkd_viz.panels.joint_canvas import MOST, JointLayout, Places
-from amkd_viz.panels.run_curves import run_curves
+from amkd_viz.panels.curve_canvas import Curve, CurveCanvas
+from amkd_viz.panels.live import on_cpu
 from amkd_viz.panels.run_log import RunLog
 from amkd_viz.panels.scatter import ScatterCanvas
-from amkd_viz.panels.slice_marks import slice_marks, slice_view, slice_words
+from amkd_viz.panels.slice_maps import SliceMaps, slice_words
 from amkd_viz.panels.worker import Worker
 from amkd_viz.training import Recipe
 from amkd_viz.views import View, embedding
-from amkd_viz.views.decisions import Decisions, agreement
-from amkd_viz.views.labels import percent
-from amkd_viz.views.slices import Slice, telling_triple
+from amkd_viz.views.chosen import choose, class_triplets
+from amkd_viz.views.curves import heading, ordered, series
+from amkd_viz.views.joint import projection_quality, spaces
+from amkd_viz.views.labels import number, percent
+from amkd_viz.views.projection import joint_layout
+from amkd_viz.views.theme import method_colour
 
 __all__ = ["DistillPictures"]
+
+MOST = 300  # samples in the layout: few enough to lay out while training
+EMPTY = "Teacher, student and where they disagree: after Start."
+Places = tuple[NDArray[Any], NDArray[Any]]
 
 
 class DistillPictures:
@@ -32,13 +38,12 @@ class DistillPictures:
 
     Attributes:
         widgets: from top to bottom.
-        ready: whether there is a teacher to compare with.
+        maps: the decision maps; ``maps.ready``: whether there is a teacher to compare with.
     """
 
     def __init__(self, paint: Worker, look_back: Any) -> None:
         self._paint = paint
-        self.maps = MapCanvas(empty="Teacher, student and where they disagree: after Start.", least=160)
-        self.maps.columns = 3
+        self.maps = SliceMaps(paint, columns=3, least=160, empty=EMPTY)
         self.curves = CurveCanvas(height=100)
         self.scatter = ScatterCanvas(empty="Teacher and student in one layout: after Start.")
         self.joint = JointLayout(self.scatter)
@@ -48,62 +53,30 @@ class DistillPictures:
         title = widgets.HTML("<b>Log</b> <span class='amkd-note'>newest first</span>")
         below = widgets.Box([widgets.VBox([self.scatter, self._fidelity]), widgets.VBox([title, self.log])])
         below.add_class("amkd-two")
-        self.widgets = [self.maps, look_back, self.curves, below]
+        self.widgets = [self.maps.canvas, look_back, self.curves, below]
         self.forget()
 
     def forget(self) -> None:
         """Clear everything, for another run."""
-        self._slice: Slice | None = None
-        self._teacher: Classifier | None = None
-        self._teacher_maps: dict[int, Decisions] = {}
-        self._inside: dict[int, Any] = {}  # by resolution: which cells lie in the valid pixel range
-        self.joint.forget()
+        self.maps.ready = False
 
         def show() -> None:
-            self.maps.frame, self.maps.marks, self.maps.note = {}, [], ""
+            self.maps.canvas.frame, self.maps.canvas.marks, self.maps.canvas.note = {}, [], ""
             self.curves.axes, self.curves.series, self.curves.events = [], [], []
             self.log.value = "<pre></pre>"
 
         self._paint.ask("forget", show)
 
-    @property
-    def ready(self) -> bool:
-        return self._slice is not None
-
     def prepare(self, teacher: Classifier, data: Dataset, recipe: Recipe) -> None:
-        """Choose on which inputs the nets are compared, and lay out the teacher, which is on the CPU."""
-        data = data.to("cpu")
-        inputs = Slice(data) if data.kind == "points" else _plane(teacher, data, recipe)
-        self._teacher, self._teacher_maps, self._inside = teacher, {}, {}
-        self.joint.begin(teacher, data)
-        marks, words, names = slice_marks(inputs), slice_words(inputs), data.classes
-
-        def show() -> None:
-            self.maps.classes(names)
-            self.maps.marks = marks
-            self.maps.note = words
-
-        self._paint.ask("marks", show)
-        self._slice = inputs
+        """Choose on which inputs the nets are compared, and lay out the teacher."""
+        self.joint.begin(on_cpu(teacher), data.to("cpu"))
+        self.maps.prepare(teacher, data, recipe)
+        words = slice_words(self.maps.slice)
+        self._paint.ask("note", lambda: setattr(self.maps.canvas, "note", words))
 
     def draw(self, student: Classifier, side: int, words: str) -> None:
         """Draw the maps at the grid resolution ``side``."""
-        assert self._slice is not None
-        assert self._teacher is not None
-        if side not in self._teacher_maps:
-            self._teacher_maps[side] = self._slice.decisions(self._teacher, side)
-        maps = {"teacher": self._teacher_maps[side], "student": self._slice.decisions(student, side)}
-        apart = percent(1 - agreement(*maps.values()))
-        if self._slice.plane is not None:
-            if side not in self._inside:
-                self._inside[side] = self._slice.arrays(side)["inside"]
-            apart += f", in range {percent(1 - agreement(*maps.values(), where=self._inside[side]), 0)}"
-        area = self._slice.area
-
-        def show() -> None:
-            self.maps.show(maps, area, notes={"student": words}, disagreement=apart)
-
-        self._paint.ask("maps", show)
+        self.maps.draw({"student": student}, side, words)
 
     def draw_joint(self, student: Classifier, how: str = "pca") -> None:
         """Draw teacher and student in one layout."""
@@ -119,22 +92,13 @@ class DistillPictures:
 
         self._paint.ask("joint", show)
 
-    def map_view(self, student: Classifier) -> View:
-        """Return the maps as a figure."""
-        assert self._slice is not None
-        assert self._teacher is not None
-        return slice_view({"teacher": self._teacher, "student": student}, self._slice)
-
     def joint_view(self, student: Classifier, how: str) -> View:
         """Return the joint layout as a figure."""
-        assert self._slice is not None
-        assert self._teacher is not None
-        assert self._slice.data is not None
-        return embedding({"teacher": self._teacher, "student": student}, self._slice.data, most=MOST, how=how)
+        return embedding({"teacher": self.maps.teacher, "student": student}, self.maps.data, most=MOST, how=how)
 
     def draw_log(self, log: RunLog, others: Sequence[RunLog] = ()) -> None:
         """Draw the curves of a run, those of others faintly behind, and its log in words."""
-        curves, text = run_curves(log, others), html.escape(log.text())
+        curves, text = _curves(log, others), html.escape(log.text())
 
         def show() -> None:
             self.curves.show(*curves)
@@ -143,8 +107,57 @@ class DistillPictures:
         self._paint.ask("curves", show)
 
 
-def _plane(teacher: Classifier, data: Dataset, recipe: Recipe) -> Slice:
-    images, labels = telling_triple(
-        teacher, data, step_size=recipe.step_size, steps=recipe.attack_steps, step_rule=recipe.step_rule
-    )
-    return Slice(data, images, labels)
+class JointLayout:
+    """Lay out the teacher's embedding once, and align the student's to it by Procrustes analysis: by PCA, which can
+    follow a training, or by UMAP, which takes seconds. Only :meth:`show`, for the paint thread, writes the canvas.
+    """
+
+    def __init__(self, canvas: ScatterCanvas) -> None:
+        self._canvas, self._fresh = canvas, False
+
+    def begin(self, teacher: Classifier, data: Dataset) -> None:
+        """Use another teacher or data set."""
+        self._fresh = True
+        self._chosen, self._classes = choose(data.test, most=MOST), data.classes
+        self._triplets = class_triplets(self._chosen.label)
+        self._high = spaces({"teacher": teacher}, self._chosen.x)["teacher"]
+        self._low: dict[str, NDArray[Any]] = {}
+
+    def places(self, student: Classifier, how: str = "pca") -> tuple[Places, str]:
+        """Return places (N, 2) of both nets by "pca" or "umap", and their projection quality in words."""
+        teacher, low, chosen, triplets = self._high, self._low, self._chosen, self._triplets  # begin() may replace them
+        if how not in low:
+            low[how] = joint_layout([teacher], how)[0].points
+        high = spaces({"student": student}, chosen.x)["student"]
+        laid = joint_layout([teacher, high], how, first=low[how])
+        quality = projection_quality(high, laid[1], triplets, 0)
+        words = (
+            f"{len(chosen)} test samples, {how.upper()} of the teacher's logits, the student's aligned to it. Student: "
+            f"trustworthiness {number(quality.trustworthiness)}, Procrustes disparity {number(quality.residual)}, "
+            f"{percent(quality.kept, 0)} of triplets keep their order."
+        )
+        return (laid[0].points, laid[1].points), words
+
+    def show(self, places: Places) -> None:
+        """Draw places on the canvas."""
+        if self._fresh:
+            self._canvas.samples(self._chosen, self._classes)
+            self._canvas.morph = 1.0
+            self._fresh = False
+        self._canvas.places(*places)
+
+
+def _curves(log: RunLog, others: Sequence[RunLog] = ()) -> tuple[Any, ...]:
+    """Return what ``CurveCanvas.show`` draws: the curves of ``log``, and faintly behind them those of ``others``."""
+    logs = [log, *(other for other in others if other.run.path != log.run.path)]
+    read = [(each, series(each.epochs)) for each in logs]
+    axes, curves = [], []
+    for axis, panel in enumerate(ordered(key for _, curves_of in read for key in curves_of)):
+        title, unit, factor = heading(panel)
+        axes.append((title, unit))
+        for each, curves_of in read:
+            points = [(epoch, value * factor) for epoch, value in curves_of.get(panel, [])]
+            if points:
+                colour = method_colour(each.run.recipe.method)
+                curves.append(Curve(axis, each.run.path.name, points, colour, faint=each is not log))
+    return axes, curves, log.marks(), log.run.recipe.epochs

@@ -1,17 +1,25 @@
-"""The progress of a distillation: in numbers, as a share of the whole, and in a sentence."""
+"""A distillation in words: its progress in numbers, as a share of the whole and in a sentence, and its code."""
 
 from __future__ import annotations
 
+import sys
+import textwrap
 import time
 from collections import deque
+from pathlib import Path
 from typing import Any
 
+import torch
+
 from amkd_viz.panels.live import LiveStudent
-from amkd_viz.panels.memory import memory_words
 from amkd_viz.panels.run_log import RunLog
+from amkd_viz.runs import Run
+from amkd_viz.training import Recipe
 from amkd_viz.views.labels import percent
 
-__all__ = ["Speed", "done_share", "numbers", "words"]
+__all__ = ["Speed", "code_of", "done_share", "numbers", "words"]
+
+CURVES = "\nfrom amkd_viz.views import curves\n\ncurves(run)\n"
 
 
 class Speed:
@@ -37,7 +45,7 @@ def numbers(live: LiveStudent, speed: float) -> str:
     left = ((recipe.epochs - live.epoch) * live.batches - live.batch) * recipe.batch_size
     if speed:
         parts += [f"{speed:,.0f} img/s", f"{duration(left / speed)} left"]
-    return "&ensp;".join([*parts, memory_words(training.device)])
+    return "&ensp;".join([*parts, _memory(training.device)])
 
 
 def done_share(live: LiveStudent, state: str) -> tuple[str, float]:
@@ -77,3 +85,46 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def code_of(run: Run | None, controls: Recipe) -> str:
+    """Return the code of the run on show, and as a comment what Start would do where the controls differ.
+
+    Args:
+        run: None for the controls alone.
+    """
+    if run is None:
+        return f"from amkd_viz import Recipe, distill\n\n{_distilled(controls)}{CURVES}"
+    parent = run.config.get("parent")
+    if parent:
+        there = Path(parent["path"], "config.json").exists()
+        before = Run.open(parent["path"]).recipe_after(parent["epoch"]).to_json() if there else {}
+        changes = "".join(f", {n}={v!r}" for n, v in run.recipe.to_json().items() if v != before.get(n, v))
+        made = f"run = resume(fork(Run.open({parent['path']!r}), epoch={parent['epoch']}{changes}))\n"
+        text = f"from amkd_viz import Run\nfrom amkd_viz.runs import fork, resume\n\n{made}"
+    else:
+        text = f"from amkd_viz import Recipe, Run, distill\n\n{_distilled(run.recipe)}"
+    if run.interventions():
+        text += "\n# with the overrides that were made by hand, at the same batches:\n"
+        text += f"from amkd_viz.runs import replay\n\nrun = replay(Run.open({str(run.path)!r}))\n"
+    text += CURVES
+    if controls != run.recipe:
+        text += "\n# Start, with the controls as they stand now, would be another run:\n"
+        text += textwrap.indent(_distilled(controls), "# ")
+    return text
+
+
+def _distilled(recipe: Recipe) -> str:
+    return f"recipe = {recipe!r}\nrun = distill(recipe)\n"
+
+
+def _memory(device: torch.device) -> str:
+    """Return the peak of the accelerator, or of this process on the CPU; empty if the system does not report it."""
+    if device.type == "cuda":
+        return f"{torch.cuda.max_memory_allocated(device) / 2**30:.1f} GB on the GPU"
+    try:
+        import resource
+    except ImportError:
+        return ""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return f"{peak * (1 if sys.platform == 'darwin' else 1024) / 2**30:.1f} GB of memory"

@@ -12,13 +12,12 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
 from amkd_viz.objectives.metric import EMBEDDINGS
-from amkd_viz.panels.controls import button, choice, slider, toggle
+from amkd_viz.panels.controls import choice, slider, toggle
 from amkd_viz.panels.joint_picture import PARTS, Picture, SampleSet, code_for, gather, lay_out, quality_table
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.sample_list import DistanceBars, SampleList
 from amkd_viz.panels.scatter import ScatterCanvas, identities
 from amkd_viz.panels.session import Session
-from amkd_viz.panels.stills import scatter_still
 from amkd_viz.runs import Run, example
 from amkd_viz.views import View
 from amkd_viz.views.anchors import MARGIN
@@ -57,6 +56,8 @@ class EmbeddingLab(Panel):
         "dimensions onto two, so read the numbers beneath it: a cross marks a triplet whose order the map reverses."
     )
 
+    _data: Dataset  # once there are nets
+
     def __init__(self, run: Run | Session | str = "digits", **controls: Any) -> None:
         session = run if isinstance(run, Session) else None
         if not isinstance(run, Run | Session | str):
@@ -69,7 +70,6 @@ class EmbeddingLab(Panel):
             raise InputError(f"The run {self.run.path} has no snapshot yet; train it for an epoch first.")
         super().__init__()
         self._opened = f"example({run!r})" if isinstance(run, str) else f"Run.open({str(self.run.path)!r})"
-        self._data: Dataset | None = None
         self._nets: dict[str, Classifier] = {}
         self._student: tuple[SampleSet, int, Outputs] | None = None
         self._sample_set: SampleSet | None = None
@@ -98,8 +98,7 @@ class EmbeddingLab(Panel):
         play = widgets.Play(value=len(epochs) - 1, **_range(epochs), **about)
         self._link = widgets.jslink((play, "value"), (epoch, "index"))
         self._play = play
-        newest = button("Newest", "read the run's folder again and show its newest epoch")
-        self.on_click(newest, self.newest)
+        newest = self.button("Newest", "read the run's folder again and show its newest epoch", self.newest)
         scrubber = widgets.HBox([play, epoch, newest])
         scrubber.add_class("amkd-scrubber")
         under = widgets.VBox([self.map, scrubber, self.numbers])
@@ -195,7 +194,7 @@ class EmbeddingLab(Panel):
 
     def _gather(self) -> None:
         """Choose samples, attack some of them, and evaluate the teacher on all."""
-        if self._data is None:
+        if not self._nets:
             return
         sample_set = gather(self.run, self._data, self._nets, self["part"], self["most"], self["rings"])
         fresh = sample_set.chosen.boundary.any() and (
@@ -229,8 +228,9 @@ class EmbeddingLab(Panel):
             return
         # between the UMAPs of two epochs, no PCA is shown
         if shown is None or (shown.sample_set, shown.kind, shown.how) != (sample_set, kind, "umap"):
-            self._show(lay_out(sample_set, student, kind, epoch, "pca"), busy=True)
-        text = f"Computing UMAP of {len(sample_set.chosen):,} samples; the map shows {self._words()}."
+            shown = lay_out(sample_set, student, kind, epoch, "pca")
+            self._show(shown, busy=True)
+        text = f"Computing UMAP of {len(sample_set.chosen):,} samples; the map shows {shown.words()}."
         self.say(text, "busy", cancellable=True)
         over = self.cancel_point()
 
@@ -278,10 +278,7 @@ class EmbeddingLab(Panel):
         if self._picture is picture:
             self._quality = measured
             self._mark()
-            self.say(f"The map shows {self._words()}. Move the slider above it from teacher to student.")
-
-    def _words(self) -> str:
-        return "nothing yet" if self._picture is None else self._picture.words()
+            self.say(f"The map shows {picture.words()}. Move the slider above it from teacher to student.")
 
     def _mark(self) -> None:
         """Show the projection quality under the map, and mark the triplets that the map contradicts."""
@@ -345,7 +342,7 @@ class EmbeddingLab(Panel):
         return self.values | (self._picture.shown if self._picture is not None else {})
 
     def view(self) -> View | None:
-        if self._picture is None or self._data is None:
+        if self._picture is None:
             return None
         nets = {"teacher": self._nets["teacher"], "student": self.run.student(self._picture.epoch)}
         return self._picture.view(nets, self._data)
@@ -360,10 +357,7 @@ class EmbeddingLab(Panel):
         return code_for(self._opened, self.run.recipe, self._settings)
 
     def still(self) -> Image.Image | None:
-        if self._picture is None:
-            return None
-        chosen = self._picture.sample_set.chosen
-        return scatter_still([laid.points for laid in self._picture.laid], chosen.label, chosen.boundary)
+        return None if self._picture is None else self._picture.still()
 
     def close(self) -> None:
         self._link.unlink()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from amkd_viz.boundary import BoundarySamples, sample_targets, select_bases
@@ -25,8 +26,10 @@ from amkd_viz.views.chosen import Chosen, choose, class_triplets
 from amkd_viz.views.decisions import logits_at
 from amkd_viz.views.joint import Outputs, Quality, facts, outputs, projection_quality, triplets_of
 from amkd_viz.views.labels import number, percent
+from amkd_viz.views.picture import picture
 from amkd_viz.views.projection import joint_layout
 from amkd_viz.views.quality import Aligned
+from amkd_viz.views.scene import Mark, Panel, Scene
 
 __all__ = ["PARTS", "SampleSet", "Picture", "code_for", "quality_table", "gather", "lay_out"]
 
@@ -107,6 +110,16 @@ class Picture:
         return embedding(
             nets, data, samples=self.sample_set.samples, most=self.sample_set.most, kind=self.kind, how=self.how
         )
+
+    def still(self) -> Image.Image:
+        """Draw both layouts side by side, boundary samples ringed, for readers without a kernel."""
+        chosen, layouts = self.sample_set.chosen, [laid.points for laid in self.laid]
+        low, high = np.min([p.min(0) for p in layouts], 0), np.max([p.max(0) for p in layouts], 0)
+        half = max(float((high - low).max()), 1e-9) * 0.54
+        (x, y) = (low + high) / 2
+        marks = [Mark("dots", points, chosen.label, panel=n, size=2.5) for n, points in enumerate(layouts)]
+        marks += [Mark("ring", points[chosen.boundary], panel=n) for n, points in enumerate(layouts)]
+        return picture(Scene([Panel()] * len(layouts), (x - half, x + half, y - half, y + half), marks))
 
     @property
     def shown(self) -> dict[str, Any]:

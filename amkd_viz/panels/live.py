@@ -1,4 +1,4 @@
-"""Looking at a net while it trains, without touching it and without slowing it down."""
+"""Looking at a net while it trains, without touching it and without slowing it down, and at its earlier epochs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import ipywidgets as widgets
+
+from amkd_viz.core.errors import InputError
 from amkd_viz.models import Classifier
+from amkd_viz.runs import Run
 from amkd_viz.training import EpochEnded, Event, Started, Stepped, Training
 
-__all__ = ["DutyCycle", "LiveStudent", "Pace", "Pulse", "on_cpu"]
+__all__ = ["DutyCycle", "LiveStudent", "LookBack", "Pace", "Pulse", "on_cpu"]
 
 FIRST = 2.0  # maximum delay in seconds of the second picture by a first one, which sets libraries up
+ECHO = 2.0  # seconds within which a page may send back a value that was set here
 
 
 class LiveStudent:
@@ -148,6 +153,42 @@ class Pulse:
     def stop(self) -> None:
         """Stop beating. Idempotent."""
         self._stopped.set()
+
+
+class LookBack:
+    """A slider of epochs that follows a training until a person moves it, and again once it stands at the right end.
+
+    Attributes:
+        slider: the widget.
+        newest: whether the newest student is on show, not that of an earlier epoch.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        self.slider = widgets.IntSlider(value=0, min=0, max=epochs, description="epoch")
+        self.slider.tooltip, self.slider.layout.width = "look back; at the right end: the newest student", "420px"
+        self.newest = True
+        self._sent: deque[tuple[int, float]] = deque([(0, 0.0)], 20)  # epochs that were set here, and when
+
+    def heard(self, epoch: int) -> None:
+        """Take a move of the slider: by a person, or an echo of a value that was set here."""
+        lately = time.monotonic() - ECHO
+        echo = any(sent == epoch and when > lately for sent, when in self._sent)
+        self.newest = echo or epoch >= max(sent for sent, _ in self._sent)
+
+    def tell(self, epoch: int) -> None:
+        """Announce that the slider will be set to ``epoch`` by the panel."""
+        self._sent.extend((sent, time.monotonic()) for sent in (self.slider.value, epoch))
+
+    def epoch(self, run: Run | None) -> int:
+        """Return the last epoch up to the slider's of which ``run`` has a snapshot.
+
+        Raises:
+            InputError: there is no snapshot.
+        """
+        epochs = run.snapshots() if run is not None else []
+        if not epochs:
+            raise InputError("This run has no snapshot of a student yet; train an epoch first.")
+        return max((epoch for epoch in epochs if epoch <= self.slider.value), default=epochs[0])
 
 
 def on_cpu(net: Classifier) -> Classifier:

@@ -17,16 +17,23 @@ from amkd_viz.data import load, parse_name
 from amkd_viz.data.points import PROBLEMS
 from amkd_viz.models import Classifier, architectures, inference_copy
 from amkd_viz.objectives import methods as known_methods
-from amkd_viz.panels.controls import PACES, button, choice, from_fields, slider, toggle, with_values
+from amkd_viz.panels.controls import (
+    choice,
+    fit_objective,
+    from_fields,
+    objective_controls,
+    objective_values,
+    pace_control,
+    slider,
+    toggle,
+    with_values,
+)
 from amkd_viz.panels.live import DutyCycle, LiveStudent, Pace, Pulse
-from amkd_viz.panels.objective_controls import fit_objective, objective_controls, objective_values
 from amkd_viz.panels.panel import Panel
-from amkd_viz.panels.race_code import code_of
 from amkd_viz.panels.race_pictures import RacePictures
-from amkd_viz.panels.race_words import best, result_table, verdict
+from amkd_viz.panels.race_words import best, code_of, result_table, verdict
 from amkd_viz.panels.run_log import RunLog, value_words
 from amkd_viz.panels.session import Session
-from amkd_viz.panels.slice_marks import slice_view
 from amkd_viz.runs import Race
 from amkd_viz.runs.grid import entrants
 from amkd_viz.training import DIGITS, SPIRALS, EpochEnded, Event, Recipe, Started, Training, prepare
@@ -131,7 +138,7 @@ class MethodRace(Panel):
         groups = {
             "Methods": {n: toggle(n, n in methods, known_methods.about(n)) for n in known_methods},
             "Race": {
-                "pace": choice("pace", 10.0, PACES, "maximum speed; the results do not depend on it"),
+                "pace": pace_control(10.0),
                 "predict": toggle("predict the winner first", False, "the race starts once you have named the winner"),
             },
             "Problem": {
@@ -144,20 +151,18 @@ class MethodRace(Panel):
             "Objective": self._terms,
         }
         self._buttons = {
-            "start": button("Start", "all methods, to the last epoch", primary=True),
-            "pause": button("Pause", "pause after the batch that is being trained"),
-            "step": button("Step", "one epoch of every method"),
-            "reset": button("Reset", "back to the initial weights"),
+            "start": self.button("Start", "all methods, to the last epoch", self.start, primary=True),
+            "pause": self.button("Pause", "pause after the batch that is being trained", self.pause),
+            "step": self.button("Step", "one epoch of every method", self.step),
+            "reset": self.button("Reset", "back to the initial weights", self.reset),
         }
         self.result, self.clock, self.question = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self._asked = widgets.HBox([self.question])
         self._asked.add_class("amkd-asked")
         self._asked.layout.display = "none"
-        pictures = [self._asked, self.pictures.canvas, self.pictures.curves, self.result]
+        pictures = [self._asked, self.pictures.maps.canvas, self.pictures.curves, self.result]
         bar = [*self._buttons.values(), self.clock]
         self.assemble(groups, pictures, bar, ["Training and attack", "Objective"], bar_first=True)
-        for key, action in (("start", self.start), ("pause", self.pause), ("step", self.step), ("reset", self.reset)):
-            self.on_click(self._buttons[key], action)
         self._fit()
 
     # settings
@@ -398,7 +403,7 @@ class MethodRace(Panel):
 
     def _catch_up(self) -> None:
         race = self.race
-        if race is None or not self.pictures.slice:
+        if race is None or not self.pictures.maps.ready:
             return
         state = race.state  # before the logs are read: the last lines are there once it is done
         new = [name for name, log in self.logs.items() if log.poll()]
@@ -488,9 +493,7 @@ class MethodRace(Panel):
         self.paint.ask("state", show)
 
     def _finish(self, race: Race) -> None:
-        assert self.pictures.slice is not None
-        assert self.pictures.slice.data is not None
-        words = verdict(race, len(self.pictures.slice.data.test))
+        words = verdict(race, len(self.pictures.maps.data.test))
         right = ""
         if self._guess is not None:
             won = self._guess in best(race)
@@ -517,9 +520,7 @@ class MethodRace(Panel):
             text, names = "Check two methods or more; then there is something to predict.", []
 
         def show() -> None:
-            buttons = [button(name, f"I think {name} will be best") for name in names]
-            for name, widget in zip(names, buttons, strict=True):
-                self.on_click(widget, partial(self.guess, name))
+            buttons = [self.button(n, f"I think {n} will be best", partial(self.guess, n)) for n in names]
             if self._guess is None:
                 self.question.value = text
             old = self._asked.children[1:]
@@ -534,12 +535,11 @@ class MethodRace(Panel):
     # the buttons of the head
 
     def view(self) -> View | None:
-        inputs, teacher = self.pictures.slice, self.pictures.teacher
-        if inputs is None or teacher is None or not self._students:
+        if not self.pictures.maps.ready or not self._students:
             return None
         if self.state == "running":
             raise InputError("The race is on; press Pause, then export.")
-        return slice_view({"teacher": teacher, **self._students}, inputs)
+        return self.pictures.maps.view(self._students)
 
     def session(self) -> Session:
         """The race, in a folder from now on if it had not begun, and the controls."""
@@ -547,7 +547,7 @@ class MethodRace(Panel):
         return Session.of(self, self._create(), controls=kept)
 
     def still(self) -> Image.Image | None:
-        return self.pictures.canvas.still()
+        return self.pictures.maps.canvas.still()
 
     def code(self) -> str:
         """The race on show; before there is one, what the controls describe."""

@@ -18,8 +18,6 @@ import ipywidgets as widgets
 from PIL import Image
 
 from amkd_viz.core.errors import InputError, unknown
-from amkd_viz.panels.cells import this_cell
-from amkd_viz.panels.controls import button
 from amkd_viz.panels.session import Session
 from amkd_viz.panels.status import Status
 from amkd_viz.panels.worker import Worker
@@ -53,9 +51,10 @@ class Panel:
     about: ClassVar[str]  # HTML: one paragraph and one formula, with $ around LaTeX
 
     def __init__(self) -> None:
-        self._cell = this_cell()
-        for other in [p for p in _shown if self._cell and p._cell and p._cell.same_but_later(self._cell)]:
-            other.close()
+        self._cell = _this_cell()
+        for other in list(_shown):  # the cell runs again: its panel is replaced, and no other one
+            if self._cell and other._cell and other._cell[0] == self._cell[0] and other._cell != self._cell:
+                other.close()
         self.controls: dict[str, Any] = {}
         self.status = Status()
         self.paint = Worker(f"{type(self).__name__} paint", self.fail, pause=0.03)
@@ -155,7 +154,7 @@ class Panel:
         return group
 
     def _head_buttons(self) -> list[Any]:
-        made = {
+        made: dict[str, tuple[str, Callable[[], Any]]] = {
             "?": ("What am I looking at?", self.help),
             "Show code": ("Python code that makes what is on show", self.show_code),
             "Save session": ("Save a small file that restores this state", self.save_session),
@@ -165,20 +164,14 @@ class Panel:
             del made["Save session"]
         if type(self).view is Panel.view:
             del made["Export"]
-        buttons = []
-        for label, (tip, action) in made.items():
-            made_button = button(label, tip)
-            made_button.on_click(lambda _, action=action: self._do(action))
-            buttons.append(made_button)
-        return buttons
+        return [self.button(label, tip, action) for label, (tip, action) in made.items()]
 
-    def _do(self, action: Callable[[], Any]) -> None:
-        """Run the action of a button, not in the thread of the callback."""
-        self.compute.ask(f"button {getattr(action, '__name__', 'of a row')}", action, soon=True)
-
-    def on_click(self, widget: Any, action: Callable[[], Any]) -> None:
-        """Run ``action`` in the compute thread when the button ``widget`` is pressed."""
-        widget.on_click(lambda _: self._do(action))
+    def button(self, label: str, tip: str, action: Callable[[], Any], primary: bool = False) -> Any:
+        """Return a button that runs ``action`` in the compute thread, not in that of the callback."""
+        style = "primary" if primary else ""
+        made, key = widgets.Button(description=label, tooltip=tip, button_style=style), f"button {label}"
+        made.on_click(lambda _: self.compute.ask(key, action, soon=True))
+        return made
 
     @property
     def slow(self) -> Worker:
@@ -194,10 +187,12 @@ class Panel:
     def _moved(self, name: str) -> Callable[[Any], None]:
         def hear(change: Any) -> None:
             near = 0.01 if isinstance(change["owner"], widgets.FloatLogSlider) else 1e-9  # a step of it is 4 %
-            echo = _echo(change["old"], change["new"], near)
+            old, new = change["old"], change["new"]
+            # the page's slider may send the same number again, rounded differently
+            echo = isinstance(old, float) and isinstance(new, float) and math.isclose(old, new, rel_tol=near)
             if self._quiet != threading.get_ident() and not self.closed and not echo:
                 try:
-                    self.changed(name, change["new"])
+                    self.changed(name, new)
                 except InputError as error:
                     self.fail(str(error))
 
@@ -272,7 +267,7 @@ class Panel:
         if len(lines) > 1:
             text = f"Unexpected error: {lines[-1]}"
             trace = "\n".join(lines)
-            self.paint.ask("code", lambda: self._show_text(self._code, f"<pre>{html.escape(trace)}</pre>"))
+            self.paint.ask("code", lambda: self._unfold(self._code, f"<pre>{html.escape(trace)}</pre>", toggle=False))
         self.say(text, "error")
 
     def _cancel(self, count: int) -> None:
@@ -282,18 +277,18 @@ class Panel:
         """Return a function that says whether a long task should end: Cancel was pressed, the panel is closed, or newer
         work with one of ``keys`` waits."""
         before = self._cancelled
-        return lambda: self.closed or self._cancelled != before or (bool(keys) and self.compute.waits(*keys))
+        return lambda: self.closed or self._cancelled != before or self.compute.waits(*keys)
 
     # buttons of the head
 
     def help(self) -> None:
         """Show or hide the explanation."""
-        self.paint.ask("help", lambda: self._toggle(self._help))
+        self.paint.ask("help", lambda: self._unfold(self._help))
 
     def show_code(self) -> None:
         """Show or hide the code of what is on show."""
         text = f"<pre>{html.escape(self.code())}</pre>"
-        self.paint.ask("code", lambda: self._toggle(self._code, text))
+        self.paint.ask("code", lambda: self._unfold(self._code, text))
 
     def save_session(self, path: str | Path | None = None) -> Path:
         """Write the session to a file, by default a new one under ``sessions/``.
@@ -352,17 +347,13 @@ class Panel:
             number += 1
         return path
 
-    def _toggle(self, part: Any, text: str | None = None) -> None:
-        if part.layout.display == "none" or (text is not None and text != part.value):
-            self._show_text(part, text)
-        else:
-            part.layout.display = "none"
-
     @staticmethod
-    def _show_text(part: Any, text: str | None) -> None:
+    def _unfold(part: Any, text: str | None = None, toggle: bool = True) -> None:
+        """Show a part with ``text``; with ``toggle``, hide it if it shows that text."""
+        hide = toggle and part.layout.display != "none" and text in (None, part.value)
         if text is not None:
             part.value = text
-        part.layout.display = None
+        part.layout.display = "none" if hide else None
 
     # life
 
@@ -442,9 +433,15 @@ def _close_all() -> None:
             panel.close()
 
 
-def _echo(old: Any, new: Any, near: float) -> bool:
-    """Return whether the page's slider sends the same number again, rounded differently."""
-    return isinstance(old, float) and isinstance(new, float) and math.isclose(old, new, rel_tol=near)
+def _this_cell() -> tuple[str, str] | None:
+    """Return id and execution of the cell that JupyterLab is executing; None outside of a notebook."""
+    try:
+        from IPython import get_ipython
+
+        message = get_ipython().kernel.get_parent()
+        return message["metadata"]["cellId"], message["header"]["msg_id"]
+    except (ImportError, AttributeError, KeyError, TypeError):
+        return None
 
 
 def _all_of(widget: Any) -> Iterable[Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import ipywidgets as widgets
 
 from amkd_viz.boundary.samples import Status as Ending
-from amkd_viz.panels.worker import Worker
 
 __all__ = ["Prediction"]
 
@@ -18,20 +18,17 @@ class Prediction:
     """The question, its answers as buttons, and the score.
 
     Args:
-        paint: the thread that writes widgets.
-        answered: called with the ``Ending`` of the button that was pressed, in the widget's callback.
+        panel: its ``answer`` is called with the ``Ending`` of the button that was pressed.
 
     Attributes:
         row: the widget; hidden until a question is asked.
         hidden: whether the path has to stay hidden until the answer.
     """
 
-    def __init__(self, paint: Worker, answered: Callable[[Ending], None]) -> None:
+    def __init__(self, panel: Any) -> None:
         self.question, self.hidden = widgets.HTML(), False
-        self._paint, self._score = paint, [0, 0]
-        self._buttons = [widgets.Button(description=words) for words in ANSWERS]
-        for button, ending in zip(self._buttons, ANSWERS.values(), strict=True):
-            button.on_click(lambda _, ending=ending: answered(ending))
+        self._paint, self._score = panel.paint, [0, 0]
+        self._buttons = [panel.button(words, "", partial(panel.answer, ending)) for words, ending in ANSWERS.items()]
         self.row = widgets.HBox([self.question, *self._buttons])
         self.row.layout.display = "none"
         self.row.add_class("amkd-asked")

@@ -51,17 +51,12 @@ class RunLog:
         batch = min(recipe.batch_size, recipe.num_train or recipe.batch_size)
         return batch / statistics.median(speeds) if speeds else math.nan
 
-    def overrides(self) -> list[tuple[int, int, Line]]:
-        """Return (epoch, batch, values) of each override, both counted from 0."""
-        lines = [line for line in self.lines if line.get("kind") == "intervention"]
-        return [(line["epoch"], line["batch"], line["changes"]) for line in lines]
-
     def marks(self) -> list[tuple[float, str]]:
         """Return (epoch, words) of the overrides; the last value in an epoch stands for all."""
         marks: dict[tuple[int, str], str] = {}
-        for epoch, _, values in self.overrides():
-            for name, value in values.items():
-                marks[epoch, name] = f"{name} → {value_words(value)}"
+        for line in self.lines:
+            for name, value in line["changes"].items() if line.get("kind") == "intervention" else ():
+                marks[line["epoch"], name] = f"{name} → {value_words(value)}"
         return [(float(epoch), words) for (epoch, _), words in marks.items()]
 
     def text(self, most: int = 200) -> str:

@@ -24,6 +24,7 @@ from amkd_viz.panels.attack_controls import (
     target_options,
     used_by,
 )
+from amkd_viz.panels.attack_words import class_words, walk_words
 from amkd_viz.panels.controls import choice, temperature_control, toggle
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.prediction import Prediction
@@ -32,7 +33,6 @@ from amkd_viz.panels.session import Session
 from amkd_viz.panels.thumbs import Thumbs
 from amkd_viz.panels.view_widget import class_names
 from amkd_viz.panels.walk_canvas import WalkCanvas
-from amkd_viz.panels.walk_words import class_words, walk_words
 from amkd_viz.runs import Run, example
 from amkd_viz.runs.examples import EXAMPLES
 from amkd_viz.training import DIGITS, EpochEnded, Event, Recipe
@@ -89,6 +89,8 @@ class SampleLab(Panel):
         "sample and an image of another class: each of its points is an image; drag the blue point to see it."
     )
 
+    _data: Dataset  # once there are nets
+
     def __init__(
         self,
         run: Run | Session | str | None = None,
@@ -109,7 +111,6 @@ class SampleLab(Panel):
         super().__init__()
         self._threads = torch.get_num_threads()
         recipe = self.run.recipe if self.run else EXAMPLE if self._given is None else Recipe()
-        self._data: Dataset | None = None
         self._nets: dict[str, nn.Module] = {}
         self._page: tuple[Any, int] | None = None  # class and page of the strip
         self._shown: Shown | None = None
@@ -127,9 +128,7 @@ class SampleLab(Panel):
         self.walk = WalkCanvas(empty="Choose an image above to see its attack path.")
         self.plane = SamplePlane(self.paint)
         self.canvas = self.plane.canvas
-        self.prediction = Prediction(
-            self.paint, lambda ending: self.compute.ask("answer", lambda: self.answer(ending), soon=True)
-        )
+        self.prediction = Prediction(self)
         names = ["teacher", "student"] if self._given is None else list(self._given[0])
         self.assemble(
             {
@@ -233,8 +232,8 @@ class SampleLab(Panel):
         else:
             given = self._given
         nets, data = given
-        self._nets = {name: inference_copy(net).cpu() for name, net in nets.items()}
         self._data = data.to("cpu")
+        self._nets = {name: inference_copy(net).cpu() for name, net in nets.items()}
         if self._data.train.x[0].numel() > LARGE:
             torch.set_num_threads(self._threads)  # in this thread: no training runs beside it
         names = class_names(data.classes)
@@ -266,7 +265,6 @@ class SampleLab(Panel):
 
     def _first_image(self) -> int:
         """Return the published index of a test image that both nets classify correctly, with a long attack path."""
-        assert self._data is not None
         test = self._data.test
         tried = torch.tensor(keep(len(test), 2 * TRIES))  # spread out: the images of a folder are sorted by class
         x, y = test.floats(tried), test.y[tried]
@@ -280,7 +278,7 @@ class SampleLab(Panel):
         return int(test.index[tried[rows[best]]])
 
     def _show_page(self) -> None:
-        if self._data is None:
+        if not self._nets:
             return
         test, shown = self._data.test, self["shown"]
         places = torch.arange(len(test)) if shown == "all" else (test.y == shown).nonzero()[:, 0]
@@ -300,7 +298,7 @@ class SampleLab(Panel):
         self.paint.ask("page", show)
 
     def _place(self, index: int) -> int:
-        if self._data is None:
+        if not self._nets:
             raise InputError("The images are not loaded yet; call wait() first.")
         places = (self._data.test.index == index).nonzero()
         if not len(places):
@@ -310,7 +308,7 @@ class SampleLab(Panel):
     # the attack
 
     def _attack(self) -> None:
-        if self._data is None or self.thumbs.chosen is None:
+        if not self._nets or self.thumbs.chosen is None:
             return
         place, values = self._place(self.thumbs.chosen), self.values
         samples = attack(self._nets[values["net"]], self._data.test.floats([place]), values)
@@ -329,7 +327,7 @@ class SampleLab(Panel):
         self.compute.ask("plane", self._open_plane)
 
     def _draw_path(self, keep: bool = False) -> None:
-        if self._shown is None or self._data is None:
+        if self._shown is None:
             return
         path, classes, hidden = self._shown.path, self._data.classes, self.prediction.hidden
         temperature, step = self["temperature"], self.walk.step if keep else None
@@ -343,7 +341,6 @@ class SampleLab(Panel):
 
     def _words(self) -> str:
         assert self._shown is not None
-        assert self._data is not None
         return walk_words(self._shown.samples, self._shown.path, self._data.classes, self.prediction.hidden)
 
     def _draw_all(self) -> None:
@@ -366,7 +363,7 @@ class SampleLab(Panel):
     def _open_plane(self) -> None:
         """Draw the plane, coarse to fine, until newer requests wait."""
         why = self._no_plane()
-        if why or self._shown is None or self._data is None:
+        if why or self._shown is None:
             self.plane.close(why)
             return
         self.plane.temperature = self["temperature"]
@@ -399,7 +396,6 @@ class SampleLab(Panel):
 
     def _third(self, shown: Shown) -> int:
         """Return the position of the negative in the test split."""
-        assert self._data is not None
         chosen, test = self["negative"], self._data.test
         if chosen == "chosen" and self.thumbs.second is not None:
             return self._place(self.thumbs.second)
@@ -418,7 +414,7 @@ class SampleLab(Panel):
 
     def path_view(self) -> View | None:
         """Return the attack path as a figure: images, differences and logit gaps."""
-        if self._shown is None or self._data is None or self.prediction.hidden:
+        if self._shown is None or self.prediction.hidden:
             return None
         name = self._shown.path.attacked
         nets = {name: self._nets[name]} | self._nets  # the attacked one first
@@ -426,7 +422,7 @@ class SampleLab(Panel):
 
     def view(self) -> View | None:
         ground = self.plane.ground
-        if ground is None or ground.images is None or self._data is None or self.prediction.hidden:
+        if ground is None or ground.images is None or self.prediction.hidden:
             return None
         return plane_map(self._nets, ground.images, self._data.classes, resolution=FINE, names=self._images)
 
@@ -443,7 +439,7 @@ class SampleLab(Panel):
         return "Attack path of one image to the decision boundary", [view for view in views if view is not None]
 
     def session(self) -> Session | None:
-        if self.run is None or self._data is None or self.thumbs.chosen is None:
+        if self.run is None or not self._nets or self.thumbs.chosen is None:
             return None
         return Session.of(self, self.run, base=self.thumbs.chosen, second=self.thumbs.second, controls=self.values)
 
@@ -452,10 +448,11 @@ class SampleLab(Panel):
 
     def code(self) -> str:
         names = list(self._nets) or ["teacher"]
-        values = self.values if self._shown is None else self._shown.values
-        target = 0 if self._shown is None else self._shown.path.target
-        test = None if self._data is None else self._data.test
-        chosen = 0 if self._shown is None or test is None else int(test.index[self._shown.place])
+        shown, target, chosen, word = self._shown, 0, 0, ""
+        values: Mapping[str, Any] = self.values
+        if shown is not None:
+            values, target, chosen = shown.values, shown.path.target, int(self._data.test.index[shown.place])
+            word = class_words(self._data.classes, target)
         if self._given is not None:
             source = "# data, " + ", ".join(names) + ": the ones that you gave\n"
         elif self.run is None or self._example_is(self.run):
@@ -465,8 +462,8 @@ class SampleLab(Panel):
         if self._given is None:
             source += "data, teacher, student = run.dataset(), run.teacher(), run.student()\n"
         third = "data.test.floats([...])[0]  # an image of another class"
-        if self._negative is not None and test is not None:
-            third = f"data.test.floats(data.test.index == {int(test.index[self._negative])})[0]"
+        if self._negative is not None:
+            third = f"data.test.floats(data.test.index == {int(self._data.test.index[self._negative])})[0]"
         attacked = values["net"]
         order = [attacked, *(name for name in names if name != attacked)]
         nets = ", ".join(f"{name!r}: {name}" for name in order)
@@ -477,7 +474,7 @@ class SampleLab(Panel):
             f"{source}"
             f"nets = {{{nets}}}  # the attacked one first\n\n"
             f"x = data.test.floats(data.test.index == {chosen})\n"
-            f"target = torch.tensor([{target}])  # {class_words(self._data.classes, target) if self._data else ''}\n"
+            f"target = torch.tensor([{target}])  # {word}\n"
             f"samples = {attack_code(attacked, 'x', 'target', values)}\n"
             "boundary_path(nets, samples, 0, data.classes)\n\n"
             f"negative = {third}\n"

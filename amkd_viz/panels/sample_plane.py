@@ -14,12 +14,13 @@ from torch import nn
 from amkd_viz.boundary import BoundarySamples
 from amkd_viz.data import Dataset
 from amkd_viz.panels.net_maps import NetMaps
-from amkd_viz.panels.slice_marks import slice_marks, slice_words
+from amkd_viz.panels.slice_maps import slice_marks, slice_words
 from amkd_viz.panels.walk_canvas import PointCanvas
 from amkd_viz.panels.worker import Worker
 from amkd_viz.views.adaptive import Refined
 from amkd_viz.views.decisions import logits_at
 from amkd_viz.views.labels import number, percent
+from amkd_viz.views.planes import Plane
 from amkd_viz.views.scene import Mark
 from amkd_viz.views.slices import Slice, plane_levels
 from amkd_viz.views.walk import Walk
@@ -42,6 +43,11 @@ class SamplePlane:
         temperature: divides the logits from the next picture on.
     """
 
+    _plane: Plane  # with what follows: of the ground
+    _nets: Mapping[str, nn.Module]
+    _walk: Walk
+    _fixed: tuple[list[Mark], Any, list[str]]  # marks, valid pixel range, words
+
     def __init__(self, paint: Worker) -> None:
         self.maps = NetMaps(paint, "The plane opens with the first attack.")
         self.canvas = self.maps.canvas
@@ -49,10 +55,6 @@ class SamplePlane:
         self.ground: Slice | None = None
         self.temperature = 1.0
         self._paint = paint
-        self._nets: Mapping[str, nn.Module] = {}
-        self._data: Dataset | None = None
-        self._walk: Walk | None = None
-        self._fixed: tuple[list[Mark], Any, list[str]] = [], None, []  # marks, box, words
         self._levels: dict[str, Refined] = {}
 
     def close(self, why: str) -> None:
@@ -78,8 +80,7 @@ class SamplePlane:
         ground = Slice(data, images, [walk.base, last, int(test.y[negative])])
         plane = ground.plane
         assert plane is not None
-        self._nets, self._data, self._walk = nets, data, walk
-        self._levels = {}
+        self._plane, self._nets, self._walk, self._levels = plane, nets, walk, {}
         path = walk.path[:-1]
         away = number(float(plane.distance(path).max()))
         marks = [Mark("path", plane.coordinates(path)), *slice_marks(ground)]
@@ -94,8 +95,7 @@ class SamplePlane:
         """Refine the maps of all nets in turn, coarse to fine; yield after each level."""
         ground, drawn = self.ground, 0.0
         assert ground is not None
-        assert ground.plane is not None
-        growing = {name: plane_levels(net, ground.plane, ground.area, FINE) for name, net in self._nets.items()}
+        growing = {name: plane_levels(net, self._plane, ground.area, FINE) for name, net in self._nets.items()}
         while growing:
             for name in list(growing):
                 level = next(growing[name], None)
@@ -120,24 +120,20 @@ class SamplePlane:
             agree = f"The nets agree on {percent(same)} of the map, {percent(within)} of the valid pixel range."
             words = [*words, agree]
         asked = " and ".join(f"{level.evaluations:,} of the {name}" for name, level in levels.items())
-        words = [
-            *words,
-            f"Evaluated {asked} on {FINE**2:,} grid points{' so far' * growing}; the rest is interpolated.",
-        ]
-
-        text = f"<div class='amkd-note amkd-plane-words'>{' '.join(words)}</div>"
+        counted = f"Evaluated {asked} on {FINE**2:,} grid points{' so far' * growing}; the rest is interpolated."
+        text = f"<div class='amkd-note amkd-plane-words'>{' '.join([*words, counted])}</div>"
         self._paint.ask("numbers", lambda: setattr(self.numbers, "value", text))
 
     def look(self) -> None:
         """Show the image at the point, and the nets' predictions."""
         ground, at = self.ground, self.canvas.point
-        if ground is None or ground.plane is None or not at or self._walk is None or self._data is None:
+        if ground is None or ground.data is None or not at:
             return
         place = np.asarray([at])
-        x = ground.plane.images(place)
-        inside = bool(ground.plane.inside(place, ground.plane.box(ground.area)[1])[0])
+        x = self._plane.images(place)
+        inside = bool(self._plane.inside(place, self._plane.box(ground.area)[1])[0])
         predicted = {name: (logits_at(net, x) / self.temperature).softmax(1) for name, net in self._nets.items()}
-        rows, classes = self._walk.leading(), self._data.classes
+        rows, classes = self._walk.leading(), ground.data.classes
         others = [int(p.argmax()) for p in predicted.values()] + ground.labels
         rows = list(dict.fromkeys([*others, *rows]))[: max(len(rows), 4)]
         self._paint.ask("look", lambda: self.point.show(x[0], predicted, rows, classes, at, inside))

@@ -25,7 +25,9 @@ TILE = 64  # longest side of a thumbnail
 FACTS = ("teacher class", "teacher p", "student class", "student p", "d(a, p)", "d(a, n)", "target")
 
 
-class ScatterCanvas(ViewWidget, scripts=["scatter_marks.js", "scatter_draw.js", "scatter.js"], style="scatter.css"):
+class ScatterCanvas(
+    ViewWidget, scripts=["pen.js", "scatter_marks.js", "scatter_draw.js", "scatter.js"], style="scatter.css"
+):
     """N samples at their places in the teacher's and in the student's layout. Morph, hover, arrow keys and lasso happen
     in the page, without the kernel.
 

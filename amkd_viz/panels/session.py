@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import claim, parsed, write_atomic
 from amkd_viz.runs import Race, Run
-from amkd_viz.training import Recipe
 
 __all__ = ["Session"]
 
 FORMAT = 2
+Shown = TypeVar("Shown", Run, Race)
 
 
 @dataclass(frozen=True)
@@ -102,23 +102,17 @@ class Session:
         Raises:
             InputError: another kind of panel wrote the session, the run does not exist, or it has another recipe.
         """
-        self._check_panel(panel)
-        run = Run.open(self.folder)
-        self._check_recipe(run.recipe)
-        return run
+        return self._open_shown(panel, Run)
 
     def open_race(self, panel: object) -> Race:
         """Return the race, for ``panel`` to show; raises as ``open_run``."""
-        self._check_panel(panel)
-        race = Race.open(self.folder)
-        self._check_recipe(race.recipe)
-        return race
+        return self._open_shown(panel, Race)
 
-    def _check_panel(self, panel: object) -> None:
+    def _open_shown(self, panel: object, kind: type[Shown]) -> Shown:
         if self.panel != type(panel).__name__:
             raise InputError(f"This session was saved by {self.panel} and opens there, not in {type(panel).__name__}.")
-
-    def _check_recipe(self, recipe: Recipe) -> None:
-        if recipe.hash != self.recipe:
-            hashes = f"{recipe.hash}, not {self.recipe}"
+        shown = kind.open(self.folder)
+        if shown.recipe.hash != self.recipe:
+            hashes = f"{shown.recipe.hash}, not {self.recipe}"
             raise InputError(f"The run in {self.folder} has another recipe than this session ({hashes}).")
+        return shown

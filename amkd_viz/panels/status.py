@@ -16,7 +16,6 @@ class Status(ViewWidget, scripts=["status.js"], style="panel.css"):
         text: the line. kind: "idle", "busy", "done" or "error".
         share: the share of the work that is done, in [0, 1]; -1 if unknown.
         cancellable: show a Cancel button. cancelled: how often it was pressed.
-        theme: "light" or "dark"; set by the page.
     """
 
     text = traitlets.Unicode("").tag(sync=True)
@@ -24,7 +23,6 @@ class Status(ViewWidget, scripts=["status.js"], style="panel.css"):
     share = traitlets.Float(-1.0).tag(sync=True)
     cancellable = traitlets.Bool(False).tag(sync=True)
     cancelled = traitlets.Int(0).tag(sync=True)
-    theme = traitlets.Unicode("light").tag(sync=True)
 
     def say(self, text: str, kind: str = "idle", share: float = -1.0, cancellable: bool = False) -> None:
         """Set the line, in one message to the page."""

@@ -39,25 +39,21 @@ class WalkCanvas(ViewWidget, scripts=["axis.js", "pixels.js", "walk.js"], style=
         temperature: float = 1.0,
         step: int | None = None,
         hidden: bool = False,
-    ) -> int:
+    ) -> None:
         """Show an attack path.
 
         Args:
             temperature: divides the logits.
             step: the iterate on show at first; by default the last one, the boundary sample.
             hidden: send the base image only, while the rest has to be predicted.
-
-        Returns:
-            the frame's serial number; see ``view_widget.serial``.
         """
         rows = way.leading()
         many = 1 if hidden else way.steps + 2
         change = way.difference()
         factor = magnifier(change)
         predictions = {name: (z / temperature).softmax(1) for name, z in way.logits.items()}
-        number_of_frame = serial()
         frame = {
-            "serial": number_of_frame,
+            "serial": serial(),
             "steps": 0 if hidden else way.steps,
             **_pictures(way.path[:many]),
             "signed": _signed(_small(way.path.new_tensor(change)[:many, None])[:, 0].numpy() * factor),
@@ -78,7 +74,6 @@ class WalkCanvas(ViewWidget, scripts=["axis.js", "pixels.js", "walk.js"], style=
         with self.hold_sync():
             self.frame = frame
             self.step = 0 if hidden else min(way.steps if step is None else step, way.steps + 1)
-        return number_of_frame
 
 
 class PointCanvas(ViewWidget, scripts=["pixels.js", "point.js"], style="walk.css"):

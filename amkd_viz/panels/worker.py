@@ -22,14 +22,12 @@ class Worker:
         name: name of the thread.
         failed: called in the thread with one sentence (or a traceback) when a task raises.
         pause: seconds to wait after a round of tasks, so that a burst of requests is bundled.
-        threads: number of PyTorch CPU threads; one leaves the others to a training and to the page.
     """
 
-    def __init__(self, name: str, failed: Callable[[str], None], pause: float = 0.0, threads: int = 1) -> None:
+    def __init__(self, name: str, failed: Callable[[str], None], pause: float = 0.0) -> None:
         sys.setswitchinterval(min(SWITCH, sys.getswitchinterval()))
-        self._failed = failed
-        self._pause, self._threads = pause, threads
-        self._waiting: dict[str, Callable[[], None]] = {}
+        self._failed, self._pause = failed, pause
+        self._waiting: dict[str, Callable[[], object]] = {}
         self._news = threading.Condition()
         self._busy = False
         self._soon = False
@@ -37,7 +35,7 @@ class Worker:
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def ask(self, key: str, task: Callable[[], None], soon: bool = False) -> None:
+    def ask(self, key: str, task: Callable[[], object], soon: bool = False) -> None:
         """Run ``task`` in place of a waiting one with the same key. Thread-safe; ignored after close.
 
         Args:
@@ -51,9 +49,9 @@ class Worker:
                 self._news.notify_all()
 
     def waits(self, *keys: str) -> bool:
-        """Return whether a task waits under one of ``keys`` (by default any), so that a long task can end early."""
+        """Return whether a task waits under one of ``keys``, so that a long task can end early."""
         with self._news:
-            return self._closed or (any(key in self._waiting for key in keys) if keys else bool(self._waiting))
+            return self._closed or any(key in self._waiting for key in keys)
 
     def wait(self, seconds: float = 60.0) -> bool:
         """Wait until nothing is left to do; return False on a timeout. Not to be called in a task."""
@@ -68,7 +66,7 @@ class Worker:
             self._news.notify_all()
 
     def _work(self) -> None:
-        threads_here(self._threads)
+        threads_here(1)  # the other cores are for a training and the page
         while True:
             with self._news:
                 self._news.wait_for(lambda: self._closed or bool(self._waiting))

@@ -3,7 +3,6 @@
 
 const PAD = { left: 40, right: 8, top: 4, bottom: 18 };
 const short = (v) => (Math.abs(v) >= 100 ? v.toFixed(0) : v.toPrecision(3)).replace("-", "\u2212");
-const within = (v, low, high) => Math.min(Math.max(v, low), high);
 
 class Curves extends View {
   constructor(model, el) {
@@ -37,7 +36,7 @@ class Curves extends View {
       const canvas = make(figure, "canvas", { role: "img" });
       canvas.addEventListener("pointermove", (event) => {
         const width = canvas.clientWidth - PAD.left - PAD.right;
-        this.point(within(Math.round(((event.offsetX - PAD.left) / width) * this.last), 0, this.last));
+        this.point(clamp(Math.round(((event.offsetX - PAD.left) / width) * this.last), 0, this.last));
       });
       canvas.addEventListener("pointerleave", () => this.point(null));
       this.cells.push({ figure, canvas, title: make(caption, "b"), unit: make(caption, "span") });
@@ -59,9 +58,8 @@ class Curves extends View {
       this.axis(this.cells[index], curves);
       this.caption(this.cells[index], axis, curves.map((s) => [s, ...this.value(s)]));
     });
-    this.drawn += 1;
-    this.root.dataset.drawn = this.drawn;
-    this.root.dataset.points = Math.max(0, ...this.series.map((s) => s.x.length));
+    const points = Math.max(0, ...this.series.map((s) => s.x.length));
+    Object.assign(this.root.dataset, { drawn: ++this.drawn, points });
   }
 
   // Epoch and value of a curve at the pointer, or its last ones.
@@ -72,13 +70,9 @@ class Curves extends View {
   }
 
   axis({ figure, canvas }, curves) {
-    const width = figure.clientWidth, height = this.get("height"), ratio = window.devicePixelRatio || 1;
+    const width = figure.clientWidth, height = this.get("height");
     if (width < 60) return;
-    canvas.width = Math.round(width * ratio);
-    canvas.height = Math.round(height * ratio);
-    Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
-    const pen = canvas.getContext("2d"), { colours, last } = this, bottom = height - PAD.bottom;
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    const pen = fitted(canvas, width, height), { colours, last } = this, bottom = height - PAD.bottom;
     pen.font = "11px system-ui, sans-serif";
     const values = curves.flatMap((s) => [...s.y]);
     let low = Math.min(...values), high = Math.max(...values);
@@ -89,18 +83,12 @@ class Curves extends View {
     const X = (x) => PAD.left + (x / last) * (width - PAD.left - PAD.right);
     const Y = (y) => PAD.top + (1 - (y - low) / (high - low)) * (bottom - PAD.top);
     const line = (points, colour, thick = 1, dash = []) => {
-      pen.strokeStyle = colour;
-      pen.lineWidth = thick;
-      pen.setLineDash(dash);
-      pen.beginPath();
-      points.forEach(([x, y], i) => (i ? pen.lineTo(x, y) : pen.moveTo(x, y)));
-      pen.stroke();
+      trace(pen, points);
+      stroke(pen, colour, thick, dash);
     };
     const dot = (x, y, colour) => {
-      pen.fillStyle = colour;
-      pen.beginPath();
-      pen.arc(x, y, 2.5, 0, 7);
-      pen.fill();
+      shape(pen, "circle", x, y, 2.5);
+      fill(pen, colour, pen.globalAlpha);
     };
     const text = (words, x, y, colour, align, base) => {
       Object.assign(pen, { fillStyle: colour, textAlign: align, textBaseline: base });

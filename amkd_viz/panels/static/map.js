@@ -8,7 +8,6 @@ const IMAGE = 0.13; // side of an anchor's image as a share of the map
 const SIZES = { dots: 3, ring: 5, cross: 4, diamond: 4, square: 4 };
 
 const bytes = (view) => new Uint8Array(raw(view));
-const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
 
 function classes(view, cells) {
   const sent = bytes(view);
@@ -207,8 +206,7 @@ class Maps extends View {
     }
     if (!this.cells.length) this.row.textContent = "";
     this.build(this.maps.length);
-    const ink = coloursOf(this.root), ratio = window.devicePixelRatio || 1;
-    const interactive = this.get("interactive");
+    const ink = coloursOf(this.root), interactive = this.get("interactive");
     for (const cell of this.cells) {
       const map = this.maps[cell.index], { canvas } = cell;
       cell.title.textContent = map.title;
@@ -216,20 +214,13 @@ class Maps extends View {
       cell.note.title = map.note;
       const width = Math.floor(cell.figure.clientWidth);
       if (width < 60) continue;
-      const size = width - PAD.left - PAD.right, height = size + PAD.top + PAD.bottom;
-      if (canvas.width !== Math.round(width * ratio)) {
-        Object.assign(canvas, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
-        Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
-      }
+      const size = width - PAD.left - PAD.right;
       canvas.tabIndex = interactive ? 0 : -1;
       canvas.classList.toggle("amkd-point", interactive);
       const about = interactive ? ", arrow keys move the point" : "";
       canvas.setAttribute("aria-label", `${map.title} ${map.note}: decision map${about}`);
       cell.box = { left: PAD.left, top: PAD.top, size };
-      const context = canvas.getContext("2d");
-      context.setTransform(ratio, 0, 0, ratio, 0, 0);
-      context.clearRect(0, 0, width, height);
-      this.paint(context, cell, map, ink);
+      this.paint(fitted(canvas, width, size + PAD.top + PAD.bottom), cell, map, ink);
     }
     if (!this.pointed) this.readOut(null);
     this.drawn += 1;
@@ -277,34 +268,25 @@ class Maps extends View {
 
   contours(context, map, ink, left, top, size) {
     const side = this.frame.side;
-    context.strokeStyle = ink.ink;
-    context.lineWidth = 0.8;
-    context.setLineDash([1.5, 3]);
+    const X = (c) => left + ((c + 0.5) / side) * size, Y = (r) => top + (1 - (r + 0.5) / side) * size;
     for (const level of this.get("levels")) {
-      context.beginPath();
-      for (const [a, b] of contour(map.margin, side, 255 * level)) {
-        context.moveTo(left + ((a[0] + 0.5) / side) * size, top + (1 - (a[1] + 0.5) / side) * size);
-        context.lineTo(left + ((b[0] + 0.5) / side) * size, top + (1 - (b[1] + 0.5) / side) * size);
-      }
-      context.stroke();
+      const lines = contour(map.margin, side, 255 * level);
+      trace(context, lines.flatMap(([a, b]) => [[X(a[0]), Y(a[1])], [X(b[0]), Y(b[1])], [NaN]]));
+      stroke(context, ink.ink, 0.8, [1.5, 3]);
     }
-    context.setLineDash([]);
   }
 
   mark(context, mark, ink, X, Y, size) {
-    const at = floats(mark.xy), spots = [];
+    const at = floats(mark.xy), spots = [], line = [ink.ink, 1.4, mark.dash ? [5, 4] : []];
     for (let i = 0; i < at.length; i += 2) spots.push([X(at[i]), Y(at[i + 1])]);
-    context.setLineDash(mark.dash ? [5, 4] : []);
-    context.lineWidth = 1.4;
-    context.strokeStyle = ink.ink;
     if (mark.kind === "path") {
       trace(context, spots);
-      context.stroke();
+      stroke(context, ...line);
       for (const [x, y] of spots.slice(1, -1)) disc(context, x, y, 1.8, ink.ink);
     } else if (mark.kind === "box") {
       trace(context, spots);
       context.closePath();
-      context.stroke();
+      stroke(context, ...line);
       context.rect(-1e4, -1e4, 2e4, 2e4);
       context.globalAlpha = 0.5;
       context.fillStyle = ink.paper;
@@ -316,18 +298,17 @@ class Maps extends View {
         const where = [x + (mark.left ? -side - 8 : 8), y + (mark.below ? 8 : -side - 8), side, side];
         context.imageSmoothingEnabled = false;
         context.drawImage(image, ...where);
-        context.lineWidth = 1;
+        Object.assign(context, { lineWidth: 1, strokeStyle: ink.ink });
         context.strokeRect(...where);
       }
     } else if (mark.kind === "label") this.label(context, mark, ink, spots[0], X);
     else {
       const palette = this.get("palette"), kinds = mark.k ? classes(mark.k, spots.length) : null;
       spots.forEach(([x, y], i) => {
-        const fill = kinds ? palette[kinds[i] % palette.length] : ink.ink;
-        symbol(context, mark.kind, x, y, mark.size || SIZES[mark.kind], fill, ink);
+        const colour = kinds ? palette[kinds[i] % palette.length] : ink.ink;
+        symbol(context, mark.kind, x, y, mark.size || SIZES[mark.kind], colour, ink);
       });
     }
-    context.setLineDash([]);
   }
 
   label(context, mark, ink, [x, y], X) {
@@ -357,58 +338,26 @@ class Maps extends View {
   }
 }
 
-function disc(context, x, y, r, fill) {
-  context.beginPath();
-  context.arc(x, y, r, 0, 7);
-  context.fillStyle = fill;
-  context.fill();
+function disc(context, x, y, r, colour) {
+  shape(context, "circle", x, y, r);
+  fill(context, colour);
 }
 
-// A line through points, interrupted where one is NaN.
-function trace(context, spots) {
-  context.beginPath();
-  let pen = "moveTo";
-  for (const [x, y] of spots) {
-    if (Number.isFinite(x)) context[pen](x, y);
-    pen = Number.isFinite(x) ? "lineTo" : "moveTo";
-  }
-}
-
-// Teacher: circle; student: diamond; boundary sample: ring; crossing: cross.
-function symbol(context, kind, x, y, r, fill, ink) {
-  context.beginPath();
-  if (kind === "dots" || kind === "ring") context.arc(x, y, r, 0, 7);
-  else if (kind === "diamond" || kind === "square") {
-    const corners = kind === "square" ? [[-r, -r], [r, -r], [r, r], [-r, r]] : [[0, -r], [r, 0], [0, r], [-r, 0]];
-    for (const [u, v] of corners) context.lineTo(x + u, y + v);
-    context.closePath();
-  } else {
-    for (const side of [-r, r]) {
-      context.moveTo(x - r, y - side);
-      context.lineTo(x + r, y + side);
-    }
-  }
+function symbol(context, kind, x, y, r, colour, ink) {
+  shape(context, kind, x, y, r);
   if (kind === "ring" || kind === "cross") {
-    for (const [width, colour] of [[4, ink.paper], [kind === "ring" ? 2 : 1.8, ink.ink]]) {
-      context.lineWidth = width;
-      context.strokeStyle = colour;
-      context.stroke();
-    }
-    return;
+    stroke(context, ink.paper, 4);
+    stroke(context, ink.ink, kind === "ring" ? 2 : 1.8);
+  } else {
+    fill(context, colour);
+    stroke(context, ink.paper, kind === "dots" ? 0.7 : 1);
   }
-  context.fillStyle = fill;
-  context.fill();
-  context.lineWidth = kind === "dots" ? 0.7 : 1;
-  context.strokeStyle = ink.paper;
-  context.stroke();
 }
 
 function handle(context, x, y, ink) {
   disc(context, x, y, 9, `${ink.accent}40`);
   disc(context, x, y, 5, ink.accent);
-  context.lineWidth = 1.5;
-  context.strokeStyle = ink.paper;
-  context.stroke();
+  stroke(context, ink.paper, 1.5);
 }
 
 function hatched(mask, size, ink) {

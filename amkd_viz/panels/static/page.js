@@ -41,6 +41,7 @@ function bundled(react) {
   return ask;
 }
 
+const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
 const percent = (p) => (Number.isFinite(p) ? `${(100 * p).toFixed(0)} %` : "\u2014");
 const decimals = (v) => (Number.isFinite(v) ? v.toFixed(v !== 0 && Math.abs(v) < 0.005 ? 4 : 2).replace("-", "\u2212") : "\u2014");
 

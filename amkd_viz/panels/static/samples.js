@@ -85,8 +85,7 @@ class List extends View {
     if (order.length > ROWS) notes.push(`The first ${ROWS} of ${order.length.toLocaleString("en")} in this order.`);
     if (this.root.querySelector(".amkd-differs")) notes.push("In colour: the student disagrees with the teacher.");
     this.note.textContent = notes.join(" ");
-    this.root.dataset.rows = Math.min(order.length, ROWS);
-    this.root.dataset.listed = order.length;
+    Object.assign(this.root.dataset, { rows: Math.min(order.length, ROWS), listed: order.length });
     this.count();
   }
 

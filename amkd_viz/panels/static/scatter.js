@@ -108,14 +108,11 @@ class Scatter extends Drawing {
 
   // State for screen readers and for tests.
   tell() {
-    const { samples } = this, data = this.root.dataset;
+    const { samples } = this;
     const visible = samples.ids ? samples.ids.reduce((n, _, i) => n + samples.visible(i), 0) : 0;
     const selected = this.get("selection").length;
-    data.count = visible;
-    data.selected = selected;
-    data.hover = this.hover >= 0 ? samples.ids[this.hover] : "";
-    data.morph = this.get("morph");
-    data.moving = this.from ? "1" : "";
+    const hover = this.hover >= 0 ? samples.ids[this.hover] : "", moving = this.from ? "1" : "";
+    Object.assign(this.root.dataset, { count: visible, selected, hover, morph: this.get("morph"), moving });
     this.canvas.ariaLabel = `${visible} samples, ${selected} selected. Arrow keys move, Enter selects, Shift adds, Escape clears, plus and minus zoom.`;
   }
 

@@ -21,9 +21,7 @@ class Drawing extends View {
     this.ends2 = ends;
     this.frame();
     this.centres = null;
-    if (!same && before && !still()) {
-      this.from = { before, start: performance.now() };
-    }
+    if (!same && before && !still()) this.from = { before, start: performance.now() };
     this.ask();
   }
 
@@ -96,34 +94,21 @@ class Drawing extends View {
     this.height = Math.round(Math.max(300, Math.min(560, this.width * 0.92)));
     if (!this.width) return;
     const ratio = window.devicePixelRatio || 1;
-    const [wide, high] = [this.width, this.height].map((side) => Math.round(side * ratio));
-    if (this.canvas.width !== wide || this.canvas.height !== high) {
-      for (const layer of [this.dots, this.canvas]) {
-        [layer.width, layer.height] = [wide, high];
-        layer.style.height = `${this.height}px`;
-      }
-      this.stale = true;
-    }
+    const grown = this.canvas.width !== Math.round(this.width * ratio) || this.canvas.height !== Math.round(this.height * ratio);
+    this.stale = this.stale || grown;
     if (!this.tone || this.stamps.ratio !== ratio) {
       this.tone = coloursOf(this.root);
       this.stamps = new Stamps(ratio, this.tone);
       this.stale = true;
     }
-    const fresh = (layer) => {
-      const context = layer.getContext("2d");
-      context.setTransform(1, 0, 0, 1, 0, 0);
-      context.clearRect(0, 0, wide, high);
-      context.setTransform(ratio, 0, 0, ratio, 0, 0);
-      return context;
-    };
     if (this.stale) {
       this.stale = false;
-      const context = fresh(this.dots);
+      const context = fitted(this.dots, this.width, this.height);
       if (this.ends2) this.drawDots(context);
       else words(context, this.get("empty"), this.width / 2, this.height / 2, this.tone, { weight: 400, colour: this.tone.muted });
       this.tell();
     }
-    const context = fresh(this.canvas);
+    const context = fitted(this.canvas, this.width, this.height);
     if (this.ends2) this.drawOver(context);
     this.root.dataset.picked = this.get("picked") ?? "";
     this.root.dataset.drawn = ++this.drawn;
@@ -187,14 +172,14 @@ class Drawing extends View {
     segment(context, anchor, positive, tone.ink, 2.2);
     for (const [j, wrong] of ends) {
       const [x, y] = this.end(1, j);
-      shape(context, "diamond", x, y, wrong ? 6.5 : 5);
+      sampleShape(context, "diamond", x, y, wrong ? 6.5 : 5);
       fill(context, samples.colour(j));
       stroke(context, tone.ink, 1.2);
       if (wrong) cross(context, x, y, tone, 3, 1.6);
     }
     const up = anchor[1] <= positive[1] ? -1 : 1; // each label on the side away from the other mark
     for (const [[x, y], kind, text, side] of [[anchor, "circle", "anchor: teacher", up], [positive, "diamond", "positive: student", -up]]) {
-      shape(context, kind, x, y, 6.5);
+      sampleShape(context, kind, x, y, 6.5);
       fill(context, samples.colour(i));
       stroke(context, tone.ink, 2.4);
       const align = x < 70 ? "left" : x > this.width - 70 ? "right" : "center";
@@ -216,8 +201,7 @@ class Drawing extends View {
   }
 
   drawLasso(context) {
-    context.beginPath();
-    this.lasso.forEach(([x, y], n) => (n ? context.lineTo(x, y) : context.moveTo(x, y)));
+    trace(context, this.lasso);
     context.closePath();
     fill(context, this.tone.accent, 0.12);
     stroke(context, this.tone.accent, 1.5, [5, 4]);

@@ -2,34 +2,8 @@
 
 const RADIUS = 4.2;
 
-function shape(context, kind, x, y, r) {
-  context.beginPath();
-  if (kind === "diamond") {
-    const d = r * 1.25;
-    context.moveTo(x, y - d);
-    context.lineTo(x + d, y);
-    context.lineTo(x, y + d);
-    context.lineTo(x - d, y);
-    context.closePath();
-  } else {
-    context.arc(x, y, r, 0, 2 * Math.PI);
-  }
-}
-
-function fill(context, colour, opacity = 1) {
-  context.globalAlpha = opacity;
-  context.fillStyle = colour;
-  context.fill();
-  context.globalAlpha = 1;
-}
-
-function stroke(context, colour, width, dash = []) {
-  context.setLineDash(dash);
-  context.lineWidth = width;
-  context.strokeStyle = colour;
-  context.stroke();
-  context.setLineDash([]);
-}
+// A diamond has to be wider than a circle to look as large.
+const sampleShape = (context, kind, x, y, r) => shape(context, kind, x, y, kind === "diamond" ? 1.25 * r : r);
 
 // One small picture for each class, shape and ring, so that 5,000 samples are 5,000 copies.
 class Stamps {
@@ -47,7 +21,7 @@ class Stamps {
       const canvas = new OffscreenCanvas(side, side);
       const context = canvas.getContext("2d");
       context.scale(this.ratio, this.ratio);
-      shape(context, kind, this.half, this.half, ring ? RADIUS - 0.6 : RADIUS);
+      sampleShape(context, kind, this.half, this.half, ring ? RADIUS - 0.6 : RADIUS);
       fill(context, colour);
       stroke(context, this.tone.paper, 0.7);
       if (ring) {
@@ -58,16 +32,6 @@ class Stamps {
     }
     return this.made.get(key);
   }
-}
-
-function cross(context, x, y, tone, r = 4.5, line = 2) {
-  context.beginPath();
-  context.moveTo(x - r, y - r);
-  context.lineTo(x + r, y + r);
-  context.moveTo(x + r, y - r);
-  context.lineTo(x - r, y + r);
-  stroke(context, tone.paper, line + 2);
-  stroke(context, tone.ink, line);
 }
 
 function words(context, text, x, y, tone, { align = "center", weight = 600, colour = tone.ink } = {}) {
@@ -82,13 +46,6 @@ function words(context, text, x, y, tone, { align = "center", weight = 600, colo
   context.globalAlpha = 1;
   context.fillStyle = colour;
   context.fillText(text, x, y);
-}
-
-function segment(context, a, b, colour, width, dash = []) {
-  context.beginPath();
-  context.moveTo(a[0], a[1]);
-  context.lineTo(b[0], b[1]);
-  stroke(context, colour, width, dash);
 }
 
 function inside(polygon, x, y) {

@@ -1,5 +1,5 @@
-// The status line, for eyes and for screen readers. It also tells the kernel which theme is on, and gives the sliders of
-// its panel the names that a screen reader needs.
+// The status line, for eyes and for screen readers. It also sets the theme of its panel, and gives its sliders the names
+// that a screen reader needs.
 
 class Status extends View {
   constructor(model, el) {
@@ -40,7 +40,6 @@ class Status extends View {
   theme() {
     const now = document.body.dataset.jpThemeLight === "false" ? "dark" : "light";
     this.el.closest(".amkd-panel")?.setAttribute("data-theme", now);
-    if (this.get("theme") !== now) this.send({ theme: now });
   }
 }
 

@@ -38,8 +38,7 @@ class Thumbs extends View {
       made.addEventListener("click", (event) => this.choose(i, event.shiftKey, true));
       return made;
     }));
-    this.root.dataset.page = frame.page;
-    this.root.dataset.count = this.ids.length;
+    Object.assign(this.root.dataset, { page: frame.page, count: this.ids.length });
     this.mark();
     if (this.wanted !== undefined) this.choose(this.wanted < 0 ? this.ids.length - 1 : this.wanted, false, true);
     else if (had) this.strip.querySelector("[tabindex='0']").focus({ preventScroll: true });
@@ -54,8 +53,7 @@ class Thumbs extends View {
       made.dataset.use = this.ids[i] === chosen ? uses[0] : this.ids[i] === second ? uses[1] : "";
       made.tabIndex = i === at ? 0 : -1;
     });
-    this.root.dataset.chosen = chosen ?? "";
-    this.root.dataset.second = second ?? "";
+    Object.assign(this.root.dataset, { chosen: chosen ?? "", second: second ?? "" });
   }
 
   choose(i, second, focus = false) {

@@ -89,7 +89,7 @@ class Walk extends View {
     const { frame } = this;
     if (!frame || !frame.steps) return;
     const share = (event.clientX - this.plot.getBoundingClientRect().left - INSET.left) / this.width;
-    this.go(Math.round(Math.min(Math.max(share, 0), 1) * frame.steps));
+    this.go(Math.round(clamp(share, 0, 1) * frame.steps));
   }
 
   X(at) {
@@ -192,9 +192,7 @@ class Walk extends View {
         dot.setAttribute("transform", `translate(${x} ${y})${n ? " rotate(45) translate(-4 -4)" : ""}`);
       });
     }
-    this.root.dataset.step = step;
-    this.root.dataset.steps = frame.steps;
-    this.root.dataset.serial = frame.serial;
+    Object.assign(this.root.dataset, { step, steps: frame.steps, serial: frame.serial });
   }
 }
 
