@@ -485,6 +485,8 @@ def test_both_themes(page: Any) -> None:
     for theme in ("dark", "light"):
         page.theme(theme)
         own.wait_for_function(f"() => {SCATTER}.dataset.theme === '{theme}'")
+        ink = f"getComputedStyle({SCATTER}).getPropertyValue('--amkd-ink').trim()"
+        own.wait_for_function(f"() => {SCATTER}.amkd.tone?.ink === {ink}")  # drawn in the new colours
         paper = own.evaluate("getComputedStyle(document.querySelector('.amkd-scatter-stage')).backgroundColor")
         assert (sum(map(int, paper[4:-1].split(","))) < 200) == (theme == "dark")
     own.set_viewport_size({"width": 1000, "height": 1300})

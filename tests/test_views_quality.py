@@ -98,10 +98,22 @@ def test_umap_is_seeded_aligned_and_survives_what_is_degenerate() -> None:
     groups = np.repeat(8 * cloud(4, 6, 1), 25, 0) + cloud(100, 6, 0)
     once, again = joint_layout([groups, groups]), joint_layout([groups, groups])
     assert all(np.array_equal(a.points, b.points) for a, b in zip(once, again, strict=True))
-    assert once[1].residual < 0.4  # the second one starts where the first ended; the value depends on the processor
     assert trustworthiness(groups, once[0].points) > 0.85
     for space in (np.ones((30, 4)), cloud(1, 4, 0), cloud(4, 4, 0), cloud(6, 4, 0)):
         assert np.isfinite(joint_layout([space, space])[1].points).all()
+
+
+@pytest.mark.slow
+def test_a_layout_that_starts_where_the_first_ended_lies_nearer_to_it() -> None:
+    """UMAP's coordinates depend on the processor; the worth of a common start does not: half the disparity or less."""
+    started, alone = [], []
+    for seed in range(3):
+        first = np.repeat(8 * cloud(8, 6, seed), 25, 0) + cloud(200, 6, seed)
+        second = first[:, ::-1] * [3, 1, 1, 1, 1, 0.3]  # other principal directions
+        joint = joint_layout([first, second])
+        started.append(joint[1].residual)
+        alone.append(procrustes(joint[0].points, joint_layout([second])[0].points).residual)
+    assert np.mean(started) < 0.5 * np.mean(alone)
 
 
 def test_two_layouts_at_once_leave_the_warnings_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,8 @@ function coloursOf(element) {
 
 function onTheme(react) {
   const observer = new MutationObserver(react);
-  const attributeFilter = ["data-jp-theme-light", "data-jp-theme-name"];
+  // While JupyterLab swaps stylesheets nothing has a size to draw in; when they are in place it sets the style of the body.
+  const attributeFilter = ["data-jp-theme-light", "data-jp-theme-name", "style"];
   observer.observe(document.body, { attributes: true, attributeFilter });
   return () => observer.disconnect();
 }
