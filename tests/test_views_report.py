@@ -19,7 +19,7 @@ from amkd_viz.data import load
 from amkd_viz.models import build
 from amkd_viz.runs import Run, distill
 from amkd_viz.runs import compare as train_all
-from amkd_viz.runs.grid import Row
+from amkd_viz.runs.table import Row
 from amkd_viz.training import Recipe
 from amkd_viz.views import View, compare, curves, write_report
 from amkd_viz.views.layout import keep, squares

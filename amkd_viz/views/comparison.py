@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from amkd_viz.core.errors import InputError
-from amkd_viz.runs.grid import groups
+from amkd_viz.runs.table import groups
 from amkd_viz.views.labels import mean_sd, percent, safe
 from amkd_viz.views.layout import blank
 from amkd_viz.views.short import short, short_files

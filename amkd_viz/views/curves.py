@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.objectives import terms as known_terms
-from amkd_viz.runs.grid import groups
+from amkd_viz.runs.table import groups
 from amkd_viz.views.labels import safe
 from amkd_viz.views.layout import axes, keep
 from amkd_viz.views.short import short

@@ -15,7 +15,7 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.core.rng import generator
 from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
-from amkd_viz.runs.grid import COLUMNS, Row, between, groups, reading, table
+from amkd_viz.runs.table import COLUMNS, Row, between, groups, reading, table
 from amkd_viz.training import Recipe
 from amkd_viz.training.teachers import fingerprint
 from amkd_viz.views.boundary_map import boundary_map
