@@ -136,6 +136,13 @@ def test_several_runs_that_were_changed_have_labels_of_their_own() -> None:
             [f"kd (objective=ce() + kd(temperature={t}, t2=False))" for t in (3, 9)],
         ),
         ({"data_seed": 0}, {"data_seed": 1}, ["kd"]),  # each seed draws its own data
+        (
+            {"dataset": "folder:cats", "config": {"data": "a"}},
+            {"dataset": "folder:cats", "config": {"data": "b"}},
+            ["kd (data=a)", "kd (data=b)"],
+        ),
+        ({"dataset": "folder:cats", "config": {"data": "a"}}, {"dataset": "folder:cats"}, ["kd"]),  # of an old version
+        ({"config": {"data": "a"}}, {"config": {"data": "b"}}, ["kd"]),  # digits: the same up to rounding
     ],
 )
 def test_a_group_is_what_was_trained(one: Any, other: Any, labels: list[str]) -> None:

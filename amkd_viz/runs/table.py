@@ -157,7 +157,7 @@ def _cell(number: tuple[float, float | None] | None, scale: float, digits: int) 
 def between(row: Row, other: Row) -> Difference | None:
     """Return the difference of two rows' test accuracies: paired where they share two draws or more, else Welch's.
 
-    None where that is no evidence: fewer than two seeds, or seeds that do not vary.
+    None for fewer than two seeds, and for seeds that do not vary.
     """
     values, others = row.values.get("test_accuracy", {}), other.values.get("test_accuracy", {})
     common = sorted(values.keys() & others.keys())
@@ -173,7 +173,7 @@ class Pair(NamedTuple):
     """Two rows of one data set and the difference of their test accuracies, the fuller method minus the plainer one.
 
     Attributes:
-        difference: None where the seeds are no evidence.
+        difference: see ``between``.
         seen: whether it is beyond the noise, by Holm's procedure over all pairs of the data set.
     """
 

@@ -299,8 +299,8 @@ def _pairs(tested: Sequence[Pair]) -> str:
         low, high = map(_signed, pair.difference.interval) if pair.difference else ("", "")
         points = _signed(pair.difference.points) if pair.difference else ""
         words = [f"{pair.row.label} against {pair.other.label}", points, f"{low} to {high}" if low else ""]
-        cells = "".join(f"<td>{safe(word)}</td>" for word in (*words, pair.test, pair.verdict))
-        body += f"<tr{' class=main' if pair.seen else ''}>{cells}</tr>"
+        cells = "".join(f"<td>{safe(word)}</td>" for word in (*words, pair.test))
+        body += f"<tr>{cells}<td{' class=main' if pair.seen else ''}>{safe(pair.verdict)}</td></tr>"
     count = sum(pair.difference is not None for pair in tested)
     below = [
         "Paired by seed: the mean of the differences between students of the same seed, with the paired t-test.",
