@@ -241,7 +241,8 @@ def reading(rows: Sequence[Row]) -> list[str]:
 
 
 def holm_words(count: int) -> str:
-    return f"verdicts are corrected for {count} pairs (Holm), intervals are not."
+    """Say that verdicts depend on the number of pairs."""
+    return f"Holm's procedure corrects the verdicts for {count} pairs; the intervals are not corrected."
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
