@@ -46,7 +46,7 @@ def test_one_seed_run_twice_is_one_run() -> None:
     runs = [run("ce", accuracy=0.674), run("ce", accuracy=0.674), run("kd", accuracy=0.68), run("kd", accuracy=0.68)]
     assert label_and_numbers(runs) == {"ce": ((0,), (0.674, None)), "kd": ((0,), (0.68, None))}
     assert reading(table(runs)) == [
-        "digits: kd against ce: no statement: fewer than two seeds.",
+        "digits: kd against ce +0.60 points of test accuracy: no statement: fewer than two seeds.",
         "digits: ce, seed 0: several runs of one recipe; the first counts.",
         "digits: kd, seed 0: several runs of one recipe; the first counts.",
     ]
@@ -290,7 +290,9 @@ def test_seeds_that_do_not_vary_are_no_evidence() -> None:
     assert welch(0.9, 0.0, 2, 0.8, 0.01, 2) is None
     assert paired([0.5], [0.4]) is None
     rows = table([*seeds("ce", 0.5, 0.5), *seeds("kd", 0.506, 0.506)])
-    assert reading(rows) == ["digits: kd against ce: no statement: the seeds do not vary."]
+    assert reading(rows) == [
+        "digits: kd against ce +0.60 points of test accuracy: no statement: the seeds do not vary."
+    ]
 
 
 def test_holm_corrects_for_the_number_of_pairs() -> None:

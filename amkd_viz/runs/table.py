@@ -183,6 +183,13 @@ class Pair(NamedTuple):
     seen: bool
 
     @property
+    def points(self) -> float:
+        """The difference in percentage points, that of the means where there is no statement."""
+        if self.difference:
+            return self.difference.points
+        return 100 * (self.row.numbers["test_accuracy"][0] - self.other.numbers["test_accuracy"][0])
+
+    @property
     def verdict(self) -> str:
         if self.difference is None:
             few = min(len(row.values["test_accuracy"]) for row in (self.row, self.other)) < 2
@@ -222,21 +229,15 @@ def reading(rows: Sequence[Row]) -> list[str]:
     sentences = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
         own = pairs([row for row in rows if row.dataset == dataset])
-        tested = [(pair, pair.difference) for pair in own if pair.difference]
-        for pair, difference in tested:
-            low, high = difference.interval
-            sentences.append(
-                f"{dataset}: {pair.row.label} against {pair.other.label} {difference.points:+.2f} points of test "
-                f"accuracy, 95 % interval {low:+.2f} to {high:+.2f} ({pair.test}): {pair.verdict}."
-            )
-        silent: dict[str, list[str]] = {}
         for pair in own:
-            if not pair.difference:
-                silent.setdefault(pair.verdict, []).append(f"{pair.row.label} against {pair.other.label}")
-        for verdict, names in silent.items():
-            sentences.append(f"{dataset}: {', '.join(names)}: {verdict}.")
-        if len(tested) > 1:
-            sentences.append(f"{dataset}: {holm_words(len(tested))}")
+            text = f"{dataset}: {pair.row.label} against {pair.other.label} {pair.points:+.2f} points of test accuracy"
+            if pair.difference:
+                low, high = pair.difference.interval
+                text += f", 95 % interval {low:+.2f} to {high:+.2f} ({pair.test})"
+            sentences.append(f"{text}: {pair.verdict}.")
+        tested = sum(pair.difference is not None for pair in own)
+        if tested > 1:
+            sentences.append(f"{dataset}: {holm_words(tested)}")
     return sentences + notes(rows)
 
 

@@ -254,20 +254,16 @@ def _lead(rows: Sequence[Row], tested: Sequence[Pair]) -> str:
     if pair is None:
         return f"{ranked[0].label}: {text}."
     text = f"{ranked[0].label} came out highest with {text}; {pair.row.label} against {pair.other.label}: "
-    points, interval = _points(pair)
-    if not interval:
-        return f"{text}{pair.verdict}."
-    return f"{text}{points} points, {pair.verdict} (95 % interval {interval}, {pair.test})."
+    interval = f" (95 % interval {_interval(pair)}, {pair.test})" if pair.difference else ""
+    return f"{text}{_signed(pair.points)} points, {pair.verdict}{interval}."
 
 
-def _points(pair: Pair) -> tuple[str, str]:
-    """Return the difference and its interval with their signs; "" where there is no statement."""
-    if pair.difference is None:
-        return "", ""
-    points, low, high = (
-        ("+" if value >= 0 else "") + number(value) for value in (pair.difference.points, *pair.difference.interval)
-    )
-    return points, f"{low} to {high}"
+def _signed(points: float) -> str:
+    return ("+" if points >= 0 else "") + number(points)
+
+
+def _interval(pair: Pair) -> str:
+    return " to ".join(map(_signed, pair.difference.interval)) if pair.difference else ""
 
 
 def _table(rows: Sequence[Row], tested: Sequence[Pair]) -> str:
@@ -299,7 +295,7 @@ def _pairs(tested: Sequence[Pair]) -> str:
     head = "".join(f"<th>{name}<small>{unit}</small></th>" for name, unit in heads.items())
     body = ""
     for pair in tested:
-        words = f"{pair.row.label} against {pair.other.label}", *_points(pair), pair.test
+        words = f"{pair.row.label} against {pair.other.label}", _signed(pair.points), _interval(pair), pair.test
         cells = "".join(f"<td>{safe(word)}</td>" for word in words)
         body += f"<tr>{cells}<td{' class=main' if pair.seen else ''}>{safe(pair.verdict)}</td></tr>"
     count = sum(pair.difference is not None for pair in tested)
