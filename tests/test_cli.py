@@ -23,8 +23,8 @@ from amkd_viz.doctor import diagnosis
 from amkd_viz.models import architectures
 from amkd_viz.objectives import methods
 from amkd_viz.progress import Progress
-from amkd_viz.runs import Run, distill
-from amkd_viz.training import EpochEnded, Recipe, prepare
+from amkd_viz.runs import Run, distill, prepare
+from amkd_viz.training import EpochEnded, Recipe
 
 CHECKOUT = Path(__file__).parents[1]
 TINY = POINTS.replace(epochs=2, teacher_epochs=3, num_train=32, magsim_samples=5)

@@ -18,6 +18,8 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.data import load
 from amkd_viz.models import build, save_classifier
 from amkd_viz.objectives import ce, kd, methods
+from amkd_viz.runs import prepare, teacher_for
+from amkd_viz.runs.prepare import OF_DATA, OF_TEACHER
 from amkd_viz.training import (
     EpochEnded,
     Finished,
@@ -28,12 +30,9 @@ from amkd_viz.training import (
     accuracy,
     events,
     logits_on,
-    prepare,
     scores,
-    teacher_for,
 )
 from amkd_viz.training.loop import final_scores
-from amkd_viz.training.prepare import OF_DATA, OF_TEACHER
 from amkd_viz.training.schedule import learning_rate
 from amkd_viz.training.teachers import cache_folder, teacher_recipe
 

@@ -11,8 +11,8 @@ from recipes import POINTS, same
 from torch import nn
 
 from amkd_viz.core.rng import defaults_seeded
-from amkd_viz.runs import Job, Run, distill, resume
-from amkd_viz.training import Recipe, events, prepare
+from amkd_viz.runs import Job, Run, distill, prepare, resume
+from amkd_viz.training import Recipe, events
 from amkd_viz.training import training as setup
 from amkd_viz.training.seeding import Seeding
 
