@@ -40,8 +40,8 @@ def events(training: Training, planned: Iterable[Changed] = ()) -> Iterator[Even
             for x, y, index in training.loader.epoch(epoch, training.batch):
                 pause_point()
                 by_hand = list(training.waiting())
-                here = [change.changes for change in left if (change.epoch, change.batch) == (epoch, training.batch)]
                 left = _without(left, {name for overrides in by_hand for name in overrides}) if by_hand else left
+                here = [change.changes for change in left if (change.epoch, change.batch) == (epoch, training.batch)]
                 for overrides in [*here, *by_hand]:
                     training.change(overrides)
                     yield Changed(epoch, training.batch, overrides)
