@@ -409,15 +409,15 @@ class MethodRace(Panel):
             return
         state = race.state  # before the logs are read: the last lines are there once it is done
         new = [name for name, log in self.logs.items() if log.poll()]
+        turned, self._drawn = state != self._drawn, state  # before it is drawn: what cannot be is tried once
         if state == "running":
             self._draw_live(race)
-        elif state != self._drawn or new:
+        elif turned or new:
             self._students = self._resting(race, state)
             self.pictures.draw(self._students)
-        if new or state != self._drawn:
+        if new or turned:
             self._numbers(race)
-        if state != self._drawn:
-            self._drawn = state
+        if turned:
             self._turned()
             if state == "done":
                 self._finish(race)
