@@ -66,12 +66,15 @@ class Poison:
 
 
 @pytest.mark.parametrize(
-    ("batch", "kept"),
-    [(0, ["epoch-0001", "epoch-0001-000001"]), (2, ["epoch-0001-000001", "epoch-0001-000002"])],
+    ("batch", "kept", "place"),
+    [
+        (0, ["epoch-0001", "epoch-0001-000001"], (1, 1)),
+        (2, ["epoch-0001-000002", "epoch-0001-000003"], (2, 0)),  # written before the weight is spoilt
+    ],
     ids=["within an epoch", "in its last batch"],
 )
 def test_nan_never_reaches_a_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int, kept: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int, kept: list[str], place: tuple[int, int]
 ) -> None:
     monkeypatch.setattr(run_module, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(InputError, match=r"A weight or its momentum is not finite in epoch 2; lower learning_rate=0.1"):
@@ -86,8 +89,7 @@ def test_nan_never_reaches_a_checkpoint(
 
     assert resume(run, learning_rate=0.05).finished
     (change,) = run.interventions()
-    assert (change["epoch"], change["changes"]) == (1, {"learning_rate": 0.05})
-    assert change["batch"] == state["batch"]
+    assert (change["epoch"], change["batch"], change["changes"]) == (*place, {"learning_rate": 0.05})
     assert run.recipe_after(CE.epochs) == CE.replace(learning_rate=0.05)
     assert same(replay(run, tmp_path / "again").student(), run.student())
     with pytest.raises(InputError, match=r"run is finished; fork it"):
