@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -194,6 +195,7 @@ def epochs_of_teacher() -> int:
     return Run.open(found[0].parent).epochs_done if found else 0
 
 
+@pytest.mark.slow
 def test_a_teacher_that_is_killed_twice_goes_on_and_comes_out_the_same(
     begin: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -210,6 +212,7 @@ def test_a_teacher_that_is_killed_twice_goes_on_and_comes_out_the_same(
     assert same(teacher, teacher_for(SLOW))
 
 
+@pytest.mark.slow
 def test_who_needs_a_teacher_that_another_process_trains_waits_and_goes_on_when_that_one_is_killed(
     begin: Any, tmp_path: Path
 ) -> None:
@@ -236,6 +239,7 @@ def test_who_needs_a_teacher_that_another_process_trains_waits_and_goes_on_when_
     assert isinstance(heard[-1], Finished)
 
 
+@pytest.mark.slow
 def test_one_that_waits_without_a_listener_warns_and_trains_nothing(begin: Any) -> None:
     begin(teach, SLOW)
     until(lambda: epochs_of_teacher() >= 9)
@@ -339,6 +343,14 @@ def test_a_run_goes_on_with_its_own_data_alone(tmp_path: Path, monkeypatch: pyte
     assert not (tmp_path / "again").exists()
     second.with_name("zebras").rename(second)
     assert resume(run).finished
+
+
+def test_data_are_the_same_on_another_processor() -> None:
+    data = load("blobs")
+    rounded = dataclasses.replace(data, mean=tuple(value * (1 + 1e-13) for value in data.mean))
+    assert rounded.fingerprint == data.fingerprint
+    moved = dataclasses.replace(data, mean=tuple(value * 1.001 for value in data.mean))
+    assert moved.fingerprint != data.fingerprint
 
 
 def test_other_versions_are_noted_and_old_runs_go_on(tmp_path: Path) -> None:

@@ -321,13 +321,15 @@ class Run:
             yield from self._record(training, [*planned, *changes_in(undone)], snapshots)
 
     def _record(self, training: Training, planned: Iterable[Changed], snapshots: bool) -> Iterator[Event]:
-        saved = time.monotonic()
+        saved, noted = time.monotonic(), {line.get("text") for line in self.lines()}  # a run that goes on has its notes
         for event in events(training, planned):
+            for note in training.notes:
+                if note not in noted:
+                    self.log({"kind": "note", "text": note})
+                    noted.add(note)
             match event:
                 case Started():
                     self._know(training)
-                    for note in training.notes:
-                        self.note(note)
                     if snapshots and training.batch == 0 and training.epoch not in self.snapshots():
                         self.save_snapshot(training.learning, training.epoch)
                 case Changed(epoch, batch, changes):
