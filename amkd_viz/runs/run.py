@@ -385,8 +385,8 @@ class Run:
         if facts.keys() - self.config:
             self.config = facts | self.config
             write_atomic(self.path / "config.json", json.dumps(self.config, indent=2) + "\n")
-        if (told := self.compare_teacher(training.teacher_weights)) is not None:
-            self.note(told)
+        if (difference := self.compare_teacher(training.teacher_weights)) is not None:
+            self.note(difference)
 
     def _note_versions(self) -> None:
         """Note what differs from the machine on which the run was begun."""
@@ -553,7 +553,7 @@ def finished_run(
         prepared, snapshots: see ``Run.train``.
         listen: called with each event of the training, or with ``Waiting``; without it, waiting is a warning.
     """
-    said = ""
+    shown = ""
     while True:
         run = _begun(path, recipe)
         if run.finished:
@@ -564,11 +564,11 @@ def finished_run(
                     listen(event)
         except Held as error:
             text = f"{str(error).partition(';')[0]}: waiting, {run.epochs_done} of {recipe.epochs} epochs are done."
-            if listen is None and not said:
+            if listen is None and not shown:
                 warnings.warn(text, stacklevel=3)
-            elif listen is not None and text != said:
+            elif listen is not None and text != shown:
                 listen(Waiting(text))
-            said = text
+            shown = text
             pause_point()
             time.sleep(LOOK)
 
