@@ -34,9 +34,9 @@ from amkd_viz.panels.race_pictures import RacePictures
 from amkd_viz.panels.race_words import best, code_of, result_table, verdict
 from amkd_viz.panels.run_log import RunLog, value_words
 from amkd_viz.panels.session import Session
-from amkd_viz.runs import Race
+from amkd_viz.runs import Race, prepare
 from amkd_viz.runs.grid import entrants
-from amkd_viz.training import DIGITS, SPIRALS, EpochEnded, Event, Recipe, Started, Training, prepare
+from amkd_viz.training import DIGITS, SPIRALS, EpochEnded, Event, Recipe, Started, Training, Waiting
 from amkd_viz.training.training import LIVE, notes_on
 from amkd_viz.views import View
 
@@ -374,7 +374,9 @@ class MethodRace(Panel):
         self.compute.ask("beat", self._catch_up)
 
     def _teaching(self, event: Event) -> None:
-        if isinstance(event, Started):
+        if isinstance(event, Waiting):
+            self.say(event.text, "busy")
+        elif isinstance(event, Started):
             self.say("Training the teacher ...", "busy", 0.0)
         elif isinstance(event, EpochEnded):
             epochs = self.recipe.teacher_epochs
@@ -391,7 +393,7 @@ class MethodRace(Panel):
         if rests:
             live.want()  # pictures in a rest cost the training nothing
         live.hear(event)
-        if live.teaching is not None:
+        if live.teaching is not None or live.waiting:
             self._teaching(event)
         elif rests and name == list(race.trainings)[-1]:
             self._pace.rest()
@@ -408,15 +410,15 @@ class MethodRace(Panel):
         state = race.state  # before the logs are read: the last lines are there once it is done
         moment = state, race.place if state == "paused" else None  # it may have gone on and paused between two beats
         new = [name for name, log in self.logs.items() if log.poll()]
+        turned, self._drawn = moment != self._drawn, moment  # before it is drawn: what cannot be is tried once
         if state == "running":
             self._draw_live(race)
-        elif moment != self._drawn or new:
+        elif turned or new:
             self._students = self._resting(race, state)
             self.pictures.draw(self._students)
-        if new or moment != self._drawn:
+        if new or turned:
             self._numbers(race)
-        if moment != self._drawn:
-            self._drawn = moment
+        if turned:
             self._turned()
             if state == "done":
                 self._finish(race)

@@ -9,10 +9,10 @@ from typing import Any
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import check_writable, claim
 from amkd_viz.objectives import methods as known_methods
+from amkd_viz.runs.prepare import prepare
 from amkd_viz.runs.recording import distill
 from amkd_viz.runs.run import Run
 from amkd_viz.training.events import Event
-from amkd_viz.training.prepare import prepare
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.training import Training
 
