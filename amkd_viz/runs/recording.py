@@ -169,14 +169,15 @@ def recorded(run: Run, training: Training, planned: Iterable[Changed] = (), snap
 
 
 def _record(run: Run, training: Training, planned: Iterable[Changed], snapshots: bool = True) -> Iterator[Event]:
-    saved = time.monotonic()
+    saved, noted = time.monotonic(), {line.get("text") for line in run.lines()}  # a run that goes on has its notes
     for event in events(training, planned):
+        for note in training.notes:
+            if note not in noted:
+                run.log({"kind": "note", "text": note})
+                noted.add(note)
         match event:
             case Started():
                 run.know_teacher(training.teacher_weights)
-                told = [line.get("text") for line in run.lines()]
-                for note in (note for note in training.notes if note not in told):  # a run that goes on has them
-                    run.log({"kind": "note", "text": note})
                 if snapshots and training.batch == 0 and training.epoch not in run.snapshots():
                     run.save_snapshot(training.learning, training.epoch)
             case Changed(epoch, batch, changes):
