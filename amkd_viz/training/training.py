@@ -31,6 +31,7 @@ __all__ = ["LIVE", "Training", "changed"]
 
 # Fields of Recipe that may change while training.
 LIVE = ("learning_rate", "step_size", "attack_steps", "max_boundary_samples")
+PLAIN = {bool, int, float, str}
 
 
 class Training:
@@ -208,7 +209,7 @@ class Training:
             (self.objective.summands, self.boundary, self.recipe.boundary_bn, self.loader.augment),
             [*self.nets.items()],
             [p.requires_grad for p in self.parameters],
-            [value for module in learning for value in vars(module).values() if isinstance(value, int | float | str)],
+            [value for module in learning for value in vars(module).values() if type(value) in PLAIN],
         )
 
     def new_step(self, x: Tensor, y: Tensor, index: Tensor) -> Step:
