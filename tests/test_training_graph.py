@@ -221,8 +221,9 @@ def named() -> Iterator[Callable[[Callable[[], Objective]], Recipe]]:
         (lambda: ce() + kd() * linear(4, 1) * left, 3),
         (lambda: ce() + Counting(), 0),  # another number in each step
         (lambda: ce() + kd() * linear(4, 1), 1),
+        (lambda: ce() + kd(teacher="past", on="view2") + kd(on="validation"), 1),
     ],
-    ids=["progress", "progress and a schedule", "a count", "a schedule"],
+    ids=["progress", "progress and a schedule", "a count", "a schedule", "past net and drawn batches"],
 )
 def test_what_a_step_reads_is_never_frozen(named: Any, make: Callable[[], Objective], records: int) -> None:
     recipe = named(make)
