@@ -276,6 +276,7 @@ def test_the_step_schedule_drops_where_the_published_code_does(epochs, first, se
         ("step", {(1, 0): 1.0}, (), [1, 2]),  # tenfold up at a drop: the rate stays, the schedule drops
         ("step", {(1, 0): 0.01, (2, 0): 0.001}, (), [1, 2]),
         ("step", {}, ((1, 0), (1, 1), (2, 0)), [1, 2]),
+        ("step", {}, ((1, "fork"), (2, "fork")), [1, 2]),
     ],
 )
 def test_momentum_starts_anew_at_the_drops_of_the_schedule_alone(schedule, by_hand, resumed, drops):
@@ -284,8 +285,10 @@ def test_momentum_starts_anew_at_the_drops_of_the_schedule_alone(schedule, by_ha
     batches = list(training.loader.epoch(0))
     for epoch in range(4):
         for batch, (x, y, index) in enumerate(batches):
-            if (epoch, batch) in resumed:
+            fork = batch == 0 and (epoch, "fork") in resumed
+            if fork or (epoch, batch) in resumed:
                 state = copy.deepcopy(training.state())
+                state = {name: state[name] for name in (("epoch", "student") if fork else state)}
                 training = prepare(recipe, training)
                 training.restore(state)
             if (epoch, batch) in by_hand:

@@ -104,16 +104,16 @@ class CudaRecorder:
         memory may still ask the graph, so that this small object must outlive the process's other work. All generators
         stay in their state of capture too; a capture that succeeds puts them back.
         """
-        index, later = self._stream.device.index, torch.cuda.CUDAGraph()
+        device = self._stream.device
         if NEWER:
             graph.reset()
         else:
-            self._broken += [graph, later]
+            self._broken.append(graph)
             for undo in (torch._C._cuda_endAllocateToPool, torch._C._cuda_releasePool):
                 with suppress(RuntimeError):  # done already
-                    undo(index, pool)
+                    undo(device.index, pool)
         with suppress(RuntimeError):
-            self._capture(later, lambda: torch.zeros((), device=self._stream.device))
+            self._capture(torch.cuda.CUDAGraph(), lambda: torch.zeros((), device=device))
 
 
 @contextmanager
