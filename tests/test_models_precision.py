@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
+import amkd_viz.runs.run as run_module
 from amkd_viz import Recipe, distill
+from amkd_viz.core.errors import InputError
 from amkd_viz.doctor import diagnosis
 from amkd_viz.runs import prepare
-from amkd_viz.training import device
-from amkd_viz.training.device import bf16_hardware, cpu_flags, pick_precision
+from amkd_viz.training import device, events
+from amkd_viz.training.device import bf16_hardware, cpu_flags, pick_precision, tf32, tf32_use
+from amkd_viz.training.teachers import teacher_recipe
 
 SMALL = Recipe(dataset="moons", teacher="mlp-tiny", student="mlp-tiny", method="ce", epochs=1)
 
@@ -53,6 +59,77 @@ def test_cuda(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: fast)
     assert pick_precision("auto", "cuda")[0] == ("bf16" if fast else "fp32")
     assert (pick_precision("bf16", "cuda")[1] is None) == fast
+
+
+def test_the_device_of_the_run_is_asked_and_not_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside: list[str] = []
+
+    @contextmanager
+    def within(name: str) -> Iterator[None]:
+        inside.append(name)
+        yield
+        inside.pop()
+
+    monkeypatch.setattr(torch.cuda, "device", within)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: inside == ["cuda:1"])
+    assert [pick_precision("auto", name)[0] for name in ("cuda", "cuda:0", "cuda:1")] == ["fp32", "fp32", "bf16"]
+
+
+def flags() -> list[str]:
+    return [torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision]
+
+
+@pytest.mark.parametrize(
+    ("setting", "within", "use"),
+    [
+        ("default", ["none", "tf32"], "convolutions"),
+        ("on", ["tf32", "tf32"], "matrix products and convolutions"),
+        ("off", ["ieee", "ieee"], "nowhere"),
+    ],
+)
+def test_tf32_is_set_within_a_training_on_a_gpu(setting: str, within: list[str], use: str) -> None:
+    usual = flags()
+    assert usual == ["none", "tf32"]  # PyTorch's default
+    with tf32(setting, "cuda"):
+        assert flags() == within
+        with tf32(setting, "cuda"):
+            assert flags() == within
+        assert flags() == within  # the first training goes on
+        for other in {"default", "on", "off"} - {setting}:
+            sentence = f"tf32 must be '{setting}' while another.*got '{other}'"
+            with pytest.raises(InputError, match=sentence), tf32(other, "cuda"):
+                pass
+        with tf32("on", "cpu"):
+            assert flags() == within
+        assert tf32_use(setting) == use
+    assert flags() == usual
+    with pytest.raises(ZeroDivisionError), tf32(setting, "cuda"):
+        _ = 1 / 0
+    assert flags() == usual
+
+
+def test_tf32_is_recorded_and_a_teacher_is_trained_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = SMALL.replace(tf32="on", device="cpu")
+    training = prepare(recipe)
+    assert "tf32" not in distill(recipe, tmp_path / "run", training=training).summary["versions"]  # a CPU has none
+    training.device = torch.device("cuda:0")  # what it does is not changed, what the loop sets is
+    happening = events(training)
+    assert next(happening).training is training
+    assert flags() == ["tf32", "tf32"]
+    happening.close()
+    assert flags() == ["none", "tf32"]
+    monkeypatch.setattr(run_module, "pick_device", lambda name: torch.device("cuda:0"))
+    monkeypatch.setattr(torch.cuda, "get_device_name", str)
+    assert {s: run_module.versions("cuda", SMALL.replace(tf32=s))["tf32"] for s in ("on", "off", "default")} == {
+        "on": "matrix products and convolutions",
+        "off": "nowhere",
+        "default": "convolutions",
+    }
+    assert teacher_recipe(recipe, 0).tf32 == "on"
+    before = json.dumps({name: value for name, value in SMALL.to_json().items() if name != "tf32"}, sort_keys=True)
+    assert SMALL.hash == hashlib.sha256(before.encode()).hexdigest()[:10]  # sessions and folders of before have it
+    assert SMALL.replace(tf32="off").hash != SMALL.hash
 
 
 def test_other_devices_stay_in_float32() -> None:

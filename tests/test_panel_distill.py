@@ -22,7 +22,7 @@ from amkd_viz.panels import DistillLab, slice_maps
 from amkd_viz.panels.live import DutyCycle
 from amkd_viz.panels.session import Session
 from amkd_viz.runs import distill
-from amkd_viz.training import EpochEnded, suggested
+from amkd_viz.training import EpochEnded, Training, suggested
 from amkd_viz.views.slices import exact_map, window
 from tests.lab import Lab, Notebook, browser, chromium
 
@@ -94,6 +94,22 @@ def overrides(panel: DistillLab) -> dict[str, Any]:
     """What has been overridden by now, each number's last value."""
     lines = panel.run.interventions() if panel.run is not None else []
     return {key: value for line in lines for key, value in line["changes"].items()}
+
+
+def test_what_a_step_notes_is_shown_while_it_trains(lab: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = Training.step
+
+    def step(self: Training, *batch: Any) -> Any:
+        if (self.epoch, self.batch) == (0, 1):
+            self.notes.append("Steps are <slow>.")
+        return usual(self, *batch)
+
+    monkeypatch.setattr(Training, "step", step)
+    panel = lab(TINY.replace(epochs=200))
+    panel.start()
+    until(lambda: "note: Steps are &lt;slow&gt;." in panel.pictures.log.value)
+    assert panel.state == "running"
+    assert panel.pictures.log.value.count("slow") == 1
 
 
 def test_a_run_from_start_to_end(lab: Make) -> None:

@@ -16,7 +16,7 @@ from amkd_viz.objectives import READING_OF_AMKD
 from amkd_viz.panels import DistillLab, MethodRace
 from amkd_viz.panels.session import Session
 from amkd_viz.runs import Race
-from amkd_viz.training import SPIRALS
+from amkd_viz.training import SPIRALS, Training
 
 TINY = "spirals:n=160"
 
@@ -95,6 +95,22 @@ def test_step_trains_one_epoch_and_reset_goes_back(panel: MethodRace) -> None:
         panel.wait()
     assert panel.state == "done"
     assert race_of(panel).recipe.seed == 3
+
+
+def test_what_a_step_notes_is_shown_while_it_races(panel: MethodRace, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = Training.step
+
+    def step(self: Training, *batch: Any) -> Any:
+        if (self.epoch, self.batch) == (0, 0):
+            self.notes.append("Steps are <slow>.")
+        return usual(self, *batch)
+
+    monkeypatch.setattr(Training, "step", step)
+    for epoch in range(1, 5):
+        panel.step()
+        panel.wait()
+        assert (race_of(panel).epoch, panel.result.value.count("Steps are &lt;slow&gt;.")) == (epoch, 1)
+    assert "One seed" in panel.result.value
 
 
 def test_pause_holds_every_method_at_the_same_batch(panel: MethodRace) -> None:

@@ -91,6 +91,31 @@ def test_a_session_that_begins_after_the_last_batch_has_no_speed() -> None:
     assert math.isnan(first.metrics["images_per_s"])
 
 
+def test_a_gpu_that_is_not_the_current_one_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams: list[str | None] = []
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self, stream: str | None = None) -> None:
+            streams.append(stream)
+
+        def query(self) -> bool:
+            return True
+
+        def elapsed_time(self, end: Event) -> float:
+            return 250.0
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device=None: f"of {device}")
+    clock = Clock(torch.device("cuda:1"))
+    with clock.step():
+        pass
+    assert streams == ["of cuda:1", "of cuda:1"]
+    assert clock.seconds == 0.25
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_is_waited_for() -> None:
     device = torch.device("cuda")

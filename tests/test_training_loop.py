@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import shutil
 from dataclasses import replace
@@ -246,20 +247,51 @@ def test_going_on_from_a_state_equals_never_having_stopped(base, changes, tmp_pa
 
 
 def test_one_cycle():
-    rates = [learning_rate("onecycle", 0.1, k / 1000) for k in range(1001)]
+    rates = [learning_rate("onecycle", 0.1, k, 1000, 10) for k in range(1001)]
     assert [rates[k] for k in (0, 150, 575, 1000)] == pytest.approx([0.004, 0.1, 0.05, 0], abs=1e-9)
     assert all(a < b for a, b in pairwise(rates[:151]))
     assert all(a > b for a, b in pairwise(rates[150:]))
-    assert learning_rate("constant", 0.3, 0.99) == 0.3
+    assert learning_rate("constant", 0.3, 990, 1000, 10) == 0.3
 
 
-@pytest.mark.parametrize(("schedule", "resets"), [("step", [2, 3]), ("onecycle", []), ("constant", [])])
-def test_momentum_starts_anew_at_each_drop(schedule, resets):
+@pytest.mark.parametrize(
+    ("epochs", "first", "second"),
+    [(80, 40, 60), (81, 41, 61), (10, 5, 8), (5, 3, 4), (4, 2, 3), (3, 2, 3), (2, 2, 2), (1, None, None)],
+)
+def test_the_step_schedule_drops_where_the_published_code_does(epochs, first, second):
+    """In epochs counted from 1; in the published code, E / 2 and 3 E / 4 for the multiples of 4."""
+    rates = [learning_rate("step", 0.1, step, 7 * epochs, epochs) for step in range(7 * epochs)]
+    drops = [0 if first is None else (e >= first) + (e >= second) for e in range(1, epochs + 1) for _ in range(7)]
+    assert rates == [0.1 * 0.1**n for n in drops]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "by_hand", "resumed", "drops"),
+    [
+        ("onecycle", {(1, 1): 0.01}, (), []),
+        ("constant", {(1, 1): 0.01}, (), []),
+        ("step", {}, (), [1, 2]),
+        ("step", {(0, 1): 0.05, (1, 1): 0.001, (2, 2): 1.0}, (), [1, 2]),  # not at a drop
+        ("step", {(1, 0): 1.0}, (), [1, 2]),  # tenfold up at a drop: the rate stays, the schedule drops
+        ("step", {(1, 0): 0.01, (2, 0): 0.001}, (), [1, 2]),
+        ("step", {}, ((1, 0), (1, 1), (2, 0)), [1, 2]),
+        ("step", {}, ((1, "fork"), (2, "fork")), [1, 2]),
+    ],
+)
+def test_momentum_starts_anew_at_the_drops_of_the_schedule_alone(schedule, by_hand, resumed, drops):
     recipe = POINTS.replace(schedule=schedule, method="ce")
     training, found, rates = prepare(recipe), [], []
     batches = list(training.loader.epoch(0))
     for epoch in range(4):
         for batch, (x, y, index) in enumerate(batches):
+            fork = batch == 0 and (epoch, "fork") in resumed
+            if fork or (epoch, batch) in resumed:
+                state = copy.deepcopy(training.state())
+                state = {name: state[name] for name in (("epoch", "student") if fork else state)}
+                training = prepare(recipe, training)
+                training.restore(state)
+            if (epoch, batch) in by_hand:
+                training.change({"learning_rate": by_hand[epoch, batch]})
             training.step(x, y, index)
             parameter = next(training.student.parameters())
             momentum = training.optimiser.state[parameter]["momentum_buffer"]
@@ -269,10 +301,10 @@ def test_momentum_starts_anew_at_each_drop(schedule, resets):
                 found.append((epoch, batch))
             rates.append(training.optimiser.param_groups[0]["lr"])
         training.end_epoch()
-    assert found == [(epoch, 0) for epoch in resets]
+    assert found == [(epoch, 0) for epoch in drops]
     assert rates[0] == pytest.approx(0.004 if schedule == "onecycle" else 0.1)
-    if schedule == "step":
-        assert rates == pytest.approx([0.1] * 6 + [0.01] * 3 + [0.001] * 3)
+    if schedule == "step" and not by_hand:
+        assert rates == pytest.approx([0.1] * 3 + [0.01] * 3 + [0.001] * 6)
 
 
 # precision

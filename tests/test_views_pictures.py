@@ -19,6 +19,7 @@ from amkd_viz.models import Classifier, build
 from amkd_viz.objectives.metric import embed
 from amkd_viz.views import View, boundary_map, boundary_path, distances, embedding, epochs, gallery, plane_map, triplets
 from amkd_viz.views.decisions import Decisions
+from amkd_viz.views.distances import class_distances
 from amkd_viz.views.figure import figure
 from amkd_viz.views.labels import class_label, number, percent
 from amkd_viz.views.layout import blank
@@ -383,6 +384,20 @@ def test_captions_say_where_colours_are_alike(classes: int) -> None:
         assert named == [class_label(dataset.classes, k, 24) for k in (most if classes > 12 else range(classes))]
 
 
+def test_class_distances_are_those_of_pairs_of_two_samples() -> None:
+    space, label = np.concatenate([np.eye(5), np.eye(5)[:1], -np.eye(5)[:2]]), np.array([0] * 5 + [1, 1, 3])
+    slow = np.full((4, 4), np.nan)
+    for a, b in np.ndindex(4, 4):
+        pairs = [(i, j) for i in np.flatnonzero(label == a) for j in np.flatnonzero(label == b) if i != j]
+        slow[a, b] = np.mean([((space[i] - space[j]) ** 2).sum() for i, j in pairs]) if pairs else np.nan
+    found = class_distances(space, label, 4)
+    np.testing.assert_allclose(found, slow, atol=1e-12)
+    assert found[0, 0] == pytest.approx(2.0)  # 1.6 if a sample is its own pair
+    assert found[1, 1] == pytest.approx(4.0)
+    assert np.isnan(found[3, 3])  # a single sample
+    assert np.isnan(found[2]).all()
+
+
 def test_class_distances_leave_absent_classes_out() -> None:
     dataset = pictures((1, 8, 8), 3, 30)
     nets = pair(dataset)
@@ -391,6 +406,8 @@ def test_class_distances_leave_absent_classes_out() -> None:
     assert np.isnan(view.arrays["student.classes"][2]).all()
     assert np.isfinite(view.arrays["student.classes"][:2, :2]).all()
     assert np.isfinite(view.notes["student.class_gap"])
+    assert view.caption.endswith(" A blank cell has no pair of samples: its class has one sample here, or none.")
+    assert "blank" not in distances(nets, dataset, attacked(nets["teacher"], dataset.test.floats(slice(3)))).caption
 
 
 def test_without_a_sample_or_a_negative_there_is_a_sentence() -> None:

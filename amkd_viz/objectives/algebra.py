@@ -185,12 +185,12 @@ class Objective(Summand):
         A term whose weight is 0 is not called, and what only it reads (the attack, say) is not computed. Cells are
         computed in the order in which the terms read them, so that batch statistics do not depend on a term's code.
         """
-        step.reads = self.reads(step.progress)
+        step.reads = self.reads(step.scheduled)
         for net, on, _ in step.reads:
             step.outputs(net, on)
         total = torch.zeros((), device=step.clean.x.device)
         for term, weight in self.summands:
-            scheduled = weight(step.progress)
+            scheduled = weight(step.scheduled)
             if scheduled == 0:
                 continue
             loss = term(step)

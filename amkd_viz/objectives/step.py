@@ -54,7 +54,7 @@ class Step:
     Attributes:
         nets: by name: "student", "teacher", "teacher2", "peer", "past". Learning nets are in training mode.
         clean: the batch named "clean".
-        progress: e / E in (0, 1].
+        progress: e / E in (0, 1]. progress_read: whether a term, a weight, a sampler or a source has read it.
         generator: the RNG of the step, on the device.
         sources: what makes each further batch, by name: "boundary", "view2", "validation".
         boundary_bn: how batch norms of a learning net treat boundary samples: "separate" (a batch of their own),
@@ -83,6 +83,8 @@ class Step:
     reads: tuple[Read, ...] = ()
     terms: dict[str, Tensor] = field(default_factory=dict)
     metrics: dict[str, Tensor] = field(default_factory=dict)
+    progress_read: bool = False
+    scheduled: float = field(init=False, repr=False)  # the progress, for the schedules of the objective
     _batches: dict[str, Batch] = field(default_factory=dict, repr=False)
     _outputs: dict[tuple[str, str], Outputs] = field(default_factory=dict, repr=False)
 
@@ -181,6 +183,19 @@ class Step:
             with torch.no_grad(), frozen_norms(self.nets[net]):
                 return self.nets[net](self.clean.x)
         return self.outputs(net).logits.detach()
+
+
+def _read_progress(step: Step) -> float:
+    step.progress_read = True
+    return step.scheduled
+
+
+def _set_progress(step: Step, progress: float) -> None:
+    step.scheduled = progress
+
+
+# the field notes when it is read: a recorded step holds the number for good
+Step.progress = property(_read_progress, _set_progress)  # type: ignore[assignment]
 
 
 class AttackOutputs(Outputs):

@@ -31,7 +31,7 @@ from amkd_viz.panels.controls import (
 from amkd_viz.panels.live import DutyCycle, LiveStudent, Pace, Pulse
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.race_pictures import RacePictures
-from amkd_viz.panels.race_words import best, code_of, result_table, verdict
+from amkd_viz.panels.race_words import best, code_of, note_words, result_table, verdict
 from amkd_viz.panels.run_log import RunLog, value_words
 from amkd_viz.panels.session import Session
 from amkd_viz.runs import Race, prepare
@@ -345,8 +345,7 @@ class MethodRace(Panel):
         self.pictures.prepare(inference_copy(ready.teacher), ready.dataset, recipe)
         self._students = dict.fromkeys(methods, inference_copy(ready.student).cpu())
         self._entrants, self._ready = (recipe, methods, overrides), ready
-        notes = dict.fromkeys(note for each in recipes.values() for note in notes_on(each, ready.dataset))
-        text = "".join(f"<p class='amkd-note'>{note}</p>" for note in notes)
+        text = note_words(note for each in recipes.values() for note in notes_on(each, ready.dataset))
 
         def show() -> None:
             self.result.value, self.clock.value = text, ""
@@ -452,6 +451,8 @@ class MethodRace(Panel):
     def _numbers(self, race: Race) -> None:
         end, epoch = race.recipe.epochs, min(log.done for log in self.logs.values())
         self.pictures.numbers(self.logs, end)
+        if notes := self._notes:
+            self.paint.ask("result", lambda: setattr(self.result, "value", notes))
 
         def show() -> None:
             self.clock.value = f"epoch <b>{epoch}</b> of {end}"
@@ -462,6 +463,10 @@ class MethodRace(Panel):
         self.paint.ask("clock", show)
 
     # words
+
+    @property
+    def _notes(self) -> str:
+        return note_words(note for log in self.logs.values() for note in log.notes)
 
     def _turned(self) -> None:
         """Fit buttons and status line to the state."""
@@ -504,7 +509,7 @@ class MethodRace(Panel):
             right = f"<b>You guessed {self._guess}: {'right' if won else 'no'}.</b> "
             right += f"{self._score[0]} of {self._score[1]} so far. "
         table = result_table(race, self.logs, self.pictures.teacher_scores[1])
-        text = f"<p>{right}<b>{words}</b> {DOUBT}</p>{table}"
+        text = f"<p>{right}<b>{words}</b> {DOUBT}</p>{table}{self._notes}"
 
         def show() -> None:
             self.result.value = text

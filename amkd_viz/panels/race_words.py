@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from amkd_viz.objectives import READING_OF_AMKD
@@ -14,13 +14,18 @@ from amkd_viz.training import Recipe
 from amkd_viz.views.comparison import NAMES
 from amkd_viz.views.labels import percent
 
-__all__ = ["best", "code_of", "result_table", "verdict"]
+__all__ = ["best", "code_of", "note_words", "result_table", "verdict"]
 
 
 def best(race: Race) -> list[str]:
     """Return the methods with the highest test accuracy after the last epoch: several if they are level."""
     scores = _scores(race)
     return [name for name, score in scores.items() if score == max(scores.values())]
+
+
+def note_words(notes: Iterable[str]) -> str:
+    """Return notes as HTML, each once."""
+    return "".join(f"<p class='amkd-note'>{html.escape(note)}</p>" for note in dict.fromkeys(notes))
 
 
 def verdict(race: Race, count: int) -> str:

@@ -39,6 +39,11 @@ class RunLog:
         return [line for line in self.lines if line.get("kind", "epoch") == "epoch"]
 
     @property
+    def notes(self) -> list[str]:
+        """What a person should know before reading the numbers."""
+        return [str(line.get("text")) for line in self.lines if line.get("kind") == "note"]
+
+    @property
     def done(self) -> int:
         """Number of finished epochs."""
         return max((line["epoch"] for line in self.epochs), default=0)

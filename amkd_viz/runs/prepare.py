@@ -18,7 +18,7 @@ from amkd_viz.training.training import Training, layout_of, numbered
 __all__ = ["prepare"]
 
 # Recipes that agree on these have the same data and the same teachers (see teacher_recipe).
-OF_DATA = ("dataset", "root", "data_seed", "device", "precision")
+OF_DATA = ("dataset", "root", "data_seed", "device", "precision", "tf32")
 OF_TEACHER = ("teacher", "teacher_epochs", "teacher_batch_size", "teacher_learning_rate", "augment")
 
 

@@ -32,7 +32,7 @@ from amkd_viz.core.version import __version__
 from amkd_viz.data import Dataset, load
 from amkd_viz.models import Classifier, load_teacher, save_classifier
 from amkd_viz.runs.follow import Follower, Held, locked
-from amkd_viz.training.device import pick_device, pick_precision
+from amkd_viz.training.device import pick_device, pick_precision, tf32_use
 from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped, Waiting
 from amkd_viz.training.loop import events
 from amkd_viz.training.recipe import Recipe, renamed
@@ -90,7 +90,7 @@ class Run:
             "folder": str(Path.cwd()),  # what relative paths of the recipe are relative to
             "objective": str(recipe.objective),
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "versions": versions(recipe.device, recipe.precision),
+            "versions": versions(recipe.device, recipe),
             **(_facts(training) if training else {}),
             **({"parent": parent} if parent else {}),
             **({"replay_of": str(replay_of.path.resolve())} if replay_of else {}),
@@ -399,7 +399,7 @@ class Run:
 
     def _note_versions(self) -> None:
         """Note what differs from the machine on which the run was begun."""
-        then, now = self.config.get("versions", {}), versions(self.recipe.device, self.recipe.precision)
+        then, now = self.config.get("versions", {}), versions(self.recipe.device, self.recipe)
         apart = [name for name in now if name != "python" and then.get(name, now[name]) != now[name]]
         if apart:
             words = ", ".join(f"{name} {now[name]} (begun with {then[name]})" for name in apart)
@@ -532,8 +532,9 @@ class Run:
         for name, net in nets.items():
             save_classifier(net, self.path / f"{name}.safetensors", recipe=self.recipe.to_json())
         about = {
+            "notes": [line.get("text") for line in self.lines() if line.get("kind") == "note"],
             "recipe": self.recipe.hash,
-            "versions": versions(self.recipe.device, self.recipe.precision),
+            "versions": versions(self.recipe.device, self.recipe),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
         write_atomic(self.path / "summary.json", json.dumps(_finite({**summary, **about}), indent=2) + "\n")
@@ -626,12 +627,17 @@ def teacher_for(
     return finished_run(cached_teacher(own, data), own, prepared, listen, snapshots=False).student()
 
 
-def versions(device_name: str = "auto", precision: str | None = None) -> dict[str, str]:
-    """Return what a number depends on besides the recipe: versions, the device and what ``precision`` means there."""
+def versions(device_name: str = "auto", recipe: Recipe | None = None) -> dict[str, str]:
+    """Return what a number depends on: versions, the device and what precision and TF32 of ``recipe`` mean there."""
     where = pick_device(device_name)
-    device = torch.cuda.get_device_name(where) if where.type == "cuda" else f"{platform.machine()} {where.type.upper()}"
+    on_gpu = where.type == "cuda"
+    device = torch.cuda.get_device_name(where) if on_gpu else f"{platform.machine()} {where.type.upper()}"
     found = {"amkd_viz": __version__, "python": platform.python_version(), "torch": torch.__version__, "device": device}
-    return found | ({"precision": pick_precision(precision, where.type)[0]} if precision else {})
+    if recipe is not None:
+        found["precision"] = pick_precision(recipe.precision, str(where))[0]
+        if on_gpu:
+            found["tf32"] = tf32_use(recipe.tf32)
+    return found
 
 
 def _finite(value: Any) -> Any:

@@ -25,7 +25,7 @@ class Clock:
     """
 
     def __init__(self, device: torch.device, seconds: float = 0.0) -> None:
-        self._seconds, self._on_gpu = seconds, device.type == "cuda"
+        self._seconds, self._device = seconds, device
         self._last: deque[float] = deque(maxlen=256)
         self._running: deque[tuple[Any, Any, float]] = deque()  # on a GPU: start, end, seconds held
 
@@ -33,18 +33,23 @@ class Clock:
     def step(self) -> Iterator[None]:
         """Time the step that is computed in this context."""
         held, begun = held_seconds(), time.perf_counter()
-        start, end = (torch.cuda.Event(enable_timing=True) if self._on_gpu else None for _ in range(2))
-        if start is not None:
-            start.record()
+        start = self._event()
         try:
             yield
         finally:
             held = held_seconds() - held
-            if end is not None:
-                end.record()
-                self._running.append((start, end, held))
+            if start is not None:
+                self._running.append((start, self._event(), held))
             else:
                 self._add(time.perf_counter() - begun - held)
+
+    def _event(self) -> torch.cuda.Event | None:
+        """Return an event that is recorded now on the clock's device, which need not be the current one."""
+        if self._device.type != "cuda":
+            return None
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self._device))
+        return event
 
     @property
     def seconds(self) -> float:

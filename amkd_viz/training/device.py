@@ -6,7 +6,7 @@ import ctypes
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,12 +21,16 @@ __all__ = [
     "kept_memory",
     "pick_device",
     "pick_precision",
+    "tf32",
+    "tf32_use",
     "threads_here",
 ]
 
 T = TypeVar("T")
 _thread = threading.local()
 _one_by_one = threading.Lock()
+_tf32: list[str] = []  # settings of the GPU trainings that run in this process: all the same
+_before: dict[str, str] = {}  # PyTorch's flags before the first of them
 
 KINDS = ("cpu", "cuda", "mps", "xpu")
 BF16 = ("amx_bf16", "avx512_bf16", "bf16")  # x86, x86, ARM
@@ -34,22 +38,20 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h; the last
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device of this name; "auto" is the first CUDA device, else the CPU.
+    """Return the device of this name, with its index; "auto" is the current CUDA device, else the CPU.
 
     Raises:
         InputError: there is no such kind of device, or it is not usable here.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.partition(":")[0] not in KINDS:
         raise unknown("device", name, ["auto", *KINDS])
     try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
+        return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         why = str(error).splitlines()[0].partition(". ")[0].removesuffix(".")
         raise InputError(f"Device {name!r} is not usable here: {why}; use 'auto' or 'cpu'.") from error
-    return device
 
 
 def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
@@ -64,16 +66,18 @@ def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
 
 
 def bf16_hardware(device: str, flags: Collection[str] | None = None) -> str | None:
-    """Return what computes in bfloat16 on this kind of device, or None if it would be emulated in software.
+    """Return what computes in bfloat16 on this device, or None if it would be emulated in software.
 
     Args:
-        device: "cpu", "cuda", ... flags: of the processor; default: ``cpu_flags()``.
+        device: "cpu", "cuda", "cuda:1", ... flags: of the processor; default: ``cpu_flags()``.
 
     >>> bf16_hardware("cpu", {"avx2", "avx512f", "avx512_bf16"}), bf16_hardware("cpu", {"avx2"})
     ('avx512_bf16', None)
     """
-    if device == "cuda":
-        return "cuda" if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False) else None
+    if device.partition(":")[0] == "cuda":
+        with torch.cuda.device(device) if ":" in device else nullcontext():  # it is asked of the current device
+            there = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+        return "cuda" if there else None
     if device != "cpu":
         return None
     flags = cpu_flags() if flags is None else flags
@@ -95,9 +99,59 @@ def pick_precision(name: str, device: str, flags: Collection[str] | None = None)
     if name == "auto":
         chosen = "bf16" if hardware else "fp32"
         return chosen, f"precision='auto' is {chosen} here: {f'found {hardware}' if hardware else lacks}."
-    if name == "bf16" and hardware is None and device in ("cpu", "cuda"):
+    if name == "bf16" and hardware is None and device.partition(":")[0] in ("cpu", "cuda"):
         return name, f"precision='bf16' is emulated here and several times slower than 'fp32': {lacks}; use 'auto'."
     return name, None
+
+
+def tf32_use(setting: str) -> str:
+    """Return where a GPU computes in TF32 under a setting of ``Recipe.tf32``, such as "convolutions", or "nowhere"."""
+    used = [
+        words
+        for words, flag in _tf32_flags().items()
+        if setting == "on" or (setting == "default" and flag.fp32_precision == "tf32")
+    ]
+    return " and ".join(used) or "nowhere"
+
+
+@contextmanager
+def tf32(setting: str, device: str) -> Iterator[None]:
+    """Allow TF32, a float32 with 10 bits of mantissa, in this context; afterwards PyTorch's flags are as they were.
+
+    Args:
+        setting: "on" or "off", for matrix products and convolutions, or "default": PyTorch's flags as they are. Unless
+            a program has set them, those are TF32 in convolutions and not in matrix products.
+        device: the kind of device; only "cuda" has TF32.
+
+    Raises:
+        InputError: another training in this process has another setting: the flags belong to the process.
+    """
+    if device != "cuda":
+        yield
+        return
+    with _one_by_one:
+        if _tf32 and setting != _tf32[0]:
+            raise InputError(
+                f"tf32 must be {_tf32[0]!r} while another training with that setting runs in this process, got "
+                f"{setting!r}; wait for it, or start another process."
+            )
+        if not _tf32 and setting != "default":
+            _before.update({words: flag.fp32_precision for words, flag in _tf32_flags().items()})
+            for flag in _tf32_flags().values():
+                flag.fp32_precision = "tf32" if setting == "on" else "ieee"
+        _tf32.append(setting)
+    try:
+        yield
+    finally:
+        with _one_by_one:
+            _tf32.pop()
+            if not _tf32 and setting != "default":
+                for words, flag in _tf32_flags().items():
+                    flag.fp32_precision = _before[words]
+
+
+def _tf32_flags() -> dict[str, Any]:
+    return {"matrix products": torch.backends.cuda.matmul, "convolutions": torch.backends.cudnn.conv}  # type: ignore[attr-defined]
 
 
 def threads_here(count: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import warnings
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -21,7 +21,8 @@ __all__ = ["CudaRecorder", "Recorder", "StepGraph", "Work"]
 R = TypeVar("R")
 CLOSE = 0.05  # of the norm: what bfloat16 and sums in another order may do to logits and gradients
 SAME = 0.9  # of the boundary samples come from the same image and go to the same class
-FINDS_GENERATORS = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 14)  # a capture finds its generators itself
+# a capture finds its generators itself, and gives back what it holds where it fails
+NEWER = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 14)
 
 
 class Recorder(Protocol):
@@ -48,7 +49,7 @@ class CudaRecorder:
     """
 
     _one_by_one = threading.RLock()  # a capture does not bear another one, or a replay, in another thread
-    _broken: list[Any] = []  # noqa: RUF012  # captures that failed: the allocator may still ask them, so they stay
+    _broken: list[Any] = []  # noqa: RUF012  # captures that failed before 2.14, without their memory: see _give_back
 
     def __init__(self, device: torch.device, generator: torch.Generator) -> None:
         self._stream, self._generator = torch.cuda.Stream(device), generator
@@ -72,8 +73,7 @@ class CudaRecorder:
             try:
                 result = self._capture(graph, work, pool)
             except BaseException:
-                self._broken.append(graph)
-                self._mend(pool)
+                self._give_back(graph, pool)
                 raise
         self._graph = graph
         return result
@@ -84,10 +84,11 @@ class CudaRecorder:
             self._graph.replay()
 
     def forget(self) -> None:
-        self._graph = None
+        with self._one_by_one:
+            self._graph = None
 
     def _capture(self, graph: torch.cuda.CUDAGraph, work: Callable[[], R], pool: Any = None) -> R:
-        if not FINDS_GENERATORS:
+        if not NEWER:
             graph.register_generator_state(self._generator)
         # other threads (live pictures) may use the GPU meanwhile; the outer context holds where a capture fails
         with (
@@ -96,13 +97,23 @@ class CudaRecorder:
         ):
             return work()
 
-    def _mend(self, pool: Any) -> None:
-        """A capture that fails leaves (in PyTorch 2.11) the allocator and all generators in their state of capture;
-        one that succeeds puts the generators back."""
-        with suppress(RuntimeError):  # it has ended already
-            torch._C._cuda_endAllocateToPool(self._stream.device.index, pool)
+    def _give_back(self, graph: torch.cuda.CUDAGraph, pool: Any) -> None:
+        """Free a capture that failed, and its memory.
+
+        Before PyTorch 2.14 the allocator stays in its state of capture and keeps the pool, and the allocator of pinned
+        memory may still ask the graph, so that this small object must outlive the process's other work. All generators
+        stay in their state of capture too; a capture that succeeds puts them back.
+        """
+        device = self._stream.device
+        if NEWER:
+            graph.reset()
+        else:
+            self._broken.append(graph)
+            for undo in (torch._C._cuda_endAllocateToPool, torch._C._cuda_releasePool):
+                with suppress(RuntimeError):  # done already
+                    undo(device.index, pool)
         with suppress(RuntimeError):
-            self._capture(torch.cuda.CUDAGraph(), lambda: torch.zeros((), device=self._stream.device))
+            self._capture(torch.cuda.CUDAGraph(), lambda: torch.zeros((), device=device))
 
 
 @contextmanager
@@ -125,7 +136,7 @@ class Work:
         new_step: (x, y, index) -> a step of which nothing is computed yet.
         compute: computes loss and gradients of a step as usual. loss: computes its loss alone.
         reseed: starts the RNGs of the step anew. keep: keeps the batch statistics; what it returns puts them back.
-        parameters: of all that learns.
+        note: takes a sentence for the user. parameters: of all that learns.
     """
 
     new_step: Callable[[Tensor, Tensor, Tensor], Step]
@@ -133,16 +144,18 @@ class Work:
     loss: Callable[[Step], Tensor]
     reseed: Callable[[], None]
     keep: Callable[[], Callable[[], None]]
+    note: Callable[[str], None]
     parameters: Sequence[Tensor]
 
 
 class StepGraph:
     """The forward and backward pass of training steps, replayed where steps are alike.
 
-    Steps are alike when batch shape, terms with a weight, their fields and the attack are; weights, data and random
-    numbers may differ. Of such steps the first is computed as usual; the second is recorded, replayed, computed as
-    usual too, and compared; the others are replayed. Where the two disagree, or the work cannot be recorded (it reads
-    values), a warning gives the reason, once, and all steps are computed as usual.
+    Steps are alike when batch shape, terms with a weight and all Python values that they may read are; weights, data
+    and random numbers may differ. Of such steps the first is computed as usual; the second is recorded, replayed,
+    computed as usual too, and compared; the others are replayed. A step that has read its progress is recorded again
+    when that changes. Where the two computations disagree, or the work cannot be recorded (it reads values), a warning
+    and a note give the reason, once, and all steps are computed as usual.
 
     The ``Step`` of a replay is always the same one: its tensors hold until the next step.
     """
@@ -150,17 +163,20 @@ class StepGraph:
     def __init__(self, recorder: Recorder, work: Work) -> None:
         self._recorder = recorder
         self._work = work
-        self._kind: Hashable = None
+        self._kind: object = None
         self._step: Step | None = None
         self._gradients: list[Tensor | None] = []
         self._filled: dict[str, float] = {}  # weights that are on the device already
         self.given_up = ""  # why
 
-    def __call__(self, x: Tensor, y: Tensor, index: Tensor, weights: dict[str, float], kind: Hashable) -> Step:
+    def __call__(
+        self, x: Tensor, y: Tensor, index: Tensor, weights: dict[str, float], progress: float, kind: object
+    ) -> Step:
         """Compute loss and gradients of a batch, as ``Work.compute`` leaves them.
 
         Args:
-            weights: of the live terms, by label. kind: equal for steps that are alike, batch shapes aside.
+            weights: of the live terms, by label. progress: of the step. kind: equal for steps that are alike, batch
+                shapes and progress aside.
         """
         batch = (x, y, index)
         kind = (x.shape, x.dtype, tuple(weights), kind)
@@ -173,6 +189,8 @@ class StepGraph:
         if kind != self._kind:
             self._kind, self._step = kind, None
             return self._recorder.aside(as_usual)
+        if self._step is not None and self._step.progress_read and self._step.progress != progress:
+            self._step = None
         if self._step is not None:
             return self._replay(self._step, batch, weights)
         put_back = self._work.keep()
@@ -190,12 +208,18 @@ class StepGraph:
         if replayed is not None and not _alike(replayed, self._fingerprint(step)):
             self.given_up = "its replay gives other numbers"
         if self.given_up:
-            self._gradients = []
-            self._recorder.forget()
-            warnings.warn(f"Steps are launched kernel by kernel: as a CUDA graph, {self.given_up}.", stacklevel=4)
+            self.forget()
+            text = f"Steps are launched kernel by kernel: as a CUDA graph, {self.given_up}."
+            self._work.note(text)
+            warnings.warn(text, stacklevel=4)
         else:
             self._step = recorded
         return step
+
+    def forget(self) -> None:
+        """Free the recording; the next steps are recorded again."""
+        self._kind, self._step, self._gradients = None, None, []
+        self._recorder.forget()
 
     def _record(self, batch: tuple[Tensor, ...], weights: dict[str, float]) -> Step:
         step = self._work.new_step(*(part.clone(memory_format=torch.preserve_format) for part in batch))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from amkd_viz.boundary import boundary_similarity
 from amkd_viz.core.pauses import pause_point
 from amkd_viz.core.rng import generator
-from amkd_viz.training.device import fitting_threads, kept_memory
+from amkd_viz.training.device import fitting_threads, kept_memory, tf32
 from amkd_viz.training.evaluation import accuracy
 from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped
 from amkd_viz.training.training import Training
@@ -30,10 +31,15 @@ def events(training: Training, planned: Iterable[Changed] = ()) -> Iterator[Even
             changes meanwhile keeps that value.
 
     Raises:
-        InputError: the loss or a weight is no longer finite.
+        InputError: the loss or a weight is no longer finite, or another training runs with another ``tf32``.
     """
     left = list(planned)
-    with fitting_threads(training.dataset.shape), kept_memory():
+    with (
+        fitting_threads(training.dataset.shape),
+        kept_memory(),
+        tf32(training.recipe.tf32, training.device.type),
+        closing(training),
+    ):
         yield Started(training)
         for epoch in range(training.epoch, training.recipe.epochs):
             before, seen = training.clock.seconds, 0

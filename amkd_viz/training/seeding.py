@@ -74,5 +74,4 @@ class Seeding:
 def _defaults(device: torch.device) -> list[torch.Generator]:
     if device.type != "cuda":
         return [torch.default_generator]
-    index = torch.cuda.current_device() if device.index is None else device.index
-    return [torch.default_generator, torch.cuda.default_generators[index]]
+    return [torch.default_generator, torch.cuda.default_generators[device.index]]

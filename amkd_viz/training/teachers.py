@@ -47,6 +47,7 @@ def teacher_recipe(recipe: Recipe, place: int = 0) -> Recipe:
         batch_size=recipe.teacher_batch_size,
         device=recipe.device,
         precision=recipe.precision,
+        tf32=recipe.tf32,
         augment=recipe.augment,
         learning_rate=recipe.teacher_learning_rate,
         data_seed=recipe.data_seed,

@@ -25,13 +25,14 @@ from amkd_viz.training.evaluation import logits_on, scores
 from amkd_viz.training.graph import CudaRecorder, StepGraph, Work
 from amkd_viz.training.log import Log
 from amkd_viz.training.recipe import Recipe, renamed
-from amkd_viz.training.schedule import learning_rate
+from amkd_viz.training.schedule import drops, learning_rate
 from amkd_viz.training.seeding import Seeding
 
 __all__ = ["LIVE", "Training", "changed"]
 
 # Fields of Recipe that may change while training.
 LIVE = ("learning_rate", "step_size", "attack_steps", "max_boundary_samples")
+PLAIN = {bool, int, float, str}
 
 
 class Training:
@@ -45,7 +46,8 @@ class Training:
 
     Attributes:
         nets: "student", the peers and teachers, and "past" (the student at the end of the epoch before, where a term
-            reads it). learning: the nets among them that learn.
+            reads it). learning: the nets among them that learn. notes: what a person should know before reading the
+            numbers; a step may add some.
     """
 
     def __init__(
@@ -89,18 +91,17 @@ class Training:
         )
         for on in self.objective.batches() - {"clean", *self.sources}:
             raise unknown("batch", on, ["clean", *self.sources])
-        precision, about_precision = pick_precision(recipe.precision, self.device.type)
+        precision, about_precision = pick_precision(recipe.precision, str(self.device))
         self.autocast = torch.bfloat16 if precision == "bf16" else None
         few = self.dataset.train.floats(slice(0, 2)).contiguous(memory_format=self.layout)
         self.seeding = Seeding(recipe.seed, self.learning.values(), few)
-        work = Work(self.new_step, self.compute, self.loss, self.seeding.seed, self._keep, self.parameters)
+        self.notes = [*notes_on(recipe, self.dataset), *([about_precision] if about_precision else [])]
         on_gpu = self.device.type == "cuda"
-        self.graph = StepGraph(CudaRecorder(self.device, self.seeding.generator), work) if on_gpu else None
+        self.graph = StepGraph(CudaRecorder(self.device, self.seeding.generator), self.work) if on_gpu else None
         self.epoch, self.batch = 0, 0  # the next batch to train on
         self.clock = Clock(self.device)  # of the steps, over all sessions
         self.log = Log()  # of the current epoch
         self.overrides: dict[str, Any] = {}  # made while training
-        self.notes = [*notes_on(recipe, self.dataset), *([about_precision] if about_precision else [])]
         self._lock = threading.Lock()
         self._waiting: deque[dict[str, Any]] = deque()
         self._ahead = recipe  # with all overrides that wait
@@ -108,6 +109,12 @@ class Training:
     def _built(self, name: str, net: str) -> Classifier:
         made = build(name, self.dataset, seed=mix(self.recipe.seed, net))
         return made.to(self.device).to(memory_format=self.layout)
+
+    @property
+    def work(self) -> Work:
+        """What a step does, for its graph."""
+        note = self.notes.append
+        return Work(self.new_step, self.compute, self.loss, self.seeding.seed, self._keep, note, self.parameters)
 
     @property
     def student(self) -> Classifier:
@@ -174,10 +181,8 @@ class Training:
             index: (N,) row of the training split that each sample is.
         """
         recipe, batches = self.recipe, len(self.loader)
-        done = (self.epoch * batches + self.batch) / (recipe.epochs * batches)
-        rate = learning_rate(recipe.schedule, recipe.learning_rate, done)
-        # published recipe: momentum starts anew at each drop
-        drops = recipe.schedule == "step" and rate < self.optimiser.param_groups[0]["lr"]
+        done, of = self.epoch * batches + self.batch, (recipe.epochs * batches, recipe.epochs)
+        rate = learning_rate(recipe.schedule, recipe.learning_rate, done, *of)
         for net in self.learning.values():
             net.train()
         x = x.contiguous(memory_format=self.layout)
@@ -187,17 +192,26 @@ class Training:
                 if self.graph and (
                     self.boundary.sampler.static or "boundary" not in self.objective.batches(self.progress)
                 ):
-                    kind = (self.objective.summands, self.boundary)
-                    step = self.graph(x, y, index, weights, kind)
+                    step = self.graph(x, y, index, weights, self.progress, self._kind())
                 else:
                     step = self.compute(self.new_step(x, y, index))
-            if drops:
-                self.optimiser.state.clear()
+            if recipe.schedule == "step" and drops(done, *of) > drops(done - 1, *of):
+                self.optimiser.state.clear()  # published recipe: momentum starts anew at each drop of the schedule
             self.optimiser.param_groups[0]["lr"] = rate
             self.optimiser.step()
         self.log.add(step)
         self.batch += 1
         return step
+
+    def _kind(self) -> object:
+        """Return what a step may read as Python values beside its progress: a recording holds them for good."""
+        learning = [module for net in (*self.learning.values(), self.modules) for module in net.modules()]
+        return (
+            (self.objective.summands, self.boundary, self.recipe.boundary_bn, self.loader.augment),
+            [*self.nets.items()],
+            [p.requires_grad for p in self.parameters],
+            [value for module in learning for value in vars(module).values() if type(value) in PLAIN],
+        )
 
     def new_step(self, x: Tensor, y: Tensor, index: Tensor) -> Step:
         """Return the step of a batch, with nothing computed yet."""
@@ -238,6 +252,11 @@ class Training:
         """Return the objective in the recipe's precision."""
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             return self.objective(step)
+
+    def close(self) -> None:
+        """Free the recorded step; a training that goes on records it again."""
+        if self.graph:
+            self.graph.forget()
 
     def end_epoch(self) -> dict[str, Any]:
         """Validate, and go to the start of the next epoch; return the epoch's metrics beside its log.

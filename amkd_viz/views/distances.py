@@ -30,17 +30,22 @@ DIVERGING, RISING = [[0, "#3f90da"], [0.5, LIGHT.paper], [1, "#e76300"]], [[0, L
 
 
 def class_distances(space: NDArray[Any], label: NDArray[Any], classes: int) -> NDArray[np.float64]:
-    """Return (K, K) mean squared distances between the samples of two classes, NaN for absent classes.
+    """Return (K, K) mean squared distances between two samples of two classes, NaN where there is no pair of samples.
+
+    A sample is not compared with itself, so a class with a single sample has NaN on the diagonal.
 
     Args:
         space: (N, D) unit embeddings.
     """
     means = np.full((classes, space.shape[1]), np.nan)
-    square = np.full(classes, np.nan)
-    for k in np.unique(label):
+    square, pairs = np.full(classes, np.nan), np.full(classes, np.nan)  # pairs: share of those of two samples
+    for k, count in zip(*np.unique(label, return_counts=True), strict=True):
         own = space[label == k].astype(np.float64)
         means[k], square[k] = own.mean(0), (own**2).sum(1).mean()
-    return np.asarray(square[:, None] + square[None] - 2 * means @ means.T)
+        pairs[k] = 1 - 1 / count if count > 1 else np.nan
+    found = square[:, None] + square[None] - 2 * means @ means.T
+    found[np.diag_indices(classes)] /= pairs
+    return np.asarray(found)
 
 
 def distances(
@@ -97,6 +102,8 @@ def distances(
         gap = np.abs(arrays[f"{name}.classes"] - first)
         notes[f"{name}.class_gap"] = float(np.nanmean(gap)) if np.isfinite(gap).any() else float("nan")
     caption = _caption(list(given), notes, len(samples), len(taken), len(dataset.test))
+    if np.isnan(first).any():
+        caption += " A blank cell has no pair of samples: its class has one sample here, or none."
     return View(_figure(list(given), arrays, dataset), arrays, notes, caption, "Distances")
 
 
