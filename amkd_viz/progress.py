@@ -8,6 +8,7 @@ from typing import Self
 
 from tqdm import tqdm
 
+from amkd_viz.core.escape import for_terminal
 from amkd_viz.training import EpochEnded, Event, Recipe, Started
 
 __all__ = ["Progress"]
@@ -30,7 +31,7 @@ class Progress:
             self._recipe = event.training.recipe
             teacher = event.training.teacher is None
             what = f"teacher {self._recipe.student}" if teacher else f"{self._recipe.method} seed {self._recipe.seed}"
-            name = f"{self._recipe.dataset}: {what}"
+            name = for_terminal(f"{self._recipe.dataset}: {what}")
             if self._bar is None:
                 self._bar = tqdm(
                     desc=name,

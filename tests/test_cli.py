@@ -299,7 +299,7 @@ def test_report_refuses(call, three_runs, reports):
         (["all", "--out", "rep.pdf"], "A report is an HTML page, which rep.pdf cannot be; give --out a name that ends"),
         (["all", "--out", "rep"], "A report is an HTML page, which rep cannot be"),
         (["all/ce-2"], "None of the runs in all/ce-2 is finished; there is nothing to draw."),
-        (["all"], "all/ce-2/config.json is damaged"),
+        (["all"], "all/ce-2/config.json is not a valid run"),
     ):
         if words == ["all"]:
             config.write_text("{")

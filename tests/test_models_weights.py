@@ -233,7 +233,10 @@ OURS = [
     ("[]", "has damaged metadata"),
     ('{"architecture": "resnet8"}', "has damaged metadata"),
     ('{"architecture": [], "num_classes": "x", "shape": 3}', "has damaged metadata"),
-    ('{"architecture": ["resnet8"], "num_classes": 3, "shape": [2]}', "is not registered here"),
+    ('{"architecture": ["resnet8"], "num_classes": 3, "shape": [2]}', "has damaged metadata"),
+    ('{"architecture": "resnet9", "num_classes": 3, "shape": [2]}', "is not registered here"),
+    ('{"architecture": "resnet8", "num_classes": true, "shape": [2]}', "has damaged metadata"),
+    ("[" * 100_000, "has damaged metadata"),
 ]
 
 

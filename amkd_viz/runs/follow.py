@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +11,25 @@ from typing import Any
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import explained, readable
+from amkd_viz.core.parse import NUMBER, SHARE, Between, checked, parse
 
-__all__ = ["Follower", "locked"]
+__all__ = ["EPOCHS", "Follower", "locked"]
+
+EPOCHS = range(10_001)
+NUMBERS = ({str: (NUMBER, None)}, None)
+# What is read of a line, by its kind; a line without one is an epoch of an earlier version.
+LINES = {
+    "epoch": {
+        "epoch": EPOCHS,
+        "images_per_s?": (Between(0), None),
+        "val_accuracy?": (SHARE, None),
+        "terms?": NUMBERS,
+        "metrics?": NUMBERS,
+    },
+    "intervention": {"epoch": EPOCHS, "batch": range(2**31), "changes": {str: (NUMBER, str, bool, None)}},
+}
+OTHERS = {"text": str}
+LONGEST = 2**30  # bytes of a log that is read at once
 
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}  # some network drives
 
@@ -21,7 +37,7 @@ NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}  # some
 class Follower:
     """Reads the lines of a growing JSON-lines file, each once, and only whole ones.
 
-    A line that is not a JSON object is replaced by a note, with the line's number as ``damaged``.
+    A line that is damaged, or lacks what its kind has, is replaced by a note with the line's number as ``damaged``.
 
     Attributes:
         rewound: whether the last ``poll`` found the file changed before where it had read to (a run that was resumed
@@ -62,18 +78,19 @@ class Follower:
                 if self.rewound:
                     self._offset, self._count, self._last = 0, 0, b""
                     file.seek(0)
+                if about.st_size - file.tell() > LONGEST:
+                    raise InputError(f"{self._path} has {about.st_size:,} bytes, which is no log of a run.")
                 return file.read()
         except FileNotFoundError:
             return b""
 
     def _read(self, line: bytes, number: int) -> dict[str, Any]:
         try:
-            found = json.loads(line)
-        except ValueError:  # or not UTF-8
-            found = None
-        if isinstance(found, dict):
-            return found
-        return {"kind": "note", "text": f"Line {number} of {self._path} is damaged and left out.", "damaged": number}
+            found: dict[str, Any] = parse(line, {"kind?": str})
+            return checked(found, LINES.get(found.get("kind", "epoch"), OTHERS))
+        except ValueError:
+            text = f"Line {number} of {self._path} is damaged and left out."
+            return {"kind": "note", "text": text, "damaged": number}
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from amkd_viz.objectives import baseline
 from amkd_viz.objectives import methods as known_methods
 from amkd_viz.runs.recording import distill
 from amkd_viz.runs.run import Run
+from amkd_viz.runs.sound import sound
 from amkd_viz.runs.stats import Difference, difference
 from amkd_viz.training.events import Event
 from amkd_viz.training.prepare import prepare
@@ -138,7 +140,18 @@ def groups(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def table(runs: Sequence[Run]) -> list[Row]:
-    """Return one row for each group of runs that differ only in the seed, in the order of first appearance."""
+    """Return one row for each group of runs that differ only in the seed, in the order of first appearance.
+
+    A warning names each run that cannot be read and is left out.
+
+    Raises:
+        InputError: none of the runs can be read.
+    """
+    runs, left_out = sound(runs)
+    if left_out and not runs:
+        raise InputError(left_out[0])
+    for sentence in left_out:
+        warnings.warn(sentence, stacklevel=2)
     rows = []
     for dataset in dict.fromkeys(run.recipe.dataset for run in runs):
         for label, own in groups([run for run in runs if run.recipe.dataset == dataset]).items():

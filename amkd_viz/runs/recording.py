@@ -83,7 +83,7 @@ def continued(run: Run, listen: Listener | None = None, like: Training | None = 
         if state is not None:
             try:
                 training.restore(state)
-            except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            except (LookupError, AttributeError, RuntimeError, TypeError, ValueError) as error:
                 why = " ".join(str(error).split())[:200]
                 raise InputError(
                     f"The newest checkpoint of {run.path} does not fit its recipe ({why}); the data have changed, or "

@@ -17,6 +17,7 @@ import platform
 import re
 import time
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,10 +27,11 @@ import torch
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import append_line, check_writable, claim, files_below, readable, write_atomic
+from amkd_viz.core.parse import NUMBER, SHARE, Between, checked, read
 from amkd_viz.core.version import __version__
 from amkd_viz.data import Dataset, load
 from amkd_viz.models import Classifier, load_teacher, save_classifier
-from amkd_viz.runs.follow import Follower, locked
+from amkd_viz.runs.follow import EPOCHS, Follower, locked
 from amkd_viz.training.device import pick_device, pick_precision
 from amkd_viz.training.prepare import teacher_for
 from amkd_viz.training.recipe import Recipe, renamed
@@ -41,6 +43,34 @@ __all__ = ["Run"]
 FORMAT = 1
 KEEP_CHECKPOINTS = 2
 SNAPSHOT_MB = 200
+# What is read of them; other keys are kept as they are.
+VERSIONS = {str: (str, NUMBER, None)}
+CONFIG = {
+    "recipe": dict,
+    "folder?": str,
+    "objective?": str,
+    "teacher_weights?": str,
+    "versions?": VERSIONS,
+    "parent?": {"epoch": EPOCHS, "path": str, "recipe?": str},
+}
+CHECKPOINT = {
+    "batch?": range(2**31),
+    "seconds?": Between(0),
+    "changes?": dict,
+    "log?": {"sums": {str: {str: torch.Tensor}}, "counts": {str: range(1, 2**31)}},
+    "student": dict,
+    "nets?": {str: dict},
+    "modules?": dict,
+    "optimiser?": dict,
+}
+SUMMARY = {
+    **{
+        f"{key}?": (SHARE, None) for key in ("test_accuracy", "test_agreement", "val_accuracy", "teacher_test_accuracy")
+    },
+    **{f"{key}?": (Between(-1, 1), None) for key in ("magsim", "angsim")},
+    "train_seconds?": (Between(0), None),
+    "versions?": VERSIONS,
+}
 
 
 class Run:
@@ -88,19 +118,15 @@ class Run:
         Raises:
             InputError: no run there, one that cannot be read, or one of another format.
         """
-        path = Path(path)
+        path, file = Path(path), Path(path) / "config.json"
+        with readable(file):
+            if not file.exists():
+                raise InputError(f"There is no run in {path}: it has no config.json.")
+        config = read(file, "run", CONFIG, format=FORMAT)
         try:
-            with readable(path / "config.json"):
-                if not (path / "config.json").exists():
-                    raise InputError(f"There is no run in {path}: it has no config.json.")
-                config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-            if config["format"] != FORMAT:
-                raise InputError(f"{path} has run format {config['format']}, but this version reads {FORMAT}.")
-            if not isinstance(config.get("parent", {"epoch": 0})["epoch"], int):
-                raise TypeError("its parent's epoch is not a number")
             return cls(path, config)
-        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise InputError(f"{path / 'config.json'} is damaged ({error}); the run cannot be opened.") from error
+        except InputError as error:
+            raise InputError(f"{file} is not a valid run: {error}") from error
 
     # what it holds
 
@@ -121,15 +147,8 @@ class Run:
         """
         if not self.finished:
             raise InputError(f"The run {self.path} is not finished: it has no summary yet.")
-        path = self.path / "summary.json"
-        with readable(path):
-            content = path.read_bytes()
-        try:
-            found = dict(json.loads(content))
-        except (ValueError, TypeError) as error:
-            raise InputError(
-                f"{path} is damaged ({error}); delete it and resume the run, which writes it again."
-            ) from error
+        repair = "delete it and resume the run, which writes it again"
+        found: dict[str, Any] = read(self.path / "summary.json", "summary", SUMMARY, repair=repair)
         return found
 
     @property
@@ -215,7 +234,8 @@ class Run:
         """Return the epochs for which ``student(epoch)`` has a snapshot."""
         files = (path for path in files_below(self.path / "snapshots") if path.match("snapshots/epoch-*.safetensors"))
         names = (path.stem.removeprefix("epoch-") for path in files)
-        return sorted(int(name) for name in names if name.isdecimal())  # a person may keep others beside them
+        epochs = (int(name) for name in names if name.isdecimal())  # a person may keep others beside them
+        return sorted(epoch for epoch in epochs if epoch <= self.recipe.epochs and self._snapshot(epoch).exists())
 
     def teacher(self) -> Classifier:
         """Return the recipe's teacher from its file or the cache; train it again if the cache has lost it.
@@ -323,10 +343,14 @@ class Run:
         for path in reversed(self._checkpoints()):
             with readable(path):
                 content, checksum = path.read_bytes(), path.with_suffix(".sha256")
-                told = checksum.read_text().strip() if checksum.exists() else None
-            if told == hashlib.sha256(content).hexdigest():
+                recorded = checksum.read_bytes().strip() if checksum.is_file() else None
+            if recorded == hashlib.sha256(content).hexdigest().encode():
                 try:
+                    with zipfile.ZipFile(io.BytesIO(content)) as parts:
+                        if sum(part.file_size for part in parts.infolist()) > len(content):
+                            raise ValueError("it unpacks to more than its size")
                     state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+                    checked(state, CHECKPOINT | {"epoch": range(self.recipe.epochs + 1)})
                 except Exception as error:  # whatever a hostile file makes torch raise
                     raise InputError(
                         f"{path} is not a checkpoint of this library: it holds more than tensors and numbers and "

@@ -17,7 +17,7 @@ from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.teachers import cached_teacher, fingerprint, teacher_recipe
 from amkd_viz.training.training import Training, layout_of, numbered
 
-__all__ = ["prepare", "teacher_for"]
+__all__ = ["check_pair", "prepare", "teacher_for"]
 
 # Recipes that agree on these have the same data and the same teachers (see teacher_recipe).
 OF_DATA = ("dataset", "root", "data_seed", "device", "precision")
@@ -50,7 +50,7 @@ def prepare(
         return Training(recipe, full, teachers, like.teacher_weights, like.teacher_logits)
     made = {net: _teacher(recipe, name, listen, full) for net, name in names.items()}
     for net, teacher in made.items():
-        _check_pair(teacher, full, names[net])
+        check_pair(teacher, full, f"Teacher {names[net]}")
     weights = "+".join(fingerprint(net) for net in made.values())
     device, layout = pick_device(recipe.device), layout_of(full)
     # folded: less time in the attack, the same logits
@@ -88,18 +88,18 @@ def _teacher(recipe: Recipe, name: str, listen: Callable[[Event], None] | None, 
     return load_teacher(path)
 
 
-def _check_pair(teacher: Classifier, dataset: Dataset, name: str) -> None:
-    """Refuse a teacher that does not take the data's inputs or does not know its classes."""
+def check_pair(net: Classifier, dataset: Dataset, name: str) -> None:
+    """Refuse a net that does not take the data's inputs or does not know its classes."""
     try:
-        if teacher.shape != dataset.shape:  # some nets take any height and width
+        if net.shape != dataset.shape:  # some nets take any height and width
             with torch.no_grad():
-                teacher(torch.zeros(1, *dataset.shape))
+                net(torch.zeros(1, *dataset.shape))
     except (RuntimeError, InputError) as error:
         raise InputError(
-            f"Teacher {name} takes inputs of shape {teacher.shape}, but {dataset.name} has {dataset.shape}."
+            f"{name} takes inputs of shape {net.shape}, but {dataset.name} has {dataset.shape}."
         ) from error
-    if teacher.num_classes != dataset.num_classes:
+    if net.num_classes != dataset.num_classes:
         raise InputError(
-            f"Teacher {name} knows {teacher.num_classes} classes, but {dataset.name} has {dataset.num_classes}; "
+            f"{name} knows {net.num_classes} classes, but {dataset.name} has {dataset.num_classes}; "
             "use a teacher that was trained on this data set."
         )

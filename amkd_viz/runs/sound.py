@@ -1,0 +1,43 @@
+"""Leave out the runs that cannot be read or do not fit their data, each with a sentence, and keep the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from amkd_viz.core.errors import InputError
+from amkd_viz.data import Dataset
+from amkd_viz.runs.run import Run
+from amkd_viz.training.prepare import check_pair
+
+__all__ = ["opened", "sound"]
+
+
+def opened(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
+    """Return the runs in the folders, and a sentence for each folder that cannot be opened."""
+    runs, left_out = [], []
+    for folder in folders:
+        try:
+            runs.append(Run.open(folder))
+        except InputError as error:
+            left_out.append(f"Left out: {folder}: {error}")
+    return runs, left_out
+
+
+def sound(runs: Iterable[Run], dataset: Dataset | None = None) -> tuple[list[Run], list[str]]:
+    """Return the runs whose summary can be read, and a sentence for each of the others.
+
+    Args:
+        dataset: if given, student and teacher of a run must be readable too and fit it.
+    """
+    kept, left_out = [], []
+    for run in runs:
+        try:
+            _ = run.summary
+            if dataset is not None:
+                for role, net in (("Student", run.student()), ("Teacher", run.teacher())):
+                    check_pair(net, dataset, f"{role} of {run.path}")
+            kept.append(run)
+        except InputError as error:
+            left_out.append(f"Left out: {run.path}: {error}")
+    return kept, left_out
