@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -121,6 +122,7 @@ def compare(parser: Parser, words: Sequence[str]) -> None:
     parser.add_argument("--seeds", type=int, default=3, help="0 .. SEEDS - 1 (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("comparison"), help="a new folder (default: %(default)s)")
     args = parser.parse_args(words)
+    import_module("amkd_viz.views.report")  # before hours of training, where a package for it is missing
     recipe, names = recipe_of(args, overrides={}), [name for name in args.methods.split(",") if name]
     with Progress(recipe.epochs * len(names) * args.seeds) as progress, in_flags():
         runs = compare(recipe, names, args.seeds, args.out, overrides=changes_of(args), listen=progress)
@@ -202,6 +204,7 @@ def doctor(parser: Parser, words: Sequence[str]) -> None:
     say("\n".join(diagnosis(args.root)))
 
 
+PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn", "umap": "umap-learn"}  # whose module has another name
 NUMBERS = {"int": "a whole number", "float": "a number"}
 KINDS = {"onnx": "ONNX, for any ONNX runtime", "torch-export": "a program for torch.export.load"}
 COMMANDS: dict[str, Callable[[Parser, Sequence[str]], None]] = {
@@ -216,9 +219,15 @@ COMMANDS: dict[str, Callable[[Parser, Sequence[str]], None]] = {
 
 
 def _run(command: Callable[[Parser, Sequence[str]], None], parser: Parser, words: Sequence[str]) -> None:
-    """Report any OSError as one line instead of a traceback."""
+    """Report an OSError, or a package that is not installed, as one line instead of a traceback."""
     try:
         command(parser, words)
+    except ImportError as error:
+        module = (error.name or "amkd_viz").partition(".")[0]
+        if module == "amkd_viz":
+            raise
+        package = PACKAGES.get(module, module)
+        raise InputError(f"This command needs {package} ({error}); install it with 'pip install {package}'.") from error
     except PermissionError as error:
         where = error.filename or "A file"
         raise InputError(

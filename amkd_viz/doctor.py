@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -11,11 +10,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.escape import for_terminal
 from amkd_viz.core.files import files_below
 from amkd_viz.core.version import __version__
 from amkd_viz.data import status
+from amkd_viz.models.weights import about_net, read_tensors
 from amkd_viz.training.device import bf16_hardware
 from amkd_viz.training.teachers import cache_folder
 
@@ -96,10 +97,10 @@ def _painter() -> str:
 def _about(path: Path) -> str:
     """Return architecture, data set, validation accuracy and size of a teacher's file."""
     try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads(file.metadata()["amkd_viz"])
-        accuracy, net = about.get("val_accuracy"), f"{about['architecture']} on {about['recipe']['dataset']}"
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        about = about_net(read_tensors(path, only_metadata=True)[1], str(path))
+        net = for_terminal(f"{about['architecture']} on {about['recipe']['dataset']}")
+        accuracy = about.get("val_accuracy")
+    except (InputError, KeyError):
         return "damaged or not readable; delete it, and it is trained again when it is needed"
     measured = f", {accuracy:.1%} validation accuracy" if isinstance(accuracy, int | float) else ""
     return f"{net}{measured}, {path.stat().st_size / 1000:,.0f} kB"

@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.core.files import readable, write_atomic
 from amkd_viz.core.memory import check_memory
 from amkd_viz.core.parse import SHARE, parse
+from amkd_viz.data.checks import require
 from amkd_viz.models.classifier import Classifier, checked_numbers, ordinary, unwrapped
 from amkd_viz.models.resnet import SHORTCUTS, ResNetBody
-from amkd_viz.models.zoo import TORCHVISION, build, in_library, is_architecture
+from amkd_viz.models.zoo import TORCHVISION, build, in_library, is_architecture, torchvision_module
 
 __all__ = ["about_net", "load_teacher", "load_weights", "save_classifier"]
 
@@ -63,7 +62,12 @@ def save_classifier(model: Classifier, path: str | Path, **facts: object) -> Pat
         name: torch.clone(t.detach().cpu(), memory_format=torch.contiguous_format)
         for name, t in model.state_dict().items()
     }
-    return write_atomic(Path(path), save(tensors, metadata={OURS: json.dumps(about)}))
+    return write_atomic(Path(path), safetensors(".torch").save(tensors, metadata={OURS: json.dumps(about)}))
+
+
+def safetensors(part: str = "") -> Any:
+    """Return the package safetensors, or a part of it; raise InputError where it is not installed."""
+    return require(f"safetensors{part}", "safetensors", "Reading and writing nets")
 
 
 def load_teacher(path: str | Path, device: str | torch.device = "cpu", *, shortcut: str | None = None) -> Classifier:
@@ -103,7 +107,9 @@ def load_teacher(path: str | Path, device: str | torch.device = "cpu", *, shortc
                 f"{path} does not hold the net that its metadata name: {num_classes:,} classes of {shape} inputs."
             )
         make: Callable[[], Classifier] = partial(build, name, num_classes=num_classes, shape=shape, shortcut=saved)
-        known = in_library(name) or name.startswith(TORCHVISION)
+        known = in_library(name)
+        if name.startswith(TORCHVISION):
+            check_size(partial(torchvision_module, name, num_classes), tensors, str(path))
     else:
         make, tensors = cifar_resnet(tensors, metadata, str(path), shortcut)
         known = True
@@ -145,21 +151,33 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     return model
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path, only_metadata: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors by name, none of them with ``only_metadata``, and the metadata of a safetensors file."""
     with readable(path):
         if not path.is_file():
             raise InputError(f"File not found: {path}; give the path of a .safetensors file.")
         check_memory(path.stat().st_size, f"{path}", "free some, or use a smaller net")
         with path.open("rb") as opened:
             start = opened.read(2)
+    opener = safetensors().safe_open
     try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+        with opener(path, framework="pt") as file:
+            names = [] if only_metadata else file.keys()
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except Exception as error:  # whatever a header can make safetensors or torch raise
         pickled = start[:1] == b"\x80" or start == b"PK"  # pickle protocol 2+, or the zip that torch.save writes
         why = "it looks like a pickle (torch.save), which can run code and is never loaded" if pickled else str(error)
         way_out = "save the weights as safetensors" if pickled else "fetch or write it again"
         raise InputError(f"{path} is not a valid safetensors file: {why}; {way_out}.") from error
+
+
+def check_size(make: Callable[[], nn.Module], tensors: dict[str, Tensor], where: str) -> None:
+    """Refuse a net with more numbers than the tensors, before any memory is taken for it."""
+    count = sum(t.numel() for t in tensors.values())
+    with torch.device("meta"):
+        needed = sum(t.numel() for t in make().parameters())
+    if needed > count:
+        raise InputError(f"{where} has {count:,} numbers, fewer than the net that it names, which has {needed:,}.")
 
 
 def check_skeleton(make: Callable[[], Classifier], tensors: dict[str, Tensor], where: str) -> None:

@@ -10,6 +10,7 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import check_writable
 from amkd_viz.data import Dataset, load
 from amkd_viz.models import Classifier, inference_copy, load_teacher, save_classifier
+from amkd_viz.models.weights import safetensors
 from amkd_viz.training.device import pick_device
 from amkd_viz.training.events import EpochEnded, Event
 from amkd_viz.training.loop import events
@@ -39,6 +40,7 @@ def prepare(
     """
     if like is not None and any(getattr(like.recipe, f) != getattr(recipe, f) for f in OF_DATA + OF_TEACHER):
         like = None
+    safetensors()  # before a teacher is trained that could not be kept
     full = like.full if like else load(recipe.dataset, root=recipe.root, seed=recipe.data_seed)
     if alone:
         return Training(recipe, full, {})
