@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import importlib
 import json
+import re
 import shutil
 import struct
 import warnings
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recipes import POINTS
 
@@ -191,12 +193,12 @@ def open_session(folder: Path, good: Path) -> None:
 
 DOORS: dict[str, tuple[str, Callable[[Path, Path], object]]] = {
     "table": ("finished", read_table),
-    "write_report": ("finished", draw),
     "resume": ("stopped", lambda folder, good: resume(Run.open(folder), listen=one_batch)),
     "resume a fork": ("fork", lambda folder, good: resume(Run.open(folder), listen=one_batch)),
     "replay": ("stopped", lambda folder, good: replay(Run.open(folder), folder.parent / "again", listen=one_batch)),
     "session": ("session", open_session),
     "load_teacher": ("teacher", lambda folder, good: load_teacher(folder / "teacher.safetensors")),
+    "write_report": ("finished", draw),
 }
 
 
@@ -239,28 +241,51 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report_module, "figure_block", lambda view: view.caption)
 
 
-def fuzz(count: int) -> Any:
-    checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much]
-    phases = (Phase.explicit, Phase.generate, Phase.shrink)
-    return settings(max_examples=count, suppress_health_check=checks, phases=phases, database=None, deadline=None)
+def go(door: str, count: int, originals: dict[str, Path], place: Path) -> None:
+    """Try ``count`` changes at one door."""
+
+    @settings(max_examples=count, suppress_health_check=list(HealthCheck), database=None)
+    @given(changes=mutations)
+    def run(changes: list[tuple[int, str, int, Any]]) -> None:
+        refuse_only(door, originals, place, changes)
+
+    run()
+
+
+def test_an_odd_run_is_left_out_with_a_sentence_and_the_others_are_shown(originals, quick, call, tmp_path):
+    good, odd = (shutil.copytree(originals["finished"], tmp_path / "all" / name) for name in ("good", "odd"))
+    (odd / "summary.json").write_text('{"test_accuracy": "0.9"}')
+    why = "test_accuracy must be a number from 0 to 1, got '0.9'"
+    sentence = f"Left out: {odd}: {odd / 'summary.json'} is not a valid summary: {why}"
+    with pytest.warns(UserWarning, match=re.escape(sentence)):
+        (row,) = table([Run.open(odd), Run.open(good)])
+    assert row.numbers["test_accuracy"] == (Run.open(good).summary["test_accuracy"], None)
+    status, out, err = call("report", tmp_path / "all")
+    assert (status, err) == (0, "")
+    assert html.escape(sentence) in (tmp_path / "all" / "report.html").read_text()
+    (odd / "config.json").write_text("[]")
+    status, out, _ = call("report", tmp_path / "all")
+    assert (status, out.splitlines()[0]) == (
+        0,
+        f"Left out: {odd}: {odd / 'config.json'} is not a valid run: it must be an object, got [].",
+    )
+    assert "is not a valid run" in (tmp_path / "all" / "report-2.html").read_text()
+    status, _, err = call("report", odd)
+    assert (status, err.count("\n")) == (2, 1)
+    (good / "student.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match=r"^None of the runs can be shown. Left out: .*student.safetensors is not a"):
+        write_report([Run.open(good)], tmp_path / "none.html")
 
 
 @pytest.mark.parametrize("door", DOORS)
-@fuzz(25)
-@given(changes=mutations)
-def test_a_changed_file_is_opened_or_refused(door, changes, originals, quick, tmp_path_factory):
-    refuse_only(door, originals, tmp_path_factory.getbasetemp() / "changed", changes)
+def test_a_changed_file_is_opened_or_refused(door, originals, quick, tmp_path_factory):
+    go(door, 8 if door == "write_report" else 25, originals, tmp_path_factory.getbasetemp() / "changed")
 
 
-PORTIONS = {"write_report": 500, "load_teacher": 1000, "session": 500}
+PORTIONS = {"table": 500, "write_report": 250, "load_teacher": 1250}  # and 750 of each other
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("door", DOORS)
 def test_five_thousand_changed_files(door, originals, quick, tmp_path_factory):
-    @fuzz(PORTIONS.get(door, 750))
-    @given(changes=mutations)
-    def run(changes: list[tuple[int, str, int, Any]]) -> None:
-        refuse_only(door, originals, tmp_path_factory.getbasetemp() / "changed", changes)
-
-    run()
+    go(door, PORTIONS.get(door, 750), originals, tmp_path_factory.getbasetemp() / "changed")

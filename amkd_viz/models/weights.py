@@ -30,8 +30,8 @@ NET = {
     "architecture": str,
     "num_classes": range(1, 2**31),
     "shape": [range(1, 2**20)],
-    "shortcut?": (str, None),
-    "val_accuracy?": (SHARE, None),
+    "shortcut?": (None, str),
+    "val_accuracy?": (None, SHARE),
     "recipe?": dict,
 }
 LARGEST_INPUT = 2**22  # numbers in one input

@@ -47,7 +47,7 @@ class DistillLab(Panel):
     """
 
     title = "DistillLab"
-    kept: ClassVar = {"epoch?": (EPOCHS, None)}
+    kept: ClassVar = {"epoch?": (None, EPOCHS)}
     about = (
         "A large net, the <i>teacher</i>, is distilled into a small one, the <i>student</i>: press Start. The maps "
         "show one plane through three images (base, its boundary sample, a negative), or the whole window of a "

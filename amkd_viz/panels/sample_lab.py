@@ -78,7 +78,7 @@ class SampleLab(Panel):
     """
 
     title = "SampleLab"
-    kept: ClassVar = {"base?": (range(2**31), None), "second?": (range(2**31), None), "controls?": dict}
+    kept: ClassVar = {"base?": (None, range(2**31)), "second?": (None, range(2**31)), "controls?": dict}
     about = (
         "Choose an image; the <i>attack</i> changes its pixels step by step until the net predicts another class. The "
         "first image past the boundary is a <i>boundary supporting sample</i> (ring): BSS and AMKD train the student "

@@ -16,17 +16,17 @@ from amkd_viz.core.parse import NUMBER, SHARE, Between, checked, parse
 __all__ = ["EPOCHS", "Follower", "locked"]
 
 EPOCHS = range(10_001)
-NUMBERS = ({str: (NUMBER, None)}, None)
+NUMBERS = (None, {str: (None, NUMBER)})
 # What is read of a line, by its kind; a line without one is an epoch of an earlier version.
 LINES = {
     "epoch": {
         "epoch": EPOCHS,
-        "images_per_s?": (Between(0), None),
-        "val_accuracy?": (SHARE, None),
+        "images_per_s?": (None, Between(0)),
+        "val_accuracy?": (None, SHARE),
         "terms?": NUMBERS,
         "metrics?": NUMBERS,
     },
-    "intervention": {"epoch": EPOCHS, "batch": range(2**31), "changes": {str: (NUMBER, str, bool, None)}},
+    "intervention": {"epoch": EPOCHS, "batch": range(2**31), "changes": {str: (None, bool, str, NUMBER)}},
 }
 OTHERS = {"text": str}
 LONGEST = 2**30  # bytes of a log that is read at once

@@ -44,7 +44,7 @@ FORMAT = 1
 KEEP_CHECKPOINTS = 2
 SNAPSHOT_MB = 200
 # What is read of them; other keys are kept as they are.
-VERSIONS = {str: (str, NUMBER, None)}
+VERSIONS = {str: (None, NUMBER, str)}
 CONFIG = {
     "recipe": dict,
     "folder?": str,
@@ -65,10 +65,10 @@ CHECKPOINT = {
 }
 SUMMARY = {
     **{
-        f"{key}?": (SHARE, None) for key in ("test_accuracy", "test_agreement", "val_accuracy", "teacher_test_accuracy")
+        f"{key}?": (None, SHARE) for key in ("test_accuracy", "test_agreement", "val_accuracy", "teacher_test_accuracy")
     },
-    **{f"{key}?": (Between(-1, 1), None) for key in ("magsim", "angsim")},
-    "train_seconds?": (Between(0), None),
+    **{f"{key}?": (None, Between(-1, 1)) for key in ("magsim", "angsim")},
+    "train_seconds?": (None, Between(0)),
     "versions?": VERSIONS,
 }
 
