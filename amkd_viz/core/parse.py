@@ -45,7 +45,7 @@ def read(path: Path, what: str, shape: Any, *, format: int | None = None, missin
         InputError: it does not exist, cannot be read, has another format or another shape.
     """
     with readable(path):
-        if not (path.is_file() or path.is_dir()):  # reading a folder says that it is one
+        if not (path.is_file() or path.is_dir()):  # a folder gives the system's own error
             raise InputError(f"{what.capitalize()} not found: {path}{missing and f'; {missing}'}.")
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)

@@ -17,7 +17,7 @@ __all__ = ["EPOCHS", "Follower", "locked"]
 
 EPOCHS = range(10_001)
 NUMBERS = (None, {str: (None, NUMBER)})
-# What is read of a line, by its kind; a line without one is an epoch of an earlier version.
+# What is read of a line, by its kind; earlier versions wrote epochs without a kind.
 LINES = {
     "epoch": {
         "epoch": EPOCHS,
@@ -79,7 +79,7 @@ class Follower:
                     self._offset, self._count, self._last = 0, 0, b""
                     file.seek(0)
                 if about.st_size - file.tell() > LONGEST:
-                    raise InputError(f"{self._path} has {about.st_size:,} bytes, which is no log of a run.")
+                    raise InputError(f"{self._path} has {about.st_size:,} bytes, too many for the log of a run.")
                 return file.read()
         except FileNotFoundError:
             return b""
