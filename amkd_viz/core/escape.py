@@ -11,12 +11,14 @@ PLAIN = " .,-+=()/'"  # marks that mean nothing within a line of Markdown
 
 
 def for_html(text: object) -> str:
-    """Escape markup for HTML and for Plotly, which reads tags, ``%{...}`` and formulas between dollars in any text.
+    """Escape markup for HTML and for Plotly, which reads tags, ``%{...}`` and formulas between dollars in any text, and
+    knows numeric entities but not ``&quot;``.
 
     >>> for_html("<b>cat</b> & $dog$ %{x}")
     '&lt;b&gt;cat&lt;/b&gt; &amp; &#36;dog&#36; &#37;{x}'
     """
-    return html.escape(str(text), quote=True).replace("$", "&#36;").replace("%{", "&#37;{")
+    escaped = html.escape(str(text), quote=True)
+    return escaped.replace("&quot;", "&#34;").replace("$", "&#36;").replace("%{", "&#37;{")
 
 
 def for_markdown(text: object) -> str:

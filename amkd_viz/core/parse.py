@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import readable
 
-__all__ = ["NUMBER", "SHARE", "Between", "checked", "parse", "read", "unfit"]
+__all__ = ["NUMBER", "SHARE", "Between", "check_text", "checked", "parse", "read"]
 
 DEEPEST = 32  # levels of lists and objects
 LARGEST = 64 * 2**20  # bytes of one file or line

@@ -67,7 +67,7 @@ SUMMARY = {
     **{
         f"{key}?": (None, SHARE) for key in ("test_accuracy", "test_agreement", "val_accuracy", "teacher_test_accuracy")
     },
-    **{f"{key}?": (None, Between(-1, 1)) for key in ("magsim", "angsim")},
+    **{f"{key}?": (None, Between(-1.01, 1.01)) for key in ("magsim", "angsim")},
     "train_seconds?": (None, Between(0)),
     "versions?": VERSIONS,
 }
@@ -101,7 +101,9 @@ class Run:
         config = {
             "format": FORMAT,
             "recipe": recipe.to_json(),
-            "folder": str(Path.cwd()),  # what relative paths of the recipe are relative to
+            "folder": str(Path.cwd())
+            .encode(errors="replace")
+            .decode(),  # what relative paths of the recipe are relative to
             "objective": str(recipe.objective),
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "versions": versions(recipe.device, recipe.precision),

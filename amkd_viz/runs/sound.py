@@ -8,7 +8,7 @@ from pathlib import Path
 from amkd_viz.core.errors import InputError
 from amkd_viz.data import Dataset
 from amkd_viz.runs.run import Run
-from amkd_viz.training.prepare import check_pair
+from amkd_viz.training.prepare import OF_DATA, OF_TEACHER, check_pair
 
 __all__ = ["opened", "sound"]
 
@@ -30,13 +30,16 @@ def sound(runs: Iterable[Run], dataset: Dataset | None = None) -> tuple[list[Run
     Args:
         dataset: if given, student and teacher of a run must be readable too and fit it.
     """
-    kept, left_out = [], []
+    kept, left_out, fitting = [], [], set[tuple[object, ...]]()
     for run in runs:
         try:
             _ = run.summary
             if dataset is not None:
-                for role, net in (("Student", run.student()), ("Teacher", run.teacher())):
-                    check_pair(net, dataset, f"{role} of {run.path}")
+                check_pair(run.student(), dataset, f"Student of {run.path}")
+                source = tuple(getattr(run.recipe, name) for name in OF_DATA + OF_TEACHER)
+                if source not in fitting:  # many runs share a teacher
+                    check_pair(run.teacher(), dataset, f"Teacher of {run.path}")
+                    fitting.add(source)
             kept.append(run)
         except InputError as error:
             left_out.append(f"Left out: {run.path}: {error}")
