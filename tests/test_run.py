@@ -626,3 +626,16 @@ def test_a_run_knows_its_teacher_from_another_one(tmp_path, monkeypatch):
     (note,) = [line["text"] for line in run.lines() if line["kind"] == "note"]
     assert "the cached one was trained again" in note
     assert Run.open(run.path).config["teacher_weights"] == known
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("root", "x" * 5000), ("dataset", "folder:" + "x" * 5000), ("dataset", "folder:~nobody-here/x")],
+)
+def test_a_path_that_no_system_takes_is_refused_in_a_sentence(tmp_path, field, value):
+    run = Run.create(tmp_path / "run", POINTS)
+    config = json.loads((run.path / "config.json").read_text())
+    config["recipe"][field] = value
+    (run.path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"File name too long|is not a folder"):
+        resume(Run.open(run.path))

@@ -280,7 +280,8 @@ class Run:
 
     def _found(self, path: str) -> str:
         there = Path(self.config.get("folder", "."), path)
-        return str(there) if not Path(path).exists() and there.exists() else path
+        with readable(there):
+            return str(there) if not Path(path).exists() and there.exists() else path
 
     # writing
 
