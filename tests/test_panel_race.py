@@ -81,7 +81,7 @@ def test_step_trains_one_epoch_and_reset_goes_back(panel: MethodRace) -> None:
         panel.step()
         panel.wait()
         assert (race_of(panel).epoch, panel.state) == (epoch, "paused")
-        assert f"Paused after {epoch} of 4" in panel.status.text
+        assert f"Paused after {epoch} of 4" in panel.status.text  # also when no beat saw it train
     panel.set(seed=3)
     panel.wait()
     assert "for the next race; press Reset" in panel.status.text
