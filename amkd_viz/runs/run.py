@@ -237,7 +237,7 @@ class Run:
         """Return the epochs for which ``student(epoch)`` has a snapshot."""
         names = (SNAPSHOT.fullmatch(path.name) for path in self._snapshot_files())
         epochs = {int(name["epoch"]) for name in names if name and not name["net"]}
-        return sorted(epoch for epoch in epochs if epoch <= self.recipe.epochs)
+        return sorted(epoch for epoch in epochs if epoch in EPOCHS)
 
     def teacher(self) -> Classifier:
         """Return the recipe's teacher from its file or the cache; train it again if the cache has lost it.
