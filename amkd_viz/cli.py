@@ -11,10 +11,12 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.core.escape import for_terminal
 from amkd_viz.core.files import check_writable, claim, files_below
 from amkd_viz.core.version import __version__
 
@@ -106,8 +108,8 @@ def distill(parser: Parser, words: Sequence[str]) -> None:
         with in_flags():
             run = resume(run, listen=listen, **overrides) if run else distill(recipe, args.out, listen=listen)
     for note in (line["text"] for line in run.lines() if line.get("kind") == "note"):
-        print(f"Note: {note}")
-    print(f"{format_table(table([run]))}\n\nThe run is in {run.path}.")
+        say(f"Note: {note}")
+    say(f"{format_table(table([run]))}\n\nThe run is in {run.path}.")
 
 
 def compare(parser: Parser, words: Sequence[str]) -> None:
@@ -121,18 +123,19 @@ def compare(parser: Parser, words: Sequence[str]) -> None:
     parser.add_argument("--seeds", type=int, default=3, help="0 .. SEEDS - 1 (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("comparison"), help="a new folder (default: %(default)s)")
     args = parser.parse_args(words)
+    import_module("amkd_viz.views.report")  # before hours of training, where a package for it is missing
     recipe, names = recipe_of(args, overrides={}), [name for name in args.methods.split(",") if name]
     with Progress(recipe.epochs * len(names) * args.seeds) as progress, in_flags():
         runs = compare(recipe, names, args.seeds, args.out, overrides=changes_of(args), listen=progress)
     rows = table(runs)
-    print("\n".join([format_table(rows), "", *reading(rows)]))
+    say("\n".join([format_table(rows), "", *reading(rows)]))
     _write_report(runs, args.out / "report.html")
 
 
 def report(parser: Parser, words: Sequence[str]) -> None:
     """Draw finished runs (or folders of runs) as one HTML file."""
     from amkd_viz.objectives import methods
-    from amkd_viz.runs import Run
+    from amkd_viz.runs.sound import opened
 
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or folders that hold them")
     parser.add_argument("--out", type=Path, help="a new .html file (default: report.html beside the first run)")
@@ -140,17 +143,21 @@ def report(parser: Parser, words: Sequence[str]) -> None:
     if args.out and args.out.suffix.lower() != ".html":
         raise InputError(f"A report is an HTML page, which {args.out} cannot be; give --out a name that ends in .html.")
     folders = list({own.resolve(): own for path in args.runs for own in _runs_in(path)}.values())  # each run once
-    runs = [Run.open(folder) for folder in folders]
+    runs, left_out = opened(folders)
+    if not runs:
+        raise InputError(left_out[0])
+    for sentence in left_out:
+        say(sentence)
     unfinished = [run for run in runs if not run.finished]
     if unfinished:
-        print(f"Left out, not finished: {', '.join(str(run.path) for run in unfinished)}.")
+        say(f"Left out, not finished: {', '.join(str(run.path) for run in unfinished)}.")
     for note in (line["text"] for run in runs for line in run.lines() if "damaged" in line):
-        print(f"Note: {note}")
+        say(f"Note: {note}")
     known = list(methods)  # from the plainest to the fullest, not by the alphabet
     runs = sorted((run for run in runs if run.finished), key=lambda run: known.index(run.recipe.method))
     if not runs:
         raise InputError(f"None of the runs in {', '.join(map(str, args.runs))} is finished; there is nothing to draw.")
-    _write_report(runs, args.out or _fresh(folders[0].parent / "report.html"))
+    _write_report(runs, args.out or _fresh(folders[0].parent / "report.html"), left_out)
 
 
 def export(parser: Parser, words: Sequence[str]) -> None:
@@ -165,7 +172,7 @@ def export(parser: Parser, words: Sequence[str]) -> None:
     from amkd_viz.runs import Run
 
     done = export(Run.open(args.run), args.out, args.format)
-    print(
+    say(
         f"The student is {done.path}, its card {done.card}.\n"
         f"Largest logit difference from torch on {done.checked} inputs: {done.difference:.2g}."
     )
@@ -195,9 +202,10 @@ def doctor(parser: Parser, words: Sequence[str]) -> None:
 
     parser.add_argument("--root", help="folder of the downloaded data sets")
     args = parser.parse_args(words)
-    print("\n".join(diagnosis(args.root)))
+    say("\n".join(diagnosis(args.root)))
 
 
+PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn", "umap": "umap-learn"}  # whose module has another name
 NUMBERS = {"int": "a whole number", "float": "a number"}
 KINDS = {"onnx": "ONNX, for any ONNX runtime", "torch-export": "a program for torch.export.load"}
 COMMANDS: dict[str, Callable[[Parser, Sequence[str]], None]] = {
@@ -212,9 +220,15 @@ COMMANDS: dict[str, Callable[[Parser, Sequence[str]], None]] = {
 
 
 def _run(command: Callable[[Parser, Sequence[str]], None], parser: Parser, words: Sequence[str]) -> None:
-    """Report any OSError as one line instead of a traceback."""
+    """Report an OSError, or a package that is not installed, as one line instead of a traceback."""
     try:
         command(parser, words)
+    except ImportError as error:
+        module = (error.name or "amkd_viz").partition(".")[0]
+        if module == "amkd_viz":
+            raise
+        package = PACKAGES.get(module, module)
+        raise InputError(f"This command needs {package} ({error}); install it with 'pip install {package}'.") from error
     except PermissionError as error:
         where = error.filename or "A file"
         raise InputError(
@@ -222,8 +236,13 @@ def _run(command: Callable[[Parser, Sequence[str]], None], parser: Parser, words
         ) from error
 
 
+def say(text: str) -> None:
+    """Print lines; names in them send no commands to the terminal."""
+    print(for_terminal(text, keep="\n"), flush=True)
+
+
 def _line(message: str) -> str:
-    return " ".join(message.splitlines()) + "\n"
+    return for_terminal(" ".join(message.splitlines())) + "\n"
 
 
 def _runs_in(path: Path) -> list[Path]:
@@ -236,12 +255,12 @@ def _runs_in(path: Path) -> list[Path]:
     return found
 
 
-def _write_report(runs: Sequence[Any], path: Path) -> None:
+def _write_report(runs: Sequence[Any], path: Path, left_out: Sequence[str] = ()) -> None:
     from amkd_viz.views.report import write_report
 
     check_writable(claim(path).parent)  # before it is drawn
-    print("\nDrawing the report ...", flush=True)
-    print(f"The report is {write_report(runs, path)}.")
+    say("\nDrawing the report ...")
+    say(f"The report is {write_report(runs, path, left_out)}.")
 
 
 def _fresh(path: Path) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.core.escape import for_terminal
 from amkd_viz.core.files import files_below
 from amkd_viz.core.version import __version__
 from amkd_viz.data import status
@@ -97,7 +98,7 @@ def _about(path: Path) -> str:
     """Return architecture, data set, validation accuracy and size of a teacher's run, or how far it is trained."""
     try:
         run = Run.open(path)
-        net = f"{run.recipe.student} on {run.recipe.dataset}"
+        net = for_terminal(f"{run.recipe.student} on {run.recipe.dataset}")
         if not run.finished:
             return f"{net}, {run.epochs_done} of {run.recipe.epochs} epochs"
         run.student()

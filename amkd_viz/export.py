@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from amkd_viz.core.errors import InputError, unknown
+from amkd_viz.core.escape import for_markdown, in_code
 from amkd_viz.core.files import claim, write_atomic
 from amkd_viz.core.rng import generator
 from amkd_viz.data import Dataset
@@ -136,12 +137,12 @@ def _torch_export(student: Classifier, example: Tensor) -> tuple[bytes, Forward]
 
 RUN = {
     "onnx": """import numpy, onnxruntime
-session = onnxruntime.InferenceSession("{file}")
+session = onnxruntime.InferenceSession({file!r})
 {inputs} = numpy.random.rand(4, {shape}).astype("float32")  # yours: {space}
 (logits,) = session.run(["logits"], {{"{inputs}": {inputs}}})
 print(logits.argmax(1))""",
     "torch-export": """import torch
-net = torch.export.load("{file}").module()
+net = torch.export.load({file!r}).module()
 {inputs} = torch.rand(4, {shape})  # yours: {space}
 logits = net({inputs})
 print(logits.argmax(1))""",
@@ -154,13 +155,13 @@ def _card(run: Run, summary: dict[str, Any], student: Classifier, dataset: Datas
     what, space = ("images", "RGB or grey values in [0, 1]") if images else ("points", "in the units of the data")
     shape = ", ".join(map(str, dataset.shape))
     code = RUN[format].format(file=done.path.name, inputs=what, shape=shape, space=space)
-    names = ", ".join(dataset.classes[:20]) + (", ..." if dataset.num_classes > 20 else "")
+    names = ", ".join(map(for_markdown, dataset.classes[:20])) + (", ..." if dataset.num_classes > 20 else "")
     made = summary.get("versions", {}) | {f"{k} of the export": v for k, v in versions("cpu").items() if k == "torch"}
     settings = {key: value for key, value in recipe.to_json().items() if value not in (None, {}) and key != "root"}
     settings |= {key: _without_folders(settings[key]) for key in ("dataset", "teacher")}
     return "\n".join(
         [
-            f"# {student.architecture}, distilled on {name} by {recipe.method}",
+            f"# {for_markdown(f'{student.architecture}, distilled on {name} by {recipe.method}')}",
             "",
             f"Takes float32 `{what}` (N, {shape}), {space}, any N; gives `logits` (N, {dataset.num_classes}). "
             "The normalisation is inside the file.",
@@ -180,19 +181,23 @@ def _card(run: Run, summary: dict[str, Any], student: Classifier, dataset: Datas
             "",
             "## Data",
             "",
-            f"{name}: {len(dataset.train):,} training, {len(dataset.val):,} validation and "
+            f"{for_markdown(name)}: {len(dataset.train):,} training, {len(dataset.val):,} validation and "
             f"{len(dataset.test):,} test {what}, {dataset.num_classes} classes: {names}.",
             "",
             "## Recipe",
             "",
-            f"Objective: `{recipe.objective}`. Teacher: `{settings['teacher']}`.",
+            f"Objective: {in_code(recipe.objective)}. Teacher: {in_code(settings['teacher'])}.",
             "",
             "| field | value |",
             "| --- | --- |",
-            *(f"| {key} | {value} |" for key, value in settings.items()),
+            *(f"| {key} | {for_markdown(value)} |" for key, value in settings.items()),
             "",
-            f"Made with {', '.join(f'{key} {value}' for key, value in made.items())}.",
-            *(f"Note of the training: {line['text']}" for line in run.lines() if line.get("kind") == "note"),
+            f"Made with {for_markdown(', '.join(f'{key} {value}' for key, value in made.items()))}.",
+            *(
+                f"Note of the training: {for_markdown(line['text'])}"
+                for line in run.lines()
+                if line.get("kind") == "note"
+            ),
             "",
             "## Limits",
             "",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import textwrap
 from argparse import SUPPRESS
@@ -15,6 +14,7 @@ from typing import Any
 from amkd_viz.boundary import samplers
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.fields import Fields
+from amkd_viz.core.parse import parse
 from amkd_viz.data import datasets
 from amkd_viz.models import architectures
 from amkd_viz.objectives import known_terms, methods
@@ -135,9 +135,10 @@ def changes_of(args: argparse.Namespace) -> dict[str, Any]:
 
 def _value(text: str) -> Any:
     """Return a number or a truth value if the text is one, so that 0.20 and .2 make the same recipe as 0.2."""
-    for read in (json.loads, float):
-        with suppress(ValueError):
-            return read(text)
+    with suppress(ValueError):
+        return parse(text, object)
+    with suppress(ValueError):
+        return float(text)
     return text
 
 

@@ -8,6 +8,7 @@ from typing import Self
 
 from tqdm import tqdm
 
+from amkd_viz.core.escape import for_terminal
 from amkd_viz.training import EpochEnded, Event, Recipe, Started, Waiting
 
 __all__ = ["Progress"]
@@ -33,7 +34,7 @@ class Progress:
             self._recipe = event.training.recipe
             teacher = event.training.teacher is None
             what = f"teacher {self._recipe.student}" if teacher else f"{self._recipe.method} seed {self._recipe.seed}"
-            bar = self._show(f"{self._recipe.dataset}: {what}")
+            bar = self._show(for_terminal(f"{self._recipe.dataset}: {what}"))
             if teacher:
                 bar.total += self._recipe.epochs - event.training.epoch
         elif isinstance(event, EpochEnded) and self._bar is not None and self._recipe is not None:

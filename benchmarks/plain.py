@@ -10,6 +10,7 @@ import hashlib
 import importlib.machinery
 import importlib.util
 import json
+import math
 import pickle
 import sys
 import types
@@ -38,11 +39,16 @@ class safe_open:
         try:
             length = int.from_bytes(raw[:8], "little")
             self._header: dict[str, Any] = json.loads(raw[8 : 8 + length].decode())
-        except ValueError as error:
+            self._metadata = self._header.pop("__metadata__", None)
+            self._body, end = raw[8 + length :], 0
+            for about in sorted(self._header.values(), key=lambda about: about["data_offsets"]):
+                start, size = end, math.prod(about["shape"]) * NAMES[about["dtype"]].itemsize
+                end = start + size
+                if about["data_offsets"] != [start, end] or size < 0:
+                    raise ValueError("a tensor has another size than its place")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise SafetensorError(f"its header is damaged ({error})") from error
-        self._metadata = self._header.pop("__metadata__", None)
-        self._body = raw[8 + length :]
-        if max((about["data_offsets"][1] for about in self._header.values()), default=0) != len(self._body):
+        if end != len(self._body):
             raise SafetensorError("it has another length than its header says")
 
     def __enter__(self) -> safe_open:
@@ -84,7 +90,8 @@ def save(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> 
 class CIFAR10:
     """The official files, each opened only after its md5 has matched the published one: they are pickles."""
 
-    base_folder = "cifar-10-batches-py"
+    base_folder, filename, tgz_md5 = "cifar-10-batches-py", "cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"
+    labels, names = "labels", "label_names"
     train_list = (
         ("data_batch_1", "c99cafc152244af753f735de768cd75f"),
         ("data_batch_2", "d4bba439e000b95fd0a9bffe97cbabec"),
@@ -99,14 +106,24 @@ class CIFAR10:
         parts = [self._read(root, *file) for file in (self.train_list if train else self.test_list)]
         pixels = np.concatenate([part["data"] for part in parts])
         self.data = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-        self.targets = [label for part in parts for label in part["labels"]]
-        self.classes = self._read(root, self.meta["filename"], self.meta["md5"])["label_names"]
+        self.targets = [label for part in parts for label in part[self.labels]]
+        self.classes = self._read(root, self.meta["filename"], self.meta["md5"])[self.names]
 
     def _read(self, root: Path, name: str, md5: str) -> Any:
         raw = (root / self.base_folder / name).read_bytes()
         if hashlib.md5(raw).hexdigest() != md5:
             raise RuntimeError(f"{name} is truncated or altered")
         return pickle.loads(raw, encoding="latin1")
+
+
+class CIFAR100(CIFAR10):
+    """As CIFAR10, with the 100 fine classes."""
+
+    base_folder, filename, tgz_md5 = "cifar-100-python", "cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85"
+    labels, names = "fine_labels", "fine_label_names"
+    train_list = (("train", "16019d7e3df5f24257cddd939b257f8d"),)
+    test_list = (("test", "f0ef6b0ae62326f3e7ffdfab6717acfc"),)
+    meta = {"filename": "meta", "md5": "7973b15100ade9c7d40fb424638fde48"}  # noqa: RUF012
 
 
 def _check_integrity(path: Path, md5: str) -> bool:
@@ -122,7 +139,7 @@ def _stand_in(name: str, **contents: object) -> None:
 
 if importlib.util.find_spec("torchvision") is None:
     _stand_in("torchvision")
-    _stand_in("torchvision.datasets", CIFAR10=CIFAR10, CIFAR100=None)
+    _stand_in("torchvision.datasets", CIFAR10=CIFAR10, CIFAR100=CIFAR100)
     _stand_in("torchvision.datasets.utils", check_integrity=_check_integrity)
 if importlib.util.find_spec("safetensors") is None:
     _stand_in("safetensors", safe_open=safe_open, SafetensorError=SafetensorError)

@@ -18,6 +18,7 @@ from typing import Any
 from . import plain  # noqa: F401  # before the library, which imports safetensors
 from .students import summarise, write_result
 
+now = time.time
 STUDENTS, METHODS = ("resnet8", "resnet14"), ("ce", "kd", "bss", "amkd")
 PUBLISHED = {  # test accuracy in %, as quoted by Mirzadeh et al., AAAI 2020
     "resnet8": {"ce": 86.02, "kd": 86.66, "bss": 87.32},
@@ -25,37 +26,55 @@ PUBLISHED = {  # test accuracy in %, as quoted by Mirzadeh et al., AAAI 2020
 }
 
 
-class OutOfTime(Exception):
-    """Leaves the run as its last checkpoint has it."""
+class OutOfTime(BaseException):
+    """Ends a training at its next pause point."""
 
 
-def go_on(job: tuple[str, dict[str, Any], float]) -> dict[str, Any] | None:
-    """Start a run or continue it; its summary, or None where time was up first."""
+def go_on(job: tuple[str, dict[str, Any], float]) -> None:
+    """Start a run or continue it, until it is finished or ``now()`` has reached the deadline.
+
+    It stops between two batches, attack steps or evaluation batches, with a checkpoint of the batch it has reached.
+    """
+    from amkd_viz.core.pauses import pausable
     from amkd_viz.runs import Run, distill, resume
-    from amkd_viz.training import Recipe
+    from amkd_viz.training import Recipe, Started
 
     folder, values, deadline = job
+    begun, trainings = time.perf_counter(), []
 
-    def listen(_event: object) -> None:
-        if time.time() > deadline:
+    def gate() -> None:
+        if now() >= deadline:
             raise OutOfTime
 
-    clock = Path(folder, "whole_seconds.txt")  # of a run in one piece: data and evaluation included
+    def listen(event: object) -> None:
+        if isinstance(event, Started) and event.training.teacher is not None:
+            trainings.append(event.training)
+
     try:
-        listen(None)
-        if (Path(folder) / "config.json").exists():
-            run = resume(Run.open(folder), listen=listen)
-        else:
-            begun = time.perf_counter()
-            run = distill(Recipe.from_json(values), folder, listen=listen, snapshots=False)
-            clock.write_text(f"{time.perf_counter() - begun:.2f}")
+        gate()
+        with pausable(gate):
+            if (Path(folder) / "config.json").exists():
+                resume(Run.open(folder), listen=listen)
+            else:
+                distill(Recipe.from_json(values), folder, listen=listen, snapshots=False)
+                # of a run in one piece: data and evaluation included
+                Path(folder, "whole_seconds.txt").write_text(f"{time.perf_counter() - begun:.2f}")
     except OutOfTime:
+        if trainings:
+            run = Run.open(folder)
+            with run.writing():
+                run.save_checkpoint(trainings[-1].state())
+
+
+def finished(folder: Path) -> dict[str, Any] | None:
+    """Return the numbers of a finished run, or None; its folder knows, whatever the time was when it ended."""
+    from amkd_viz.runs import Run
+
+    if not (folder / "config.json").exists() or not (run := Run.open(folder)).finished:
         return None
-    return {
-        **run.summary,
-        "seed": values["seed"],
-        "whole_seconds": float(clock.read_text()) if clock.exists() else None,
-    }
+    clock = folder / "whole_seconds.txt"
+    whole = float(clock.read_text()) if clock.exists() else None
+    return {**run.summary, "seed": run.recipe.seed, "whole_seconds": whole}
 
 
 def jobs(args: argparse.Namespace, deadline: float) -> dict[str, tuple[str, dict[str, Any], float]]:
@@ -101,14 +120,14 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/reproduce"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/reproduce.json"))
     args = parser.parse_args()
-    begun = time.time()
+    begun = now()
     args.runs.mkdir(parents=True, exist_ok=True)
 
     todo = jobs(args, begun + 60 * args.minutes)
     with multiprocessing.get_context("spawn").Pool(args.workers) as pool:
         done = {}
-        for label, summary in zip(todo, pool.imap(go_on, todo.values()), strict=True):
-            if summary is not None:
+        for (label, job), _ in zip(todo.items(), pool.imap(go_on, todo.values()), strict=True):
+            if (summary := finished(Path(job[0]))) is not None:
                 done[label] = summary
                 print(f"{label:22s} {summary['test_accuracy']:.2%}", flush=True)
     table: dict[str, Any] = {}

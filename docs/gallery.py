@@ -16,7 +16,7 @@ from amkd_viz.core.rng import generator
 from amkd_viz.data import Dataset, load
 from amkd_viz.models import Classifier, build
 from amkd_viz.views import View, boundary_map, boundary_path, distances, embedding, epochs, gallery, plane_map, triplets
-from amkd_viz.views.labels import plural
+from amkd_viz.views.labels import plural, safe
 from amkd_viz.views.mark import refuse_others, write_own
 from amkd_viz.views.page import document
 from amkd_viz.views.slices import NAMES
@@ -61,7 +61,7 @@ def views() -> Iterator[View]:
 def gallery_page(path: str | Path) -> Path:
     """Write the page, over an earlier one but no other file; returns its path."""
     refuse_others(Path(path), "gallery")
-    body = "".join(f"<h2>{view.title}</h2>{figure_block(view)}" for view in views())
+    body = "".join(f"<h2>{safe(view.title)}</h2>{figure_block(view)}" for view in views())
     return write_own(Path(path), document("Every view of amkd_viz", body), "gallery")
 
 

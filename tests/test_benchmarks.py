@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import math
 
 import pytest
 import torch
+from recipes import POINTS, same
 
 from amkd_viz.boundary import bss
 from amkd_viz.models import build, inference_copy
 from amkd_viz.objectives import Batch, Boundary, Step, methods, sources
-from benchmarks import timing
+from amkd_viz.runs import Run, distill
+from benchmarks import reproduce, timing
 from benchmarks.published import published_bss, published_loss, published_targets
 
 
@@ -70,3 +74,27 @@ def test_rounds_come_after_a_warm_up_and_ratios_are_medians(monkeypatch: pytest.
     took = timing.rounds({"slow": lambda: next(slow), "fast": lambda: next(fast)}, 3)
     assert sorted(took["slow"]) == [4.0, 6.0, 8.0]
     assert timing.ratio(took["slow"], took["fast"]) == {"median": 3.0, "low": 2.0, "high": 4.0, "n": 3}
+
+
+def test_reproduce_stops_at_the_batch_where_its_time_is_over_and_goes_on_from_there(tmp_path, monkeypatch) -> None:
+    recipe = POINTS.replace(epochs=2, teacher_epochs=1, magsim_samples=0)
+    whole = distill(recipe, tmp_path / "whole")
+    times = itertools.count()
+    monkeypatch.setattr(reproduce, "now", lambda: next(times))
+    job, folder = (str(tmp_path / "run"), recipe.to_json()), tmp_path / "run"
+    reproduce.go_on((*job, 5))
+    assert next(times) == 6  # the first look at the clock after the end was the last one
+    assert reproduce.finished(folder) is None
+    (checkpoint,) = (folder / "checkpoints").glob("*.pt")
+    assert checkpoint.stem == "epoch-0000-000002"
+    reproduce.go_on((*job, 0))  # no time at all
+    assert [path.stem for path in (folder / "checkpoints").glob("*.pt")] == ["epoch-0000-000002"]
+    reproduce.go_on((*job, math.inf))
+    assert same(Run.open(folder).student(), whole.student())
+    late = tmp_path / "late"  # the time was over after the last batch
+    reproduce.go_on((str(late), recipe.to_json(), math.inf))
+    found = reproduce.finished(late)
+    assert (found["seed"], found["test_accuracy"]) == (0, whole.summary["test_accuracy"])
+    assert found["whole_seconds"] is not None
+    assert reproduce.finished(folder)["whole_seconds"] is None  # it was in two pieces
+    assert reproduce.finished(tmp_path / "none") is None

@@ -65,6 +65,8 @@ def test_a_field_is_converted_where_nothing_is_lost(name, given, kept):
         ({"fan": 1}, "fan must be True or False, got 1"),
         ({"dish": "cakes"}, r"Unknown dish 'cakes'; did you mean 'cake'\? Allowed: bread, cake"),
         ({"dish": 3}, "dish must be a text, got 3"),
+        ({"folder": "a\0b"}, r"folder: the text 'a\\x00b' holds a null character or half of a surrogate pair\."),
+        ({"folder": "\ud800"}, "folder: the text .* holds a null character or half of a surrogate pair"),
     ],
 )
 def test_a_field_refuses_what_it_does_not_accept(overrides, sentence):

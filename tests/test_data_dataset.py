@@ -245,3 +245,13 @@ def test_a_machine_with_torch_and_numpy_alone_can_train_on_points():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "The data set 'digits' needs scikit-learn" in done.stdout
     assert "pip install torchvision" in done.stdout
+
+
+def test_a_number_of_points_that_does_not_fit_is_refused_before_memory_is_taken(monkeypatch):
+    monkeypatch.setattr("amkd_viz.core.memory.free_memory", lambda: 20 * 10**9)
+    for name in ("moons:n=2e9", "moons:n=2000000000"):
+        with pytest.raises(InputError, match=r"moons:n=2000000000 needs 232 GB, 20 GB are free; choose a smaller n\."):
+            load(name)
+    with pytest.raises(InputError, match=r"needs .* GB, 20 GB are free"):  # two logits per class and point
+        load("blobs:n=1e6,classes=5e5")
+    assert len(load("moons:n=2e2").test) == 200

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import pickle
 import shutil
+import struct
 import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -332,3 +334,33 @@ def test_status_and_find_look_without_reading(tiny, monkeypatch):
     assert find("tiny-imagenet") == tiny / "tiny-imagenet-200"
     assert find("cifar10") is None
     assert find("moons") is None
+
+
+def png(path: Path, width: int, height: int) -> None:
+    """Write the start of a picture of any size."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(bytes(100))))
+    whole = (
+        struct.pack(">I", len(own)) + name + own + struct.pack(">I", zlib.crc32(name + own)) for name, own in chunks
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(whole))
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_pictures_that_unpack_to_gigabytes_are_refused(tmp_path, monkeypatch):
+    for k in range(2):
+        (tmp_path / f"class{k}").mkdir()
+        for i in range(3):
+            Image.new("RGB", (9, 9)).save(tmp_path / f"class{k}" / f"{i}.png")
+    for size, sentence in (
+        ((9000, 9000), r"1\.png must have at most 67,108,864 pixels, got 9,000 x 9,000; make it smaller"),
+        ((30_000, 30_000), r"1\.png cannot be read as an image \(Image size \(900000000 pixels\) exceeds limit"),
+    ):
+        png(tmp_path / "class1" / "1.png", *size)
+        with pytest.raises(InputError, match=sentence):
+            load(f"folder:{tmp_path}")
+    monkeypatch.setattr("amkd_viz.core.memory.free_memory", lambda: 10_000)
+    with pytest.raises(
+        InputError, match=r"6 images of 64 x 64 needs 7\.37e-05 GB, 1e-05 GB are free; choose a smaller"
+    ):
+        load(f"folder:{tmp_path}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
@@ -233,7 +234,10 @@ OURS = [
     ("[]", "has damaged metadata"),
     ('{"architecture": "resnet8"}', "has damaged metadata"),
     ('{"architecture": [], "num_classes": "x", "shape": 3}', "has damaged metadata"),
-    ('{"architecture": ["resnet8"], "num_classes": 3, "shape": [2]}', "is not registered here"),
+    ('{"architecture": ["resnet8"], "num_classes": 3, "shape": [2]}', "has damaged metadata"),
+    ('{"architecture": "resnet9", "num_classes": 3, "shape": [2]}', "is not registered here"),
+    ('{"architecture": "resnet8", "num_classes": true, "shape": [2]}', "has damaged metadata"),
+    ("[" * 100_000, "has damaged metadata"),
 ]
 
 
@@ -256,4 +260,52 @@ def test_our_file_of_another_class_count_than_it_says(tmp_path):
     net.num_classes = 5
     path = save_classifier(net, tmp_path / "t.safetensors")
     with pytest.raises(InputError, match=r"does not fit the net: 2 tensors .*'head.weight'"):
+        load_teacher(path)
+
+
+def metadata_only(folder, **about):
+    """A file without a number that names a net."""
+    net = {"architecture": "mlp", "num_classes": 3, "shape": [2], **about}
+    save_file({"x": torch.zeros(4)}, folder / "net.safetensors", {"amkd_viz": json.dumps(net)})
+    return folder / "net.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("about", "sentence"),
+    [
+        ({"num_classes": 10**9}, "does not hold the net that its metadata name: 1,000,000,000 classes of"),
+        ({"shape": [3, 100_000, 100_000], "architecture": "cnn"}, "does not hold the net that its metadata name"),
+        ({"shape": [2**19]}, "tensors differ in name or shape"),  # 128 x 2**19 weights
+        ({"shape": [3, 1000, 1000], "architecture": "wrn40-10"}, "tensors differ in name or shape"),
+        ({"shape": [3, 224, 224], "architecture": "torchvision:vit_h_14"}, "has 4 numbers, fewer than the net"),
+    ],
+)
+def test_a_small_file_takes_no_memory_for_the_large_net_that_it_names(tmp_path, monkeypatch, about, sentence):
+    path = metadata_only(tmp_path, **about)
+    assert path.stat().st_size < 400
+    taken = []
+    for kind in (nn.Linear, nn.Conv2d):
+        real = kind.reset_parameters
+        monkeypatch.setattr(kind, "reset_parameters", lambda self, real=real: (note(self, taken), real(self))[1])
+    with pytest.raises(InputError, match=sentence):
+        load_teacher(path)
+    assert sum(taken) == 0  # bytes of weights outside of the meta device
+
+
+def note(module, taken):
+    taken.append(0 if module.weight.is_meta else module.weight.numel() * 4)
+
+
+def test_a_foreign_file_with_wide_names_takes_no_memory_either(tmp_path):
+    wide = {f"layer{s}.0.conv2.weight": torch.zeros(10**5, 1, 1, 1) for s in (1, 2, 3)}
+    tensors = {"conv1.weight": torch.zeros(10**5, 1, 3, 3), "linear.weight": torch.zeros(1, 10**5), **wide}
+    save_file(tensors, tmp_path / "t.safetensors", {"normalise_mean": "0", "normalise_std": "1", "shortcut": "pad-end"})
+    with pytest.raises(InputError, match="does not fit the net"):  # 9e10 weights a layer
+        load_teacher(tmp_path / "t.safetensors")
+
+
+def test_a_file_larger_than_the_free_memory_is_not_read(tmp_path, monkeypatch):
+    path = save_classifier(build("mlp-tiny", shape=(2,)), tmp_path / "net.safetensors")
+    monkeypatch.setattr("amkd_viz.core.memory.free_memory", lambda: 100)
+    with pytest.raises(InputError, match=r"net.safetensors needs .* GB, 1e-07 GB are free; free some"):
         load_teacher(path)

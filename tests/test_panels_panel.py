@@ -87,13 +87,17 @@ def test_set_moves_controls_as_a_person_does(panel: Small) -> None:
         ({"margine": 1}, "Unknown control of Small 'margine'"),
         ({"margin": 9}, "margin must be between 0 and 4, got 9"),
         ({"margin": "high"}, "margin must be between 0 and 4"),
+        ({"margin": [1]}, "margin must be between 0 and 4"),
+        ({"margin": None}, "margin must be between 0 and 4"),
+        ({"on": "yes"}, "on does not take 'yes'"),
+        ({"kind": []}, "Unknown kind"),
         ({"rate": 100.0}, "rate must be between 0.001 and 10"),
         ({"kind": "c"}, "Unknown kind 'c'"),
     ],
 )
 def test_set_refuses_in_a_sentence_and_moves_nothing(panel: Small, values: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
-        panel.set(on=False, **values)
+        panel.set(**{"on": False, **values})
     assert "\n" not in str(caught.value)
     assert panel.heard == []
     assert panel["on"] is True

@@ -192,12 +192,12 @@ def stopped(tmp_path):
 
 
 def test_the_last_two_checkpoints_are_kept(stopped):
-    state = stopped.load_checkpoint()
-    for epoch in (3, 4, 10_001, 10_000, 9_999):
-        stopped.save_checkpoint({**state, "epoch": epoch, "batch": 3 if epoch == 9_999 else 0})
+    state, stopped.recipe = stopped.load_checkpoint(), stopped.recipe.replace(epochs=10_000)
+    for epoch in (3, 4, 10_000, 9_999, 9_998):
+        stopped.save_checkpoint({**state, "epoch": epoch, "batch": 3 if epoch == 9_998 else 0})
     names = sorted(p.name for p in (stopped.path / "checkpoints").iterdir())
-    assert names == ["epoch-10000.pt", "epoch-10000.sha256", "epoch-10001.pt", "epoch-10001.sha256"]
-    assert stopped.load_checkpoint()["epoch"] == 10_001  # the newest, not the last by the alphabet
+    assert names == ["epoch-10000.pt", "epoch-10000.sha256", "epoch-9999.pt", "epoch-9999.sha256"]
+    assert stopped.load_checkpoint()["epoch"] == 10_000  # the newest, not the last by the alphabet
 
 
 @pytest.mark.parametrize(
@@ -286,24 +286,44 @@ def test_what_was_changed_by_hand_is_not_guessed(tmp_path):
 def test_a_damaged_summary_is_named_and_can_be_written_again(finished, tmp_path, text):
     run = Run.open(shutil.copytree(finished.path, tmp_path / "run"))
     (run.path / "summary.json").write_bytes(text)
-    with pytest.raises(InputError, match=r"summary.json is damaged .*; delete it and resume the run") as caught:
+    with pytest.raises(
+        InputError, match=r"summary.json is not a valid summary: .*; delete it and resume the run"
+    ) as caught:
         _ = run.summary
     assert "\n" not in str(caught.value)
     (run.path / "summary.json").unlink()
     assert resume(run).summary["test_accuracy"] == finished.summary["test_accuracy"]
 
 
+WHOLE = "epoch must be a whole number from 0 to 10000, got "
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"{", "is damaged"),
-        (b"[1]", "is damaged"),
-        (b"{}", "is damaged .'format'"),
-        (b'{"format": 1, "recipe": 3}', "is damaged"),
-        (b'{"format": 1, "recipe": {}, "parent": {"path": "x"}}', "is damaged .'epoch'"),
-        (b'{"format": 1, "recipe": {}, "parent": {"epoch": "2"}}', "is damaged .its parent's epoch is not a number"),
-        (b'{"format": 1, "recipe": {}, "parent": 2}', "is damaged"),
-        (b"\xff\xfe\x00", "is damaged"),
+        (b"{", "config.json is not a valid run: Expecting property name"),
+        (b"[1]", "not a valid run: it must be an object, got \\[1\\]"),
+        (b"{}", "not a valid run: it must have 'format', got {}"),
+        (b'{"format": 1, "recipe": 3}', "not a valid run: recipe must be an object, got 3"),
+        (b'{"format": 1, "recipe": {}, "parent": {"path": "x"}}', "parent must have 'epoch', got {'path': 'x'}"),
+        (
+            b'{"format": 1, "recipe": {}, "parent": {"epoch": "2"}}',
+            WHOLE + "'2'",
+        ),
+        (
+            b'{"format": 1, "recipe": {}, "parent": {"epoch": -1}}',
+            WHOLE + "-1",
+        ),
+        (b'{"format": 1, "recipe": {}, "parent": 2}', "parent must be an object, got 2"),
+        (b'{"format": 1, "format": 1, "recipe": {}}', "the key 'format' stands twice"),
+        (b'{"format": 1, "recipe": {"seed": NaN}}', "NaN is not a number of JSON"),
+        (b'{"format": 1, "recipe": {"seed": 1e999}}', "the number inf is too large"),
+        (b'{"format": 1, "recipe": {"seed": 9223372036854775808}}', "the number 9223372036854775808 is too large"),
+        (b'{"format": 1, "recipe": {}, "folder": "\\ud800"}', "half of a surrogate pair"),
+        (b'{"format": 1, "recipe": {}, "folder": "a\\u0000"}', "a null character"),
+        (b'{"format": 1, "recipe": ' + b"[" * 40 + b"]" * 40 + b"}", "it has more than 32 levels"),
+        (b"[" * 100_000, "it has more than 32 levels"),
+        (b"\xff\xfe\x00", "not a valid run: 'utf-8' codec can't decode"),
         (b'{"format": 99}', "run format 99, but this version reads 1"),
         (b'{"format": 1, "recipe": {"epochs": 0}}', "epochs must be between 1 and 10000, got 0"),
         (b'{"format": 1, "recipe": {"epocs": 3}}', "Unknown recipe field 'epocs'; did you mean 'epochs'"),
@@ -618,3 +638,16 @@ def test_a_run_knows_its_teacher_from_another_one(tmp_path, monkeypatch):
     (note,) = [line["text"] for line in run.lines() if line["kind"] == "note"]
     assert "the cached one was trained again" in note
     assert Run.open(run.path).config["teacher_weights"] == known
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("root", "x" * 5000), ("dataset", "folder:" + "x" * 5000), ("dataset", "folder:~nobody-here/x")],
+)
+def test_a_path_that_no_system_takes_is_refused_in_a_sentence(tmp_path, field, value):
+    run = Run.create(tmp_path / "run", POINTS)
+    config = json.loads((run.path / "config.json").read_text())
+    config["recipe"][field] = value
+    (run.path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"File name too long|is not a folder"):
+        resume(Run.open(run.path))

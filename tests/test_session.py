@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.panels import BoundaryLab, DistillLab, EmbeddingLab, MethodRace, SampleLab
 from amkd_viz.panels.session import Session
 from amkd_viz.runs import Race, Run
 from amkd_viz.training import Recipe
@@ -70,6 +71,27 @@ def test_a_race_has_sessions_too(tmp_path: Path) -> None:
     assert list(Session.open(path).open_race(OneLab()).runs) == ["ce", "kd"]
     with pytest.raises(InputError, match="race"):
         Session.of(OneLab(), Run.create(tmp_path / "run", SMALL)).open_race(OneLab())
+
+
+@pytest.mark.parametrize(
+    ("panel", "state", "words"),
+    [
+        (DistillLab, {"epoch": "1"}, "epoch must be a whole number from 0 to 10000, got '1'"),
+        (DistillLab, {"epoch": 10**9}, "epoch must be a whole number"),
+        (EmbeddingLab, {}, "the state must have 'samples'"),
+        (EmbeddingLab, {"samples": [1, None]}, "each of samples must be a whole number"),
+        (EmbeddingLab, {"samples": [], "morph": 2}, "morph must be a number from 0 to 1, got 2"),
+        (BoundaryLab, {"controls": {}, "point": [0, "x"]}, "each of point must be a number, got 'x'"),
+        (BoundaryLab, {"controls": [], "point": []}, "controls must be an object"),
+        (MethodRace, {"controls": 3}, "controls must be an object, got 3"),
+        (SampleLab, {"base": -1}, "base must be a whole number"),
+        (SampleLab, {"second": True}, "second must be a whole number"),
+    ],
+)
+def test_a_state_of_another_shape_is_refused_before_a_panel_reads_it(run: Run, panel, state, words) -> None:
+    lab = object.__new__(panel)
+    with pytest.raises(InputError, match=f"This session is not a valid one of {panel.__name__}: {words}"):
+        Session.of(lab, run, **state).open_run(lab)
 
 
 GOOD = {"format": 2, "panel": "OneLab", "folder": "moons", "recipe": "0123456789", "state": {}}

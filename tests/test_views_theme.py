@@ -84,7 +84,7 @@ def test_words() -> None:
     assert class_label(names, 1) == "class 1"
     assert len(class_label(names, 2)) == 18
     assert class_label(names, 7) == "class 7"
-    assert safe("'\"<&") == "&#x27;&quot;&lt;&amp;"
+    assert safe("'\"<&") == "&#x27;&#34;&lt;&amp;"
     assert percent(None) == number(float("nan")) == mean_sd(None, None) == "—"
     assert number(-1.5) == "−1.50"
     assert method_colour("kd") != method_colour("amkd")

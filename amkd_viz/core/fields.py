@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from amkd_viz.core.errors import InputError, unknown
+from amkd_viz.core.parse import check_text
 
 __all__ = ["Fields", "option"]
 
@@ -88,6 +89,10 @@ def _converted(name: str, value: Any, kind: type) -> Any:
             return bool(value)
     elif kind is str:
         if isinstance(value, str | os.PathLike):
+            try:
+                check_text(os.fspath(value))
+            except ValueError as error:
+                raise InputError(f"{name}: {error}.") from error
             return os.fspath(value)
     elif not isinstance(value, str):
         try:

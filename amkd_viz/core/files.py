@@ -14,7 +14,7 @@ from typing import IO
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.locks import lock
 
-__all__ = ["append_line", "check_writable", "claim", "explained", "files_below", "parsed", "readable", "write_atomic"]
+__all__ = ["append_line", "check_writable", "claim", "explained", "files_below", "readable", "write_atomic"]
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 PART = ".amkd-part"  # ends the hidden name of a file that is being written
@@ -39,20 +39,6 @@ def readable(path: Path) -> Iterator[None]:
     except OSError as error:
         where, why = error.filename or path, error.strerror or str(error)
         raise InputError(f"{where} cannot be read: {why}; check its permissions and those of its folders.") from error
-
-
-@contextmanager
-def parsed(path: Path, what: str, advice: str) -> Iterator[None]:
-    """Turn a failure to find, read or parse ``path`` as a ``what`` into an InputError."""
-    try:
-        with readable(path):
-            if not path.is_file():
-                raise InputError(f"{what.capitalize()} not found: {path}; {advice}.")
-            yield
-    except InputError:
-        raise
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a valid {what}: {error}.") from error
 
 
 def claim(path: Path, replace: Callable[[Path], object] | None = None) -> Path:

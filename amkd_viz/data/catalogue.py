@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -126,7 +125,8 @@ def _check_option(name: str, source: Source, option: str) -> None:
 
 
 def _number(name: str, option: str, text: str) -> int | float:
-    for kind in (int, float):
-        with suppress(ValueError):
-            return kind(text)
-    raise InputError(f"{option} of {name} must be a number, got {text!r}.")
+    try:
+        value = float(text)
+        return int(text if text.strip("+-").isdecimal() else value) if value.is_integer() else value
+    except ValueError as error:
+        raise InputError(f"{option} of {name} must be a number, got {text!r}.") from error

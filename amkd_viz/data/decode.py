@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +14,13 @@ from torch import Tensor
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import readable
+from amkd_viz.core.memory import check_memory
 from amkd_viz.data.checks import require
 
 __all__ = ["decode"]
+
+LARGEST = 2**26  # pixels of one file: some tens of MB of PNG can unpack to gigabytes
+THREADS = 8
 
 
 def decode(paths: Sequence[Path], size: int) -> Tensor:
@@ -24,6 +29,7 @@ def decode(paths: Sequence[Path], size: int) -> Tensor:
     Raises:
         InputError: a file (named in the message) is missing, damaged or not an 8-bit image, or Pillow is missing.
     """
+    check_memory(3 * len(paths) * size**2, f"{len(paths):,} images of {size} x {size}", "choose a smaller size")
     image, ops = (require(f"PIL.{part}", "pillow", "Reading image files") for part in ("Image", "ImageOps"))
     pixels = np.empty((len(paths), 3, size, size), np.uint8)
 
@@ -33,6 +39,9 @@ def decode(paths: Sequence[Path], size: int) -> Tensor:
             with image.open(path) as opened:
                 if opened.mode.startswith(("I", "F")):  # Pillow would clip these to 255, not scale them
                     raise InputError(f"{path} must have 8 bits per channel, got mode {opened.mode}.")
+                if opened.width * opened.height > LARGEST:
+                    words = f"{opened.width:,} x {opened.height:,}"
+                    raise InputError(f"{path} must have at most {LARGEST:,} pixels, got {words}; make it smaller.")
                 whole = ops.exif_transpose(opened).convert("RGB")
         except (OSError, SyntaxError, ValueError, struct.error, image.DecompressionBombError) as error:
             if isinstance(error, InputError):
@@ -43,7 +52,9 @@ def decode(paths: Sequence[Path], size: int) -> Tensor:
             raise InputError(f"{path} cannot be read as an image ({error}); replace or remove it.") from error
         pixels[position] = np.asarray(ops.fit(whole, (size, size), image.Resampling.BICUBIC)).transpose(2, 0, 1)
 
-    with ThreadPoolExecutor() as pool:  # Pillow lets other threads run while it decodes
+    with ThreadPoolExecutor(
+        min(THREADS, os.cpu_count() or 1)
+    ) as pool:  # Pillow lets other threads run while it decodes
         for _ in pool.map(read, range(len(paths))):
             pass  # raises what a thread raised
     return torch.from_numpy(pixels)

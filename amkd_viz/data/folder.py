@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
@@ -28,7 +29,7 @@ def load_folder(path: str | Path, seed: int = 0, *, size: int = 64) -> Dataset:
         InputError: ``path`` is not a folder, has fewer than two classes or a class that is too small to split, the
             classes of its parts differ, an image or folder cannot be read, or ``size`` is out of range.
     """
-    root = Path(path).expanduser()
+    root = Path(os.path.expanduser(path))  # Path.expanduser fails for an unknown user
     name = f"folder:{path}"
     if not 8 <= size <= 1024:
         raise InputError(f"size must be 8 to 1024 pixels, got {size}.")

@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.core.memory import check_memory
 from amkd_viz.core.rng import generator
 from amkd_viz.data.dataset import Dataset, Split
 
 __all__ = ["PROBLEMS", "load_points"]
+
+BYTES = 100  # for each n: points of three splits, while they are drawn; two nets' logits come on top
 
 
 class Problem(NamedTuple):
@@ -82,6 +85,7 @@ def load_points(
         raise InputError(f"classes of {name} must be an integer of at least 2, got {classes}.")
     if not isinstance(n, Integral) or n < 2 * classes:
         raise InputError(f"n of {name} with {classes} classes must be an integer of at least {2 * classes}, got {n}.")
+    check_memory(n * (BYTES + 8 * classes), f"{name}:n={n}", "choose a smaller n")
     if not 0 <= noise < math.inf:
         raise InputError(f"noise of {name} must be finite and at least 0, got {noise}.")
 

@@ -39,7 +39,7 @@ class Status(NamedTuple):
 
 def data_root(root: str | Path | None = None) -> Path:
     """Return ``root`` if given, else the environment variable AMKD_VIZ_DATA, else ``~/.cache/amkd_viz/data``."""
-    return Path(root or os.environ.get(VARIABLE) or "~/.cache/amkd_viz/data").expanduser()
+    return Path(os.path.expanduser(root or os.environ.get(VARIABLE) or "~/.cache/amkd_viz/data"))
 
 
 def find(name: str, root: str | Path | None = None) -> Path | None:

@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.core.files import readable, write_atomic
+from amkd_viz.core.memory import check_memory
+from amkd_viz.core.parse import SHARE, parse
+from amkd_viz.data.checks import require
 from amkd_viz.models.classifier import Classifier, checked_numbers, ordinary, unwrapped
 from amkd_viz.models.resnet import SHORTCUTS, ResNetBody
-from amkd_viz.models.zoo import build, in_library, is_architecture
+from amkd_viz.models.zoo import TORCHVISION, build, in_library, is_architecture, torchvision_module
 
-__all__ = ["load_teacher", "load_weights", "save_classifier"]
+__all__ = ["about_net", "load_teacher", "load_weights", "save_classifier"]
 
 OURS = "amkd_viz"  # the metadata key of files written here
+NET = {
+    "architecture": str,
+    "num_classes": range(1, 2**31),
+    "shape": [range(1, 2**20)],
+    "shortcut?": (None, str),
+    "val_accuracy?": (None, SHARE),
+    "recipe?": dict,
+}
+LARGEST_INPUT = 2**22  # numbers in one input
 PAD_END = SHORTCUTS[0]
 
 
@@ -48,7 +62,12 @@ def save_classifier(model: Classifier, path: str | Path, **facts: object) -> Pat
         name: torch.clone(t.detach().cpu(), memory_format=torch.contiguous_format)
         for name, t in model.state_dict().items()
     }
-    return write_atomic(Path(path), save(tensors, metadata={OURS: json.dumps(about)}))
+    return write_atomic(Path(path), safetensors(".torch").save(tensors, metadata={OURS: json.dumps(about)}))
+
+
+def safetensors(part: str = "") -> Any:
+    """Return the package safetensors, or a part of it; raise InputError where it is not installed."""
+    return require(f"safetensors{part}", "safetensors", "Reading and writing nets")
 
 
 def load_teacher(path: str | Path, device: str | torch.device = "cpu", *, shortcut: str | None = None) -> Classifier:
@@ -73,12 +92,9 @@ def load_teacher(path: str | Path, device: str | torch.device = "cpu", *, shortc
     """
     tensors, metadata = read_tensors(Path(path))
     if OURS in metadata:
-        try:
-            about = json.loads(metadata[OURS])
-            name, saved = str(about["architecture"]), about.get("shortcut")
-            num_classes, shape = int(about["num_classes"]), tuple(map(int, about["shape"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path} has damaged metadata, which name no net ({error}).") from error
+        about = about_net(metadata, str(path))
+        name, saved = about["architecture"], about.get("shortcut")
+        num_classes, shape = about["num_classes"], tuple(about["shape"])
         if not is_architecture(name):
             raise InputError(
                 f"{path} holds a net of architecture {name!r}, which is not registered here; register it first with "
@@ -86,12 +102,36 @@ def load_teacher(path: str | Path, device: str | torch.device = "cpu", *, shortc
             )
         if shortcut not in (None, saved or PAD_END):
             raise InputError(f"{path} records the shortcut of its net; load it without shortcut={shortcut!r}.")
-        model = build(name, num_classes=num_classes, shape=shape, shortcut=saved)
+        if num_classes > sum(t.numel() for t in tensors.values()) or math.prod(shape) > LARGEST_INPUT:
+            raise InputError(
+                f"{path} does not hold the net that its metadata name: {num_classes:,} classes of {shape} inputs."
+            )
+        make: Callable[[], Classifier] = partial(build, name, num_classes=num_classes, shape=shape, shortcut=saved)
+        known = in_library(name)
+        if name.startswith(TORCHVISION):
+            check_size(partial(torchvision_module, name, num_classes), tensors, str(path))
     else:
-        model, tensors = cifar_resnet(tensors, metadata, str(path), shortcut)
+        make, tensors = cifar_resnet(tensors, metadata, str(path), shortcut)
+        known = True
+    if known:  # the builder of a registered net may not be able to run without numbers
+        check_skeleton(make, tensors, str(path))
+    model = make()
     fill(model, tensors, str(path))
     with ordinary():
         return model.eval().requires_grad_(False).to(device)
+
+
+def about_net(metadata: dict[str, str], where: str) -> dict[str, Any]:
+    """Return what ``save_classifier`` wrote into a file's metadata beside the weights.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    try:
+        found: dict[str, Any] = parse(metadata[OURS], NET)
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{where} has damaged metadata, which name no net ({error}).") from error
+    return found
 
 
 UNNAMED = (
@@ -111,40 +151,68 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     return model
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path, only_metadata: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors by name, none of them with ``only_metadata``, and the metadata of a safetensors file."""
     with readable(path):
         if not path.is_file():
             raise InputError(f"File not found: {path}; give the path of a .safetensors file.")
+        check_memory(path.stat().st_size, f"{path}", "free some, or use a smaller net")
         with path.open("rb") as opened:
             start = opened.read(2)
+    opener = safetensors().safe_open
     try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+        with opener(path, framework="pt") as file:
+            names = [] if only_metadata else file.keys()
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except Exception as error:  # whatever a header can make safetensors or torch raise
         pickled = start[:1] == b"\x80" or start == b"PK"  # pickle protocol 2+, or the zip that torch.save writes
         why = "it looks like a pickle (torch.save), which can run code and is never loaded" if pickled else str(error)
         way_out = "save the weights as safetensors" if pickled else "fetch or write it again"
         raise InputError(f"{path} is not a valid safetensors file: {why}; {way_out}.") from error
 
 
+def check_size(make: Callable[[], nn.Module], tensors: dict[str, Tensor], where: str) -> None:
+    """Refuse a net with more numbers than the tensors, before any memory is taken for it."""
+    count = sum(t.numel() for t in tensors.values())
+    with torch.device("meta"):
+        needed = sum(t.numel() for t in make().parameters())
+    if needed > count:
+        raise InputError(f"{where} has {count:,} numbers, fewer than the net that it names, which has {needed:,}.")
+
+
+def check_skeleton(make: Callable[[], Classifier], tensors: dict[str, Tensor], where: str) -> None:
+    """Refuse a net that the tensors do not fill, before any memory is taken for it."""
+    try:
+        with torch.device("meta"):
+            skeleton = make()
+    except (RuntimeError, MemoryError, OverflowError) as error:
+        raise InputError(f"{where} does not hold the net that it names ({error}).") from error
+    check_fit(skeleton.state_dict(), tensors, where)
+
+
 def fill(model: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
     wanted = model.state_dict()
-    for name, tensor in wanted.items():
-        if name not in tensors and name.endswith("num_batches_tracked"):
-            tensors[name] = tensor
-    wrong = [n for n, t in wanted.items() if n not in tensors or tensors[n].shape != t.shape]
+    check_fit(wanted, tensors, where)
+    try:
+        model.load_state_dict({name: tensors.get(name, value) for name, value in wanted.items()})
+    except (RuntimeError, TypeError) as error:  # numbers of a type that none of the net's can take
+        raise InputError(f"{where} does not fit the net: {' '.join(str(error).split())}.") from error
+
+
+def check_fit(wanted: dict[str, Tensor], tensors: dict[str, Tensor], where: str) -> None:
+    optional = {name for name in wanted if name.endswith("num_batches_tracked")} - tensors.keys()
+    wrong = [n for n, t in wanted.items() if n not in optional and (n not in tensors or tensors[n].shape != t.shape)]
     wrong += [n for n in tensors if n not in wanted]
     if wrong:
         raise InputError(
             f"{where} does not fit the net: {len(wrong)} tensors differ in name or shape, first {wrong[0]!r}."
         )
-    model.load_state_dict(tensors)
 
 
 def cifar_resnet(
     tensors: dict[str, Tensor], metadata: dict[str, str], where: str, shortcut: str | None
-) -> tuple[Classifier, dict[str, Tensor]]:
-    """Return the net that foreign tensors describe, and the tensors under our names."""
+) -> tuple[Callable[[], Classifier], dict[str, Tensor]]:
+    """Return what builds the net that foreign tensors describe, and the tensors under our names."""
     tensors = {ours(name): tensor for name, tensor in tensors.items()}
     stages = [len({m[1] for n in tensors if (m := re.match(rf"body\.layer{s}\.(\d+)\.", n))}) for s in (1, 2, 3)]
     odd = [n for n in tensors if re.search(r"layer4|conv3", n)]
@@ -152,9 +220,10 @@ def cifar_resnet(
         stem = tensors["body.conv1.weight"]
         widths = [stem.shape[0]] + [tensors[f"body.layer{s}.0.conv2.weight"].shape[0] for s in (1, 2, 3)]
         num_classes, width = tensors["head.weight"].shape
-    except KeyError as error:
-        raise InputError(f"{where} is not a CIFAR ResNet with basic blocks: it has no tensor {error}.") from error
-    if odd or stem.shape[-1] != 3 or width != widths[-1]:
+    except (KeyError, IndexError, ValueError) as error:
+        what = f"it has no tensor {error}" if isinstance(error, KeyError) else "its tensors have other shapes"
+        raise InputError(f"{where} is not a CIFAR ResNet with basic blocks: {what}.") from error
+    if odd or stem.ndim != 4 or stem.shape[-1] != 3 or width != widths[-1]:
         what = odd[0] if odd else f"a stem of shape {tuple(stem.shape)} and a head over {width} features"
         raise InputError(f"{where} is not a CIFAR ResNet with three stages of basic blocks: it has {what}.")
     try:
@@ -181,17 +250,21 @@ def cifar_resnet(
     widths_of: dict[tuple[int, ...], str] = {(16, 16, 32, 64): "", (32, 64, 128, 256): "x4"}
     known = regular and tuple(widths) in widths_of
     name = f"resnet{6 * stages[0] + 2}{widths_of[tuple(widths)]}" if known else "custom"
-    with ordinary():
-        model = Classifier(
-            ResNetBody(stages, widths, channels, shortcut),
-            nn.Linear(width, num_classes),
-            mean=mean,
-            std=std,
-            num_classes=num_classes,
-            shape=(channels, 32, 32),
-            architecture=name if in_library(name) else "custom",
-        )
-    return model, tensors | {"normalise.mean": model.normalise.mean, "normalise.std": model.normalise.std}
+
+    def make() -> Classifier:
+        with ordinary():
+            return Classifier(
+                ResNetBody(stages, widths, channels, shortcut),
+                nn.Linear(width, num_classes),
+                mean=mean,
+                std=std,
+                num_classes=num_classes,
+                shape=(channels, 32, 32),
+                architecture=name if in_library(name) else "custom",
+            )
+
+    view = (1, channels, 1, 1)
+    return make, tensors | {f"normalise.{k}": torch.tensor(v).view(view) for k, v in (("mean", mean), ("std", std))}
 
 
 def ours(name: str) -> str:

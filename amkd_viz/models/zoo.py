@@ -16,6 +16,7 @@ from torch import nn
 from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.core.registry import Registry
 from amkd_viz.core.rng import defaults_seeded
+from amkd_viz.data.checks import require
 from amkd_viz.models.classifier import Classifier, checked_numbers, checked_shape, ordinary
 from amkd_viz.models.mobilenet import MobileNetV2Body
 from amkd_viz.models.resnet import ResNetBody
@@ -166,21 +167,27 @@ def is_architecture(name: str) -> bool:
     """
     if not name.startswith(TORCHVISION):
         return name in nets
-    import torchvision.models
-
-    known = [m for m in torchvision.models.list_models(module=torchvision.models) if m not in TWO_HEADED]
+    models = _models(name)
+    known = [m for m in models.list_models(module=models) if m not in TWO_HEADED]
     if name.removeprefix(TORCHVISION) not in known:
         raise unknown("torchvision model", name.removeprefix(TORCHVISION), known)
     return True
 
 
+def _models(name: str) -> Any:
+    return require("torchvision.models", "torchvision", f"Model {name!r}")
+
+
 def _torchvision(name: str, *, num_classes: int, shape: Shape, **norm: Any) -> Classifier:
     if len(shape) != 3 or shape[0] != 3:
         raise InputError(f"Model {name!r} takes images of three channels, got inputs of shape {shape}.")
-    import torchvision.models
+    return wrap(torchvision_module(name, num_classes), shape=shape, name=name, **norm)
 
-    module = torchvision.models.get_model(name.removeprefix(TORCHVISION), weights=None, num_classes=num_classes)
-    return wrap(module, shape=shape, name=name, **norm)
+
+def torchvision_module(name: str, num_classes: int) -> nn.Module:
+    """Return the module that torchvision:NAME stands for, as torchvision makes it."""
+    made: nn.Module = _models(name).get_model(name.removeprefix(TORCHVISION), weights=None, num_classes=num_classes)
+    return made
 
 
 def build(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import html
-
 import numpy as np
 
 from amkd_viz.boundary import BoundarySamples
 from amkd_viz.boundary.samples import Status as Ending
-from amkd_viz.views.labels import class_label, number, plural
+from amkd_viz.views.labels import class_label, class_name, number, plural, safe, shorten
 from amkd_viz.views.scene import Mark
 from amkd_viz.views.walk import Walk
 
@@ -35,7 +33,7 @@ def attack_table(samples: dict[str, BoundarySamples], classes: tuple[str, ...]) 
         assert found.path is not None
         length = float(np.linalg.norm(np.diff(found.path[:, 0].numpy(), axis=0), axis=1).sum())
         cells = [
-            html.escape(name),
+            safe(name),
             class_label(classes, int(found.base)),
             class_label(classes, int(found.target)),
             ENDINGS[Ending(int(found.status))] if int(found.base) != int(found.target) else "already there",
@@ -50,7 +48,7 @@ def attack_table(samples: dict[str, BoundarySamples], classes: tuple[str, ...]) 
 
 def class_words(classes: tuple[str, ...], k: int) -> str:
     """Return the name of class ``k`` as plain text, shortened."""
-    return html.unescape(class_label(classes, k))
+    return shorten(class_name(classes, k))
 
 
 def attack_words(

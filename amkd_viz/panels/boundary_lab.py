@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import ipywidgets as widgets
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from amkd_viz.boundary import BoundarySamples, refine
 from amkd_viz.core.errors import InputError
+from amkd_viz.core.parse import NUMBER
 from amkd_viz.data import Dataset, load, parse_name
 from amkd_viz.data.points import PROBLEMS
 from amkd_viz.models import Classifier, architectures, inference_copy
@@ -61,6 +62,7 @@ class BoundaryLab(Panel):
     """
 
     title = "BoundaryLab"
+    kept: ClassVar = {"controls": dict, "point": [NUMBER]}
     about = (
         "Colour is the class that a net predicts at each point of the plane, opacity its confidence. Drag the blue "
         "point: the <i>attack</i> pushes it across the teacher's boundary towards a target class, and, dashed, across "
@@ -218,7 +220,7 @@ class BoundaryLab(Panel):
         if state:
             self.paint.ask("state", lambda: self.set(**state["controls"]))
         if not self.canvas.point:
-            start = state["point"] if state else self._first_point()
+            start = state["point"] if state and len(state["point"]) == 2 else self._first_point()
             self.paint.ask("point", lambda: setattr(self.canvas, "point", start))
         self._compute_maps(COARSE)
         self._attack()

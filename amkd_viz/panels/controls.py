@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import ipywidgets as widgets
 
 from amkd_viz.objectives import Objective, Term, methods
+from amkd_viz.views.labels import safe
 
 __all__ = [
     "choice",
@@ -167,7 +168,7 @@ def objective_controls() -> dict[str, Any]:
     for term in [term for name in methods for term, _ in methods[name]().summands]:
         if f"_{term.label}" in made:
             continue
-        made[f"_{term.label}"] = widgets.HTML(f"<b>{term.title or term.label}</b>")
+        made[f"_{term.label}"] = widgets.HTML(f"<b>{safe(term.title or term.label)}</b>")
         help = f"multiplies the scheduled weight of {term.label}; at 0 it is not computed"
         made[f"{term.label}.scale"] = slider("weight ×", 1.0, 0.0, 4.0, 0.05, help)
         made |= {f"{term.label}.{name}": control for name, control in from_fields(term, _numbers(term)).items()}

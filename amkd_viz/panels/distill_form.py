@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from amkd_viz.panels.controls import (
     with_values,
 )
 from amkd_viz.training import Recipe
+from amkd_viz.views.labels import safe
 
 __all__ = ["DistillForm"]
 
@@ -104,4 +104,4 @@ class DistillForm:
 
     def show_sum(self, recipe: Recipe) -> None:
         """Show the objective with its numbers, above its sliders."""
-        self._sum.value = f"<code>{html.escape(str(recipe.objective))}</code>"
+        self._sum.value = f"<code>{safe(str(recipe.objective))}</code>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import ipywidgets as widgets
 from PIL import Image
@@ -22,6 +22,7 @@ from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.run_log import RunLog, value_words
 from amkd_viz.panels.session import Session
 from amkd_viz.runs import Job, Run, fork
+from amkd_viz.runs.follow import EPOCHS
 from amkd_viz.training import DIGITS, EpochEnded, Event, Recipe, suggested
 from amkd_viz.training.training import LIVE
 from amkd_viz.views import View, curves
@@ -46,6 +47,7 @@ class DistillLab(Panel):
     """
 
     title = "DistillLab"
+    kept: ClassVar = {"epoch?": (None, EPOCHS)}
     about = (
         "A large net, the <i>teacher</i>, is distilled into a small one, the <i>student</i>: press Start. The maps "
         "show one plane through three images (base, its boundary sample, a negative), or the whole window of a "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +21,7 @@ from amkd_viz.views import View, embedding
 from amkd_viz.views.chosen import choose, class_triplets
 from amkd_viz.views.curves import heading, ordered, series
 from amkd_viz.views.joint import projection_quality, spaces
-from amkd_viz.views.labels import number, percent
+from amkd_viz.views.labels import number, percent, safe
 from amkd_viz.views.projection import joint_layout
 from amkd_viz.views.theme import method_colour
 
@@ -98,7 +97,7 @@ class DistillPictures:
 
     def draw_log(self, log: RunLog, others: Sequence[RunLog] = ()) -> None:
         """Draw the curves of a run, those of others faintly behind, and its log in words."""
-        curves, text = _curves(log, others), html.escape(log.text())
+        curves, text = _curves(log, others), safe(log.text())
 
         def show() -> None:
             self.curves.show(*curves)

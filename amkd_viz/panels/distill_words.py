@@ -6,11 +6,12 @@ import sys
 import textwrap
 import time
 from collections import deque
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import torch
 
+from amkd_viz.core.errors import InputError
 from amkd_viz.panels.live import LiveStudent
 from amkd_viz.panels.run_log import RunLog
 from amkd_viz.runs import Run
@@ -99,8 +100,9 @@ def code_of(run: Run | None, controls: Recipe) -> str:
         return f"from amkd_viz import Recipe, distill\n\n{_distilled(controls)}{CURVES}"
     parent = run.config.get("parent")
     if parent:
-        there = Path(parent["path"], "config.json").exists()
-        before = Run.open(parent["path"]).recipe_after(parent["epoch"]).to_json() if there else {}
+        before: dict[str, Any] = {}
+        with suppress(InputError):  # it may have been moved, or damaged
+            before = Run.open(parent["path"]).recipe_after(parent["epoch"]).to_json()
         changes = "".join(f", {n}={v!r}" for n, v in run.recipe.to_json().items() if v != before.get(n, v))
         made = f"run = resume(fork(Run.open({parent['path']!r}), epoch={parent['epoch']}{changes}))\n"
         text = f"from amkd_viz import Run\nfrom amkd_viz.runs import fork, resume\n\n{made}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import ipywidgets as widgets
 import numpy as np
 from PIL import Image
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.core.parse import SHARE
 from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
 from amkd_viz.objectives.metric import EMBEDDINGS
@@ -46,6 +47,7 @@ class EmbeddingLab(Panel):
     """
 
     title = "EmbeddingLab"
+    kept: ClassVar = {"samples": [range(2**31)], "morph?": SHARE, "only?": [range(2**31)]}
     about = (
         "Each mark is one sample: a circle at its place in the <i>teacher</i>'s layout, a diamond in the "
         "<i>student</i>'s; the slider above the map moves it from one to the other. Rings are <i>boundary samples</i>, "
@@ -189,6 +191,7 @@ class EmbeddingLab(Panel):
         kept = session.state
         for name, value in kept.items():
             if name in self.controls:
+                self._check(name, value)
                 self.put(name, value=value)
         self.map.morph, self.map.only = float(kept.get("morph", 0.0)), list(kept.get("only", []))
 

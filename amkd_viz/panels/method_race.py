@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import ipywidgets as widgets
 from PIL import Image
@@ -70,6 +70,7 @@ class MethodRace(Panel):
     """
 
     title = "MethodRace"
+    kept: ClassVar = {"controls?": dict}
     about = (
         "Every column is a student that starts from the same weights and sees the same data in the same order; only "
         "the <i>method</i> differs, that is, the loss. The maps show what each net predicts at every point, the "

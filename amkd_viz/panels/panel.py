@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import base64
-import html
 import io
 import math
 import threading
@@ -16,11 +15,13 @@ from typing import Any, ClassVar, Self
 
 import ipywidgets as widgets
 from PIL import Image
+from traitlets import TraitError
 
 from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.panels.session import Session
 from amkd_viz.panels.status import Status
 from amkd_viz.panels.worker import Worker
+from amkd_viz.views.labels import safe
 from amkd_viz.views.mark import write_own
 from amkd_viz.views.page import document
 from amkd_viz.views.view import View
@@ -48,6 +49,7 @@ class Panel:
     """
 
     title: ClassVar[str]
+    kept: ClassVar[dict[str, Any]] = {}  # shape of a session's state, see core.parse
     about: ClassVar[str]  # HTML: one paragraph and one formula, with $ around LaTeX
 
     def __init__(self) -> None:
@@ -233,8 +235,13 @@ class Panel:
             low, high = control.min, control.max
             if isinstance(control, widgets.FloatLogSlider):
                 low, high = control.base**low, control.base**high
-            if isinstance(value, str | bool) or not low - 1e-9 <= value <= high * (1 + 1e-9) + 1e-9:
+            fits = isinstance(value, int | float) and not isinstance(value, bool)
+            if not fits or not low - 1e-9 <= value <= high * (1 + 1e-9) + 1e-9:
                 raise InputError(f"{name} must be between {low:g} and {high:g}, got {value!r}.")
+        try:
+            control.traits()["value"]._validate(control, value)
+        except TraitError as error:
+            raise InputError(f"{name} does not take {value!r}: {error}") from error
 
     def put(self, name: str, **traits: Any) -> None:
         """Change a control without a call of ``changed``; for the paint thread."""
@@ -267,7 +274,7 @@ class Panel:
         if len(lines) > 1:
             text = f"Unexpected error: {lines[-1]}"
             trace = "\n".join(lines)
-            self.paint.ask("code", lambda: self._unfold(self._code, f"<pre>{html.escape(trace)}</pre>", toggle=False))
+            self.paint.ask("code", lambda: self._unfold(self._code, f"<pre>{safe(trace)}</pre>", toggle=False))
         self.say(text, "error")
 
     def _cancel(self, count: int) -> None:
@@ -287,7 +294,7 @@ class Panel:
 
     def show_code(self) -> None:
         """Show or hide the code of what is on show."""
-        text = f"<pre>{html.escape(self.code())}</pre>"
+        text = f"<pre>{safe(self.code())}</pre>"
         self.paint.ask("code", lambda: self._unfold(self._code, text))
 
     def save_session(self, path: str | Path | None = None) -> Path:
@@ -415,8 +422,8 @@ class Panel:
             picture.save(file, "PNG", optimize=True)
             source = base64.b64encode(file.getvalue()).decode()
             data["text/html"] = (
-                f'<figure><img alt="{html.escape(self.title)}" style="width:100%;max-width:{picture.width}px" '
-                f'src="data:image/png;base64,{source}"><figcaption>{html.escape(self.title)}: a still picture; run the '
+                f'<figure><img alt="{safe(self.title)}" style="width:100%;max-width:{picture.width}px" '
+                f'src="data:image/png;base64,{source}"><figcaption>{safe(self.title)}: a still picture; run the '
                 "cell for the live panel.</figcaption></figure>"
             )
         return (data, *rest) if rest else data

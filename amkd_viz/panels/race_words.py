@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from amkd_viz.runs import Race, reading, table
 from amkd_viz.runs.groups import apart
 from amkd_viz.training import Recipe
 from amkd_viz.views.comparison import NAMES
-from amkd_viz.views.labels import percent
+from amkd_viz.views.labels import percent, safe
 
 __all__ = ["best", "code_of", "note_words", "result_table", "verdict"]
 
@@ -25,7 +24,7 @@ def best(race: Race) -> list[str]:
 
 def note_words(notes: Iterable[str]) -> str:
     """Return notes as HTML, each once."""
-    return "".join(f"<p class='amkd-note'>{html.escape(note)}</p>" for note in dict.fromkeys(notes))
+    return "".join(f"<p class='amkd-note'>{safe(note)}</p>" for note in dict.fromkeys(notes))
 
 
 def verdict(race: Race, count: int) -> str:
@@ -49,18 +48,18 @@ def result_table(race: Race, logs: Mapping[str, RunLog], teacher_accuracy: float
     for name, run in race.runs.items():
         summary, cost = run.summary, f"{1000 * logs[name].step_seconds:.1f}"
         label = f"{name} ({marks})" if (marks := apart(run)) else name
-        rows.append([label, percent(summary["test_accuracy"]), percent(summary.get("test_agreement")), cost])
+        rows.append([label, percent(summary.get("test_accuracy")), percent(summary.get("test_agreement")), cost])
     rows.append(["teacher", percent(teacher_accuracy), "", ""])
     top = "".join(f"<th>{h}</th>" for h in head)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    body = "".join("<tr>" + "".join(f"<td>{safe(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     sentences = [sentence.partition(": ")[2] for sentence in reading(table(list(race.runs.values())))]
     sentences += [READING_OF_AMKD] if any(name.startswith("amkd") for name in race.runs) else []
-    below = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences)
+    below = "".join(f"<li>{safe(sentence)}</li>" for sentence in sentences)
     return f"<table class='amkd-table'><tr>{top}</tr>{body}</table><ul>{below}</ul>"
 
 
 def _scores(race: Race) -> dict[str, float]:
-    return {name: run.summary["test_accuracy"] for name, run in race.runs.items()}
+    return {name: run.summary.get("test_accuracy") or 0.0 for name, run in race.runs.items()}
 
 
 def code_of(recipe: Recipe, methods: Sequence[str], overrides: Mapping[str, Any], race: Race | None = None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from PIL import Image
@@ -78,6 +78,7 @@ class SampleLab(Panel):
     """
 
     title = "SampleLab"
+    kept: ClassVar = {"base?": (None, range(2**31)), "second?": (None, range(2**31)), "controls?": dict}
     about = (
         "Choose an image; the <i>attack</i> changes its pixels step by step until the net predicts another class. The "
         "first image past the boundary is a <i>boundary supporting sample</i> (ring): BSS and AMKD train the student "

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from amkd_viz.core.errors import InputError
-from amkd_viz.core.files import claim, parsed, write_atomic
+from amkd_viz.core.files import claim, readable, write_atomic
+from amkd_viz.core.parse import checked, read
 from amkd_viz.runs import Race, Run
 
 __all__ = ["Session"]
 
 FORMAT = 2
+SESSION = {"panel": str, "folder": str, "recipe": str, "state": object}
 Shown = TypeVar("Shown", Run, Race)
 
 
@@ -60,12 +62,11 @@ class Session:
             InputError: no session there, damaged, or of another format.
         """
         path = Path(path)
-        with parsed(path, "session", "give the path of a file that a panel saved"):
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["format"] != FORMAT:
-                raise InputError(f"{path} has session format {content['format']}, but this version reads {FORMAT}.")
+        missing = "give the path of a file that a panel saved"
+        content = read(path, "session", SESSION, format=FORMAT, missing=missing)
+        with readable(path):
             folder = (path.parent / content["folder"]).resolve()
-            return cls(str(content["panel"]), folder, str(content["recipe"]), content["state"])
+        return cls(content["panel"], folder, content["recipe"], content["state"])
 
     @classmethod
     def files(cls, folder: str | Path, panel: object) -> list[Path]:
@@ -111,6 +112,10 @@ class Session:
     def _open_shown(self, panel: object, kind: type[Shown]) -> Shown:
         if self.panel != type(panel).__name__:
             raise InputError(f"This session was saved by {self.panel} and opens there, not in {type(panel).__name__}.")
+        try:
+            checked(dict(self.state), getattr(panel, "kept", {}), "the state")
+        except ValueError as error:
+            raise InputError(f"This session is not a valid one of {self.panel}: {error}.") from error
         shown = kind.open(self.folder)
         if shown.recipe.hash != self.recipe:
             hashes = f"{shown.recipe.hash}, not {self.recipe}"

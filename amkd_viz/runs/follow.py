@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +11,31 @@ from typing import Any
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import explained, readable
 from amkd_viz.core.locks import alive, lock
+from amkd_viz.core.parse import NUMBER, SHARE, Between, checked, parse
 
-__all__ = ["Follower", "Held", "locked"]
+__all__ = ["EPOCHS", "Follower", "Held", "locked"]
+
+EPOCHS = range(10_001)
+NUMBERS = (None, {str: (None, NUMBER)})
+# What is read of a line, by its kind; earlier versions wrote epochs without a kind.
+LINES = {
+    "epoch": {
+        "epoch": EPOCHS,
+        "images_per_s?": (None, Between(0)),
+        "val_accuracy?": (None, SHARE),
+        "terms?": NUMBERS,
+        "metrics?": NUMBERS,
+    },
+    "intervention": {"epoch": EPOCHS, "batch": range(2**31), "changes": {str: (None, bool, str, NUMBER)}},
+}
+OTHERS = {"text": str}
+LONGEST = 2**30  # bytes of a log that is read at once
 
 
 class Follower:
     """Reads the lines of a growing JSON-lines file, each once, and only whole ones.
 
-    A line that is not a JSON object is replaced by a note, with the line's number as ``damaged``.
+    A line that is damaged, or lacks what its kind has, is replaced by a note with the line's number as ``damaged``.
 
     Attributes:
         rewound: whether the last ``poll`` found the file changed before where it had read to (a run that was resumed
@@ -60,18 +76,19 @@ class Follower:
                 if self.rewound:
                     self._offset, self._count, self._last = 0, 0, b""
                     file.seek(0)
+                if about.st_size - file.tell() > LONGEST:
+                    raise InputError(f"{self._path} has {about.st_size:,} bytes, too many for the log of a run.")
                 return file.read()
         except FileNotFoundError:
             return b""
 
     def _read(self, line: bytes, number: int) -> dict[str, Any]:
         try:
-            found = json.loads(line)
-        except ValueError:  # or not UTF-8
-            found = None
-        if isinstance(found, dict):
-            return found
-        return {"kind": "note", "text": f"Line {number} of {self._path} is damaged and left out.", "damaged": number}
+            found: dict[str, Any] = parse(line, {"kind?": str})
+            return checked(found, LINES.get(found.get("kind", "epoch"), OTHERS))
+        except ValueError:
+            text = f"Line {number} of {self._path} is damaged and left out."
+            return {"kind": "note", "text": text, "damaged": number}
 
 
 class Held(InputError):

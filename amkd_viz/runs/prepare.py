@@ -9,13 +9,14 @@ import torch
 from amkd_viz.core.errors import InputError
 from amkd_viz.data import Dataset, load
 from amkd_viz.models import Classifier, inference_copy
+from amkd_viz.models.weights import safetensors
 from amkd_viz.runs.run import Listener, teacher_for
 from amkd_viz.training.device import pick_device
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.teachers import fingerprint
 from amkd_viz.training.training import Training, layout_of, numbered
 
-__all__ = ["prepare"]
+__all__ = ["check_pair", "prepare"]
 
 # Recipes that agree on these have the same data and the same teachers (see teacher_recipe).
 OF_DATA = ("dataset", "root", "data_seed", "device", "precision", "tf32")
@@ -36,6 +37,7 @@ def prepare(recipe: Recipe, like: Training | None = None, listen: Listener | Non
     def lends(fields: Iterable[str]) -> bool:
         return like is not None and all(getattr(like.recipe, f) == getattr(recipe, f) for f in fields)
 
+    safetensors()  # before a teacher is trained that could not be kept
     full = like.full if like and lends(OF_DATA) else load(recipe.dataset, root=recipe.root, seed=recipe.data_seed)
     if recipe.num_train:
         full.limit(recipe.num_train, recipe.data_seed)  # refuse a wrong number before a teacher is trained
@@ -45,7 +47,7 @@ def prepare(recipe: Recipe, like: Training | None = None, listen: Listener | Non
         return Training(recipe, full, teachers, like.teacher_weights, like.teacher_logits)
     made = {net: teacher_for(recipe, listen, full, place) for place, net in enumerate(names)}
     for net, teacher in made.items():
-        _check_pair(teacher, full, names[net])
+        check_pair(teacher, full, f"Teacher {names[net]}")
     weights = "+".join(fingerprint(net) for net in made.values())
     device, layout = pick_device(recipe.device), layout_of(full)
     # folded: less time in the attack, the same logits
@@ -53,18 +55,18 @@ def prepare(recipe: Recipe, like: Training | None = None, listen: Listener | Non
     return Training(recipe, full, frozen, weights)
 
 
-def _check_pair(teacher: Classifier, dataset: Dataset, name: str) -> None:
-    """Refuse a teacher that does not take the data's inputs or does not know its classes."""
+def check_pair(net: Classifier, dataset: Dataset, name: str) -> None:
+    """Refuse a net that does not take the data's inputs or does not know its classes."""
     try:
-        if teacher.shape != dataset.shape:  # some nets take any height and width
+        if net.shape != dataset.shape:  # some nets take any height and width
             with torch.no_grad():
-                teacher(torch.zeros(1, *dataset.shape))
+                net(torch.zeros(1, *dataset.shape))
     except (RuntimeError, InputError) as error:
         raise InputError(
-            f"Teacher {name} takes inputs of shape {teacher.shape}, but {dataset.name} has {dataset.shape}."
+            f"{name} takes inputs of shape {net.shape}, but {dataset.name} has {dataset.shape}."
         ) from error
-    if teacher.num_classes != dataset.num_classes:
+    if net.num_classes != dataset.num_classes:
         raise InputError(
-            f"Teacher {name} knows {teacher.num_classes} classes, but {dataset.name} has {dataset.num_classes}; "
+            f"{name} knows {net.num_classes} classes, but {dataset.name} has {dataset.num_classes}; "
             "use a teacher that was trained on this data set."
         )

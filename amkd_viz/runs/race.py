@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from amkd_viz.core.errors import InputError
-from amkd_viz.core.files import check_writable, claim, parsed, write_atomic
+from amkd_viz.core.files import check_writable, claim, write_atomic
+from amkd_viz.core.parse import read
 from amkd_viz.runs.grid import entrants
 from amkd_viz.runs.job import Job
 from amkd_viz.runs.recording import fresh_folder
@@ -120,13 +121,11 @@ class Race:
             raise InputError(
                 f"A race is opened by its folder, got the file {path}; plans of earlier versions cannot be opened."
             )
-        with parsed(path / "race.json", "race", "give the folder of a race"):
-            content = json.loads((path / "race.json").read_text(encoding="utf-8"))
-            if content["format"] != FORMAT:
-                raise InputError(f"{path} has race format {content['format']}, but this version reads {FORMAT}.")
-            names = [str(name) for name in content["runs"]]
-            if not names or any(Path(name).name != name for name in names):
-                raise ValueError(f"runs must name folders beside it, got {names!r}")
+        missing = "give the folder of a race"
+        names = read(path / "race.json", "race", {"runs": [str]}, format=FORMAT, missing=missing)["runs"]
+        if not names or any(Path(name).name != name or names.count(name) > 1 for name in names):
+            file = path / "race.json"
+            raise InputError(f"{file} is not a valid race: runs must name folders beside it, each once, got {names!r}.")
         return cls(path, {name: Run.open(path / name) for name in names})
 
     def replay(self, out: str | Path | None = None) -> Race:

@@ -18,6 +18,7 @@ import re
 import textwrap
 import time
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,11 +28,12 @@ import torch
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import append_line, check_writable, claim, files_below, readable, write_atomic
+from amkd_viz.core.parse import NUMBER, SHARE, Between, checked, read
 from amkd_viz.core.pauses import pause_point
 from amkd_viz.core.version import __version__
 from amkd_viz.data import Dataset, load
 from amkd_viz.models import Classifier, load_teacher, save_classifier
-from amkd_viz.runs.follow import Follower, Held, locked
+from amkd_viz.runs.follow import EPOCHS, Follower, Held, locked
 from amkd_viz.training.device import pick_device, pick_precision, tf32_use
 from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped, Waiting
 from amkd_viz.training.loop import events
@@ -46,6 +48,37 @@ KEEP_CHECKPOINTS = 2
 CHECKPOINT_SECONDS = 60.0  # within an epoch; at its end there is always one
 SNAPSHOT_MB = 200
 LOOK = 0.2  # seconds between two looks at a run that another process writes
+# What is read of them; other keys are kept as they are.
+VERSIONS = {str: (None, NUMBER, str)}
+CONFIG = {
+    "recipe": dict,
+    "folder?": str,
+    "objective?": str,
+    "teacher_weights?": str,
+    "data?": str,
+    "classes?": [str],
+    "replay_of?": str,
+    "versions?": VERSIONS,
+    "parent?": {"epoch": EPOCHS, "path": str, "recipe?": str},
+}
+CHECKPOINT = {
+    "batch?": range(2**31),
+    "seconds?": Between(0),
+    "changes?": dict,
+    "log?": {"sums": {str: {str: torch.Tensor}}, "counts": {str: range(1, 2**31)}},
+    "student": dict,
+    "nets?": {str: dict},
+    "modules?": dict,
+    "optimiser?": dict,
+}
+SUMMARY = {
+    **{
+        f"{key}?": (None, SHARE) for key in ("test_accuracy", "test_agreement", "val_accuracy", "teacher_test_accuracy")
+    },
+    **{f"{key}?": (None, Between(-1.01, 1.01)) for key in ("magsim", "angsim")},
+    "train_seconds?": (None, Between(0)),
+    "versions?": VERSIONS,
+}
 SNAPSHOT = re.compile(r"((?P<net>\w+)-)?epoch-(?P<epoch>[0-9]+)\.safetensors")
 Listener = Callable[[Event], None]
 
@@ -87,7 +120,8 @@ class Run:
         config = {
             "format": FORMAT,
             "recipe": recipe.to_json(),
-            "folder": str(Path.cwd()),  # what relative paths of the recipe are relative to
+            # what relative paths of the recipe are relative to
+            "folder": str(Path.cwd()).encode(errors="replace").decode(),
             "objective": str(recipe.objective),
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "versions": versions(recipe.device, recipe),
@@ -105,19 +139,15 @@ class Run:
         Raises:
             InputError: no run there, one that cannot be read, or one of another format.
         """
-        path = Path(path)
+        path, file = Path(path), Path(path) / "config.json"
+        with readable(file):
+            if not file.exists():
+                raise InputError(f"There is no run in {path}: it has no config.json.")
+        config = read(file, "run", CONFIG, format=FORMAT)
         try:
-            with readable(path / "config.json"):
-                if not (path / "config.json").exists():
-                    raise InputError(f"There is no run in {path}: it has no config.json.")
-                config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-            if config["format"] != FORMAT:
-                raise InputError(f"{path} has run format {config['format']}, but this version reads {FORMAT}.")
-            if not isinstance(config.get("parent", {"epoch": 0})["epoch"], int):
-                raise TypeError("its parent's epoch is not a number")
             return cls(path, config)
-        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise InputError(f"{path / 'config.json'} is damaged ({error}); the run cannot be opened.") from error
+        except InputError as error:
+            raise InputError(f"{file} is not a valid run: {error}") from error
 
     # what it holds
 
@@ -144,15 +174,8 @@ class Run:
         """
         if not self.finished:
             raise InputError(f"The run {self.path} is not finished: it has no summary yet.")
-        path = self.path / "summary.json"
-        with readable(path):
-            content = path.read_bytes()
-        try:
-            found = dict(json.loads(content))
-        except (ValueError, TypeError) as error:
-            raise InputError(
-                f"{path} is damaged ({error}); delete it and resume the run, which writes it again."
-            ) from error
+        repair = "delete it and resume the run, which writes it again"
+        found: dict[str, Any] = read(self.path / "summary.json", "summary", SUMMARY, repair=repair)
         return found
 
     @property
@@ -237,7 +260,8 @@ class Run:
     def snapshots(self) -> list[int]:
         """Return the epochs for which ``student(epoch)`` has a snapshot."""
         names = (SNAPSHOT.fullmatch(path.name) for path in self._snapshot_files())
-        return sorted({int(name["epoch"]) for name in names if name and not name["net"]})
+        epochs = {int(name["epoch"]) for name in names if name and not name["net"]}
+        return sorted(epoch for epoch in epochs if epoch in EPOCHS)
 
     def teacher(self) -> Classifier:
         """Return the recipe's teacher from its file or the cache; train it again if the cache has lost it.
@@ -283,7 +307,8 @@ class Run:
 
     def _found(self, path: str) -> str:
         there = Path(self.config.get("folder", "."), path)
-        return str(there) if not Path(path).exists() and there.exists() else path
+        with readable(there):
+            return str(there) if not Path(path).exists() and there.exists() else path
 
     # writing
 
@@ -318,7 +343,7 @@ class Run:
             if state is not None:
                 try:
                     training.restore(state)
-                except (KeyError, RuntimeError, TypeError, ValueError) as error:
+                except (LookupError, AttributeError, RuntimeError, TypeError, ValueError) as error:
                     why = " ".join(str(error).split())[:200]
                     raise InputError(
                         f"The newest checkpoint of {self.path} does not fit its recipe ({why}); the data have changed, "
@@ -467,10 +492,14 @@ class Run:
         for path in reversed(self._checkpoints()):
             with readable(path):
                 content, checksum = path.read_bytes(), path.with_suffix(".sha256")
-                told = checksum.read_text().strip() if checksum.exists() else None
-            if told == hashlib.sha256(content).hexdigest():
+                recorded = checksum.read_bytes().strip() if checksum.is_file() else None
+            if recorded == hashlib.sha256(content).hexdigest().encode():
                 try:
+                    with zipfile.ZipFile(io.BytesIO(content)) as parts:
+                        if sum(part.file_size for part in parts.infolist()) > len(content):
+                            raise ValueError("it unpacks to more than its size")
                     state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+                    checked(state, CHECKPOINT | {"epoch": range(self.recipe.epochs + 1)})
                 except Exception as error:  # whatever a hostile file makes torch raise
                     raise InputError(
                         f"{path} is not a checkpoint of this library: it holds more than tensors and numbers and "

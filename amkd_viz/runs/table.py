@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import statistics
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from amkd_viz.core.errors import InputError
 from amkd_viz.objectives import READING_OF_AMKD
 from amkd_viz.objectives import methods as known_methods
 from amkd_viz.runs.groups import Draw, Group, draw_of, groups
 from amkd_viz.runs.run import Run
+from amkd_viz.runs.sound import sound
 from amkd_viz.runs.stats import Difference, holm, paired, welch
 
 __all__ = [
@@ -79,7 +82,18 @@ COLUMNS: dict[str, tuple[str, float, int]] = {
 
 
 def table(runs: Sequence[Run]) -> list[Row]:
-    """Return one row for each group of runs of one training, see ``groups``; each data set on its own."""
+    """Return one row for each group of runs of one training, see ``groups``; each data set on its own.
+
+    A warning names each run that cannot be read and is left out.
+
+    Raises:
+        InputError: none of the runs can be read.
+    """
+    runs, left_out = sound(runs)
+    if left_out and not runs:
+        raise InputError(left_out[0])
+    for sentence in left_out:
+        warnings.warn(sentence, stacklevel=2)
     return [
         _row(dataset, label, group)
         for dataset in dict.fromkeys(run.recipe.dataset for run in runs)

@@ -37,7 +37,7 @@ def teacher_recipe(recipe: Recipe, place: int = 0) -> Recipe:
     folder = recipe.dataset.removeprefix("folder:")
     return Recipe(
         # a relative path names other images elsewhere, and the teacher is found again by this name
-        dataset=recipe.dataset if folder == recipe.dataset else f"folder:{Path(folder).expanduser().resolve()}",
+        dataset=recipe.dataset if folder == recipe.dataset else f"folder:{Path(os.path.expanduser(folder)).resolve()}",
         root=recipe.root,
         teacher="",
         student=name,

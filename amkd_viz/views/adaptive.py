@@ -12,15 +12,17 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from amkd_viz.core.errors import InputError
 from amkd_viz.views.decisions import Decisions, decisions
 
-__all__ = ["Refined", "adaptive_levels"]
+__all__ = ["Refined", "adaptive_levels", "check_resolution"]
 
 CELLS = 12  # first cells along a side, at least
 SMALL = 48  # grids of a lower resolution are evaluated completely
 ENOUGH = 1800  # evaluations always allowed
 FINEST = 2  # side of the last cells
 CAUTION = 0.12  # split a cell whose smallest logit gap is below this share of the change of its logits
+FINE = 4096  # the finest grid: R * R places are kept
 DOUBT = 0.15  # evaluate a point whose interpolated gap is below this share of the change around it
 QUARTERS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
 
@@ -37,6 +39,16 @@ class Refined(NamedTuple):
     logits: Tensor
 
 
+def check_resolution(resolution: int) -> None:
+    """Refuse a grid that no picture shows and no memory holds.
+
+    Raises:
+        InputError: ``resolution`` is not between 2 and 4,096.
+    """
+    if not 2 <= resolution <= FINE:
+        raise InputError(f"resolution must be between 2 and {FINE}, got {resolution}.")
+
+
 def adaptive_levels(ask: Ask, resolution: int, *, budget: int | None = None) -> Iterator[Refined]:
     """Fill a grid of R x R points, evaluating the net only where its prediction is uncertain; yield the map after each
     round of evaluations, coarse first, the final one last. No point is evaluated twice.
@@ -50,9 +62,10 @@ def adaptive_levels(ask: Ask, resolution: int, *, budget: int | None = None) -> 
     Args:
         ask: rows and columns of grid points, int64 (N, 2) -> logits (N, K). Up to 15 points beyond the end of a
             grid of 200 x 200 are asked for, so that cells there need no special case.
-        resolution: R >= 2.
+        resolution: R, 2 to 4,096.
         budget: maximum number of evaluations; by default a tenth of R x R, or 1,800 if that is more.
     """
+    check_resolution(resolution)
     budget = max(resolution**2 // 10, ENOUGH) if budget is None else budget
     coarse = 1 if resolution < SMALL else 2 ** int(math.log2(resolution / CELLS))
     side = -(-(resolution - 1) // coarse) * coarse + 1

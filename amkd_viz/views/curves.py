@@ -134,7 +134,7 @@ def series(lines: Sequence[dict[str, Any]]) -> Series:
     for line in lines:
         numbers = {f"terms.{name}": v for name, v in (line.get("terms") or {}).items()}
         numbers |= line.get("metrics") or {}
-        numbers |= {name: v for name, v in line.items() if not isinstance(v, dict | str)}
+        numbers |= {name: v for name, v in line.items() if isinstance(v, int | float)}
         for name, value in numbers.items():
             if value is not None and math.isfinite(value):
                 found.setdefault(name, []).append((int(line["epoch"]), float(value)))

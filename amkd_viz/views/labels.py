@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
+
+from amkd_viz.core.escape import for_html as safe
 
 __all__ = ["class_label", "class_name", "mean_sd", "number", "percent", "plural", "safe", "shorten", "used_of"]
 
 DASH = "\N{EM DASH}"
-
-
-def safe(text: object) -> str:
-    """Escape markup for Plotly and HTML.
-
-    >>> safe("<b>cat</b> & dog")
-    '&lt;b&gt;cat&lt;/b&gt; &amp; dog'
-    """
-    return html.escape(str(text), quote=True)
 
 
 def shorten(text: str, width: int = 18) -> str:

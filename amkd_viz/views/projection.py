@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amkd_viz.core.errors import InputError, unknown
+from amkd_viz.data.checks import require
 from amkd_viz.views.quality import Aligned, procrustes
 
 __all__ = ["PROJECTIONS", "joint_layout", "pca"]
@@ -67,7 +68,7 @@ def joint_layout(
 
 
 def _umap(space: Array, start: Array | None, seed: int, neighbours: int) -> Array:
-    import umap  # compiles for seconds when first used
+    umap = require("umap", "umap-learn", "A layout by UMAP")  # compiles for seconds when first used
 
     if start is None:
         start = pca(space)

@@ -17,6 +17,7 @@ from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
 from amkd_viz.objectives import READING_OF_AMKD
 from amkd_viz.runs.groups import IDLE, groups
+from amkd_viz.runs.sound import sound
 from amkd_viz.runs.table import COLUMNS, Pair, Row, holm_words, notes, pairs, seed_words, table
 from amkd_viz.training import Recipe
 from amkd_viz.training.teachers import fingerprint
@@ -53,15 +54,18 @@ HEADINGS = {
 }
 
 
-def write_report(runs: Sequence[Run], path: str | Path) -> Path:
+def write_report(runs: Sequence[Run], path: str | Path, left_out: Sequence[str] = ()) -> Path:
     """Write finished runs, of one or several data sets, as one self-contained HTML file.
+
+    A run that is not finished, cannot be read or does not fit its data is left out, and the page says so.
 
     Args:
         runs: at least one, each with a summary.
         path: the .html file; an earlier report there is replaced, any other file is never overwritten.
+        left_out: sentences on runs that were left out before.
 
     Raises:
-        InputError: no run, an unfinished one, or a path that holds another file or cannot be written.
+        InputError: no run that can be shown, or a path that holds another file or cannot be written.
     """
     if not runs:
         raise InputError("runs must hold at least one finished run.")
@@ -69,10 +73,22 @@ def write_report(runs: Sequence[Run], path: str | Path) -> Path:
     problems: dict[str, list[Run]] = {}
     for run in runs:
         problems.setdefault(run.recipe.dataset, []).append(run)
-    parts = [_section(name, own) for name, own in problems.items()]
+    parts, shown, left_out = [], [], list(left_out)
+    for name, own in problems.items():
+        dataset = _dataset(own, left_out)
+        if dataset is None:
+            continue
+        own, odd = sound(own, dataset)
+        left_out += odd
+        if own:
+            parts.append(_section(name, own, dataset))
+            shown += own
+    if not shown:
+        raise InputError(f"None of the runs can be shown. {left_out[0]}")
     title = "How students learn a teacher's decision boundary"
-    lead = f"<p class='quiet'>{safe(_what(runs))} {safe(READING_OF_AMKD)}</p>"
-    return write_own(Path(path), document(title, lead + "".join(parts) + _commands(runs)), "report")
+    lead = f"<p class='quiet'>{safe(_what(shown))} {safe(READING_OF_AMKD)}</p>"
+    lead += "".join(f"<p class='quiet'>{safe(sentence)}</p>" for sentence in dict.fromkeys(left_out))
+    return write_own(Path(path), document(title, lead + "".join(parts) + _commands(shown)), "report")
 
 
 def boundary_samples(
@@ -95,8 +111,18 @@ def boundary_samples(
     return samples, dataset.test.index[taken[best]]
 
 
-def _section(name: str, runs: Sequence[Run]) -> str:
-    rows, dataset = table(runs), runs[0].dataset()
+def _dataset(runs: Sequence[Run], left_out: list[str]) -> Dataset | None:
+    """Return the data of the first run that can load them; add a sentence for each that cannot."""
+    for run in runs:
+        try:
+            return run.dataset()
+        except InputError as error:
+            left_out.append(f"Left out: {run.path}: {error}")
+    return None
+
+
+def _section(name: str, runs: Sequence[Run], dataset: Dataset) -> str:
+    rows = table(runs)
     names, key = short(row.label for row in rows)
     rows = [replace(row, label=names[row.label]) for row in rows]
     tested = pairs(rows)

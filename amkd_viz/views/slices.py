@@ -14,7 +14,7 @@ from amkd_viz.boundary import bss, sample_targets
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.rng import generator
 from amkd_viz.data import Dataset
-from amkd_viz.views.adaptive import Refined, adaptive_levels
+from amkd_viz.views.adaptive import Refined, adaptive_levels, check_resolution
 from amkd_viz.views.decisions import Decisions, decide, decisions, logits_at
 from amkd_viz.views.labels import class_name
 from amkd_viz.views.layout import keep
@@ -65,8 +65,7 @@ def cell_centres(area: Area, resolution: int, cells: NDArray[np.int64] | None = 
 
     By default of all cells: row by row from the bottom, each from the left.
     """
-    if resolution < 2:
-        raise InputError(f"resolution must be at least 2, got {resolution}.")
+    check_resolution(resolution)
     if cells is None:
         cells = _all_cells(resolution)
     x0, x1, y0, y1 = area
