@@ -1,4 +1,4 @@
-"""A progress bar for one or more trainings: method, seed, epoch, images/s, time left."""
+"""A progress bar for one or more trainings: runs that are done, method, seed, epoch, images/s, time left."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Self
 
 from tqdm import tqdm
 
+from amkd_viz.runs.grid import Counted
 from amkd_viz.training import EpochEnded, Event, Recipe, Started
 
 __all__ = ["Progress"]
@@ -17,35 +18,50 @@ class Progress:
     """Listen to events and show the epochs done. Training a teacher first adds its epochs to the total.
 
     Args:
-        epochs: total number of epochs of all students.
+        epochs: total number of epochs of all students; a grid adds its own.
     """
 
-    def __init__(self, epochs: int) -> None:
+    def __init__(self, epochs: int = 0) -> None:
         self._epochs = epochs
+        self._count = ""  # of the runs of a grid
         self._bar: tqdm[None] | None = None  # made when the first training starts: it may be refused
         self._recipe: Recipe | None = None
 
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, Started):
+    def __call__(self, event: Event | Counted) -> None:
+        if isinstance(event, Counted):
+            self._epochs += event.epochs
+            self._count = f"{event.done} of {event.total} runs" + f", {event.failed} failed" * bool(event.failed)
+            self._recipe = None  # of what trains in this process
+            if self._bar is not None:
+                self._bar.set_postfix_str("", refresh=False)
+                self._describe(self._count)
+        elif isinstance(event, Started):
             self._recipe = event.training.recipe
             teacher = event.training.teacher is None
             what = f"teacher {self._recipe.student}" if teacher else f"{self._recipe.method} seed {self._recipe.seed}"
-            name = f"{self._recipe.dataset}: {what}"
-            if self._bar is None:
-                self._bar = tqdm(
-                    desc=name,
-                    total=self._epochs,
-                    file=sys.stderr,
-                    mininterval=0.2 if sys.stderr.isatty() else 15,  # in a log file, a line now and then
-                    bar_format="{desc} |{bar:20}| {n_fmt}/{total_fmt} epochs, {remaining} left{postfix}",
-                )
+            bar = self._describe(", ".join(filter(None, [self._count, f"{self._recipe.dataset}: {what}"])))
             if teacher:
-                self._bar.total += self._recipe.epochs
-            self._bar.set_description_str(name, refresh=False)
-        elif isinstance(event, EpochEnded) and self._bar is not None and self._recipe is not None:
-            speed = f"epoch {event.epoch}/{self._recipe.epochs}, {event.metrics['images_per_s']:,.0f} images/s"
-            self._bar.set_postfix_str(speed, refresh=False)
-            self._bar.update()
+                bar.total += self._recipe.epochs
+        elif isinstance(event, EpochEnded):
+            bar = self._describe()
+            if self._recipe is not None:
+                speed = f"epoch {event.epoch}/{self._recipe.epochs}, {event.metrics['images_per_s']:,.0f} images/s"
+                bar.set_postfix_str(speed, refresh=False)
+            bar.update()
+
+    def _describe(self, text: str | None = None) -> tqdm[None]:
+        """Return the bar, with a description."""
+        if self._bar is None:
+            self._bar = tqdm(
+                desc=text or self._count,
+                total=self._epochs,
+                file=sys.stderr,
+                mininterval=0.2 if sys.stderr.isatty() else 15,  # in a log file, a line now and then
+                bar_format="{desc} |{bar:20}| {n_fmt}/{total_fmt} epochs, {remaining} left{postfix}",
+            )
+        if text is not None:
+            self._bar.set_description_str(text, refresh=False)
+        return self._bar
 
     def __enter__(self) -> Self:
         return self

@@ -238,10 +238,9 @@ class Run:
         )
 
     def dataset(self) -> Dataset:
-        """Return the data that the student saw, ``num_train`` applied."""
+        """Return the data that the student saw, see ``Recipe.subset``."""
         recipe = self.located()
-        full = load(recipe.dataset, root=recipe.root, seed=recipe.data_seed)
-        return full.limit(recipe.num_train, recipe.data_seed) if recipe.num_train else full
+        return recipe.subset(load(recipe.dataset, root=recipe.root, seed=recipe.data_seed))
 
     def located(self, recipe: Recipe | None = None) -> Recipe:
         """Return ``recipe`` (default: the run's own) with relative paths that can be found from here.
@@ -278,7 +277,9 @@ class Run:
         """Keep the learning nets, by name, as they are after ``epoch``."""
         for name, net in nets.items():
             save_classifier(net, self._snapshot(epoch, name), epoch=epoch)
-        self.thin_snapshots()
+        size = sum(self._snapshot(epoch, name).stat().st_size for name in nets)
+        if size * (epoch + 1) > SNAPSHOT_MB * 2**20:  # else they fit, if there is one of each epoch
+            self.thin_snapshots()
 
     def _snapshot(self, epoch: int, net: str = "student") -> Path:
         return self.path / "snapshots" / f"{'' if net == 'student' else f'{net}-'}epoch-{epoch:04d}.safetensors"

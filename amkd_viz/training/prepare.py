@@ -42,8 +42,7 @@ def prepare(
     full = like.full if like else load(recipe.dataset, root=recipe.root, seed=recipe.data_seed)
     if alone:
         return Training(recipe, full, {})
-    if recipe.num_train:
-        full.limit(recipe.num_train, recipe.data_seed)  # refuse a wrong number before a teacher is trained
+    recipe.subset(full)  # refuse a wrong number before a teacher is trained
     names = numbered("teacher", recipe.teachers)
     if like is not None and like.teacher is not None:
         teachers = {net: like.nets[net] for net in names}

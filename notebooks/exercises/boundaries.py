@@ -85,4 +85,5 @@ def closer(answer: Any) -> str:
         return (
             f"{result}, from 84.8 %. Boundary samples are one way to say more about a boundary; more data is another."
         )
-    return f"{result}, from 84.8 %, on the same {base.num_train} points. Now see what num_train=400 gives."
+    points = "other" if differ[0] in ("seed", "data_seed") else "the same"
+    return f"{result}, from 84.8 %, on {points} {base.num_train} points. Now see what num_train=400 gives."
