@@ -46,7 +46,7 @@ IMAGES = "digits"
 OF_PROBLEM = ("num_train", "student", "epochs", "seed")  # fields of Recipe with a control, beside LIVE
 DOUBT = (
     'One seed is one draw: race again with another seed, or let "Show code" run five of them and see whether the '
-    "95 % interval of the difference leaves out 0."
+    "95 % interval of the paired difference leaves out 0."
 )
 
 
