@@ -74,17 +74,21 @@ def demo(parser: Parser, words: Sequence[str]) -> None:
 
 def distill(parser: Parser, words: Sequence[str]) -> None:
     """Distil one student into a run folder."""
-    from amkd_viz.flags import in_flags, recipe_flags, recipe_of, refuse_settings
+    from amkd_viz.flags import in_flags, overrides_of, recipe_flags, recipe_of
     from amkd_viz.progress import Progress
     from amkd_viz.runs import Run, distill, format_table, resume, table
 
     recipe_flags(parser)
     parser.add_argument("--out", type=Path, help="a new folder (default: a new one under runs/)")
-    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run, by its own settings")
+    parser.add_argument(
+        "--resume",
+        type=Path,
+        metavar="RUN",
+        help="go on with this run, by its own settings; a rate or --set of a term may change",
+    )
     parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="also write TensorBoard event files there")
     args = parser.parse_args(words)
-    if args.resume:
-        refuse_settings(args)
+    overrides = overrides_of(args) if args.resume else {}
     with ExitStack() as stack:
         heard: list[Callable[[Any], None]] = []
         if args.tensorboard:
@@ -100,11 +104,8 @@ def distill(parser: Parser, words: Sequence[str]) -> None:
             for listener in heard:
                 listener(event)
 
-        if run:
-            run = resume(run, listen=listen)
-        else:
-            with in_flags():
-                run = distill(recipe, args.out, listen=listen)
+        with in_flags():
+            run = resume(run, listen=listen, **overrides) if run else distill(recipe, args.out, listen=listen)
     for note in (line["text"] for line in run.lines() if line.get("kind") == "note"):
         print(f"Note: {note}")
     print(f"{format_table(table([run]))}\n\nThe run is in {run.path}.")

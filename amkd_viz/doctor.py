@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -11,11 +10,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 
+from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import files_below
 from amkd_viz.core.version import __version__
 from amkd_viz.data import status
+from amkd_viz.runs import Run
 from amkd_viz.training.device import bf16_hardware
 from amkd_viz.training.teachers import cache_folder
 
@@ -73,12 +73,12 @@ def diagnosis(root: str | None = None) -> list[str]:
         lines.append("  To get Tiny ImageNet: unpack tiny-imagenet-200.zip, from its authors' page, there.")
     lines.append("  Another folder: --root, or the environment variable AMKD_VIZ_DATA.")
 
-    teachers = [path for path in files_below(cache_folder() / "teachers") if path.suffix == ".safetensors"]
+    teachers = [path.parent for path in files_below(cache_folder() / "teachers") if path.name == "config.json"]
     free = shutil.disk_usage(next(p for p in [cache_folder(), *cache_folder().parents] if p.exists())).free
     lines.append(
         f"\nTeachers trained here: {len(teachers)}, in {cache_folder() / 'teachers'} ({free / 2**30:.0f} GiB free)"
     )
-    lines += [f"  {path.stem}: {_about(path)}" for path in teachers]
+    lines += [f"  {path.name}: {_about(path)}" for path in teachers]
     return lines
 
 
@@ -94,12 +94,15 @@ def _painter() -> str:
 
 
 def _about(path: Path) -> str:
-    """Return architecture, data set, validation accuracy and size of a teacher's file."""
+    """Return architecture, data set, validation accuracy and size of a teacher's run, or how far it is trained."""
     try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads(file.metadata()["amkd_viz"])
-        accuracy, net = about.get("val_accuracy"), f"{about['architecture']} on {about['recipe']['dataset']}"
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        run = Run.open(path)
+        net = f"{run.recipe.student} on {run.recipe.dataset}"
+        if not run.finished:
+            return f"{net}, {run.epochs_done} of {run.recipe.epochs} epochs"
+        run.student()
+        accuracy, size = run.summary.get("val_accuracy"), (path / "student.safetensors").stat().st_size
+    except InputError:
         return "damaged or not readable; delete it, and it is trained again when it is needed"
     measured = f", {accuracy:.1%} validation accuracy" if isinstance(accuracy, int | float) else ""
-    return f"{net}{measured}, {path.stat().st_size / 1000:,.0f} kB"
+    return f"{net}{measured}, {size / 1000:,.0f} kB"

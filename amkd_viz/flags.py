@@ -19,8 +19,9 @@ from amkd_viz.data import datasets
 from amkd_viz.models import architectures
 from amkd_viz.objectives import known_terms, methods
 from amkd_viz.training import Recipe, suggested
+from amkd_viz.training.training import LIVE
 
-__all__ = ["changes_of", "in_flags", "recipe_flags", "recipe_of", "refuse_settings"]
+__all__ = ["changes_of", "in_flags", "overrides_of", "recipe_flags", "recipe_of"]
 
 NETS = ("teacher", "student")
 ALIASES = {"num_train": ("--limit-train",)}
@@ -61,18 +62,21 @@ def recipe_flags(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -
         )
 
 
-def refuse_settings(args: argparse.Namespace) -> None:
-    """Refuse settings beside ``--resume``: a resumed run keeps its own.
+def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings beside ``--resume``: those that may change while a run trains.
 
     Raises:
-        InputError: a setting is given.
+        InputError: another setting is given, which a resumed run keeps.
     """
-    given = [name for name, value in vars(args).items() if name not in ("resume", "tensorboard") and value is not None]
-    if given:
-        raise InputError(
-            f"--resume goes on with the settings of {args.resume}, so {_flag(given[0])} would not count; leave it out, "
-            "or train from one of its epochs with other settings by amkd_viz.runs.fork."
-        )
+    given = {n: v for n, v in vars(args).items() if n not in ("resume", "tensorboard", "set") and v is not None}
+    for name in given:
+        if name not in LIVE:
+            raise InputError(
+                f"--resume goes on with the settings of {args.resume}, so {_flag(name)} would not count; only "
+                f"{', '.join(map(_flag, [*LIVE, 'set']))} may change. Leave it out, or train from one of its epochs "
+                "with other settings by amkd_viz.runs.fork."
+            )
+    return given | changes_of(args)
 
 
 def recipe_of(args: argparse.Namespace, overrides: dict[str, Any] | None = None) -> Recipe:

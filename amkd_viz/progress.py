@@ -9,13 +9,14 @@ from typing import Self
 from tqdm import tqdm
 
 from amkd_viz.runs.grid import Counted
-from amkd_viz.training import EpochEnded, Event, Recipe, Started
+from amkd_viz.training import EpochEnded, Event, Recipe, Started, Waiting
 
 __all__ = ["Progress"]
 
 
 class Progress:
-    """Listen to events and show the epochs done. Training a teacher first adds its epochs to the total.
+    """Listen to events and show the epochs done. Training a teacher first adds its epochs to the total; while another
+    process trains it, the bar says so.
 
     Args:
         epochs: total number of epochs of all students; a grid adds its own.
@@ -34,23 +35,25 @@ class Progress:
             self._recipe = None  # of what trains in this process
             if self._bar is not None:
                 self._bar.set_postfix_str("", refresh=False)
-                self._describe(self._count)
+                self._show(self._count)
+        elif isinstance(event, Waiting):
+            self._show(event.text).refresh()
         elif isinstance(event, Started):
             self._recipe = event.training.recipe
             teacher = event.training.teacher is None
             what = f"teacher {self._recipe.student}" if teacher else f"{self._recipe.method} seed {self._recipe.seed}"
-            bar = self._describe(", ".join(filter(None, [self._count, f"{self._recipe.dataset}: {what}"])))
+            bar = self._show(", ".join(filter(None, [self._count, f"{self._recipe.dataset}: {what}"])))
             if teacher:
-                bar.total += self._recipe.epochs
+                bar.total += self._recipe.epochs - event.training.epoch
         elif isinstance(event, EpochEnded):
-            bar = self._describe()
+            bar = self._show()
             if self._recipe is not None:
                 speed = f"epoch {event.epoch}/{self._recipe.epochs}, {event.metrics['images_per_s']:,.0f} images/s"
                 bar.set_postfix_str(speed, refresh=False)
             bar.update()
 
-    def _describe(self, text: str | None = None) -> tqdm[None]:
-        """Return the bar, with a description."""
+    def _show(self, text: str | None = None) -> tqdm[None]:
+        """Return the bar, with this description if there is one."""
         if self._bar is None:
             self._bar = tqdm(
                 desc=text or self._count,

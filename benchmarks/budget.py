@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from amkd_viz.models import load_teacher
-from amkd_viz.training import Training, prepare
+from amkd_viz.runs import prepare
+from amkd_viz.training import Training
 from amkd_viz.training.device import kept_memory
 
 from .published import published_bss, published_loss

@@ -56,7 +56,7 @@ def captured(run: Callable[[], object]) -> Callable[[], object]:
 
 def without_graph(training: Training) -> Training:
     """The same training, whose steps are launched kernel by kernel."""
-    from amkd_viz.training import prepare
+    from amkd_viz.runs import prepare
 
     made = prepare(training.recipe, like=training)
     made.student.load_state_dict(training.student.state_dict())

@@ -25,7 +25,8 @@ def peak(job: tuple[str, str, str, str, int]) -> dict[str, Any]:
     """MB before the first step and at the peak, and how many samples the last step attacked."""
     import torch
 
-    from amkd_viz.training import Recipe, prepare
+    from amkd_viz.runs import prepare
+    from amkd_viz.training import Recipe
     from amkd_viz.training.device import kept_memory
 
     method, precision, root, teacher, steps = job

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 
 from amkd_viz.models import load_teacher
-from amkd_viz.training import Recipe, Training, prepare
+from amkd_viz.runs import prepare
+from amkd_viz.training import Recipe, Training
 from amkd_viz.training.device import bf16_hardware, kept_memory
 
 from .published import published_loss

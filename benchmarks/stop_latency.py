@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 
-from amkd_viz.runs import Job, Run
-from amkd_viz.training import Event, Recipe, Stepped, prepare
+from amkd_viz.runs import Job, Run, prepare
+from amkd_viz.training import Event, Recipe, Stepped
 
 from .students import write_result
 

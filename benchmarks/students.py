@@ -45,7 +45,8 @@ def train_one(job: tuple[str, dict[str, Any], int]) -> dict[str, Any]:
     """Train one student in this process; returns its label, recipe and last-epoch numbers."""
     import torch
 
-    from amkd_viz.training import Finished, events, prepare
+    from amkd_viz.runs import prepare
+    from amkd_viz.training import Finished, events
 
     label, values, threads = job
     torch.set_num_threads(threads)

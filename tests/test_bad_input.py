@@ -20,8 +20,8 @@ import amkd_viz.core.files as files
 from amkd_viz.cli import main
 from amkd_viz.core.errors import InputError
 from amkd_viz.models import build, save_classifier
-from amkd_viz.runs import compare, distill, resume
-from amkd_viz.training import Recipe, prepare
+from amkd_viz.runs import compare, distill, prepare, resume
+from amkd_viz.training import Recipe
 
 pytest_plugins = ["rights"]
 

@@ -23,8 +23,8 @@ from amkd_viz.doctor import diagnosis
 from amkd_viz.models import architectures
 from amkd_viz.objectives import methods
 from amkd_viz.progress import Progress
-from amkd_viz.runs import Run, distill
-from amkd_viz.training import EpochEnded, Recipe, prepare
+from amkd_viz.runs import Run, distill, prepare
+from amkd_viz.training import EpochEnded, Recipe
 
 CHECKOUT = Path(__file__).parents[1]
 TINY = POINTS.replace(epochs=2, teacher_epochs=3, num_train=32, magsim_samples=5)
@@ -440,9 +440,12 @@ def test_doctor_lists_teachers(tmp_path, monkeypatch):
     message = "\n".join(diagnosis())
     assert "Teachers trained here: 1, in " in message
     (path,) = (tmp_path / "deep" / "er" / "teachers").iterdir()
-    assert re.search(rf"  {path.stem}: mlp-small on blobs, [\d.]+% validation accuracy, [1-9] kB", message)
-    path.write_bytes(path.read_bytes()[:20])
-    assert f"  {path.stem}: damaged or not readable; delete it" in "\n".join(diagnosis())
+    assert re.search(rf"  {path.name}: mlp-small on blobs, [\d.]+% validation accuracy, [1-9] kB", message)
+    file = path / "student.safetensors"
+    file.write_bytes(file.read_bytes()[:20])
+    assert f"  {path.name}: damaged or not readable; delete it" in "\n".join(diagnosis())
+    (path / "summary.json").unlink()
+    assert f"  {path.name}: mlp-small on blobs, 1 of 1 epochs" in "\n".join(diagnosis())
 
 
 # progress
@@ -507,7 +510,7 @@ def test_the_demo_writes_everything_and_prints_the_table(call, here, small_demo,
 
 @pytest.mark.parametrize(
     ("flag", "value"),
-    [("--epochs", "99"), ("--seed", "0"), ("--set", "kd.scale=2"), ("--out", "other"), ("--download", None)],
+    [("--epochs", "99"), ("--seed", "0"), ("--schedule", "step"), ("--out", "other"), ("--download", None)],
 )
 def test_resume_takes_no_other_settings(call, here, flag, value):
     run = distill(TINY.replace(epochs=1, method="ce"), here / "run")
@@ -515,7 +518,8 @@ def test_resume_takes_no_other_settings(call, here, flag, value):
     status, out, err = call("distill", "--resume", "run", flag, *([value] if value else []))
     assert (status, out) == (2, "")
     assert err == (
-        f"amkd-viz distill: --resume goes on with the settings of run, so {flag} would not count; leave it out, or "
+        f"amkd-viz distill: --resume goes on with the settings of run, so {flag} would not count; only "
+        "--learning-rate, --step-size, --attack-steps, --max-boundary-samples, --set may change. Leave it out, or "
         "train from one of its epochs with other settings by amkd_viz.runs.fork.\n"
     )
     assert sorted(here.rglob("*")) == before

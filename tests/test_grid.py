@@ -16,9 +16,9 @@ from recipes import POINTS, flags
 from amkd_viz import methods
 from amkd_viz.core.errors import InputError
 from amkd_viz.objectives import ce, kd
-from amkd_viz.runs import Run, compare
+from amkd_viz.runs import Run, compare, prepare
 from amkd_viz.runs.grid import Counted, Unfinished, cells, train_cells
-from amkd_viz.training import DIGITS, SPIRALS, EpochEnded, Started, prepare
+from amkd_viz.training import DIGITS, SPIRALS, EpochEnded, Started
 
 SMALL = POINTS.replace(epochs=3, magsim_samples=5)
 

@@ -10,7 +10,8 @@ import torch
 
 from amkd_viz import Recipe, distill
 from amkd_viz.doctor import diagnosis
-from amkd_viz.training import device, prepare
+from amkd_viz.runs import prepare
+from amkd_viz.training import device
 from amkd_viz.training.device import bf16_hardware, cpu_flags, pick_precision
 
 SMALL = Recipe(dataset="moons", teacher="mlp-tiny", student="mlp-tiny", method="ce", epochs=1)

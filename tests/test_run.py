@@ -21,10 +21,10 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import append_line, write_atomic
 from amkd_viz.models import build, load_teacher, save_classifier
 from amkd_viz.objectives import ce, kd, methods
-from amkd_viz.runs import Job, Run, compare, distill, fork, replay, resume, table
+from amkd_viz.runs import Job, Run, compare, distill, fork, prepare, replay, resume, table
 from amkd_viz.runs import run as run_module
 from amkd_viz.runs.recording import fresh_folder
-from amkd_viz.training import EpochEnded, Recipe, Started, accuracy, events, logits_on, prepare
+from amkd_viz.training import EpochEnded, Recipe, Started, accuracy, events, logits_on
 from amkd_viz.training.recipe import RENAMED
 from amkd_viz.training.teachers import fingerprint
 from exercises import example_folder
@@ -594,7 +594,7 @@ def test_a_run_knows_its_teacher_from_another_one(tmp_path, monkeypatch):
     assert known == fingerprint(run.teacher())
     assert not [line for line in run.lines() if line["kind"] == "note"]
 
-    (file,) = (tmp_path / "cache" / "teachers").iterdir()
+    (file,) = (tmp_path / "cache" / "teachers").glob("*/student.safetensors")
     save_classifier(build(POINTS.teacher, run.dataset(), seed=7), file)
     with pytest.warns(UserWarning, match=rf"is not the one that it was trained with \(weights \w+, then {known}\)"):
         run.teacher()

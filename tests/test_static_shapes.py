@@ -13,8 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from amkd_viz.boundary import BSS, FGSM, Sampler, bss, select_always, select_bases
 from amkd_viz.models import Classifier, build, inference_copy
 from amkd_viz.objectives import Batch, Boundary, Step, methods
+from amkd_viz.runs.prepare import prepare
 from amkd_viz.training import Recipe
-from amkd_viz.training.prepare import prepare
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 

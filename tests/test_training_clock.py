@@ -12,8 +12,8 @@ from recipes import POINTS
 
 from amkd_viz.core.pauses import pausable, pause_point
 from amkd_viz.objectives import Step
-from amkd_viz.runs import Race
-from amkd_viz.training import EpochEnded, Event, Started, Training, events, prepare
+from amkd_viz.runs import Race, prepare
+from amkd_viz.training import EpochEnded, Event, Started, Training, events
 from amkd_viz.training.clock import Clock
 
 KD = POINTS.replace(method="kd", epochs=2, magsim_samples=0)

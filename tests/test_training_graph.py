@@ -23,7 +23,8 @@ import amkd_viz.training.training as training_module
 from amkd_viz.boundary import BSS, bss
 from amkd_viz.core.rng import generator
 from amkd_viz.objectives import Step
-from amkd_viz.training import EpochEnded, Recipe, Stepped, Training, events, prepare
+from amkd_viz.runs import prepare
+from amkd_viz.training import EpochEnded, Recipe, Stepped, Training, events
 from amkd_viz.training.graph import CudaRecorder, Recorder, StepGraph, Work
 
 R = TypeVar("R")

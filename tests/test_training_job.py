@@ -25,7 +25,6 @@ from torch.nn.functional import cross_entropy
 from amkd_viz.core.errors import InputError
 from amkd_viz.objectives import Step, Term, ce, kd, methods
 from amkd_viz.runs import Job, Run, distill, fork, replay, resume
-from amkd_viz.runs import recording as recording_module
 from amkd_viz.runs import run as run_module
 from amkd_viz.runs.follow import Follower
 from amkd_viz.training import EpochEnded, Event, Recipe, Stepped, accuracy, logits_on
@@ -545,7 +544,7 @@ def test_twenty_kills_at_random_moments(tmp_path: Path) -> None:
 
 
 def test_checkpoints_within_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording_module, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(run_module, "CHECKPOINT_SECONDS", 0.0)
     names: set[str] = set()
 
     def hear(event: Event) -> None:

@@ -18,6 +18,8 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.data import load
 from amkd_viz.models import build, save_classifier
 from amkd_viz.objectives import ce, kd, methods
+from amkd_viz.runs import Run, prepare, teacher_for
+from amkd_viz.runs.prepare import OF_DATA, OF_TEACHER
 from amkd_viz.training import (
     EpochEnded,
     Finished,
@@ -28,12 +30,9 @@ from amkd_viz.training import (
     accuracy,
     events,
     logits_on,
-    prepare,
     scores,
-    teacher_for,
 )
 from amkd_viz.training.loop import final_scores
-from amkd_viz.training.prepare import OF_DATA, OF_TEACHER
 from amkd_viz.training.schedule import learning_rate
 from amkd_viz.training.teachers import cache_folder, teacher_recipe
 
@@ -330,13 +329,15 @@ def test_like_lends_data_and_teacher_only_where_recipes_name_the_same():
         "augment": "none",
     }.items():
         other = prepare(POINTS.replace(**{name: value}), one)
-        assert other.full is not one.full, name
+        assert (other.full is one.full) == (name not in OF_DATA), name
         assert other.teacher is not one.teacher, name
-    alone = prepare(POINTS.replace(teacher="mlp-tiny", method="ce"), alone=True)
+    alone = prepare(POINTS.replace(teacher="", method="ce"))
     assert alone.teacher is None
     lent = prepare(POINTS.replace(teacher="mlp-tiny", method="kd"), alone)  # only its data
     assert lent.teacher is not None
     assert lent.full is alone.full
+    with pytest.raises(InputError, match="A term reads the net 'teacher', but this recipe has student; name it there"):
+        prepare(POINTS.replace(teacher="", method="kd"))
 
 
 def test_trainings_that_share_a_teacher_name_the_same_teacher():
@@ -348,7 +349,7 @@ def test_trainings_that_share_a_teacher_name_the_same_teacher():
         number = old / 2 if isinstance(old, float) else 9
         changed = POINTS.replace(**{name: allowed[-1] if isinstance(old, str) else number})
         assert changed != POINTS
-        if teacher_recipe(changed, changed.teacher) != teacher_recipe(POINTS, POINTS.teacher):
+        if teacher_recipe(changed) != teacher_recipe(POINTS):
             assert name in OF_DATA + OF_TEACHER, name
 
 
@@ -357,18 +358,24 @@ def test_a_teacher_is_trained_once(tmp_path, monkeypatch):
     heard: list[str] = []
     one = teacher_for(POINTS, lambda event: heard.append(type(event).__name__))
     assert heard == ["Started", *(["Stepped"] * 56 + ["EpochEnded"]) * 5, "Finished"]  # 900 points, by 16
-    (file,) = (tmp_path / "teachers").iterdir()
-    stamp = file.stat().st_mtime_ns
+    (folder,) = (tmp_path / "teachers").iterdir()
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("checkpoints", "config.json", "lock", "metrics.jsonl", "student.safetensors", "summary.json")  # no snapshots
+    ]
+    stamp = (folder / "student.safetensors").stat().st_mtime_ns
     two = teacher_for(POINTS.replace(method="kd", seed=4, epochs=2, num_train=None), heard.append)
     assert len(heard) == 2 + 57 * 5
     assert same(one, two)
-    assert file.stat().st_mtime_ns == stamp
+    assert (folder / "student.safetensors").stat().st_mtime_ns == stamp
     assert not two.training
     assert not any(p.requires_grad for p in two.parameters())
-    assert [p.name for p in (tmp_path / "teachers").iterdir()] == [file.name]
+    assert [p.name for p in (tmp_path / "teachers").iterdir()] == [folder.name]
 
-    own = teacher_recipe(POINTS, POINTS.teacher)
-    assert (own.num_train, own.method, own.student, own.seed) == (None, "ce", "mlp-small", 0)
+    own = teacher_recipe(POINTS)
+    assert (own.num_train, own.method, own.student, own.teacher) == (None, "ce", "mlp-small", "")
+    assert Run.open(folder).recipe == own
+    with pytest.raises(InputError, match="teacher must name a net, got ''"):
+        Run.open(folder).teacher()
     test = load("blobs").test
     assert accuracy(logits_on(one, test), test.y) > 0.9
 
@@ -381,12 +388,13 @@ def test_a_cache_that_cannot_be_used_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "cache"))
     recipe, heard = POINTS.replace(teacher_epochs=1), []
     teacher_for(recipe)
-    (file,) = (tmp_path / "cache" / "teachers").iterdir()
+    (folder,) = (tmp_path / "cache" / "teachers").iterdir()
+    file = folder / "student.safetensors"
     file.write_bytes(file.read_bytes()[:-8])
-    with pytest.raises(InputError, match=file.name):
+    with pytest.raises(InputError, match=str(file)):
         prepare(recipe)
     monkeypatch.setenv("AMKD_VIZ_CACHE", str(file))  # a file, no folder
-    with pytest.raises(InputError, match=r"Cannot write .*safetensors"):
+    with pytest.raises(InputError, match=r"Cannot write .*teachers"):
         teacher_for(recipe, heard.append)
     assert heard == []
     monkeypatch.setenv("AMKD_VIZ_CACHE", "~/elsewhere")
@@ -421,7 +429,7 @@ def test_a_folder_with_other_images_has_another_teacher(tmp_path, monkeypatch):
     for place in ("one", "two"):  # a relative folder is known by its full path
         (tmp_path / place).mkdir()
         monkeypatch.chdir(tmp_path / place)
-        names.append(teacher_recipe(recipe.replace(dataset="folder:images"), "cnn-tiny"))
+        names.append(teacher_recipe(recipe.replace(dataset="folder:images")))
     assert names[0].dataset == f"folder:{tmp_path / 'one' / 'images'}"
     assert names[0].hash != names[1].hash
 

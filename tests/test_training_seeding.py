@@ -10,11 +10,15 @@ import torch.nn.functional as F
 from recipes import POINTS, same
 from torch import nn
 
+from amkd_viz.core import rng
 from amkd_viz.core.rng import defaults_seeded
-from amkd_viz.runs import Job, Run, distill, resume
-from amkd_viz.training import Recipe, events, prepare
+from amkd_viz.data import loader, strata
+from amkd_viz.objectives import ce, kd, methods
+from amkd_viz.runs import Job, Run, distill, prepare, resume
+from amkd_viz.training import Recipe, events, seeding
 from amkd_viz.training import training as setup
 from amkd_viz.training.seeding import Seeding
+from amkd_viz.training.teachers import teacher_recipe
 
 DIGITS = POINTS.replace(dataset="digits", teacher="cnn-small", student="cnn-tiny", num_train=60, epochs=2)
 
@@ -81,3 +85,61 @@ def test_seeded_defaults_are_put_back_also_after_an_error() -> None:
             drawn.append(torch.rand(2))
     assert torch.equal(*drawn)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.fixture
+def streams(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int | str, ...]]:
+    """The parts of every seed that is made, in order."""
+    made: list[tuple[int | str, ...]] = []
+    usual = rng.mix
+
+    def mix(*parts: int | str) -> int:
+        made.append(parts)
+        return usual(*parts)
+
+    for module in (rng, loader, seeding, setup):
+        monkeypatch.setattr(module, "mix", mix)
+    assert strata.generator is rng.generator  # so that its draws are seen too
+    return made
+
+
+@pytest.mark.usefixtures("dropping")
+def test_no_two_streams_of_a_training_and_its_teachers_coincide(
+    streams: list[tuple[int | str, ...]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path))
+    methods.register("pair")(lambda: ce() + kd() + kd(teacher="teacher2") + kd(teacher="peer"))
+    nets = {"teacher": "mlp-tiny+mlp-tiny", "student": "mlp-tiny", "peer": "mlp-tiny"}
+    recipe = POINTS.replace(method="pair", epochs=2, teacher_epochs=2, magsim_samples=0, **nets)
+    try:
+        training = prepare(recipe)
+        list(events(training))
+    finally:
+        methods.forget("pair")
+    seeds = [recipe.seed, *(teacher_recipe(recipe, place).seed for place in (0, 1))]
+    assert len(set(seeds)) == 3
+    own = {seed: [parts[1:] for parts in streams if parts[0] == seed] for seed in seeds}
+    for seed, role in zip(seeds, ({"student", "peer"}, {"student"}, {"student"}), strict=True):
+        assert {parts[0] for parts in own[seed]} - {"validation", "limit"} == {
+            *role,
+            *("modules", "order", "augment", "step", "layers"),
+        }
+        for name, batches in (("order", 0), ("augment", 56), ("step", 56)):  # each is asked for once
+            asked = [parts for parts in own[seed] if parts[0] == name]
+            count = 2 * (batches if seed != recipe.seed else 3) if batches else 2
+            assert len(asked) == len(set(asked)) == count, (seed, name)
+    values = {parts: rng.mix(*parts) for parts in set(streams)}
+    assert len(set(values.values())) == len(values)
+
+
+def test_a_teacher_is_another_net_than_a_student_of_its_architecture_and_than_its_twin(tmp_path: Path) -> None:
+    """With the settings of its teacher, a student that sees labels alone would be that teacher."""
+    recipe = POINTS.replace(teacher="mlp-tiny", method="ce", epochs=5, num_train=None)
+    run = distill(recipe, tmp_path / "run", snapshots=False)
+    assert run.recipe.teacher == run.recipe.student
+    assert not same(run.student(), run.teacher())
+    assert run.summary["magsim"] < 0.999
+    two = prepare(recipe.replace(teacher="mlp-tiny+mlp-tiny"))
+    assert not same(two.nets["teacher"], two.nets["teacher2"])
+    lone = recipe.replace(teacher="mlp-small+mlp-tiny")
+    assert teacher_recipe(lone, 1) == teacher_recipe(recipe)  # beside another net it is the same cached one

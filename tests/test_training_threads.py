@@ -10,8 +10,8 @@ import pytest
 import torch
 from recipes import POINTS
 
-from amkd_viz.runs import Job
-from amkd_viz.training import Stepped, events, prepare
+from amkd_viz.runs import Job, prepare
+from amkd_viz.training import Stepped, events
 
 CE = POINTS.replace(method="ce", epochs=40, magsim_samples=0)
 

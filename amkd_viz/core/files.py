@@ -9,12 +9,15 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.core.locks import lock
 
 __all__ = ["append_line", "check_writable", "claim", "explained", "files_below", "parsed", "readable", "write_atomic"]
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+PART = ".amkd-part"  # ends the hidden name of a file that is being written
 
 
 @contextmanager
@@ -62,7 +65,7 @@ def claim(path: Path, replace: Callable[[Path], object] | None = None) -> Path:
         InputError: ``path`` exists and may not be replaced.
     """
     with readable(path):
-        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        if not path.exists() or (path.is_dir() and all(file.name.endswith(PART) for file in path.iterdir())):
             return path
         what = "another run" if (path / "config.json").exists() else "other files" if path.is_dir() else "a file"
     taken = InputError(f"{path} holds {what} and is never overwritten; choose another name.")
@@ -104,6 +107,8 @@ def files_below(folder: Path) -> list[Path]:
 def write_atomic(path: Path, content: bytes | str, *, new: bool = False) -> Path:
     """Write a file so that readers see all of it or none: to a temporary name, flushed to disk, then renamed.
 
+    What killed writers have left in the folder is removed first.
+
     Args:
         new: refuse to replace a file, even one that another process is creating at this moment.
 
@@ -111,21 +116,42 @@ def write_atomic(path: Path, content: bytes | str, *, new: bool = False) -> Path
         InputError: the disk is full, the folder is not writable, or ``new`` and ``path`` exists. ``path`` is unchanged.
     """
     content = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("xb") as file:
+        _remove_parts(path.parent)
+        with _part(path) as file:
+            temporary = Path(file.name)
+            try:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            if not (new and _linked(temporary, path)):
-                os.replace(temporary, path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
+                if os.name == "nt":  # an open file is not renamed there
+                    file.close()
+                if not (new and _linked(temporary, path)):
+                    os.replace(temporary, path)
+            except BaseException:
+                with suppress(OSError):
+                    temporary.unlink()
+                raise
     return path
+
+
+def _part(path: Path) -> IO[bytes]:
+    """Return a new file beside ``path``, locked until it is closed: that tells that its writer lives."""
+    while True:
+        file = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{PART}").open("xb")
+        with suppress(OSError):
+            lock(file, wait=True)
+        if Path(file.name).exists():
+            return file
+        file.close()  # another writer removed it before it was locked
+
+
+def _remove_parts(folder: Path) -> None:
+    for part in folder.glob(f".*{PART}"):
+        with suppress(OSError), part.open("r+b") as file:
+            if lock(file):
+                part.unlink()
 
 
 def _linked(temporary: Path, path: Path) -> bool:

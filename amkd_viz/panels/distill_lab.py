@@ -10,7 +10,7 @@ import ipywidgets as widgets
 from PIL import Image
 
 from amkd_viz.core.errors import InputError
-from amkd_viz.data import short_name
+from amkd_viz.data import Dataset, short_name
 from amkd_viz.models import Classifier
 from amkd_viz.objectives import methods
 from amkd_viz.panels.controls import choice, pace_control
@@ -74,6 +74,8 @@ class DistillLab(Panel):
         self._looks = 0  # how often another student was chosen
         self.log: RunLog | None = None
         self._state = ""
+        self._wanted: dict[str, Any] = {}  # settings that were moved while no job trains, for Resume
+        self._undrawable = False  # there is no picture of this training
         self._speed = Speed()
         self._build(recipe, pace)
         self._pulse = Pulse(self._beat)
@@ -161,6 +163,9 @@ class DistillLab(Panel):
             if (job := self.job) and self._busy and (name in LIVE or name in self.form.terms):
                 self.tell(f"{label}: {value_words(value)} from the next batch on.")
                 self.compute.ask(f"set {name}", lambda: job.set(**{name: value}))
+            elif self._resumes(name):
+                self._wanted[name] = value
+                self.say(f"{label}: {value_words(value)}; Resume goes on with it, Start begins a new run with it.")
             else:
                 self.say(f"{label}: {value_words(value)}; Start begins a new run with it.")
             self.paint.ask("sum", lambda: self.form.show_sum(self.recipe))
@@ -205,10 +210,21 @@ class DistillLab(Panel):
         elif self.run.finished:
             raise InputError("This run is finished; fork it from an epoch, or press Start for a new one.")
         elif not self._busy:
-            self._go(Job(self.run, listen=self._hear))
+            job, wanted = Job(self.run, listen=self._hear), {n: v for n, v in self._wanted.items() if self._resumes(n)}
+            if wanted:
+                job.set(**wanted)
+            self._go(job)
+
+    def _resumes(self, name: str) -> bool:
+        """Whether Resume can go on with another value of a setting."""
+        run = self.run
+        if run is None or run.finished:
+            return False
+        return name in LIVE or (name in self.form.terms and name.partition(".")[0] in run.recipe.objective.names)
 
     def _go(self, job: Job) -> None:
         self.check_open()
+        self._wanted, self._undrawable = {}, False
         self._live, self._duty = LiveStudent(), DutyCycle()
         self._speed, self._back.newest, self._drawn = Speed(), True, (-1, -1)
         self.job = job
@@ -267,15 +283,17 @@ class DistillLab(Panel):
         self.say(f"Reading {run.path} ...", "busy")
         self.job = None
         self._forget()
+        self._undrawable = False
         self._attach(run)
-        recipe = run.recipe_after(max(run.snapshots(), default=0))  # with its overrides
+        recipe = run.recipe_after(run.recipe.epochs)  # with its overrides, as Resume goes on
         self.paint.ask("fit", lambda: self.form.fit(recipe, self.put))
-        self.pictures.prepare(run.teacher(), run.dataset(), run.recipe)
+        self._prepare(run.teacher(), run.dataset(), run.recipe)
         self._poll()
         newest = max(run.snapshots(), default=0)
         self._put_epoch(epoch if isinstance(epoch, int) else newest, newest)
         self.paint.wait(10)
-        self._look()
+        if not self._undrawable:
+            self._look()
         self._enable()
 
     def _open_path(self, path: Path) -> None:
@@ -296,11 +314,20 @@ class DistillLab(Panel):
     # the student on show
 
     def _forget(self) -> None:
-        self.run, self.log = None, None
+        self.run, self.log, self._wanted = None, None, {}
         self.pictures.forget()
 
     def _attach(self, run: Run) -> None:
         self.run, self.log = run, RunLog(run)
+
+    def _prepare(self, teacher: Classifier, data: Dataset, recipe: Recipe) -> None:
+        """Prepare the maps; where there are none, say so in their place, and go on without."""
+        try:
+            self.pictures.prepare(teacher, data, recipe)
+        except InputError as error:
+            self._undrawable, text = True, str(error)
+            self.paint.ask("note", lambda: setattr(self.pictures.maps.canvas, "note", text))
+            self.say(text, "error")
 
     def _look(self) -> None:
         """Draw the student of the chosen epoch, first coarse, then fine."""
@@ -372,8 +399,8 @@ class DistillLab(Panel):
         if job is not None and self.run is None and job.run is not None:
             self._attach(job.run)
         training = self._live.training
-        if training is not None and not self.pictures.maps.ready and training.teacher is not None:
-            self.pictures.prepare(on_cpu(training.teacher), training.full, training.recipe)
+        if training is not None and training.teacher is not None and not (self.pictures.maps.ready or self._undrawable):
+            self._prepare(on_cpu(training.teacher), training.full, training.recipe)
             self._live.want()
         new = self._poll()
         state = self.state

@@ -63,6 +63,8 @@ def words(live: LiveStudent, state: str, log: RunLog | None) -> str:
     """Return a sentence on what is happening; ``log`` is that of the run on show."""
     if state in ("paused", "stopping"):
         return f"{state.capitalize()} at epoch {live.epoch + 1}, batch {live.batch}."
+    if live.waiting:
+        return live.waiting
     if live.teaching is not None:
         return f"Training the teacher once: epoch {live.teaching[0]} of {live.teaching[1]}; it is kept for later."
     if state == "running" and live.training is None:

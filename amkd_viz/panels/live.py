@@ -16,7 +16,7 @@ import ipywidgets as widgets
 from amkd_viz.core.errors import InputError
 from amkd_viz.models import Classifier
 from amkd_viz.runs import Run
-from amkd_viz.training import EpochEnded, Event, Started, Stepped, Training
+from amkd_viz.training import EpochEnded, Event, Started, Stepped, Training, Waiting
 
 __all__ = ["DutyCycle", "LiveStudent", "LookBack", "Pace", "Pulse", "on_cpu"]
 
@@ -32,21 +32,24 @@ class LiveStudent:
         epoch, batch, batches: where it is; batch counts from 1.
         seen: number of training samples so far.
         teaching: (epoch, epochs) of a teacher that has to be trained first, or None.
+        waiting: what another process trains for this training, in a sentence, or "".
     """
 
     def __init__(self) -> None:
         self.training: Training | None = None
         self.epoch = self.batch = self.batches = self.seen = 0
         self.teaching: tuple[int, int] | None = None
+        self.waiting = ""
         self._wanted = threading.Event()
         self._taken: Classifier | None = None
 
     def hear(self, event: Event) -> None:
         """Take a few microseconds of the training thread, or those of a copy if one is wanted."""
+        self.waiting = event.text if isinstance(event, Waiting) else ""
         if isinstance(event, Started):
             recipe = event.training.recipe
             if event.training.teacher is None:
-                self.teaching = (0, recipe.epochs)
+                self.teaching = (event.training.epoch, recipe.epochs)
                 return
             self.training, self.teaching = event.training, None
             self.epoch, self.batch = event.training.epoch, event.training.batch

@@ -34,9 +34,9 @@ from amkd_viz.panels.race_pictures import RacePictures
 from amkd_viz.panels.race_words import best, code_of, result_table, verdict
 from amkd_viz.panels.run_log import RunLog, value_words
 from amkd_viz.panels.session import Session
-from amkd_viz.runs import Race
+from amkd_viz.runs import Race, prepare
 from amkd_viz.runs.grid import entrants
-from amkd_viz.training import DIGITS, SPIRALS, EpochEnded, Event, Recipe, Started, Training, prepare
+from amkd_viz.training import DIGITS, SPIRALS, EpochEnded, Event, Recipe, Started, Training, Waiting
 from amkd_viz.training.training import LIVE, notes_on
 from amkd_viz.views import View
 
@@ -374,7 +374,9 @@ class MethodRace(Panel):
         self.compute.ask("beat", self._catch_up)
 
     def _teaching(self, event: Event) -> None:
-        if isinstance(event, Started):
+        if isinstance(event, Waiting):
+            self.say(event.text, "busy")
+        elif isinstance(event, Started):
             self.say("Training the teacher ...", "busy", 0.0)
         elif isinstance(event, EpochEnded):
             epochs = self.recipe.teacher_epochs
@@ -391,7 +393,7 @@ class MethodRace(Panel):
         if rests:
             live.want()  # pictures in a rest cost the training nothing
         live.hear(event)
-        if live.teaching is not None:
+        if live.teaching is not None or live.waiting:
             self._teaching(event)
         elif rests and name == list(race.trainings)[-1]:
             self._pace.rest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from amkd_viz.core.errors import InputError
 from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
 from amkd_viz.panels.canvas import MapCanvas
@@ -47,13 +48,24 @@ class SliceMaps:
         self._fixed: dict[int, tuple[Decisions, Any]] = {}  # resolution -> the teacher's map, and the valid pixel range
 
     def prepare(self, teacher: Classifier, data: Dataset, recipe: Recipe) -> None:
-        """Choose on which inputs the nets are compared."""
+        """Choose on which inputs the nets are compared.
+
+        Raises:
+            InputError: no attack moves an image, so that there is no plane.
+        """
         teacher, data = on_cpu(teacher), data.to("cpu")
         triple: tuple[Any, ...] = ()
         if data.kind != "points":
             size, steps = recipe.step_size, recipe.attack_steps
             triple = telling_triple(teacher, data, step_size=size, steps=steps, step_rule=recipe.step_rule)
-        self.slice, self.teacher, self.data, self._fixed = Slice(data, *triple), teacher, data, {}
+        try:
+            self.slice = Slice(data, *triple)
+        except InputError as error:
+            raise InputError(
+                f"There is no map: an attack with step_size={recipe.step_size:g} and attack_steps="
+                f"{recipe.attack_steps} moves no image away from itself; raise one of them."
+            ) from error
+        self.teacher, self.data, self._fixed = teacher, data, {}
         marks = slice_marks(self.slice)
 
         def show() -> None:

@@ -3,9 +3,10 @@
 from amkd_viz.runs.examples import example
 from amkd_viz.runs.grid import compare
 from amkd_viz.runs.job import Job
+from amkd_viz.runs.prepare import prepare
 from amkd_viz.runs.race import Race
 from amkd_viz.runs.recording import distill, fork, fresh_folder, replay, resume
-from amkd_viz.runs.run import Run
+from amkd_viz.runs.run import Run, teacher_for
 from amkd_viz.runs.table import Row, format_table, reading, table
 
 __all__ = [
@@ -19,8 +20,10 @@ __all__ = [
     "fork",
     "format_table",
     "fresh_folder",
+    "prepare",
     "reading",
     "replay",
     "resume",
     "table",
+    "teacher_for",
 ]

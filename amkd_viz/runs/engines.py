@@ -24,11 +24,11 @@ from amkd_viz.core.registry import Registry
 from amkd_viz.data import datasets, parse_name
 from amkd_viz.models.zoo import nets
 from amkd_viz.objectives import methods
+from amkd_viz.runs.prepare import prepare
 from amkd_viz.runs.recording import distill, resume
 from amkd_viz.runs.run import Run
 from amkd_viz.training.device import fitting_threads
 from amkd_viz.training.events import EpochEnded, Event, Started
-from amkd_viz.training.prepare import prepare
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.training import Training
 

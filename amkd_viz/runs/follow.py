@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Iterator
@@ -12,10 +11,9 @@ from typing import Any
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import explained, readable
+from amkd_viz.core.locks import alive, lock
 
-__all__ = ["Follower", "locked"]
-
-NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}  # some network drives
+__all__ = ["Follower", "Held", "locked"]
 
 
 class Follower:
@@ -76,6 +74,10 @@ class Follower:
         return {"kind": "note", "text": f"Line {number} of {self._path} is damaged and left out.", "damaged": number}
 
 
+class Held(InputError):
+    """Another writer has the lock."""
+
+
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
     """Hold the lock file ``path``; the system releases it when the process ends, killed or not.
@@ -83,28 +85,18 @@ def locked(path: Path, what: str) -> Iterator[None]:
     Where there are no such locks, on Windows and on some network drives, the last writer wins.
 
     Raises:
-        InputError: somebody else holds it, or the file cannot be written.
+        Held: another process or thread holds it.
+        InputError: the file cannot be written.
     """
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
     with explained(path):
         file = path.open("ab+", buffering=0)  # what cannot be written is not tried again when it is closed
     with file:
         with explained(path):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            if lock(file) is False:
                 file.seek(0)
-                holder = file.read().decode(errors="replace").strip() or "unknown"
-                raise InputError(
-                    f"{what} is being written by process {holder}; stop that one, or attach to the run by reading it."
-                ) from error
-            except OSError as error:
-                if error.errno not in NO_LOCKS:
-                    raise
+                text = file.read(20).decode(errors="replace")
+                holder = f"process {text}" if text.isdecimal() and alive(int(text)) else "another process"
+                raise Held(f"{what} is being written by {holder}; stop that one, or attach to the run by reading it.")
             file.truncate(0)
             file.write(str(os.getpid()).encode())
         yield

@@ -13,10 +13,10 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import check_writable, claim, files_below
 from amkd_viz.objectives import methods as known_methods
 from amkd_viz.runs.engines import Ended, known_elsewhere, local, processes
+from amkd_viz.runs.prepare import OF_DATA, OF_TEACHER, prepare
 from amkd_viz.runs.run import Run
 from amkd_viz.training.device import on_one_thread
 from amkd_viz.training.events import Event
-from amkd_viz.training.prepare import OF_DATA, OF_TEACHER, prepare
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.training import Training
 

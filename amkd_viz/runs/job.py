@@ -12,10 +12,10 @@ from typing import Any
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import check_writable, claim
 from amkd_viz.core.pauses import pausable
-from amkd_viz.runs.recording import continued, fresh_folder, recorded
-from amkd_viz.runs.run import Run
+from amkd_viz.runs.prepare import prepare
+from amkd_viz.runs.recording import continued, fresh_folder
+from amkd_viz.runs.run import Listener, Run
 from amkd_viz.training.events import EpochEnded, Event, Finished, Started, Stepped
-from amkd_viz.training.prepare import prepare
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.training import Training, changed
 
@@ -45,7 +45,7 @@ class Job:
         self,
         what: Recipe | Run,
         out: str | Path | None = None,
-        listen: Callable[[Event], None] | None = None,
+        listen: Listener | None = None,
         like: Training | None = None,
         ended: Callable[[], None] | None = None,
     ) -> None:
@@ -182,8 +182,8 @@ class Job:
             return
         training = prepare(self.recipe, self._like, self._listen)
         out = self._out if self._out is not None else fresh_folder(self.recipe)
-        self.run = Run.create(out, self.recipe, teacher=training.teacher_weights)
-        yield from recorded(self.run, training)
+        self.run = Run.create(out, self.recipe, training=training)
+        yield from self.run.train(lambda: training)
 
     def _note(self, event: Event) -> None:
         with self._orders:

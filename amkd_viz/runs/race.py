@@ -349,7 +349,7 @@ def _by_place(lines: Iterable[dict[str, Any]]) -> dict[Place, dict[str, Any]]:
 
 
 def _append(run: Run, lines: Sequence[dict[str, Any]]) -> None:
-    """Log overrides that the run has not come to: ``continued`` takes them back and makes them at their batches."""
+    """Log overrides that the run has not come to: ``Run.train`` takes them back and makes them at their batches."""
     with run.writing():
         for line in lines:
             run.log(line)

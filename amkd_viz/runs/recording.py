@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shlex
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,13 @@ from amkd_viz.core.files import check_writable, claim
 from amkd_viz.data import Dataset, load, short_name
 from amkd_viz.models import Classifier, build
 from amkd_viz.objectives import methods
-from amkd_viz.runs.run import Run
-from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped
-from amkd_viz.training.loop import events
-from amkd_viz.training.prepare import prepare
-from amkd_viz.training.recipe import Recipe, renamed
-from amkd_viz.training.training import Training, numbered
+from amkd_viz.runs.prepare import prepare
+from amkd_viz.runs.run import Listener, Run, changes_in
+from amkd_viz.training.events import Event
+from amkd_viz.training.recipe import Recipe
+from amkd_viz.training.training import Training, changed, numbered
 
-__all__ = ["distill", "fork", "fresh_folder", "recorded", "replay", "resume"]
-
-CHECKPOINT_SECONDS = 60.0  # within an epoch; at its end there is always one
-Listener = Callable[[Event], None]
+__all__ = ["continued", "distill", "fork", "fresh_folder", "replay", "resume"]
 
 
 def distill(
@@ -56,41 +51,41 @@ def distill(
             "What is recorded must be what the recipe says: give a sum of your own a name by methods.register, and a "
             "net of your own one by models.register, then name them in the recipe."
         )
-    run = Run.create(out if out is not None else fresh_folder(recipe), recipe, teacher=training.teacher_weights)
-    return _hear(run, recorded(run, training, snapshots=snapshots), listen)
+    run = Run.create(out if out is not None else fresh_folder(recipe), recipe, training=training)
+    return _hear(run, run.train(lambda: training, snapshots=snapshots), listen)
 
 
-def resume(run: Run, *, listen: Listener | None = None) -> Run:
+def resume(run: Run, *, listen: Listener | None = None, **overrides: Any) -> Run:
     """Continue from the newest intact checkpoint: the student is the same as if training had never stopped.
 
     A finished run is returned as it is; one without any whole checkpoint starts again, a fork from the student that it
     had of its parent.
 
+    Args:
+        overrides: other settings from here on, such as ``learning_rate=0.01`` after a divergence; see
+            ``Training.override``. The log records them as changes made by hand.
+
     Raises:
-        InputError: somebody else is writing the run; or data or teacher of the recipe are gone, or the data are others.
+        InputError: another process writes the run; data or teacher of the recipe are gone, or the data have changed; or
+            an override is not allowed, or the run is finished.
     """
-    return run if run.finished else _hear(run, continued(run, listen), listen)
+    if overrides:
+        changed(run.recipe, overrides)  # before a teacher is trained
+    if not run.finished:
+        return _hear(run, continued(run, listen, overrides=overrides), listen)
+    if overrides:
+        raise InputError(f"The run {run.path} is finished; fork it from one of its epochs with other settings.")
+    return run
 
 
-def continued(run: Run, listen: Listener | None = None, like: Training | None = None) -> Iterator[Event]:
+def continued(
+    run: Run,
+    listen: Listener | None = None,
+    like: Training | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Iterator[Event]:
     """Yield, and record, the events of a run from its newest intact checkpoint on; ``like`` lends data and teacher."""
-    _same_objective(run)
-    with run.writing():  # first: who is refused has trained no teacher
-        training = prepare(run.located(), like, listen)
-        state = run.load_checkpoint()
-        if state is None and "parent" in run.config:
-            state = _inherited(run)
-        if state is not None:
-            try:
-                training.restore(state)
-            except (KeyError, RuntimeError, TypeError, ValueError) as error:
-                why = " ".join(str(error).split())[:200]
-                raise InputError(
-                    f"The newest checkpoint of {run.path} does not fit its recipe ({why}); the data have changed, or "
-                    "it is another run's: start a new run."
-                ) from error
-        undone = run.rewind(training.epoch, training.batch)
-        yield from _record(run, training, _planned(undone))
+    return run.train(lambda: prepare(run.located(), like, listen), overrides=overrides)
 
 
 def fork(run: Run, epoch: int, out: str | Path | None = None, **changes: Any) -> Run:
@@ -118,7 +113,7 @@ def fork(run: Run, epoch: int, out: str | Path | None = None, **changes: Any) ->
     made = Run.create(out if out is not None else fresh_folder(recipe), recipe, parent=parent)
     peers = numbered("peer", recipe.peers) if recipe.peers == run.recipe.peers else {}  # other peers start anew
     made.save_snapshot({"student": student} | {name: run.net(name, epoch) for name in peers}, epoch)
-    made.save_checkpoint(_inherited(made))
+    made.save_checkpoint(made.inherited())
     return made
 
 
@@ -151,49 +146,18 @@ def replay(run: Run, out: str | Path | None = None, *, listen: Listener | None =
     Raises:
         InputError: see ``distill``; or a line of the run's log is damaged, and may have held such a change.
     """
-    _same_objective(run)
-    planned = _planned(run.interventions(all_of_them=True))
+    run.check_objective()
+    planned = changes_in(run.interventions(all_of_them=True))
     recipe, parent = run.located(), run.config.get("parent")
     training = prepare(recipe, listen=listen)
-    if parent:  # also from epoch 0: the parent's first student may be of another seed
-        training.restore(_inherited(run))
+    run.check_data(training.full)
+    names = [name for name in numbered("peer", recipe.peers) if parent and run.has_net(name, parent["epoch"])]
+    nets = {name: run.net(name, parent["epoch"]) for name in ["student", *names]} if parent else {}
     out = out if out is not None else fresh_folder(recipe)
-    again = Run.create(out, recipe, parent, training.teacher_weights, replay_of=run)
-    return _hear(again, recorded(again, training, planned), listen)
-
-
-def recorded(run: Run, training: Training, planned: Iterable[Changed] = (), snapshots: bool = True) -> Iterator[Event]:
-    """Yield the events of a training, each written to the run first."""
-    with run.writing():
-        yield from _record(run, training, planned, snapshots)
-
-
-def _record(run: Run, training: Training, planned: Iterable[Changed], snapshots: bool = True) -> Iterator[Event]:
-    saved = time.monotonic()
-    for event in events(training, planned):
-        match event:
-            case Started():
-                run.know_teacher(training.teacher_weights)
-                told = [line.get("text") for line in run.lines()]
-                for note in (note for note in training.notes if note not in told):  # a run that goes on has them
-                    run.log({"kind": "note", "text": note})
-                if snapshots and training.batch == 0 and training.epoch not in run.snapshots():
-                    run.save_snapshot(training.learning, training.epoch)
-            case Changed(epoch, batch, changes):
-                run.log({"kind": "intervention", "epoch": epoch, "batch": batch, "changes": changes})
-            case Stepped() if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                run.save_checkpoint(training.state())
-                saved = time.monotonic()
-            case EpochEnded(epoch, metrics):
-                step = epoch * len(training.loader)  # a fork's parent counts as if it had had the same batches
-                run.log({"kind": "epoch", "epoch": epoch, "step": step, **metrics})
-                run.save_checkpoint(training.state())
-                saved = time.monotonic()
-                if snapshots:
-                    run.save_snapshot(training.learning, epoch)
-            case Finished(summary):
-                run.finish(training.learning, summary)
-        yield event
+    again = Run.create(out, recipe, parent, training, replay_of=run)
+    if parent:  # also from epoch 0: the parent's first student may be of another seed
+        again.save_snapshot(nets, parent["epoch"])
+    return _hear(again, again.train(lambda: training, planned), listen)
 
 
 def fresh_folder(recipe: Recipe, parent: str | Path = "runs", kind: str = "") -> Path:
@@ -203,18 +167,6 @@ def fresh_folder(recipe: Recipe, parent: str | Path = "runs", kind: str = "") ->
     while path.exists():
         path, number = Path(parent) / f"{stem}-{number}", number + 1
     return path
-
-
-def _inherited(run: Run) -> dict[str, Any]:
-    """Return the state that a fork starts from: its parent's nets, which it keeps as snapshots."""
-    epoch = run.config["parent"]["epoch"]
-    peers = [name for name in numbered("peer", run.recipe.peers) if run.has_net(name, epoch)]
-    nets = {name: run.net(name, epoch).state_dict() for name in peers}
-    return {"epoch": epoch, "student": run.student(epoch).state_dict(), "nets": nets}
-
-
-def _planned(lines: Iterable[dict[str, Any]]) -> list[Changed]:
-    return [Changed(line["epoch"], line["batch"], renamed(line["changes"])) for line in lines]
 
 
 def _hear(run: Run, happening: Iterable[Event], listen: Listener | None) -> Run:
@@ -227,13 +179,3 @@ def _hear(run: Run, happening: Iterable[Event], listen: Listener | None) -> Run:
             stop.add_note(f"'amkd-viz distill --resume {shlex.quote(str(run.path))}' goes on with the run it left.")
         raise
     return run
-
-
-def _same_objective(run: Run) -> None:
-    """Refuse a run whose registered method now stands for another sum."""
-    now, then = str(run.recipe.objective), run.objective
-    if now != then:
-        raise InputError(
-            f"The run {run.path} was trained with {then}, but its method {run.recipe.method!r} now is {now}; register "
-            "the sum that it was, or start a new run."
-        )

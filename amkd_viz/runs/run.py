@@ -1,6 +1,6 @@
 """A run is a folder; every writer and every reader uses the same files.
 
-config.json          the recipe, versions, device, what tells its teacher from another
+config.json          the recipe, versions, device, what tells its teacher and its data from others
 metrics.jsonl        one object a line, appended
 student.safetensors  the student of the last epoch; peer.safetensors a peer that learned with it
 checkpoints/         the last two states of training, each with its checksum
@@ -15,9 +15,10 @@ import io
 import json
 import platform
 import re
+import textwrap
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,21 +27,26 @@ import torch
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import append_line, check_writable, claim, files_below, readable, write_atomic
+from amkd_viz.core.pauses import pause_point
 from amkd_viz.core.version import __version__
 from amkd_viz.data import Dataset, load
 from amkd_viz.models import Classifier, load_teacher, save_classifier
-from amkd_viz.runs.follow import Follower, locked
+from amkd_viz.runs.follow import Follower, Held, locked
 from amkd_viz.training.device import pick_device, pick_precision
-from amkd_viz.training.prepare import teacher_for
+from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped, Waiting
+from amkd_viz.training.loop import events
 from amkd_viz.training.recipe import Recipe, renamed
-from amkd_viz.training.teachers import fingerprint
-from amkd_viz.training.training import changed
+from amkd_viz.training.teachers import cached_teacher, fingerprint, teacher_recipe
+from amkd_viz.training.training import Training, changed, finite, numbered
 
-__all__ = ["Run"]
+__all__ = ["Listener", "Run", "finished_run", "teacher_for"]
 
 FORMAT = 1
 KEEP_CHECKPOINTS = 2
+CHECKPOINT_SECONDS = 60.0  # within an epoch; at its end there is always one
 SNAPSHOT_MB = 200
+LOOK = 0.2  # seconds between two looks at a run that another process writes
+Listener = Callable[[Event], None]
 
 
 class Run:
@@ -61,13 +67,14 @@ class Run:
         path: str | Path,
         recipe: Recipe,
         parent: dict[str, Any] | None = None,
-        teacher: str = "",
+        training: Training | None = None,
         replay_of: Run | None = None,
     ) -> Run:
         """Start a run in a new or empty folder.
 
         Args:
-            parent: recorded where the run is a fork. teacher: its ``fingerprint``, where it is known by now.
+            parent: recorded where the run is a fork.
+            training: tells teacher and data of the run, where they are loaded by now.
             replay_of: recorded where the run is a replay.
 
         Raises:
@@ -83,7 +90,7 @@ class Run:
             "objective": str(recipe.objective),
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "versions": versions(recipe.device, recipe.precision),
-            **({"teacher_weights": teacher} if teacher else {}),
+            **(_facts(training) if training else {}),
             **({"parent": parent} if parent else {}),
             **({"replay_of": str(replay_of.path.resolve())} if replay_of else {}),
         }
@@ -236,6 +243,9 @@ class Run:
         """Return the recipe's teacher from its file or the cache; train it again if the cache has lost it.
 
         Warns where it is not the one that this run was trained with.
+
+        Raises:
+            InputError: the run has no teacher; see also ``teacher_for``.
         """
         teacher = teacher_for(self.located())
         if (told := self.compare_teacher(fingerprint(teacher))) is not None:
@@ -276,13 +286,126 @@ class Run:
 
     # writing
 
-    def know_teacher(self, weights: str) -> None:
-        """Record the teacher's fingerprint; if one is recorded already, note a difference."""
-        if "teacher_weights" not in self.config:
-            self.config["teacher_weights"] = weights
+    def train(
+        self,
+        prepared: Callable[[], Training],
+        planned: Iterable[Changed] = (),
+        snapshots: bool = True,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> Iterator[Event]:
+        """Train from the newest intact checkpoint, else from the start; yield the events, each written first.
+
+        Args:
+            prepared: returns the training of the recipe; called once the run is locked.
+            planned: see ``events``; those that the log has after the checkpoint are made again too.
+            snapshots: keep the nets of each epoch.
+            overrides: settings from the first batch on, see ``Training.override``; the log records them.
+
+        Raises:
+            Held: another process or thread writes the run.
+            InputError: the method, the data or the checkpoint is not that of this run; or see ``events``.
+        """
+        self.check_objective()
+        with self.writing():
+            training = prepared()
+            self.check_data(training.full)
+            state = self.load_checkpoint()
+            if state is not None:
+                self._note_versions()
+            elif "parent" in self.config:
+                state = self.inherited()
+            if state is not None:
+                try:
+                    training.restore(state)
+                except (KeyError, RuntimeError, TypeError, ValueError) as error:
+                    why = " ".join(str(error).split())[:200]
+                    raise InputError(
+                        f"The newest checkpoint of {self.path} does not fit its recipe ({why}); the data have changed, "
+                        "or it is another run's: start a new run."
+                    ) from error
+            if overrides:
+                training.override(**overrides)
+            undone = self.rewind(training.epoch, training.batch)
+            yield from self._record(training, [*planned, *changes_in(undone)], snapshots)
+
+    def _record(self, training: Training, planned: Iterable[Changed], snapshots: bool) -> Iterator[Event]:
+        saved = time.monotonic()
+        for event in events(training, planned):
+            match event:
+                case Started():
+                    self._know(training)
+                    for note in training.notes:
+                        self.note(note)
+                    if snapshots and training.batch == 0 and training.epoch not in self.snapshots():
+                        self.save_snapshot(training.learning, training.epoch)
+                case Changed(epoch, batch, changes):
+                    self.log({"kind": "intervention", "epoch": epoch, "batch": batch, "changes": changes})
+                case Stepped() if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                    self.save_checkpoint(training.state())
+                    saved = time.monotonic()
+                case EpochEnded(epoch, metrics):
+                    step = epoch * len(training.loader)  # a fork's parent counts as if it had had the same batches
+                    self.log({"kind": "epoch", "epoch": epoch, "step": step, **metrics})
+                    self.save_checkpoint(training.state())
+                    saved = time.monotonic()
+                    if snapshots:
+                        self.save_snapshot(training.learning, epoch)
+                case Finished(summary):
+                    self.finish(training.learning, summary)
+            yield event
+
+    def inherited(self) -> dict[str, Any]:
+        """Return the state that a fork starts from: its parent's nets, which it keeps as snapshots."""
+        epoch = self.config["parent"]["epoch"]
+        peers = [name for name in numbered("peer", self.recipe.peers) if self.has_net(name, epoch)]
+        nets = {name: self.net(name, epoch).state_dict() for name in peers}
+        return {"epoch": epoch, "student": self.student(epoch).state_dict(), "nets": nets}
+
+    def check_objective(self) -> None:
+        """Refuse a run whose registered method now stands for another sum."""
+        now, then = str(self.recipe.objective), self.objective
+        if now != then:
+            raise InputError(
+                f"The run {self.path} was trained with {then}, but its method {self.recipe.method!r} now is {now}; "
+                "register the sum that it was, or start a new run."
+            )
+
+    def check_data(self, full: Dataset) -> None:
+        """Refuse data, before ``num_train`` is applied, that are not those of the run; earlier versions recorded none.
+
+        Raises:
+            InputError: other classes, labels or images.
+        """
+        if self.config.get("data") in (None, full.fingerprint):
+            return
+        why = "its images or labels have changed"
+        if self.config.get("classes") != list(full.classes):
+            why = f"its classes now are {textwrap.shorten(', '.join(full.classes), 100)}"
+        raise InputError(
+            f"{full.name} is not the data set that {self.path} was trained on: {why}; restore it, or start a new run."
+        )
+
+    def _know(self, training: Training) -> None:
+        """Record what tells teacher and data from others; note another teacher."""
+        facts = _facts(training)
+        if facts.keys() - self.config:
+            self.config = facts | self.config
             write_atomic(self.path / "config.json", json.dumps(self.config, indent=2) + "\n")
-        elif (told := self.compare_teacher(weights)) is not None:
-            self.log({"kind": "note", "text": told})
+        if (told := self.compare_teacher(training.teacher_weights)) is not None:
+            self.note(told)
+
+    def _note_versions(self) -> None:
+        """Note what differs from the machine on which the run was begun."""
+        then, now = self.config.get("versions", {}), versions(self.recipe.device, self.recipe.precision)
+        apart = [name for name in now if name != "python" and then.get(name, now[name]) != now[name]]
+        if apart:
+            words = ", ".join(f"{name} {now[name]} (begun with {then[name]})" for name in apart)
+            self.note(f"The run goes on with {words}: its student may not be bit-identical to one trained in one go.")
+
+    def note(self, text: str) -> None:
+        """Log a note for a person, once."""
+        if text not in [line.get("text") for line in self.lines()]:
+            self.log({"kind": "note", "text": text})
 
     def log(self, line: dict[str, Any]) -> None:
         """Append one object to metrics.jsonl; numbers that are not finite become null."""
@@ -348,8 +471,9 @@ class Run:
                         f"{path} is not a checkpoint of this library: it holds more than tensors and numbers and "
                         "was not loaded; delete it to go back to the one before."
                     ) from error
-                self._note_damaged(damaged, f"going back to {path.name}")
-                return state
+                if finite([state.get(part) for part in ("student", "nets", "modules", "optimiser")]):
+                    self._note_damaged(damaged, f"going back to {path.name}")
+                    return state
             damaged.append(path.name)
         parent = self.config.get("parent")
         start = f"its parent's student after epoch {parent['epoch']}" if parent else "the first batch"
@@ -408,6 +532,93 @@ class Run:
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
         write_atomic(self.path / "summary.json", json.dumps(_finite({**summary, **about}), indent=2) + "\n")
+
+
+def _facts(training: Training) -> dict[str, Any]:
+    """Return what tells teacher and data of a training from others."""
+    full, teacher = training.full, training.teacher_weights
+    facts = {"data": full.fingerprint, "classes": list(full.classes)}
+    return {"teacher_weights": teacher, **facts} if teacher else facts
+
+
+def changes_in(lines: Iterable[dict[str, Any]]) -> list[Changed]:
+    """Return the overrides that ``interventions`` are, to be made again."""
+    return [Changed(line["epoch"], line["batch"], renamed(line["changes"])) for line in lines]
+
+
+def finished_run(
+    path: Path,
+    recipe: Recipe,
+    prepared: Callable[[], Training],
+    listen: Listener | None = None,
+    snapshots: bool = True,
+) -> Run:
+    """Return the finished run of ``recipe`` at ``path``; begin it or go on with it where it is not finished.
+
+    While another process or thread trains it, wait for it, and go on with it if that one is killed.
+
+    Args:
+        prepared, snapshots: see ``Run.train``.
+        listen: called with each event of the training, or with ``Waiting``; without it, waiting is a warning.
+    """
+    said = ""
+    while True:
+        run = _begun(path, recipe)
+        if run.finished:
+            return run
+        try:
+            for event in run.train(prepared, snapshots=snapshots):
+                if listen is not None:
+                    listen(event)
+        except Held as error:
+            text = f"{str(error).partition(';')[0]}: waiting, {run.epochs_done} of {recipe.epochs} epochs are done."
+            if listen is None and not said:
+                warnings.warn(text, stacklevel=3)
+            elif listen is not None and text != said:
+                listen(Waiting(text))
+            said = text
+            pause_point()
+            time.sleep(LOOK)
+
+
+def _begun(path: Path, recipe: Recipe) -> Run:
+    """Open a run, or create it; another process may do so at this moment."""
+    config = path / "config.json"
+    if not config.exists():
+        try:
+            return Run.create(path, recipe)
+        except InputError:
+            if not config.exists():
+                raise
+    return Run.open(path)
+
+
+def teacher_for(
+    recipe: Recipe, listen: Listener | None = None, data: Dataset | None = None, place: int = 0
+) -> Classifier:
+    """Return a teacher of a recipe, in eval mode without gradients. One that has no file is a run in the user's cache,
+    trained when it is first needed.
+
+    Args:
+        listen: called with the events of its training, and with ``Waiting`` while another process trains it.
+        data: the recipe's data set without its limit, where it is loaded already.
+        place: which of ``recipe.teachers``.
+
+    Raises:
+        InputError: the recipe has no such teacher, or its training fails.
+    """
+    if place >= len(recipe.teachers):
+        raise InputError(f"teacher must name a net, got {recipe.teacher!r}: this is how a teacher itself is trained.")
+    name = recipe.teachers[place]
+    if name.endswith(".safetensors"):
+        return load_teacher(name)
+    own = teacher_recipe(recipe, place)
+
+    def prepared() -> Training:
+        full = load(own.dataset, root=own.root, seed=own.data_seed) if data is None else data
+        return Training(own, full, {})
+
+    return finished_run(cached_teacher(own, data), own, prepared, listen, snapshots=False).student()
 
 
 def versions(device_name: str = "auto", precision: str | None = None) -> dict[str, str]:

@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from amkd_viz.objectives import Batch
     from amkd_viz.training.training import Training
 
-__all__ = ["Changed", "EpochEnded", "Event", "Finished", "Started", "Stepped"]
+__all__ = ["Changed", "EpochEnded", "Event", "Finished", "Started", "Stepped", "Waiting"]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Another process or thread trains what this training needs; ``text`` says so, with its progress."""
+
+    text: str
 
 
 @dataclass(frozen=True)
@@ -57,4 +64,4 @@ class Finished:
     summary: dict[str, Any]
 
 
-Event = Started | Changed | Stepped | EpochEnded | Finished
+Event = Waiting | Started | Changed | Stepped | EpochEnded | Finished

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,24 +23,26 @@ __all__ = ["events"]
 def events(training: Training, planned: Iterable[Changed] = ()) -> Iterator[Event]:
     """Train from where ``training`` stands, and yield what happens. Nothing is written to disk.
 
-    The caller may stop between any two events. ``prepare(recipe)`` makes a training.
+    The caller may stop between any two events. ``runs.prepare(recipe)`` makes a training.
 
     Args:
-        planned: overrides of an earlier training, to be made again at the same batches.
+        planned: overrides of an earlier training, to be made again at the same batches. A setting that a person
+            changes meanwhile keeps that value.
 
     Raises:
-        InputError: the loss is no longer finite.
+        InputError: the loss or a weight is no longer finite.
     """
-    changes_at: dict[tuple[int, int], list[dict[str, Any]]] = {}
-    for change in planned:
-        changes_at.setdefault((change.epoch, change.batch), []).append(change.changes)
+    left = list(planned)
     with fitting_threads(training.dataset.shape), kept_memory():
         yield Started(training)
         for epoch in range(training.epoch, training.recipe.epochs):
             before, seen = training.clock.seconds, 0
             for x, y, index in training.loader.epoch(epoch, training.batch):
                 pause_point()
-                for overrides in [*changes_at.pop((epoch, training.batch), []), *training.waiting()]:
+                by_hand = list(training.waiting())
+                left = _without(left, {name for overrides in by_hand for name in overrides}) if by_hand else left
+                here = [change.changes for change in left if (change.epoch, change.batch) == (epoch, training.batch)]
+                for overrides in [*here, *by_hand]:
                     training.change(overrides)
                     yield Changed(epoch, training.batch, overrides)
                 step = training.step(x, y, index)
@@ -50,6 +53,12 @@ def events(training: Training, planned: Iterable[Changed] = ()) -> Iterator[Even
             speed = seen / took if took else math.nan  # a session that began after the last batch
             yield EpochEnded(epoch + 1, {"images_per_s": speed, **terms, **training.end_epoch()})
         yield Finished({**final_scores(training), "train_seconds": training.clock.seconds})
+
+
+def _without(planned: Iterable[Changed], names: Collection[str]) -> list[Changed]:
+    """Return overrides without those of ``names``."""
+    kept = [(c, {name: value for name, value in c.changes.items() if name not in names}) for c in planned]
+    return [replace(change, changes=changes) for change, changes in kept if changes]
 
 
 def final_scores(training: Training) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class Recipe(Fields):
         "digits", "data set name, folder:PATH with one folder per class, or moons:noise=0.2,classes=3 (2-D problems)"
     )
     root: str | None = option(None, "folder of the downloaded data sets; default: the user's cache")
-    teacher: str = option(
+    teacher: str = option(  # "": none, as a teacher itself is trained
         "cnn",
         "architecture or torchvision:NAME (trained once, then cached) or a .safetensors file; join several by +",
     )
@@ -190,7 +190,7 @@ class Recipe(Fields):
     @property
     def teachers(self) -> tuple[str, ...]:
         """The architectures or files of ``teacher``, one for each net "teacher", "teacher2", ..."""
-        return tuple(_parts(self.teacher))
+        return tuple(_parts(self.teacher)) if self.teacher else ()
 
     @property
     def peers(self) -> tuple[str, ...]:

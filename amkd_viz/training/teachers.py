@@ -1,4 +1,4 @@
-"""How a teacher is trained, and where it is kept: in the cache, under a hash of all that its weights depend on."""
+"""How a teacher is trained, and where its run is kept: in the cache, named by all that its weights depend on."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from amkd_viz.core.rng import mix
 from amkd_viz.data import Dataset, load, short_name
 from amkd_viz.training.recipe import Recipe
 
@@ -23,15 +24,24 @@ def cache_folder() -> Path:
     return Path(os.environ.get("AMKD_VIZ_CACHE") or "~/.cache/amkd_viz").expanduser()
 
 
-def teacher_recipe(recipe: Recipe, name: str) -> Recipe:
-    """Return how the teacher ``name`` of ``recipe`` is trained: on the whole training split, by cross-entropy."""
+def teacher_recipe(recipe: Recipe, place: int = 0) -> Recipe:
+    """Return how a teacher of ``recipe`` is trained: on the whole training split, by cross-entropy.
+
+    Its seed depends on its architecture, and on how many teachers before it have the same one, so that no student and
+    no other teacher starts from its weights or sees the data in its order.
+
+    Args:
+        place: which of ``recipe.teachers``.
+    """
+    name = recipe.teachers[place]
     folder = recipe.dataset.removeprefix("folder:")
     return Recipe(
         # a relative path names other images elsewhere, and the teacher is found again by this name
         dataset=recipe.dataset if folder == recipe.dataset else f"folder:{Path(folder).expanduser().resolve()}",
         root=recipe.root,
-        teacher=name,
+        teacher="",
         student=name,
+        seed=mix("teacher", name, recipe.teachers[:place].count(name)) >> 32,
         method="ce",
         epochs=recipe.teacher_epochs,
         batch_size=recipe.teacher_batch_size,
@@ -46,12 +56,12 @@ def teacher_recipe(recipe: Recipe, name: str) -> Recipe:
 
 
 def cached_teacher(recipe: Recipe, data: Dataset | None = None) -> Path:
-    """Return the file in the cache that holds, or will hold, the teacher that ``recipe`` trains.
+    """Return the folder in the cache of the run that trains, or has trained, a teacher.
 
     Args:
         recipe: of the teacher itself, see ``teacher_recipe``. data: its data set, where it is loaded already.
     """
-    name = f"{short_name(recipe.dataset)}-{recipe.student.replace(':', '-')}-{_key(recipe, data)}.safetensors"
+    name = f"{short_name(recipe.dataset)}-{recipe.student.replace(':', '-')}-{_key(recipe, data)}"
     return cache_folder() / "teachers" / name
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -34,7 +35,7 @@ LIVE = ("learning_rate", "step_size", "attack_steps", "max_boundary_samples")
 
 
 class Training:
-    """What a recipe stands for: data, nets by name, objective, optimiser, position. ``prepare`` makes one.
+    """What a recipe stands for: data, nets by name, objective, optimiser, position. ``runs.prepare`` makes one.
 
     Args:
         full: the data set of the recipe, all of it.
@@ -241,14 +242,12 @@ class Training:
         """Validate, and go to the start of the next epoch; return the epoch's metrics beside its log.
 
         Raises:
-            InputError: a term is no longer finite.
+            InputError: a term or a weight is no longer finite.
         """
         recipe, terms = self.recipe, self.log.read()["terms"]
-        if not all(v == v and abs(v) != float("inf") for v in terms.values()):
-            raise InputError(
-                f"The loss is not finite in epoch {self.epoch + 1} ({terms}); "
-                f"lower learning_rate={recipe.learning_rate} or the weights."
-            )
+        if not all(map(math.isfinite, terms.values())):
+            raise self._diverged(f"The loss is not finite in epoch {self.epoch + 1} ({terms})")
+        self._check_finite()
         done = self.epoch + 1
         metrics: dict[str, Any] = {}
         if done % recipe.evaluate_every == 0 or done == recipe.epochs:
@@ -275,7 +274,12 @@ class Training:
         return metrics
 
     def state(self) -> dict[str, Any]:
-        """Return everything that changes while training, between any two batches; tensors, texts and numbers only."""
+        """Return everything that changes while training, between any two batches; tensors, texts and numbers only.
+
+        Raises:
+            InputError: a weight, a batch statistic or a momentum is not finite.
+        """
+        self._check_finite()
         others = {name: net for name, net in self.nets.items() if name in self.learning or name == "past"}
         return {
             "epoch": self.epoch,
@@ -288,6 +292,16 @@ class Training:
             "modules": self.modules.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
+
+    def _check_finite(self) -> None:
+        nets = [net.state_dict() for net in (*self.learning.values(), self.modules)]
+        if not finite([nets, self.optimiser.state_dict()["state"]]):
+            raise self._diverged(f"A weight or its momentum is not finite in epoch {self.epoch + 1}")
+
+    def _diverged(self, what: str) -> InputError:
+        rate = f"{'' if self.recipe.teacher else 'teacher_'}learning_rate={self.recipe.learning_rate}"
+        advice = " and resume the run, which goes on from its last checkpoint" if self.recipe.teacher else ""
+        return InputError(f"{what}; lower {rate} or the weights of the terms{advice}.")
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue as if training had never stopped: random numbers depend on (seed, epoch, batch), not on history.
@@ -306,6 +320,20 @@ class Training:
         self.log = Log(state.get("log"), self.device)
         if state.get("changes"):
             self.change(renamed(state["changes"]))
+
+
+def finite(state: Any) -> bool:
+    """Return whether every tensor in nested dictionaries and lists is finite."""
+    tensors = list(_tensors(state))
+    return not tensors or bool(torch.stack([t.isfinite().all() for t in tensors]).all())
+
+
+def _tensors(state: Any) -> Iterator[Tensor]:
+    if isinstance(state, Tensor):
+        yield state
+    elif isinstance(state, Mapping | list | tuple):
+        for value in state.values() if isinstance(state, Mapping) else state:
+            yield from _tensors(value)
 
 
 def layout_of(dataset: Dataset) -> torch.memory_format:
