@@ -6,8 +6,7 @@ from pathlib import Path
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.progress import Progress
-from amkd_viz.runs import format_table, reading, table
-from amkd_viz.runs.grid import cells, train_cells
+from amkd_viz.runs import cells, format_table, reading, table, train_cells
 from amkd_viz.training import DIGITS, SPIRALS
 from amkd_viz.views.report import write_report
 

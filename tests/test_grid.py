@@ -195,7 +195,7 @@ def test_a_method_of_this_process_trains_in_it(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_ctrl_c_leaves_whole_runs_and_no_process(tmp_path: Path) -> None:
-    recipe = SMALL.replace(epochs=400, evaluate_every=50)
+    recipe = SMALL.replace(epochs=150, evaluate_every=50)
     words = [
         "compare",
         *(w for w in flags(recipe) if w not in ("--method", "amkd")),
@@ -209,7 +209,7 @@ def test_ctrl_c_leaves_whole_runs_and_no_process(tmp_path: Path) -> None:
         command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     folders = [tmp_path / "out" / f"{method}-seed0" for method in ("ce", "kd")]
-    while not all((run / "metrics.jsonl").exists() for run in folders):
+    while not any((run / "metrics.jsonl").exists() for run in folders):
         assert started.poll() is None, started.communicate()
         time.sleep(0.05)
     processes = [process for run in folders if (process := writer(run))]
@@ -221,8 +221,8 @@ def test_ctrl_c_leaves_whole_runs_and_no_process(tmp_path: Path) -> None:
         "amkd-viz compare: stopped; what has been written stays. The same command goes on where it stopped."
     )
     assert not any(map(alive, processes))
-    before = [Run.open(run).epochs_done for run in folders]
-    assert any(0 < epochs < 400 for epochs in before)
+    before = [Run.open(run).epochs_done for run in folders if (run / "config.json").exists()]
+    assert any(0 < epochs < 150 for epochs in before)
     runs = compare(recipe, ["ce", "kd"], 1, tmp_path / "out", jobs=2)
-    assert [[line["epoch"] for line in run.metrics()] for run in runs] == [list(range(1, 401))] * 2
+    assert [[line["epoch"] for line in run.metrics()] for run in runs] == [list(range(1, 151))] * 2
     assert json.loads((folders[0] / "summary.json").read_text())["test_accuracy"] > 0.5
