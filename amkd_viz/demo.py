@@ -52,7 +52,6 @@ def run_demo(out: Path, seeds: int, jobs: int | None = None) -> Path:
     print(f"\nA 2-D problem, whose boundary can be drawn:\n{format_table(spirals)}\n")
     print("\n".join(reading(spirals)))
     print("\nMagSim, AngSim: 1 if the student's boundary is as far as the teacher's, and in the same direction.")
-    print("The AMKD loss is our reading of a public abstract.")
     print("\nDrawing the report ...", flush=True)
     path = write_report(runs, out / "report.html")
     print(f"The report is {path}: open it in a browser.")
