@@ -114,7 +114,7 @@ def test_make_demo_reuses_the_environment_and_takes_a_free_folder(tmp_path: Path
         ("demo-out-2/report.html", "demo-out-3"),
     ]:
         if taken:
-            (tmp_path / taken).mkdir()
+            (tmp_path / taken).mkdir(parents=True)
         result = make_in(tmp_path, "demo")
         assert result.returncode == 0, result.stderr
         ran = [line for line in result.stdout.splitlines() if line.startswith("ran ")]
