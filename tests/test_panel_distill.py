@@ -18,7 +18,7 @@ pytest.importorskip("anywidget")
 from amkd_viz import Recipe, Run
 from amkd_viz.core.errors import InputError
 from amkd_viz.objectives import Step, Term, ce, methods
-from amkd_viz.panels import DistillLab
+from amkd_viz.panels import DistillLab, slice_maps
 from amkd_viz.panels.live import DutyCycle
 from amkd_viz.panels.session import Session
 from amkd_viz.runs import distill
@@ -329,6 +329,55 @@ def test_a_failure_is_shown_in_the_panel(lab: Make) -> None:
     assert len(panel.status.text.splitlines()) == 1
     assert panel.state == "failed"
     until(lambda: not panel._buttons["Start"].disabled)
+
+
+def test_a_training_that_diverged_goes_on_with_the_slider_that_was_moved(lab: Make) -> None:
+    panel = lab(TINY)
+    panel.step_epoch()
+    until(lambda: panel.state == "paused")
+    panel.wait()
+    next(panel._live.training.student.parameters()).data[0] = float("nan")  # type: ignore[union-attr]
+    panel.pause()  # paused: goes on
+    run = ended(panel)
+    assert panel.state == "failed"
+    assert "not finite in epoch 2" in panel.status.text
+    assert "lower learning_rate=0.1 or the weights of the terms and resume the run" in panel.status.text
+    panel.set(**{"learning_rate": 0.05, "kd.scale": 1.5, "student": "mlp"}).wait()
+    assert panel.status.text == "student: mlp; Start begins a new run with it."
+    panel.set(**{"kd.scale": 1.25}).wait()
+    assert panel.status.text.endswith(": 1.25; Resume goes on with it, Start begins a new run with it.")
+    panel.resume()
+    assert ended(panel).path == run.path
+    assert run.finished
+    (change,) = run.interventions()
+    assert (change["epoch"], change["batch"]) == (1, 0)
+    assert change["changes"] == {"learning_rate": pytest.approx(0.05), "kd.scale": 1.25}
+    panel.set(learning_rate=0.02).wait()
+    assert panel.status.text == "learning rate: 0.02; Start begins a new run with it."  # it is finished
+
+
+def test_where_no_image_moves_there_is_no_map_and_one_sentence(lab: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+    usual = slice_maps.telling_triple
+    monkeypatch.setattr(slice_maps, "telling_triple", lambda *a, **b: tried.append(1) or usual(*a, **b))
+    nets = {"teacher": "cnn-tiny", "student": "cnn-tiny", "teacher_epochs": 1, "teacher_batch_size": 100}
+    panel = lab(TINY.replace(dataset="digits", step_size=0.001, attack_steps=1, **nets))
+    panel.start()
+    run = ended(panel)
+    assert run.finished
+    assert "Done: test accuracy" in panel.status.text
+    sentence = "There is no map: an attack with step_size=0.001 and attack_steps=1 moves no image away from itself; "
+    assert panel.pictures.maps.canvas.note == f"{sentence}raise one of them."
+    assert len(panel.pictures.curves.series) > 1  # the rest is there
+    for _ in range(3):
+        panel._beat()
+        panel.wait()
+    assert len(tried) == 1
+    panel.open(run)
+    panel.wait()
+    assert len(tried) == 2
+    assert panel.pictures.maps.canvas.note.startswith("There is no map: ")
+    assert len(panel.pictures.curves.series) > 1
 
 
 def test_look_back_fork_and_session(lab: Make) -> None:

@@ -7,12 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
+from amkd_viz.data import parse_name
+from amkd_viz.data.points import PROBLEMS
 from amkd_viz.runs.run import Run
 
 __all__ = ["IDLE", "Draw", "Group", "apart", "draw_of", "groups"]
 
 Draw = tuple[int, int]  # seed and data_seed
 DRAWN = ("seed", "data_seed")
+FIXED = (*PROBLEMS, "digits", "cifar10", "cifar100")  # data sets that are the same wherever they have their name
 IDLE = ("root", "device", "evaluate_every", "magsim_samples")  # fields of Recipe that leave the student as it is
 
 
@@ -54,9 +57,9 @@ def apart(run: Run) -> str:
 def groups(runs: Sequence[Run]) -> dict[str, Group]:
     """Group runs by what was trained, by label: first those that count, in the order of first appearance.
 
-    Nets, settings, the sum of the loss, and the teacher's weights if it is a file, are the same within a group; the
-    device and versions may differ. Of several runs with the same draw, the one that started first counts. Each fork,
-    replay or run that was changed by hand is a group of its own.
+    Nets, settings, data, the sum of the loss, and the teacher's weights if it is a file, are the same within a group;
+    the device and versions may differ. Of several runs with the same draw, the first to start counts. Each fork, replay
+    and run that was changed by hand is a group of its own.
 
     The label is the method, with what differs in brackets where a method has several groups.
     """
@@ -66,7 +69,12 @@ def groups(runs: Sequence[Run]) -> dict[str, Group]:
     for run in runs:
         if not reasons[id(run)]:
             alike.setdefault(_trained(run), []).append(run)
-    found = [_counted(part) for own in alike.values() for part in _by_data_seed(own)]
+    found = [
+        _counted(part)
+        for own in alike.values()
+        for same_draws in _separate(own, by=_data_seed, within=lambda run: run.recipe.seed)
+        for part in _separate(same_draws, by=_data, within=_data_seed)
+    ]
     found += [Group([run], reasons[id(run)]) for run in runs if reasons[id(run)]]
     return dict(zip(_labels(found), found, strict=True))
 
@@ -90,13 +98,23 @@ def _file_weights(run: Run) -> str:
     return str(run.config.get("teacher_weights", "")) if ".safetensors" in run.recipe.teacher else ""
 
 
-def _by_data_seed(runs: list[Run]) -> list[list[Run]]:
-    """Separate runs by ``data_seed``, unless each seed has one of its own: then it belongs to the draw."""
-    if len({draw_of(run) for run in runs}) == len({run.recipe.seed for run in runs}):
+def _data_seed(run: Run) -> object:
+    return run.recipe.data_seed
+
+
+def _data(run: Run) -> object:
+    """Return the fingerprint of data that the recipe does not determine, None where it is not recorded."""
+    return None if parse_name(run.recipe.dataset)[0] in FIXED else run.config.get("data")
+
+
+def _separate(runs: list[Run], by: Callable[[Run], object], within: Callable[[Run], object]) -> list[list[Run]]:
+    """Separate runs by a value, unless those that agree ``within`` another have one value: then it is of the draw."""
+    known = {(within(run), by(run)) for run in runs if by(run) is not None}
+    if len(known) == len({key for key, _ in known}):
         return [runs]
-    parts: dict[int, list[Run]] = {}
+    parts: dict[object, list[Run]] = {}
     for run in runs:
-        parts.setdefault(run.recipe.data_seed, []).append(run)
+        parts.setdefault(by(run), []).append(run)
     return list(parts.values())
 
 
@@ -137,7 +155,8 @@ def _settings(run: Run) -> dict[str, Any]:
 MORE: dict[str, Callable[[Run], object]] = {
     "objective": lambda run: run.objective,
     "teacher weights": _file_weights,
-    "data_seed": lambda run: run.recipe.data_seed,
+    "data": _data,
+    "data_seed": _data_seed,
     "seed": lambda run: run.recipe.seed,
     "folder": lambda run: run.path.resolve(),
 }

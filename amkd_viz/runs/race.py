@@ -149,10 +149,15 @@ class Race:
         return next(iter(self.runs.values())).recipe
 
     @property
+    def place(self) -> Place:
+        """What every method has done: epochs, and batches of the next one."""
+        with self._turns:
+            return min(self._place(name) for name in self.runs)
+
+    @property
     def epoch(self) -> int:
         """Epochs that every method has done."""
-        with self._turns:
-            return min(int(self._place(name)[0]) for name in self.runs)
+        return int(self.place[0])
 
     @property
     def state(self) -> str:

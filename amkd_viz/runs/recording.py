@@ -153,8 +153,7 @@ def replay(run: Run, out: str | Path | None = None, *, listen: Listener | None =
     run.check_data(training.full)
     names = [name for name in numbered("peer", recipe.peers) if parent and run.has_net(name, parent["epoch"])]
     nets = {name: run.net(name, parent["epoch"]) for name in ["student", *names]} if parent else {}
-    out = out if out is not None else fresh_folder(recipe)
-    again = Run.create(out, recipe, parent, training, replay_of=run)
+    again = Run.create(out if out is not None else fresh_folder(recipe), recipe, parent, training, run)
     if parent:  # also from epoch 0: the parent's first student may be of another seed
         again.save_snapshot(nets, parent["epoch"])
     return _hear(again, again.train(lambda: training, planned), listen)

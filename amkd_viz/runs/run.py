@@ -46,6 +46,7 @@ KEEP_CHECKPOINTS = 2
 CHECKPOINT_SECONDS = 60.0  # within an epoch; at its end there is always one
 SNAPSHOT_MB = 200
 LOOK = 0.2  # seconds between two looks at a run that another process writes
+SNAPSHOT = re.compile(r"((?P<net>\w+)-)?epoch-(?P<epoch>[0-9]+)\.safetensors")
 Listener = Callable[[Event], None]
 
 
@@ -235,9 +236,8 @@ class Run:
 
     def snapshots(self) -> list[int]:
         """Return the epochs for which ``student(epoch)`` has a snapshot."""
-        files = (path for path in files_below(self.path / "snapshots") if path.match("snapshots/epoch-*.safetensors"))
-        names = (path.stem.removeprefix("epoch-") for path in files)
-        return sorted(int(name) for name in names if name.isdecimal())  # a person may keep others beside them
+        names = (SNAPSHOT.fullmatch(path.name) for path in self._snapshot_files())
+        return sorted({int(name["epoch"]) for name in names if name and not name["net"]})
 
     def teacher(self) -> Classifier:
         """Return the recipe's teacher from its file or the cache; train it again if the cache has lost it.
@@ -329,13 +329,15 @@ class Run:
             yield from self._record(training, [*planned, *changes_in(undone)], snapshots)
 
     def _record(self, training: Training, planned: Iterable[Changed], snapshots: bool) -> Iterator[Event]:
-        saved = time.monotonic()
+        saved, noted = time.monotonic(), {line.get("text") for line in self.lines()}  # a run that goes on has its notes
         for event in events(training, planned):
+            for note in training.notes:
+                if note not in noted:
+                    self.log({"kind": "note", "text": note})
+                    noted.add(note)
             match event:
                 case Started():
                     self._know(training)
-                    for note in training.notes:
-                        self.note(note)
                     if snapshots and training.batch == 0 and training.epoch not in self.snapshots():
                         self.save_snapshot(training.learning, training.epoch)
                 case Changed(epoch, batch, changes):
@@ -391,8 +393,8 @@ class Run:
         if facts.keys() - self.config:
             self.config = facts | self.config
             write_atomic(self.path / "config.json", json.dumps(self.config, indent=2) + "\n")
-        if (told := self.compare_teacher(training.teacher_weights)) is not None:
-            self.note(told)
+        if (difference := self.compare_teacher(training.teacher_weights)) is not None:
+            self.note(difference)
 
     def _note_versions(self) -> None:
         """Note what differs from the machine on which the run was begun."""
@@ -422,19 +424,23 @@ class Run:
     def _snapshot(self, epoch: int, net: str = "student") -> Path:
         return self.path / "snapshots" / f"{'' if net == 'student' else f'{net}-'}epoch-{epoch:04d}.safetensors"
 
-    def _snapshot_files(self, epoch: int) -> list[Path]:
-        names = [f"*-epoch-{epoch:04d}.safetensors", f"epoch-{epoch:04d}.safetensors"]
-        return [path for path in files_below(self.path / "snapshots") if any(path.match(name) for name in names)]
+    def _snapshot_files(self) -> list[Path]:
+        """Return the files of all nets; a person may keep others beside them."""
+        folder = self.path / "snapshots"
+        return [path for path in files_below(folder) if path.parent == folder and SNAPSHOT.fullmatch(path.name)]
 
     def thin_snapshots(self) -> None:
         """Drop snapshots until they fit SNAPSHOT_MB: the first and the last stay, the others at an even spread."""
-        while len(epochs := self.snapshots()) > 2:
-            size = sum(path.stat().st_size for epoch in epochs for path in self._snapshot_files(epoch))
-            if size <= SNAPSHOT_MB * 2**20:
-                return
+        files: dict[int, list[Path]] = {}
+        for path in self._snapshot_files():
+            files.setdefault(int(path.stem.rpartition("-")[2]), []).append(path)
+        sizes = {epoch: sum(path.stat().st_size for path in files[epoch]) for epoch in sorted(files)}
+        while len(sizes) > 2 and sum(sizes.values()) > SNAPSHOT_MB * 2**20:
             # the one whose neighbours are closest to one another leaves the smallest gap
-            gaps = {b: c - a for a, b, c in zip(epochs, epochs[1:], epochs[2:], strict=False)}
-            for path in self._snapshot_files(min(gaps, key=lambda epoch: (gaps[epoch], epoch))):
+            gaps = {b: c - a for a, b, c in zip(sizes, [*sizes][1:], [*sizes][2:], strict=False)}
+            dropped = min(gaps, key=lambda epoch: (gaps[epoch], epoch))
+            del sizes[dropped]
+            for path in files[dropped]:
                 path.unlink()
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
@@ -561,7 +567,7 @@ def finished_run(
         prepared, snapshots: see ``Run.train``.
         listen: called with each event of the training, or with ``Waiting``; without it, waiting is a warning.
     """
-    said = ""
+    shown = ""
     while True:
         run = _begun(path, recipe)
         if run.finished:
@@ -572,11 +578,11 @@ def finished_run(
                     listen(event)
         except Held as error:
             text = f"{str(error).partition(';')[0]}: waiting, {run.epochs_done} of {recipe.epochs} epochs are done."
-            if listen is None and not said:
+            if listen is None and not shown:
                 warnings.warn(text, stacklevel=3)
-            elif listen is not None and text != said:
+            elif listen is not None and text != shown:
                 listen(Waiting(text))
-            said = text
+            shown = text
             pause_point()
             time.sleep(LOOK)
 

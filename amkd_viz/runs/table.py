@@ -157,7 +157,7 @@ def _cell(number: tuple[float, float | None] | None, scale: float, digits: int) 
 def between(row: Row, other: Row) -> Difference | None:
     """Return the difference of two rows' test accuracies: paired where they share two draws or more, else Welch's.
 
-    None where that is no evidence: fewer than two seeds, or seeds that do not vary.
+    None for fewer than two seeds, and for seeds that do not vary.
     """
     values, others = row.values.get("test_accuracy", {}), other.values.get("test_accuracy", {})
     common = sorted(values.keys() & others.keys())
@@ -173,7 +173,7 @@ class Pair(NamedTuple):
     """Two rows of one data set and the difference of their test accuracies, the fuller method minus the plainer one.
 
     Attributes:
-        difference: None where the seeds are no evidence.
+        difference: see ``between``.
         seen: whether it is beyond the noise, by Holm's procedure over all pairs of the data set.
     """
 
@@ -181,6 +181,13 @@ class Pair(NamedTuple):
     other: Row
     difference: Difference | None
     seen: bool
+
+    @property
+    def points(self) -> float:
+        """The difference in percentage points, that of the means where there is no statement."""
+        if self.difference:
+            return self.difference.points
+        return 100 * (self.row.numbers["test_accuracy"][0] - self.other.numbers["test_accuracy"][0])
 
     @property
     def verdict(self) -> str:
@@ -222,26 +229,21 @@ def reading(rows: Sequence[Row]) -> list[str]:
     sentences = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
         own = pairs([row for row in rows if row.dataset == dataset])
-        tested = [(pair, pair.difference) for pair in own if pair.difference]
-        for pair, difference in tested:
-            low, high = difference.interval
-            sentences.append(
-                f"{dataset}: {pair.row.label} against {pair.other.label} {difference.points:+.2f} points of test "
-                f"accuracy, 95 % interval {low:+.2f} to {high:+.2f} ({pair.test}): {pair.verdict}."
-            )
-        silent: dict[str, list[str]] = {}
         for pair in own:
-            if not pair.difference:
-                silent.setdefault(pair.verdict, []).append(f"{pair.row.label} against {pair.other.label}")
-        for verdict, names in silent.items():
-            sentences.append(f"{dataset}: {', '.join(names)}: {verdict}.")
-        if len(tested) > 1:
-            sentences.append(f"{dataset}: {holm_words(len(tested))}")
+            text = f"{dataset}: {pair.row.label} against {pair.other.label} {pair.points:+.2f} points of test accuracy"
+            if pair.difference:
+                low, high = pair.difference.interval
+                text += f", 95 % interval {low:+.2f} to {high:+.2f} ({pair.test})"
+            sentences.append(f"{text}: {pair.verdict}.")
+        tested = sum(pair.difference is not None for pair in own)
+        if tested > 1:
+            sentences.append(f"{dataset}: {holm_words(tested)}")
     return sentences + notes(rows)
 
 
 def holm_words(count: int) -> str:
-    return f"verdicts are corrected for {count} pairs (Holm), intervals are not."
+    """Say that verdicts depend on the number of pairs."""
+    return f"Holm's procedure corrects the verdicts for {count} pairs; the intervals are not corrected."
 
 
 def notes(rows: Sequence[Row]) -> list[str]:

@@ -254,9 +254,8 @@ def _lead(rows: Sequence[Row], tested: Sequence[Pair]) -> str:
     if pair is None:
         return f"{ranked[0].label}: {text}."
     text = f"{ranked[0].label} came out highest with {text}; {pair.row.label} against {pair.other.label}: "
-    if pair.difference is None:
-        return f"{text}{pair.verdict}."
-    return f"{text}{_signed(pair.difference.points)} points, {pair.verdict} ({_interval(pair)}, {pair.test})."
+    interval = f" (95 % interval {_interval(pair)}, {pair.test})" if pair.difference else ""
+    return f"{text}{_signed(pair.points)} points, {pair.verdict}{interval}."
 
 
 def _signed(points: float) -> str:
@@ -264,7 +263,7 @@ def _signed(points: float) -> str:
 
 
 def _interval(pair: Pair) -> str:
-    return f"95 % interval {' to '.join(map(_signed, pair.difference.interval))}" if pair.difference else ""
+    return " to ".join(map(_signed, pair.difference.interval)) if pair.difference else ""
 
 
 def _table(rows: Sequence[Row], tested: Sequence[Pair]) -> str:
@@ -296,19 +295,15 @@ def _pairs(tested: Sequence[Pair]) -> str:
     head = "".join(f"<th>{name}<small>{unit}</small></th>" for name, unit in heads.items())
     body = ""
     for pair in tested:
-        low, high = map(_signed, pair.difference.interval) if pair.difference else ("", "")
-        points = _signed(pair.difference.points) if pair.difference else ""
-        words = [f"{pair.row.label} against {pair.other.label}", points, f"{low} to {high}" if low else ""]
-        cells = "".join(f"<td>{safe(word)}</td>" for word in (*words, pair.test, pair.verdict))
-        body += f"<tr{' class=main' if pair.seen else ''}>{cells}</tr>"
+        words = f"{pair.row.label} against {pair.other.label}", _signed(pair.points), _interval(pair), pair.test
+        cells = "".join(f"<td>{safe(word)}</td>" for word in words)
+        body += f"<tr>{cells}<td{' class=main' if pair.seen else ''}>{safe(pair.verdict)}</td></tr>"
     count = sum(pair.difference is not None for pair in tested)
-    below = [
-        "Paired by seed: the mean of the differences between students of the same seed, with the paired t-test.",
-        f"{holm_words(count)[0].upper()}{holm_words(count)[1:]}" if count > 1 else "",
-    ]
+    below = "Paired by seed: the mean difference between students of the same seed, with the paired t-test."
+    below += f" {holm_words(count)}" if count > 1 else ""
     return (
         f"<table class='pairs'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        f"<p class='quiet'>{safe(' '.join(below).strip())}</p>"
+        f"<p class='quiet'>{safe(below)}</p>"
     )
 
 
