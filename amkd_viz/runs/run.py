@@ -417,9 +417,7 @@ class Run:
         """Keep the learning nets, by name, as they are after ``epoch``."""
         for name, net in nets.items():
             save_classifier(net, self._snapshot(epoch, name), epoch=epoch)
-        size = sum(self._snapshot(epoch, name).stat().st_size for name in nets)
-        if size * (epoch + 1) > SNAPSHOT_MB * 2**20:  # else they fit, if there is one of each epoch
-            self.thin_snapshots()
+        self.thin_snapshots()
 
     def _snapshot(self, epoch: int, net: str = "student") -> Path:
         return self.path / "snapshots" / f"{'' if net == 'student' else f'{net}-'}epoch-{epoch:04d}.safetensors"
