@@ -2,7 +2,7 @@
 
 PYTHON ?=
 OUT    ?= demo-out
-SEEDS  ?= 3
+SEEDS  ?= 12
 JOBS   ?= 2
 VENV   := .venv
 STAMP  := $(VENV)/.installed
@@ -16,7 +16,7 @@ PYTEST := $(RUN) pytest $(if $(filter-out 0 1,$(JOBS)),-n $(JOBS) --dist loadfil
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
-	@echo "  settings: PYTHON=python3.12 (3.11 to 3.13)  OUT=demo-out  SEEDS=3  JOBS=2 (test workers)  ARGS= (more words for pytest)"
+	@echo "  settings: PYTHON=python3.12 (3.11 to 3.13)  OUT=demo-out  SEEDS=12  JOBS=2 (test workers)  ARGS= (more words for pytest)"
 
 install: $(STAMP) ## make .venv with the exact versions of constraints.txt; nothing to do when it is up to date
 
@@ -34,8 +34,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(RUN) pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
 	touch $@
 
-demo: install ## train, compare and draw everything once, into demo-out (or demo-out-2, -3, ... when it exists)
-	@out="$(OUT)"; n=2; while [ -e "$$out" ]; do out="$(OUT)-$$n"; n=$$((n + 1)); done; \
+demo: install ## train, compare and draw everything once, into demo-out (goes on with one that was stopped; else a free demo-out-2, -3, ...)
+	@out="$(OUT)"; n=2; while [ -e "$$out" ] && { [ -e "$$out/report.html" ] || ! [ -d "$$out/digits" ]; }; do out="$(OUT)-$$n"; n=$$((n + 1)); done; \
 	echo "$(RUN) amkd_viz demo --out $$out --seeds $(SEEDS)"; \
 	$(RUN) amkd_viz demo --out "$$out" --seeds $(SEEDS)
 

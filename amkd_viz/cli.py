@@ -66,11 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def demo(parser: Parser, words: Sequence[str]) -> None:
     """The main job on scikit-learn's digits and on spirals: train, compare, and write a report."""
     parser.add_argument("--out", type=Path, default=Path("demo-out"), help="a new folder (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, default=3, help="students per method (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=12, help="students per method, on spirals at most 8 (default: 12)")
+    parser.add_argument("--jobs", type=int, help=JOBS)
     args = parser.parse_args(words)
     from amkd_viz.demo import run_demo  # after the flags: they answer at once
 
-    run_demo(args.out, args.seeds)
+    run_demo(args.out, args.seeds, args.jobs)
 
 
 def distill(parser: Parser, words: Sequence[str]) -> None:
@@ -117,19 +118,34 @@ def compare(parser: Parser, words: Sequence[str]) -> None:
     from amkd_viz.flags import changes_of, in_flags, recipe_flags, recipe_of
     from amkd_viz.progress import Progress
     from amkd_viz.runs import compare, format_table, reading, table
+    from amkd_viz.runs.grid import Unfinished
 
     recipe_flags(parser, without=("method", "seed"))
     parser.add_argument("--methods", default="ce,kd,bss,amkd", help="separated by commas (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="0 .. SEEDS - 1 (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("comparison"), help="a new folder (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, help=JOBS)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("comparison"),
+        help="a new folder, or that of the same comparison, which then goes on (default: %(default)s)",
+    )
     args = parser.parse_args(words)
     import_module("amkd_viz.views.report")  # before hours of training, where a package for it is missing
     recipe, names = recipe_of(args, overrides={}), [name for name in args.methods.split(",") if name]
-    with Progress(recipe.epochs * len(names) * args.seeds) as progress, in_flags():
-        runs = compare(recipe, names, args.seeds, args.out, overrides=changes_of(args), listen=progress)
+    failure: Unfinished | None = None
+    with Progress() as progress, in_flags():
+        try:
+            runs = compare(
+                recipe, names, args.seeds, args.out, overrides=changes_of(args), jobs=args.jobs, listen=progress
+            )
+        except Unfinished as error:
+            runs, failure = error.runs, error
     rows = table(runs)
     say("\n".join([format_table(rows), "", *reading(rows)]))
-    _write_report(runs, args.out / "report.html")
+    if failure is not None:
+        raise failure
+    _write_report(runs, _fresh(args.out / "report.html"))
 
 
 def report(parser: Parser, words: Sequence[str]) -> None:
@@ -206,6 +222,7 @@ def doctor(parser: Parser, words: Sequence[str]) -> None:
 
 
 PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn", "umap": "umap-learn"}  # whose module has another name
+JOBS = "number of processes (default: one per core where networks train on one thread, else 1)"
 NUMBERS = {"int": "a whole number", "float": "a number"}
 KINDS = {"onnx": "ONNX, for any ONNX runtime", "torch-export": "a program for torch.export.load"}
 COMMANDS: dict[str, Callable[[Parser, Sequence[str]], None]] = {

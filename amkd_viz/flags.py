@@ -45,6 +45,9 @@ def recipe_flags(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -
         if field.name in NETS:
             points, images = (getattr(suggested(name), field.name) for name in ("moons", "cifar10"))
             default = f"{default} for {Recipe.dataset}, {points} for 2-D problems, {images} for other images"
+        if str(field.type) == "bool":
+            parser.add_argument(_flag(field.name), action="store_true", default=SUPPRESS, help=field.metadata["help"])
+            continue
         text = field.metadata["help"] + ("" if default is None else f" (default: {default})")
         if "choices" in field.metadata:
             text = f"one of {', '.join(field.metadata['choices'])}: {text}"

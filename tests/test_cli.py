@@ -105,7 +105,7 @@ def test_every_command_has_help(call, here, command):
 
 @pytest.mark.parametrize(
     ("command", "more", "less"),
-    [("distill", {"resume", "tensorboard"}, set()), ("compare", {"methods", "seeds"}, {"method", "seed"})],
+    [("distill", {"resume", "tensorboard"}, set()), ("compare", {"methods", "seeds", "jobs"}, {"method", "seed"})],
 )
 def test_help_lists_every_flag_and_every_name_that_it_takes(call, command, more, less):
     _, out, _ = call(command, "--help")
@@ -253,8 +253,12 @@ def test_the_same_flags_give_the_same_recipe_as_python(call, monkeypatch):
 
 
 def test_compare(call, here, reports):
-    status, out, err = call("compare", *FLAGS, "--methods", "ce,kd", "--seeds", "2", "--out", "both")
+    words = ("compare", *FLAGS, "--methods", "ce,kd", "--seeds", "2", "--out", "both", "--jobs", "1")
+    (here / "both" / "kd-seed1").mkdir(parents=True)
+    status, out, err = call(*words, "--fresh-subset")
     assert status == 0
+    assert Run.open("both/kd-seed1").recipe.fresh_subset
+    assert call(*words)[:2] == (2, "")  # other recipes
     assert sorted(p.name for p in (here / "both").iterdir()) == [
         *("ce-seed0", "ce-seed1", "kd-seed0", "kd-seed1"),
         "report.html",
@@ -264,6 +268,25 @@ def test_compare(call, here, reports):
     assert "blobs: kd against ce " in out
     assert "The report is both/report.html." in out
     assert "8/8 epochs" in err or "11/11 epochs" in err  # with the teacher's where it had to be trained
+    assert "4 of 4 runs" in err
+
+
+def test_compare_prints_the_table_of_the_others_where_a_run_fails(call, here, reports):
+    words = ("compare", *FLAGS, "--methods", "ce,kd", "--seeds", "1", "--out", "both", "--jobs", "1")
+    distill(TINY.replace(method="ce"), here / "both" / "ce-seed0")
+    (here / "both" / "kd-seed0").mkdir()
+    (here / "both" / "kd-seed0" / "mine.txt").write_text("mine")
+    status, out, err = call(*words)
+    assert status == 2
+    assert "\nce " in out
+    assert err.splitlines()[-1] == (
+        "amkd-viz compare: 1 of 2 runs did not finish (kd-seed0: both/kd-seed0 holds other files and is never "
+        "overwritten; choose another name); the same command goes on with them."
+    )
+    assert reports == []
+    (here / "both" / "kd-seed0" / "mine.txt").unlink()
+    assert call(*words)[0] == 0
+    assert reports == [["ce-seed0", "kd-seed0"]]
 
 
 @pytest.fixture
@@ -462,23 +485,28 @@ def small_demo(reports, monkeypatch, tmp_path):
 
 
 def test_the_demo_writes_everything_and_prints_the_table(call, here, small_demo, reports):
-    status, out, err = call("demo", "--out", "demo", "--seeds", "2")
+    status, out, err = call("demo", "--out", "demo", "--seeds", "2", "--jobs", "1")
     assert status == 0
-    digits = [f"{m}-seed{s}" for m in ("ce", "kd", "bss", "amkd") for s in (0, 1)]
-    spirals = [f"{m}-seed0" for m in ("ce", "kd", "bss", "amkd")]
-    assert sorted(p.name for p in (here / "demo").iterdir()) == ["digits", "report.html", "spirals"]
-    assert reports == [digits + spirals]
-    assert all(Run.open(here / "demo" / "digits" / name).finished for name in digits)
-    assert all(Run.open(here / "demo" / "spirals" / name).finished for name in spirals)
-    for heading in ("digits, last epoch, mean ± sd over seeds 0, 1", "spirals, last epoch, seed 0", "MagSim", "AngSim"):
+    plain = [f"{m}-seed{s}" for m in ("ce", "kd", "bss", "amkd") for s in (0, 1)]
+    names = {"digits": plain, "digits-weights-x8": plain[2:6], "spirals": plain}
+    assert sorted(p.name for p in (here / "demo").iterdir()) == sorted([*names, "report.html"])
+    assert reports == [[name for own in names.values() for name in own]]
+    runs = {f"{part}/{name}": Run.open(f"demo/{part}/{name}") for part, own in names.items() for name in own}
+    assert all(run.finished for run in runs.values())
+    assert runs["digits-weights-x8/kd-seed0"].recipe.objective.weights(0) == {"ce": 1, "kd": 32}
+    assert runs["digits-weights-x8/bss-seed1"].recipe.objective.weights(0) == {"ce": 1, "kd": 32, "boundary_kd": 16}
+    assert runs["digits/bss-seed0"].recipe.objective.weights(0) == {"ce": 1, "kd": 4, "boundary_kd": 2}
+    for heading in ("digits, last epoch, mean ± sd over seeds 0, 1", "spirals, last epoch, mean", "MagSim", "AngSim"):
         assert heading in out
+    assert out.index("With 40 labelled images") < out.index("8 times the weight") < out.index("A 2-D problem")
     for pair in ("kd against ce", "bss against kd", "amkd against bss"):
         assert f"digits: {pair} " in out
-    assert "reading of a public abstract" in out
+    assert "is our reading of it" in out
     assert "The report is demo/report.html" in out
-    assert err.startswith("\rdigits: ")  # the bar is never without a name
-    assert "spirals: amkd seed 0" in err
-    assert "28/28 epochs" in err  # twelve students and two teachers, two epochs each
+    assert err.startswith("\r0 of 20 runs, digits: ")  # the bar is never without a name
+    assert "20 of 20 runs" in err
+    assert "44/44 epochs" in err  # twenty students and two teachers, two epochs each
+    assert call("demo", "--out", "demo", "--seeds", "2", "--jobs", "1")[2] == ""  # nothing is left to train
 
 
 @pytest.mark.parametrize(

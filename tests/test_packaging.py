@@ -107,13 +107,18 @@ def test_make_demo_reuses_the_environment_and_takes_a_free_folder(tmp_path: Path
     (tmp_path / ".venv" / ".installed").touch()
     future = (tmp_path / "Makefile").stat().st_mtime + 60
     os.utime(tmp_path / ".venv" / ".installed", (future, future))
-    for taken, free in [(None, "demo-out"), ("demo-out", "demo-out-2"), ("demo-out-2", "demo-out-3")]:
+    for taken, free in [
+        (None, "demo-out"),
+        ("demo-out", "demo-out-2"),
+        ("demo-out-2/digits", "demo-out-2"),  # a demo that was stopped
+        ("demo-out-2/report.html", "demo-out-3"),
+    ]:
         if taken:
-            (tmp_path / taken).mkdir()
+            (tmp_path / taken).mkdir(parents=True)
         result = make_in(tmp_path, "demo")
         assert result.returncode == 0, result.stderr
         ran = [line for line in result.stdout.splitlines() if line.startswith("ran ")]
-        assert ran == [f"ran -m amkd_viz demo --out {free} --seeds 3"]
+        assert ran == [f"ran -m amkd_viz demo --out {free} --seeds 12"]
 
 
 def test_git_ignores_results_but_no_source(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ def test_methods_by_seeds(tmp_path):
         ["ce", "kd", "amkd"],
         2,
         tmp_path / "out",
+        jobs=1,
         listen=lambda e: trainings.append(e.training) if isinstance(e, Started) else None,
     )
     expected = [(m, s) for m in ("ce", "kd", "amkd") for s in (0, 1)]
@@ -58,6 +59,6 @@ def test_nothing_is_trained_for_a_comparison_that_cannot_be(tmp_path, monkeypatc
     with pytest.raises(InputError, match=message):
         compare(SPIRALS.replace(method="amkd", overrides=changes), methods, seeds, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    (tmp_path / "ce-seed0").mkdir()
+    (tmp_path / "notes.txt").touch()
     with pytest.raises(InputError, match="holds other files and is never overwritten"):
         compare(SPIRALS, ["ce"], 1, tmp_path)

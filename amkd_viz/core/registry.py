@@ -73,6 +73,11 @@ class Registry(dict[str, V]):
 
         return keep if thing is None else keep(thing)
 
+    @property
+    def registered(self) -> set[str]:
+        """The names that ``register`` has added to this process."""
+        return self.keys() - self._library
+
     def forget(self, name: str) -> None:
         """Remove an entry that ``register`` added; entries of the library stay."""
         if name not in self._library:

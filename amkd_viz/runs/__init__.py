@@ -1,7 +1,7 @@
 """Runs on disk: distill, resume, fork, watch, race and compare them."""
 
 from amkd_viz.runs.examples import example
-from amkd_viz.runs.grid import compare
+from amkd_viz.runs.grid import cells, compare, train_cells
 from amkd_viz.runs.job import Job
 from amkd_viz.runs.prepare import prepare
 from amkd_viz.runs.race import Race
@@ -14,6 +14,7 @@ __all__ = [
     "Race",
     "Row",
     "Run",
+    "cells",
     "compare",
     "distill",
     "example",
@@ -26,4 +27,5 @@ __all__ = [
     "resume",
     "table",
     "teacher_for",
+    "train_cells",
 ]

@@ -1,22 +1,66 @@
-"""Train several methods with several seeds, each into its own run folder."""
+"""Train a grid of recipes, such as several methods with several seeds, each cell into its own run folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from amkd_viz.core.errors import InputError
-from amkd_viz.core.files import check_writable, claim
+from amkd_viz.core.files import check_writable, claim, files_below
 from amkd_viz.objectives import methods as known_methods
-from amkd_viz.runs.prepare import prepare
-from amkd_viz.runs.recording import distill
+from amkd_viz.runs.engines import Ended, known_elsewhere, local, processes
+from amkd_viz.runs.prepare import OF_DATA, OF_TEACHER, prepare
 from amkd_viz.runs.run import Run
+from amkd_viz.training.device import on_one_thread
 from amkd_viz.training.events import Event
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.training import Training
 
-__all__ = ["compare", "entrants"]
+__all__ = ["Counted", "Unfinished", "cells", "compare", "entrants", "train_cells"]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """How far a grid is: ``done`` of ``total`` runs are finished and ``failed`` have ended without.
+
+    Attributes:
+        epochs: epochs that all runs together still have to train, in the first event of a grid; else 0.
+    """
+
+    done: int
+    total: int
+    failed: int = 0
+    epochs: int = 0
+
+
+class Unfinished(InputError):
+    """Some cells of a grid did not finish.
+
+    Attributes:
+        runs: the finished runs.
+        reasons: name of each other cell -> why it did not finish.
+    """
+
+    def __init__(self, runs: list[Run], reasons: Mapping[str, str]) -> None:
+        self.runs, self.reasons = runs, dict(reasons)
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in reasons.items():
+            by_reason.setdefault(reason, []).append(name)
+        each = [
+            ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") + f": {reason}"
+            for reason, names in by_reason.items()
+        ]
+        total = len(runs) + len(reasons)
+        super().__init__(
+            f"{len(reasons)} of {total} runs did not finish ({'; '.join(each)}); the same command goes on with them."
+        )
+
+
+Listener = Callable[[Event | Counted], None]
 
 
 def compare(
@@ -26,32 +70,148 @@ def compare(
     out: str | Path,
     *,
     overrides: Mapping[str, Any] | None = None,
-    listen: Callable[[Event], None] | None = None,
+    jobs: int | None = None,
+    listen: Listener | None = None,
 ) -> list[Run]:
     """Train ``recipe`` by each method with seeds 0 .. seeds - 1, each into its own folder ``out/METHOD-seedK``.
 
-    Data and teacher are shared.
+    Data and teacher are shared. Called again with the same arguments, it goes on where it was stopped.
 
     Args:
         overrides: of terms, by default those of ``recipe``; each goes to the methods that have its term.
+        jobs, listen: see ``train_cells``.
 
     Raises:
-        InputError: an unknown method, one named twice or none, no seed, a change that no method has a term for, or a
-            folder that holds something already.
+        InputError: an unknown method, one named twice or none, no seed, a change that no method has a term for; or see
+            ``train_cells``.
     """
     if seeds < 1:
         raise InputError(f"seeds must be at least 1, got {seeds}.")
-    recipe.check_nets()
-    own_recipes = entrants(recipe, methods, overrides)
-    check_writable(claim(Path(out)))
-    runs: list[Run] = []
-    like: Training | None = None
-    for method, recipe_of_method in own_recipes.items():
-        for seed in range(seeds):
-            own = recipe_of_method.replace(seed=seed)
-            like = prepare(own, like, listen)
-            runs.append(distill(own, Path(out) / f"{method}-seed{seed}", listen=listen, training=like))
-    return runs
+    return train_cells(cells(recipe, overrides, method=methods, seed=range(seeds)), out, jobs=jobs, listen=listen)
+
+
+def cells(
+    recipe: Recipe, overrides: Mapping[str, Any] | None = None, **axes: Sequence[Any] | Iterable[Any]
+) -> dict[str, Recipe]:
+    """Return one recipe per combination of values of fields, by name.
+
+    Args:
+        overrides: of terms, by default those of ``recipe``; each goes to the methods that have its term.
+        axes: field of Recipe -> its values.
+
+    Raises:
+        InputError: see ``Recipe`` and ``entrants``.
+
+    >>> recipe = Recipe(method="bss", overrides={"kd.scale": 8, "boundary_kd.scale": 8})
+    >>> {name: own.overrides for name, own in cells(recipe, method=["kd", "bss"], seed=range(1)).items()}
+    {'kd-seed0': {'kd.scale': 8.0}, 'bss-seed0': {'kd.scale': 8.0, 'boundary_kd.scale': 8.0}}
+    """
+    by_method = entrants(recipe, list(axes.get("method", [recipe.method])), overrides)
+    found = {}
+    for values in itertools.product(*axes.values()):
+        own = dict(zip(axes, values, strict=True))
+        name = "-".join(str(value) if field == "method" else f"{field}{value}" for field, value in own.items())
+        found[name] = by_method[own.pop("method", recipe.method)].replace(**own)
+    return found
+
+
+def train_cells(
+    cells: Mapping[str, Recipe], out: str | Path, *, jobs: int | None = None, listen: Listener | None = None
+) -> list[Run]:
+    """Train each recipe into the folder ``out/NAME``, missing teachers first.
+
+    A finished run is kept and an unfinished one resumed, so the same call goes on with what was stopped or killed. A
+    cell that fails does not keep the others from training. On a CPU the students do not depend on ``jobs``.
+
+    Args:
+        cells: folder below ``out`` -> recipe.
+        jobs: number of processes, with one CPU thread each. By default one per core where all networks train on one
+            thread (points, images below 16 x 16); else the cells train one after the other in this process. Recipes
+            with a name that was added by ``register`` always train in this process, which alone knows it.
+        listen: called with each event that happens in this process, with ``EpochEnded`` of the others, and with
+            ``Counted`` at the start and after each run.
+
+    Raises:
+        InputError: ``out`` holds other runs or other files, or a recipe does not fit its data; nothing is trained then.
+        Unfinished: some runs have failed; all others are finished.
+    """
+    if jobs is not None and jobs < 1:
+        raise InputError(f"jobs must be at least 1, got {jobs}.")
+    for recipe in cells.values():
+        recipe.check_nets()
+    out = Path(out)
+    folders = {out / name: recipe for name, recipe in cells.items()}
+    runs = _runs_there(folders, out)
+    todo = {path: recipe for path, recipe in folders.items() if path not in runs or not runs[path].finished}
+    check_writable(out)
+    reasons: dict[str, str] = {}
+    ended = 0
+
+    def count(epochs: int = 0) -> None:
+        if listen is not None:
+            listen(Counted(len(folders) - len(todo) + ended - len(reasons), len(folders), len(reasons), epochs))
+
+    def hear(path: Path, event: Event | Ended) -> None:
+        nonlocal ended
+        if isinstance(event, Ended):
+            ended += 1
+            if event.reason is not None:
+                reasons[str(path.relative_to(out))] = event.reason
+            count()
+        elif listen is not None:
+            listen(event)
+
+    try:
+        count(sum(recipe.epochs - (runs[path].epochs_done if path in runs else 0) for path, recipe in todo.items()))
+        likes = _prepared(todo.values(), listen)
+        count()
+        if jobs is None and all(like.device.type == "cpu" and on_one_thread(like.dataset.shape) for like in likes):
+            jobs = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        elsewhere = {path: recipe for path, recipe in todo.items() if known_elsewhere(recipe)}
+        if jobs is None or min(jobs, len(elsewhere)) < 2:
+            elsewhere = {}
+        if elsewhere:
+            processes(elsewhere, hear, jobs or 1)
+        here = {path: recipe for path, recipe in todo.items() if path not in elsewhere}
+        local(here, hear, one_thread=jobs is not None, like=likes[0] if likes else None)
+    except KeyboardInterrupt as stop:
+        stop.__notes__ = ["The same command goes on where it stopped."]
+        raise
+    finished = [Run.open(path) for path in folders if str(path.relative_to(out)) not in reasons]
+    if reasons:
+        raise Unfinished(finished, reasons)
+    return finished
+
+
+def _runs_there(folders: Mapping[Path, Recipe], out: Path) -> dict[Path, Run]:
+    """Return the runs that are in ``out`` already.
+
+    Raises:
+        InputError: it holds other files, or runs of other recipes.
+    """
+    if out.is_dir():
+        present = files_below(out)
+        runs = {file.parent: Run.open(file.parent) for file in present if file.name == "config.json"}
+        if runs or not present:
+            for path, run in runs.items():
+                if path not in folders or run.recipe != folders[path]:
+                    raise InputError(
+                        f"{path} holds a run of another recipe and is never overwritten; choose another name."
+                    )
+            return runs
+    claim(out)
+    return {}
+
+
+def _prepared(recipes: Iterable[Recipe], listen: Listener | None) -> list[Training]:
+    """Return a training for each data set and teacher, so that no two processes train the same teacher."""
+    kinds: dict[tuple[Any, ...], Recipe] = {}
+    for recipe in recipes:
+        kinds.setdefault(tuple(getattr(recipe, field) for field in (*OF_DATA, *OF_TEACHER, "num_train")), recipe)
+    likes: list[Training] = []
+    for recipe in kinds.values():
+        likes.append(prepare(recipe, likes[-1] if likes else None, listen))
+    return likes
 
 
 def entrants(recipe: Recipe, methods: Sequence[str], overrides: Mapping[str, Any] | None = None) -> dict[str, Recipe]:

@@ -39,8 +39,7 @@ def prepare(recipe: Recipe, like: Training | None = None, listen: Listener | Non
 
     safetensors()  # before a teacher is trained that could not be kept
     full = like.full if like and lends(OF_DATA) else load(recipe.dataset, root=recipe.root, seed=recipe.data_seed)
-    if recipe.num_train:
-        full.limit(recipe.num_train, recipe.data_seed)  # refuse a wrong number before a teacher is trained
+    recipe.subset(full)  # refuse a wrong number before a teacher is trained
     names = numbered("teacher", recipe.teachers)
     if like and lends(OF_DATA + OF_TEACHER):
         teachers = {net: like.nets[net] for net in names}

@@ -287,10 +287,9 @@ class Run:
         )
 
     def dataset(self) -> Dataset:
-        """Return the data that the student saw, ``num_train`` applied."""
+        """Return the data that the student saw, see ``Recipe.subset``."""
         recipe = self.located()
-        full = load(recipe.dataset, root=recipe.root, seed=recipe.data_seed)
-        return full.limit(recipe.num_train, recipe.data_seed) if recipe.num_train else full
+        return recipe.subset(load(recipe.dataset, root=recipe.root, seed=recipe.data_seed))
 
     def located(self, recipe: Recipe | None = None) -> Recipe:
         """Return ``recipe`` (default: the run's own) with relative paths that can be found from here.

@@ -19,6 +19,7 @@ __all__ = [
     "cpu_flags",
     "fitting_threads",
     "kept_memory",
+    "on_one_thread",
     "pick_device",
     "pick_precision",
     "tf32",
@@ -175,9 +176,14 @@ def _elsewhere(work: Callable[[], T]) -> T:
     return results[0]
 
 
+def on_one_thread(shape: tuple[int, ...]) -> bool:
+    """Return whether inputs of this shape train on one CPU thread: points and images below 16 x 16."""
+    return len(shape) < 3 or shape[-1] < 16
+
+
 @contextmanager
 def fitting_threads(shape: tuple[int, ...]) -> Iterator[None]:
-    """Use one CPU thread for points and for images below 16 x 16, which are too small to share.
+    """Use one CPU thread for inputs that are too small to share, see ``on_one_thread``.
 
     On busy cores a training on such inputs takes ten times as long with two threads, which wait for each other. Of
     several trainings that take turns in one thread, the last to end restores the first number.
@@ -186,7 +192,7 @@ def fitting_threads(shape: tuple[int, ...]) -> Iterator[None]:
     if not getattr(_thread, "inside", 0):
         _thread.inside, _thread.before = 0, torch.get_num_threads()
     _thread.inside += 1
-    if len(shape) < 3 or shape[-1] < 16:
+    if on_one_thread(shape):
         threads_here(1)
     try:
         yield

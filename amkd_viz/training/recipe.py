@@ -11,7 +11,7 @@ from typing import Any
 from amkd_viz.boundary import Sampler, samplers
 from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.core.fields import Fields, option
-from amkd_viz.data import parse_name
+from amkd_viz.data import Dataset, parse_name
 from amkd_viz.data.points import PROBLEMS
 from amkd_viz.models import architectures, is_architecture
 from amkd_viz.objectives import Boundary, Objective, methods
@@ -77,6 +77,7 @@ class Recipe(Fields):
         choices=("default", "on", "off"),
     )
     num_train: int | None = option(None, "train the student on a class-balanced subset of N samples", low=2)
+    fresh_subset: bool = option(False, "draw the num_train samples by seed, anew for each, not by data_seed")
     augment: str = option("auto", "augmentation of the training images", choices=AUGMENTS)
     learning_rate: float = option(0.1, "peak learning rate of SGD", low=1e-6, high=10.0)
     schedule: str = option(
@@ -173,6 +174,16 @@ class Recipe(Fields):
                 f"{own} has points, but {' and '.join(wrong)} {verb} images, not points; choose among "
                 f"{', '.join(fitting)}, such as teacher='mlp' and student='mlp-small'."
             )
+
+    def subset(self, full: Dataset) -> Dataset:
+        """Return the data set with the training samples that the student sees: ``num_train`` of them, or all.
+
+        Raises:
+            InputError: see ``Dataset.limit``.
+        """
+        if self.num_train is None:
+            return full
+        return full.limit(self.num_train, self.seed if self.fresh_subset else self.data_seed)
 
     @property
     def objective(self) -> Objective:

@@ -60,8 +60,7 @@ class Training:
     ) -> None:
         self.recipe, self.full = recipe, full
         self.device = pick_device(recipe.device)
-        limited = full.limit(recipe.num_train, recipe.data_seed) if recipe.num_train else full
-        self.dataset = limited.to(self.device)
+        self.dataset = recipe.subset(full).to(self.device)
         self.layout = layout_of(full)
         self.learning = {"student": self._built(recipe.student, "student")}
         self.learning |= {net: self._built(name, net) for net, name in numbered("peer", recipe.peers).items()}

@@ -83,6 +83,7 @@ def closer(answer: Any) -> str:
         raise LookAgain(f"{result}. What does a student lack that has seen 100 points of three long arms?")
     if differ[0] == "num_train":
         return (
-            f"{result}, from 84.8 %. Boundary samples are one way to say more about a boundary; more data is another."
+            f"{result}, from 84.9 %. Boundary samples are one way to say more about a boundary; more data is another."
         )
-    return f"{result}, from 84.8 %, on the same {base.num_train} points. Now see what num_train=400 gives."
+    points = "other" if differ[0] in ("seed", "data_seed") else "the same"
+    return f"{result}, from 84.9 %, on {points} {base.num_train} points. Now see what num_train=400 gives."

@@ -1,0 +1,223 @@
+"""Where the cells of a grid train: one after the other in this process, or side by side in others."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import torch
+
+from amkd_viz.boundary import samplers
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.registry import Registry
+from amkd_viz.data import datasets, parse_name
+from amkd_viz.models.zoo import nets
+from amkd_viz.objectives import methods
+from amkd_viz.runs.prepare import prepare
+from amkd_viz.runs.recording import distill, resume
+from amkd_viz.runs.run import Run
+from amkd_viz.training.device import fitting_threads
+from amkd_viz.training.events import EpochEnded, Event, Started
+from amkd_viz.training.recipe import Recipe
+from amkd_viz.training.training import Training
+
+__all__ = ["Ended", "known_elsewhere", "local", "processes", "serve"]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A cell has ended; ``reason`` says why its run is not finished, or is None."""
+
+    reason: str | None
+
+
+Cells = Mapping[Path, Recipe]  # by run folder
+Hear = Callable[[Path, Event | Ended], None]
+
+
+def local(cells: Cells, hear: Hear, *, one_thread: bool, like: Training | None = None) -> None:
+    """Train cells one after the other in this process.
+
+    Args:
+        hear: called with the folder and each event, and with ``Ended`` once per cell.
+        one_thread: use one CPU thread also for large images, as ``processes`` does.
+        like: a training that lends its data and teacher.
+    """
+    with fitting_threads(()) if one_thread else nullcontext():
+        for path, recipe in cells.items():
+            reason = None
+            try:
+                like = _train(path, recipe, lambda event, path=path: hear(path, event), like)  # type: ignore[misc]
+            except Exception as error:
+                reason = _why(error)
+            hear(path, Ended(reason))
+
+
+def processes(cells: Cells, hear: Hear, jobs: int) -> None:
+    """Train cells in ``jobs`` other processes, on one CPU thread each.
+
+    A process that dies takes one cell with it; another one goes on with the rest. All of them end with this call, and
+    also if this process is killed.
+
+    Args:
+        hear: called in this thread with the folder and ``EpochEnded``, and with ``Ended`` once per cell.
+    """
+    waiting, heard, workers = deque(cells.items()), SimpleQueue[tuple[Path, Event | Ended]](), list[_Worker]()
+
+    def attend() -> None:
+        worker: _Worker | None = None
+        while True:
+            try:
+                path, recipe = waiting.popleft()
+            except IndexError:
+                break
+            try:
+                if worker is None:
+                    worker = _worker()
+                    workers.append(worker)
+                reason = _order(worker, path, recipe, lambda event, path=path: heard.put((path, event)))  # type: ignore[misc]
+            except (OSError, EOFError) as error:
+                reason, worker = _death(worker) if worker else str(error), None
+            heard.put((path, Ended(reason)))
+        if worker is not None:
+            _close(worker)
+
+    threads = [threading.Thread(target=attend, daemon=True) for _ in range(min(jobs, len(cells)))]
+    try:
+        for thread in threads:
+            thread.start()
+        left = len(cells)
+        while left:
+            path, event = heard.get()
+            left -= isinstance(event, Ended)
+            hear(path, event)
+    finally:
+        waiting.clear()
+        for worker in workers:
+            worker.terminate()
+        for thread in threads:
+            thread.join(10)
+
+
+_Worker = subprocess.Popen[str]
+
+
+def _worker() -> _Worker:
+    """Start a process that trains cells. It runs ``serve`` and nothing of the user's script or notebook."""
+    path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", "from amkd_viz.runs.engines import serve; serve()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+        start_new_session=True,  # Ctrl-C reaches this process only, which ends the others
+    )
+
+
+def _order(worker: _Worker, path: Path, recipe: Recipe, hear: Callable[[Event], None]) -> str | None:
+    """Let a worker train a cell; return why it is not finished, or None.
+
+    Raises:
+        OSError, EOFError: the worker has died.
+    """
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    print(json.dumps({"path": str(path), "recipe": recipe.to_json()}), file=worker.stdin, flush=True)
+    for line in worker.stdout:
+        if not line.endswith("\n"):
+            break
+        answer = json.loads(line)
+        if "reason" in answer:
+            reason: str | None = answer["reason"]
+            return reason
+        hear(EpochEnded(**answer))
+    raise EOFError
+
+
+def _death(worker: _Worker) -> str:
+    code = worker.wait()
+    if code >= 0:
+        return f"its process ended with exit status {code}"
+    with suppress(ValueError):
+        return f"its process was killed by {signal.Signals(-code).name}"
+    return f"its process was killed by signal {-code}"
+
+
+def _close(worker: _Worker) -> None:
+    assert worker.stdin is not None
+    with suppress(OSError):
+        worker.stdin.close()
+    worker.wait()
+
+
+def serve() -> None:
+    """Train the cells that come on standard input, one JSON object a line; answer on standard output in the same way.
+
+    Ends with its input, or at the next epoch when nothing reads its answers.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that files are closed
+    torch.set_num_threads(1)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # text that a module prints is not an answer
+    like: Training | None = None
+
+    def answer(**content: object) -> None:
+        print(json.dumps(content), file=answers, flush=True)
+
+    def hear(event: Event) -> None:
+        if isinstance(event, EpochEnded):
+            answer(epoch=event.epoch, metrics=event.metrics)
+
+    for line in sys.stdin:
+        order, reason = json.loads(line), None
+        try:
+            like = _train(Path(order["path"]), Recipe.from_json(order["recipe"]), hear, like)
+        except BrokenPipeError:  # nothing reads the answers
+            os._exit(1)
+        except Exception as error:
+            reason = _why(error)
+        answer(reason=reason)
+
+
+def known_elsewhere(recipe: Recipe) -> bool:
+    """Return whether another process knows every name of a recipe: ``register`` adds names to one process only."""
+    names: list[tuple[Registry[Any], str]] = [
+        (methods, recipe.method),
+        (samplers, recipe.sampler),
+        (datasets, parse_name(recipe.dataset)[0]),
+        *((nets, name) for name in (recipe.student, *recipe.teachers, *recipe.peers)),
+    ]
+    return not any(name in registry.registered for registry, name in names)
+
+
+def _train(path: Path, recipe: Recipe, listen: Callable[[Event], None], like: Training | None) -> Training | None:
+    """Train a cell, or go on with it; return a training that lends its data and teacher to the next one."""
+
+    def hear(event: Event) -> None:
+        nonlocal like
+        if isinstance(event, Started) and event.training.teacher is not None:
+            like = event.training
+        listen(event)
+
+    if (path / "config.json").exists():
+        resume(Run.open(path), listen=hear)
+    else:
+        distill(recipe, path, listen=hear, training=prepare(recipe, like, hear))
+    return like
+
+
+def _why(error: Exception) -> str:
+    text = " ".join(str(error).split())[:500].rstrip(".")
+    return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
