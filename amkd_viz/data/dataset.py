@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.data.shared import Shared, versions
 from amkd_viz.data.strata import hold_out, pick, shuffled
+
+if TYPE_CHECKING:
+    from amkd_viz.data.listing import Files
 
 __all__ = ["Dataset", "Split"]
 
@@ -49,7 +55,7 @@ class Split:
         return Split(self.x[positions], self.y[positions], self.index[positions])
 
     def to(self, device: torch.device | str) -> Split:
-        """Return the samples on ``device``; images are copied as uint8."""
+        """Return the samples on ``device``, images as uint8; samples that are there already are not copied."""
         return Split(self.x.to(device), self.y.to(device), self.index.to(device))
 
 
@@ -74,9 +80,18 @@ class Dataset:
 
     @classmethod
     def assemble(
-        cls, name: str, classes: tuple[str, ...], train: Split, test: Split, *, seed: int, val: Split | None = None
+        cls,
+        name: str,
+        classes: tuple[str, ...],
+        train: Split | Files,
+        test: Split | Files,
+        *,
+        seed: int,
+        val: Split | Files | None = None,
     ) -> Dataset:
         """Split a stratified tenth off ``train`` for validation, unless ``val`` is given, and compute mean and std.
+
+        Splits that are files are decoded then: no pixel is held twice.
 
         Raises:
             InputError: a class has fewer than two training samples.
@@ -84,7 +99,8 @@ class Dataset:
         if val is None:
             kept, held = hold_out(train.y, VALIDATION, shuffled(len(train), seed, "validation"), classes)
             train, val = train.take(kept), train.take(held)
-        return cls(name, classes, train, val, test, *_statistics(train.x))
+        read = [part if isinstance(part, Split) else part.read() for part in (train, val, test)]
+        return cls(name, classes, *read, *_statistics(read[0].x))
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(getattr(self, part))} {part}" for part in ("train", "val", "test"))
@@ -111,7 +127,8 @@ class Dataset:
         return hashlib.sha256(header + labels).hexdigest()[:10]
 
     def limit(self, n: int, seed: int = 0) -> Dataset:
-        """Return the data set with a class-balanced random subset of ``n`` training samples.
+        """Return the data set with a class-balanced random subset of ``n`` training samples: the same object, as long
+        as one is in use.
 
         Raises:
             InputError: ``n`` is below the number of classes or above the number of training samples.
@@ -121,13 +138,41 @@ class Dataset:
                 f"The number of training samples of {self.name} must be {self.num_classes} (one per class) to "
                 f"{len(self.train)} (all), got {n}."
             )
-        chosen = pick(self.train.y.cpu(), n, seed, "limit")
-        return dataclasses.replace(self, train=self.train.take(chosen.to(self.train.y.device)))
+
+        def make() -> Dataset:
+            chosen = pick(self.train.y.cpu(), n, seed, "limit")
+            return dataclasses.replace(self, train=self.train.take(chosen.to(self.train.y.device)))
+
+        return self if n == len(self.train) else self._made(("limit", n, seed), make)
 
     def to(self, device: torch.device | str) -> Dataset:
-        """Return the data set with its three splits on ``device``."""
-        parts = {part: getattr(self, part).to(device) for part in ("train", "val", "test")}
-        return dataclasses.replace(self, **parts)
+        """Return the data set with its three splits on ``device``: itself, or one copy for all that use it there."""
+        parts = (self.train, self.val, self.test)
+        if all(part.x.device == part.y.device == part.index.device == _place(device) for part in parts):
+            return self
+
+        def make() -> Dataset:
+            train, val, test = (part.to(device) for part in parts)
+            return dataclasses.replace(self, train=train, val=val, test=test)
+
+        return self._made(("to", _place(device)), make)
+
+    def _made(self, key: tuple[object, ...], make: Callable[[], Dataset]) -> Dataset:
+        """Return what was made of this data set, as it is now, if that is still in use; else make it."""
+        shared, before = _made_of.setdefault(self, (Shared(), ()))
+        key = (*before, *key, versions(self))
+        made = shared.get(key, make)
+        _made_of.setdefault(made, (shared, key))
+        return made
+
+
+# what was made of a data set, and how it was itself made: a copy of a subset is found again when the subset is gone
+_made_of: weakref.WeakKeyDictionary[Dataset, tuple[Shared, tuple[object, ...]]] = weakref.WeakKeyDictionary()
+
+
+def _place(device: torch.device | str) -> torch.device:
+    """Return a device with its number, as tensors name theirs: "cuda" is the current one."""
+    return torch.empty(0, device=device).device
 
 
 def _statistics(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -31,7 +31,7 @@ from amkd_viz.panels.session import Session
 from amkd_viz.runs import Job, Run, fresh_folder
 from amkd_viz.training import SPIRALS, Event, Recipe, Started, Training
 from amkd_viz.views import View, boundary_map
-from amkd_viz.views.decisions import logits_at
+from amkd_viz.views.decisions import decisions, logits_at
 from amkd_viz.views.labels import class_label
 from amkd_viz.views.layout import keep
 from amkd_viz.views.scene import Mark
@@ -262,8 +262,12 @@ class BoundaryLab(Panel):
         if not self._logits:
             return
         resolution = min(map(len, self._logits.values()))
-        logits = {name: own for name, own in self._logits.items() if len(own) == resolution}
-        self.maps.draw(logits, window(self._data), self["temperature"], self._marks(), margin=bool(self["margins"]))
+        maps = {}
+        for name, own in self._logits.items():  # kept for the slider of the temperature: of few classes, on a page
+            if len(own) == resolution:
+                z = (own / self["temperature"]).flatten(0, 1)
+                maps[name] = decisions(z).shaped(resolution, resolution)
+        self.maps.draw(maps, window(self._data), self._marks(), margin=bool(self["margins"]))
 
     def _marks(self) -> list[Mark]:
         chosen = keep(len(self._data.train), 300)

@@ -114,8 +114,8 @@ class SamplePlane:
         if ground is None or len(levels) < len(self._nets):
             return
         marks, inside, words = self._fixed
-        logits = {name: level.logits for name, level in levels.items()}
-        same, within = self.maps.draw(logits, ground.area, self.temperature, marks, inside)
+        maps = {name: level.again(self.temperature) for name, level in levels.items()}
+        same, within = self.maps.draw(maps, ground.area, marks, inside)
         if len(levels) == 2:
             agree = f"The nets agree on {percent(same)} of the map, {percent(within)} of the valid pixel range."
             words = [*words, agree]
