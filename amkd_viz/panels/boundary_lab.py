@@ -23,7 +23,7 @@ from amkd_viz.models import Classifier, architectures, inference_copy
 from amkd_viz.objectives import methods
 from amkd_viz.panels.attack_controls import attack, attack_code, attack_controls, target_options
 from amkd_viz.panels.attack_words import attack_table, attack_words, path_marks
-from amkd_viz.panels.controls import choice, from_fields, slider, temperature_control, toggle, with_values
+from amkd_viz.panels.controls import choice, from_fields, only, slider, temperature_control, toggle, with_values
 from amkd_viz.panels.net_maps import NetMaps
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.prediction import Prediction
@@ -108,7 +108,8 @@ class BoundaryLab(Panel):
         self.table = widgets.HTML()
         self.prediction = Prediction(self)
         nets: dict[str, Any] = {"choices": [a for a in architectures() if a.startswith("mlp")]}
-        family, attack = PROBLEMS[name], attack_controls(recipe)
+        family = PROBLEMS[name]
+        attack = only(attack_controls(recipe), ["step_size", "attack_steps", "step_rule", "target"])
         noise, classes = float(options.get("noise", family.noise)), int(options.get("classes", family.classes))
         recipe = recipe.replace(num_train=recipe.num_train or MOST)
         chosen = {"teacher": nets, "student": nets, "method": {"choices": list(methods)}, "epochs": {"high": 200}}
@@ -123,7 +124,7 @@ class BoundaryLab(Panel):
                 },
                 "Nets": from_fields(recipe, list(chosen), **chosen),
                 "Attack": {
-                    **{name: attack[name] for name in ("step_size", "attack_steps", "step_rule", "target")},
+                    **attack,
                     "predict": toggle("What will happen? Ask me first", False, "answer before the path is shown"),
                 },
                 "View": {
@@ -388,6 +389,10 @@ class BoundaryLab(Panel):
             f"samples = {{\n{samples},\n}}\n"
             'boundary_map({"teacher": teacher, "student": student}, data, samples=samples)\n'
         )
+
+    def release(self) -> None:
+        self._training, self._nets, self._logits, self._samples = None, {}, {}, {}
+        vars(self).pop("_data", None)
 
     def close(self) -> None:
         super().close()

@@ -67,6 +67,12 @@ class SamplePlane:
 
         self._paint.ask("numbers", show)
 
+    def release(self) -> None:
+        """Drop nets and images; the widgets stay as they are."""
+        self.ground, self._levels, self.maps.maps = None, {}, {}
+        for name in ("_plane", "_nets", "_walk", "_fixed"):
+            vars(self).pop(name, None)
+
     def open(
         self, nets: Mapping[str, nn.Module], data: Dataset, samples: BoundarySamples, walk: Walk, negative: int
     ) -> None:
