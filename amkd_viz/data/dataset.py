@@ -159,15 +159,14 @@ class Dataset:
 
     def _made(self, key: tuple[object, ...], make: Callable[[], Dataset]) -> Dataset:
         """Return what was made of this data set, as it is now, if that is still in use; else make it."""
-        shared, before = _made_of.setdefault(self, (Shared(), ()))
-        key = (*before, *key, versions(self))
-        made = shared.get(key, make)
-        _made_of.setdefault(made, (shared, key))
+        made = _made_of.setdefault(self, Shared()).get((*key, versions(self)), make)
+        _origin[made] = self
         return made
 
 
-# what was made of a data set, and how it was itself made: a copy of a subset is found again when the subset is gone
-_made_of: weakref.WeakKeyDictionary[Dataset, tuple[Shared, tuple[object, ...]]] = weakref.WeakKeyDictionary()
+_made_of: weakref.WeakKeyDictionary[Dataset, Shared] = weakref.WeakKeyDictionary()
+# a subset keeps the whole in use: who needs that, too, does not decode it again
+_origin: weakref.WeakKeyDictionary[Dataset, Dataset] = weakref.WeakKeyDictionary()
 
 
 def _place(device: torch.device | str) -> torch.device:

@@ -56,9 +56,9 @@ def close_whole(widget: Any) -> None:
     for part in ("layout", "style"):
         if isinstance(own := getattr(widget, part, None), widgets.Widget):
             own.close()
-    for file in ("_esm", "_css"):
-        if (changed := getattr(getattr(type(widget), file, None), "changed", None)) is not None:
-            changed.disconnect()
+    for file in [vars(kind).get(name) for kind in type(widget).__mro__ for name in ("_esm", "_css")]:
+        if hasattr(file, "changed"):
+            file.changed.disconnect()
     widget.close()
 
 

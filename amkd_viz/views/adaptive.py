@@ -24,7 +24,7 @@ FINEST = 2  # side of the last cells
 CAUTION = 0.12  # split a cell whose smallest logit gap is below this share of the change of its logits
 DOUBT = 0.15  # evaluate a point whose interpolated gap is below this share of the change around it
 QUARTERS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-AT_ONCE = 2**20  # logits of points that are not evaluated, computed at a time: with 200 classes a map has millions
+AT_ONCE = 2**18  # logits that are interpolated at a time: with 200 classes a map has millions
 
 Cells = NDArray[np.int64]
 Ask = Callable[[Cells], Tensor]
