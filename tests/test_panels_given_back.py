@@ -1,4 +1,4 @@
-"""What a closed panel gives back: trainings, runs, nets, widgets, threads. Counted, panel by panel, after ten of each."""
+"""What a closed panel gives back: trainings, runs, nets, widgets, threads; counted after ten panels of each kind."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Split:
         return Split(self.x[positions], self.y[positions], self.index[positions])
 
     def to(self, device: torch.device | str) -> Split:
-        """Return the samples on ``device``, images as uint8; samples that are there already are not copied."""
+        """Return the samples on ``device``, images as uint8; where nothing moves, tensors are not copied."""
         return Split(self.x.to(device), self.y.to(device), self.index.to(device))
 
 
@@ -91,7 +91,7 @@ class Dataset:
     ) -> Dataset:
         """Split a stratified tenth off ``train`` for validation, unless ``val`` is given, and compute mean and std.
 
-        Splits that are files are decoded then: no pixel is held twice.
+        Splits of files are decoded afterwards, so that no pixel takes memory twice.
 
         Raises:
             InputError: a class has fewer than two training samples.
@@ -99,8 +99,8 @@ class Dataset:
         if val is None:
             kept, held = hold_out(train.y, VALIDATION, shuffled(len(train), seed, "validation"), classes)
             train, val = train.take(kept), train.take(held)
-        read = [part if isinstance(part, Split) else part.read() for part in (train, val, test)]
-        return cls(name, classes, *read, *_statistics(read[0].x))
+        train, val, test = (part if isinstance(part, Split) else part.read() for part in (train, val, test))
+        return cls(name, classes, train, val, test, *_statistics(train.x))
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(getattr(self, part))} {part}" for part in ("train", "val", "test"))

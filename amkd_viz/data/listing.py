@@ -82,7 +82,7 @@ class Listing:
 
     def _key(self, seed: int) -> str:
         parts = [part for part in (self.train, self.test, self.val) if part is not None]
-        facts = [(stamp(part.paths), hashlib.sha256(part.y.numpy()).hexdigest(), part.size) for part in parts]
+        facts = [(stamp(part.paths), hashlib.sha256(part.y.numpy().tobytes()).hexdigest(), part.size) for part in parts]
         return hashlib.sha256(repr((self.classes, seed, facts)).encode()).hexdigest()[:32]
 
     @staticmethod

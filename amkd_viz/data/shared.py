@@ -1,4 +1,4 @@
-"""Data sets that are in use: whoever asks for one again gets the same tensors, and the last user frees them."""
+"""Data sets in use: each request for one returns the same tensors, which are freed after their last user."""
 
 from __future__ import annotations
 
@@ -50,9 +50,7 @@ in_use = Shared()
 def versions(dataset: Dataset) -> tuple[int, ...]:
     """Return how often each tensor of a data set was written to in place."""
     tensors: list[Tensor] = [
-        getattr(part, name)
-        for part in (dataset.train, dataset.val, dataset.test)
-        for name in ("x", "y", "index")
+        getattr(part, name) for part in (dataset.train, dataset.val, dataset.test) for name in ("x", "y", "index")
     ]
     return tuple(0 if tensor.is_inference() else tensor._version for tensor in tensors)
 

@@ -38,9 +38,9 @@ class _WholeOrClosed(type):
     """Closes a panel whose constructor fails: its threads and widgets would stay."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        made = cls.__new__(cls, *args, **kwargs)
+        made: Any = cls.__new__(cls, *args, **kwargs)  # type: ignore[arg-type]
         try:
-            made.__init__(*args, **kwargs)  # type: ignore[misc]
+            made.__init__(*args, **kwargs)
         except BaseException:
             if isinstance(made, Panel) and hasattr(made, "closed"):
                 made._end()

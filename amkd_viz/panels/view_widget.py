@@ -56,7 +56,8 @@ def close_whole(widget: Any) -> None:
     for part in ("layout", "style"):
         if isinstance(own := getattr(widget, part, None), widgets.Widget):
             own.close()
-    for file in [vars(kind).get(name) for kind in type(widget).__mro__ for name in ("_esm", "_css")]:
+    files: list[Any] = [vars(kind).get(name) for kind in type(widget).__mro__ for name in ("_esm", "_css")]
+    for file in files:
         if hasattr(file, "changed"):
             file.changed.disconnect()
     widget.close()
