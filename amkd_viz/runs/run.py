@@ -41,6 +41,7 @@ __all__ = ["Run"]
 FORMAT = 1
 KEEP_CHECKPOINTS = 2
 SNAPSHOT_MB = 200
+SNAPSHOT = re.compile(r"((?P<net>\w+)-)?epoch-(?P<epoch>[0-9]+)\.safetensors")
 
 
 class Run:
@@ -213,9 +214,8 @@ class Run:
 
     def snapshots(self) -> list[int]:
         """Return the epochs for which ``student(epoch)`` has a snapshot."""
-        files = (path for path in files_below(self.path / "snapshots") if path.match("snapshots/epoch-*.safetensors"))
-        names = (path.stem.removeprefix("epoch-") for path in files)
-        return sorted(int(name) for name in names if name.isdecimal())  # a person may keep others beside them
+        names = (SNAPSHOT.fullmatch(path.name) for path in self._snapshot_files())
+        return sorted({int(name["epoch"]) for name in names if name and not name["net"]})
 
     def teacher(self) -> Classifier:
         """Return the recipe's teacher from its file or the cache; train it again if the cache has lost it.
@@ -283,19 +283,23 @@ class Run:
     def _snapshot(self, epoch: int, net: str = "student") -> Path:
         return self.path / "snapshots" / f"{'' if net == 'student' else f'{net}-'}epoch-{epoch:04d}.safetensors"
 
-    def _snapshot_files(self, epoch: int) -> list[Path]:
-        names = [f"*-epoch-{epoch:04d}.safetensors", f"epoch-{epoch:04d}.safetensors"]
-        return [path for path in files_below(self.path / "snapshots") if any(path.match(name) for name in names)]
+    def _snapshot_files(self) -> list[Path]:
+        """Return the files of all nets; a person may keep others beside them."""
+        folder = self.path / "snapshots"
+        return [path for path in files_below(folder) if path.parent == folder and SNAPSHOT.fullmatch(path.name)]
 
     def thin_snapshots(self) -> None:
         """Drop snapshots until they fit SNAPSHOT_MB: the first and the last stay, the others at an even spread."""
-        while len(epochs := self.snapshots()) > 2:
-            size = sum(path.stat().st_size for epoch in epochs for path in self._snapshot_files(epoch))
-            if size <= SNAPSHOT_MB * 2**20:
-                return
+        files: dict[int, list[Path]] = {}
+        for path in self._snapshot_files():
+            files.setdefault(int(path.stem.rpartition("-")[2]), []).append(path)
+        sizes = {epoch: sum(path.stat().st_size for path in files[epoch]) for epoch in sorted(files)}
+        while len(sizes) > 2 and sum(sizes.values()) > SNAPSHOT_MB * 2**20:
             # the one whose neighbours are closest to one another leaves the smallest gap
-            gaps = {b: c - a for a, b, c in zip(epochs, epochs[1:], epochs[2:], strict=False)}
-            for path in self._snapshot_files(min(gaps, key=lambda epoch: (gaps[epoch], epoch))):
+            gaps = {b: c - a for a, b, c in zip(sizes, [*sizes][1:], [*sizes][2:], strict=False)}
+            dropped = min(gaps, key=lambda epoch: (gaps[epoch], epoch))
+            del sizes[dropped]
+            for path in files[dropped]:
                 path.unlink()
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
