@@ -31,7 +31,8 @@ def say(what):
 torch.set_num_threads(2)
 recipe = Recipe(
     dataset="folder:many", teacher="resnet8", student="resnet8", method="amkd", epochs=1, teacher_epochs=1,
-    batch_size=64, teacher_batch_size=64, num_train=640, attack_steps=2, magsim_samples=5, device="cpu", seed=1,
+    batch_size=64, teacher_batch_size=64, num_train=640, magsim_samples=5, step_rule="newton", step_size=1.05,
+    attack_steps=3, device="cpu", seed=1,
 )
 say("imports")
 run = distill(recipe, "run")
@@ -43,7 +44,7 @@ plane_map(nets, images, data.classes, resolution=200).save("plane.html")
 say("plane")
 write_report([run], "report.html")
 say("report")
-with_panels = [DistillLab(run), SampleLab(run, attack_steps=2), EmbeddingLab(run, most=600)]
+with_panels = [DistillLab(run), SampleLab(run), EmbeddingLab(run, most=600)]
 for panel in with_panels:
     panel.wait(600)
     assert panel.status.kind != "error", panel.status.text
