@@ -16,7 +16,7 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.core.fields import Fields, option
 from amkd_viz.core.registry import Registry
 from amkd_viz.models import build
-from amkd_viz.objectives import Objective, Term, baseline, ce, kd, known_terms, methods, terms
+from amkd_viz.objectives import Objective, Term, ce, kd, known_terms, methods, terms
 from amkd_viz.training import Recipe
 
 
@@ -159,7 +159,6 @@ def test_own_names_reach_recipes_and_help(own, capsys):
     assert methods.about("steady-kd") == "KD, with small logits."
     assert isinstance(methods["alone"](), Objective)
     assert "steady" in known_terms()
-    assert baseline("steady-kd") == "kd"
     with pytest.raises(SystemExit):
         main(["distill", "--help"])
     shown = capsys.readouterr().out
@@ -196,8 +195,6 @@ def test_registries_refuse_names_of_the_library_and_wrong_things(registry, name,
 def test_library_entries():
     assert samplers() == ["bss", "deepfool", "fgsm", "noise"]
     assert terms() == ["ce", "kd", "boundary_kd", "boundary_triplet", "triplet"]
-    chain = ["ce", "kd", "bss", "amkd", "amkd-student", "amkd-calibrated", "triplet-kd"]
-    assert [baseline(name) for name in chain] == [None, "ce", "kd", "bss", "bss", "bss", "ce"]
     with pytest.raises(InputError, match="Unknown sampler 'bbs'; did you mean 'bss'"):
         Recipe(sampler="bbs")
 

@@ -1,23 +1,35 @@
-"""Every notebook runs from top to bottom, with its exercises answered too, and is committed without outputs."""
+"""Every notebook runs from top to bottom in JupyterLab, its exercises answered, and is committed without outputs."""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 import amkd_viz
 from exercises import exercises
 from notebooks.instructor.twins import twin
+from tests.lab import Lab, browser, chromium
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 LESSONS = sorted(FOLDER.glob("[0-9]*.ipynb"))
 CHECK = re.compile(r'^check\("(.*?)", \.\.\.\)$', re.MULTILINE)
+FIGURE = re.compile(
+    r"(?m)^(boundary_map|epochs|curves|compare|gallery|boundary_path|plane_map|triplets|distances|embedding)\("
+)
+PANEL = re.compile(r"\b(BoundaryLab|SampleLab|EmbeddingLab|DistillLab|MethodRace)\(")
+VERDICTS = """() => window.jupyterapp.shell.currentWidget.content.widgets
+    .filter(cell => cell.model.type === "code" && (cell.model.getMetadata("tags") ?? []).includes("answer"))
+    .map(cell => {
+        const last = cell.model.outputs.get(cell.model.outputs.length - 1);
+        return last?.data?.["text/plain"] ?? "no result";
+    })"""
 lessons = pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
 
 
@@ -55,35 +67,67 @@ def test_a_twin_has_the_code_and_the_headings(path: Path) -> None:
     nbformat.validate(clean)
 
 
+def answered(path: Path) -> nbformat.NotebookNode:
+    """The notebook, each exercise followed by a cell that answers it."""
+    notebook, solved = nbformat.read(path, as_version=4), answers()
+    cells = []
+    for cell in notebook.cells:
+        names = CHECK.findall(cell.source)
+        cells += [cell, *(nbformat.v4.new_code_cell(solved[n], metadata={"tags": ["answer"]}) for n in names)]
+    notebook.cells = cells
+    return notebook
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A copy of notebooks/ to run in, and a cache that holds the trained examples."""
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Any]]:
+    """JupyterLab and a browser on a copy of notebooks/ with its exercises answered, and a cache of trained examples."""
     folder = tmp_path_factory.mktemp("copy") / "notebooks"
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("runs", "my-*", "sessions"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")  # the nets are tiny, and other tests run beside this one
-        for problem, methods in {"spirals": ("ce", "kd", "bss", "amkd"), "digits": ("kd", "amkd")}.items():
-            for method in methods:
-                amkd_viz.example(problem, method)
-        yield folder
+    for path in LESSONS:
+        nbformat.write(answered(path), folder / path.name)
+    for problem, methods in {"spirals": ("ce", "kd", "bss", "amkd"), "digits": ("kd", "amkd")}.items():
+        for method in methods:
+            amkd_viz.example(problem, method)
+    whole = folder / ".settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
+    whole.parent.mkdir(parents=True)
+    whole.write_text(json.dumps({"windowingMode": "none", "autosave": False}))  # all cells in the page, to be counted
+    lab = Lab(folder, OMP_NUM_THREADS="1")
+    try:
+        with browser() as context:
+            yield lab, context
+    finally:
+        lab.close()
 
 
 @pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.skipif(chromium() is None, reason="needs Chromium")
 @lessons
-def test_runs_as_it_is_and_with_its_exercises_answered(path: Path, folder: Path) -> None:
-    notebook, solved = nbformat.read(path, as_version=4), answers()
-    cells, given = [], []
-    for cell in notebook.cells:
-        cells.append(cell)
-        for name in CHECK.findall(cell.source):
-            cells.append(nbformat.v4.new_code_cell(solved[name]))  # right after the question, in the same kernel
-            given.append(cells[-1])
-    notebook.cells = cells
-    NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
-    outputs = [output for cell in code_of(notebook) for output in cell.outputs]
-    assert outputs
-    assert [o for o in outputs if o.output_type == "error"] == []
-    assert [o.text for o in outputs if o.get("name") == "stderr"] == []
-    assert "Warning" not in "".join(o.text for o in outputs if o.get("name") == "stdout")
-    verdicts = [cell.outputs[-1].data["text/plain"] for cell in given]
+def test_restart_and_run_all(path: Path, lab: tuple[Lab, Any]) -> None:
+    """In a real JupyterLab: no cell fails or warns, each answer is right, every figure and every panel is drawn."""
+    server, context = lab
+    code = [cell.source for cell in code_of(nbformat.read(path, as_version=4))]
+    figures, panels = (sum(bool(kind.search(cell)) for cell in code) for kind in (FIGURE, PANEL))
+    notebook = server.open(context, path.name)
+    page = notebook.page
+    page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    page.wait_for_timeout(1000)
+    notebook.idle(600)
+    page.wait_for_function(
+        f"() => document.querySelectorAll('.jp-OutputArea .js-plotly-plot .main-svg').length >= {figures}",
+        timeout=60_000,
+    )
+    notebook.until(lambda: page.locator(".jp-OutputArea .amkd-panel").count() == panels)
+    assert page.locator("[data-mime-type='application/vnd.jupyter.stderr']").all_inner_texts() == []
+    assert page.locator("[data-mime-type='application/vnd.jupyter.error']").all_inner_texts() == []
+    for number in range(panels):
+        notebook.settled(panel=number, seconds=300)
+        pictures = page.locator(".jp-OutputArea .amkd-panel").nth(number).locator("canvas, svg, img")
+        notebook.until(pictures.count)
+    assert page.evaluate("() => [...document.querySelectorAll('.jp-MarkdownOutput img')].every(i => i.naturalWidth)")
+    assert notebook.errors == []
+    verdicts = page.evaluate(VERDICTS)
+    assert len(verdicts) == len(CHECK.findall("\n".join(code)))
     assert [text for text in verdicts if not text.startswith("Right: ")] == []
+    page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    page.close()

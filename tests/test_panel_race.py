@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.objectives import READING_OF_AMKD
 from amkd_viz.panels import DistillLab, MethodRace
 from amkd_viz.panels.session import Session
 from amkd_viz.runs import Race
@@ -81,7 +83,7 @@ def test_step_trains_one_epoch_and_reset_goes_back(panel: MethodRace) -> None:
         panel.step()
         panel.wait()
         assert (race_of(panel).epoch, panel.state) == (epoch, "paused")
-        assert f"Paused after {epoch} of 4" in panel.status.text
+        assert f"Paused after {epoch} of 4" in panel.status.text  # also when no beat saw it train
     panel.set(seed=3)
     panel.wait()
     assert "for the next race; press Reset" in panel.status.text
@@ -176,6 +178,10 @@ def test_a_saved_race_is_shown_again_and_goes_on(panel: MethodRace) -> None:
         assert finished.state == "done"
         assert "no verdict" in finished.status.text
         assert finished.result.value.count("<tr>") == 4
+        assert "<td>kd</td>" in finished.result.value
+        assert "<td>amkd (changed by hand)</td>" in finished.result.value
+        assert "amkd (changed by hand) is not a seed of its recipe" in finished.result.value
+        assert READING_OF_AMKD in html.unescape(finished.result.value)
     finally:
         finished.close()
     with pytest.raises(InputError, match="saved by MethodRace and opens there, not in DistillLab"):

@@ -18,7 +18,7 @@ from recipes import POINTS, same
 
 import amkd_viz.core.files as files
 from amkd_viz.core.errors import InputError
-from amkd_viz.core.files import append_line, write_atomic
+from amkd_viz.core.files import append_line, files_below, write_atomic
 from amkd_viz.models import build, load_teacher, save_classifier
 from amkd_viz.objectives import ce, kd, methods
 from amkd_viz.runs import Job, Run, compare, distill, fork, replay, resume, table
@@ -425,6 +425,18 @@ def test_runs_of_earlier_versions_open_resume_fork_and_replay(tmp_path):
     assert same(replay(old, tmp_path / "again").student(), job.run.student())
     changed = recipe.replace(max_boundary_samples=4, overrides={**numbers, "boundary_triplet.variant": "C"})
     assert fork(old, 3, tmp_path / "child").recipe == changed == fork(job.run, 3, tmp_path / "other").recipe
+
+
+def test_work_per_snapshot_does_not_grow_with_their_number(finished, tmp_path, monkeypatch):
+    """Listing the folder once per kept snapshot took nine tenths of a run of 200 epochs."""
+    run, student = Run.create(tmp_path / "run", POINTS), finished.student()
+    seen = []
+    monkeypatch.setattr(run_module, "files_below", lambda folder: seen.append(folder) or files_below(folder))
+    for epoch in range(6):
+        run.save_snapshot({"student": student, "peer": student}, epoch)
+        assert len(seen) == epoch + 1
+    assert run.snapshots() == list(range(6))
+    assert len(contents(run.path / "snapshots")) == 12
 
 
 # disks that fill up

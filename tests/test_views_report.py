@@ -5,25 +5,26 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from recipes import Finished
+from scipy import stats
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.data import load
 from amkd_viz.models import build
 from amkd_viz.runs import Run, distill
 from amkd_viz.runs import compare as train_all
-from amkd_viz.runs.grid import Row
+from amkd_viz.runs.table import pairs, table
 from amkd_viz.training import Recipe
 from amkd_viz.views import View, compare, curves, write_report
 from amkd_viz.views.layout import keep, squares
-from amkd_viz.views.report import _table, attack_words, boundary_samples
+from amkd_viz.views.report import _lead, _pairs, _table, attack_words, boundary_samples
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +42,9 @@ def runs(folder: Path) -> list[Run]:
     return train_all(recipe, ["ce", "amkd"], 2, folder / "spirals")
 
 
-def fake(method: str, seed: int, accuracy: float | None, lines: list[dict[str, Any]] | None = None) -> Any:
-    recipe = Recipe(method=method, seed=seed, dataset="moons")
-    summary = {"test_accuracy": accuracy, "teacher_test_accuracy": 0.9}
-    return SimpleNamespace(recipe=recipe, summary=summary, metrics=lambda: lines or [], interventions=list)
+def fake(method: str, seed: int, accuracy: float | None, lines: Sequence[dict[str, Any]] = (), **fields: Any) -> Any:
+    recipe = Recipe(method=method, seed=seed, dataset="moons", **fields)
+    return Finished(recipe, lines, test_accuracy=accuracy, teacher_test_accuracy=0.9)
 
 
 def epoch(number: int, **terms: float | None) -> dict[str, Any]:
@@ -72,8 +72,8 @@ def test_a_long_run_is_thinned_and_a_short_one_is_a_point() -> None:
 
 def test_headings_of_four_in_a_row_fit_into_850_pixels_below_a_change() -> None:
     lines = [epoch(e, ce=1.0, boundary_triplet=1.0) | {"metrics": {"val_agreement": 0.5}} for e in (1, 2)]
-    run = fake("kd", 0, 0.5, lines)
-    run.interventions = lambda: [{"kind": "intervention", "epoch": 1, "batch": 3, "changes": {"margin<b>": 0.5}}]
+    change = {"kind": "intervention", "epoch": 1, "batch": 3, "changes": {"margin<b>": 0.5}}
+    run = fake("kd", 0, 0.5, [*lines, change])
     figure = curves(run).figure
     headings = [note.text for note in figure.layout.annotations if note.text.startswith("<b>")]
     assert "<b>agreement with the<br>teacher</b><br>" in "".join(headings)
@@ -143,7 +143,7 @@ def test_a_label_has_one_colour_in_the_whole_report(page: str) -> None:
     swatch = {label: colour for colour, label in swatch.items()}
     assert len(swatch) == len(set(swatch.values())) == 4
     comparison, *maps, lines = drawn(page)
-    rows = [trace["marker"]["color"] for trace in comparison["data"]]
+    rows = [trace["marker"]["color"] for trace in comparison["data"][1:]]  # after the lines between them
     labels = [re.sub("</?b>", "", text) for text in comparison["layout"]["yaxis"]["ticktext"]]
     assert dict(zip(labels, rows, strict=True)) == swatch
     legend = {t["name"]: t["line"]["color"] for t in lines["data"] if t.get("showlegend")}
@@ -168,11 +168,15 @@ def test_long_labels_are_letters_that_the_report_explains(settings: list[Run], p
 
 
 def of_teachers(*paths: str) -> list[Any]:
-    found = [fake("kd", seed, 0.5 + i / 10) for i, _ in enumerate(paths) for seed in (0, 1)]
-    for run, path in zip(found, [path for path in paths for _ in range(2)], strict=True):
-        run.recipe = run.recipe.replace(teacher=path)
-        run.summary["teacher_test_accuracy"] = 0.9 + paths.index(path) / 100
-    return found
+    return [
+        Finished(
+            Recipe(method="kd", seed=seed, dataset="moons", teacher=path),
+            test_accuracy=0.5 + i / 10,
+            teacher_test_accuracy=0.9 + i / 100,
+        )
+        for i, path in enumerate(paths)
+        for seed in (0, 1)
+    ]
 
 
 def test_files_are_told_without_folders_unless_that_makes_two_equal() -> None:
@@ -187,15 +191,33 @@ def test_files_are_told_without_folders_unless_that_makes_two_equal() -> None:
 
 @pytest.mark.parametrize(("apart", "bold"), [(0.001, 0), (0.2, 1)])
 def test_bold_is_what_is_beyond_the_noise(apart: float, bold: int) -> None:
-    def rows(sd: float | None) -> list[Row]:
-        numbers = {"kd": 0.5, "amkd": 0.5 + apart}
-        return [Row("moons", m, (0, 1, 2), {"test_accuracy": (mean, sd)}) for m, mean in numbers.items()]
-
-    page = _table(rows(0.01))
+    runs = [fake("kd", seed, share) for seed, share in enumerate((0.49, 0.5, 0.51))]
+    runs += [fake("amkd", seed, share + apart) for seed, share in enumerate((0.49, 0.51, 0.5))]
+    rows = table(runs)
+    page = _table(rows, pairs(rows))
     assert page.count("class=main") == bold
     assert not bold or "<td class=main>70.00 ± 1.00</td>" in page
-    assert "class=main" not in _table(rows(None))  # one seed says nothing about noise
-    assert "class=main" not in _table(rows(0.01)[:1])
+    one_seed = table([runs[0], runs[3]])
+    assert "class=main" not in _table(one_seed, pairs(one_seed))
+    assert "class=main" not in _table(rows[:1], [])
+
+
+def test_a_run_that_was_changed_by_hand_never_leads() -> None:
+    change = {"kind": "intervention", "epoch": 1, "batch": 3, "changes": {"learning_rate": 0.5}}
+    rows = table([fake("kd", 0, 0.5), fake("kd", 1, 0.52), fake("kd", 2, 0.99, [change])])
+    assert _lead(rows, pairs(rows)) == "kd: 51.00 ± 1.41 % test accuracy."
+    assert _lead(rows[1:], []) == "No run counts as a seed of its recipe."
+
+
+def test_the_report_compares_each_method_with_each_other() -> None:
+    shares = {"ce": (0.50, 0.52, 0.53), "kd": (0.60, 0.63, 0.62), "bss": (0.61, 0.63, 0.65), "amkd": (0.4, 0.7, 0.6)}
+    rows = table([fake(m, seed, share) for m, own in shares.items() for seed, share in enumerate(own)])
+    page = _pairs(pairs(rows))
+    assert page.count(" against ") == 6
+    low, high = stats.ttest_rel(shares["kd"], shares["ce"]).confidence_interval()
+    cells = ["kd against ce", "+10.00", f"+{100 * low:.2f} to +{100 * high:.2f}", "paired by seed, n = 3"]
+    assert f"{'</td><td>'.join(cells)}</td><td class=main>seen beyond the noise</td>" in page
+    assert "procedure corrects the verdicts for 6 pairs" in page
 
 
 def test_the_report_tells_what_differs(settings: list[Run], page: str) -> None:

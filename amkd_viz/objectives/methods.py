@@ -15,7 +15,12 @@ from amkd_viz.objectives.algebra import Objective, Summand, Term
 from amkd_viz.objectives.losses import boundary_kd, boundary_triplet, ce, kd, triplet
 from amkd_viz.objectives.weights import constant, linear
 
-__all__ = ["baseline", "known_terms", "methods"]
+__all__ = ["READING_OF_AMKD", "known_terms", "methods"]
+
+READING_OF_AMKD = (
+    "Only the abstract of “Adversarial Metric Knowledge Distillation” (ICAIP 2020) is public, so the loss called amkd "
+    "is our reading of it, and its numbers are not those of the paper."
+)
 
 
 def _check(name: str, make: Any) -> Callable[[], Objective]:
@@ -87,14 +92,3 @@ def known_terms() -> dict[str, Term]:
         for term, _ in make().summands:
             found.setdefault(term.label, term)
     return found
-
-
-def baseline(method: str) -> str | None:
-    """Return the method that ``method`` builds on: the one with the largest strict subset of its terms, or None.
-
-    >>> [baseline(name) for name in ("ce", "kd", "bss", "amkd", "triplet-kd")]
-    [None, 'ce', 'kd', 'bss', 'ce']
-    """
-    own = set(methods[method]().names)
-    smaller = [name for name in methods if set(methods[name]().names) < own]
-    return max(smaller, key=lambda name: len(methods[name]().names), default=None)

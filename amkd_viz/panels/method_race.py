@@ -48,7 +48,7 @@ IMAGES = "digits"
 OF_PROBLEM = ("num_train", "student", "epochs", "seed")  # fields of Recipe with a control, beside LIVE
 DOUBT = (
     'One seed is one draw: race again with another seed, or let "Show code" run five of them and see whether the '
-    "95 % interval of the difference leaves out 0."
+    "95 % interval of the paired difference leaves out 0."
 )
 
 
@@ -110,7 +110,7 @@ class MethodRace(Panel):
         self._live: dict[str, LiveStudent] = {}
         self._students: dict[str, Classifier] = {}  # the newest copies
         self._new: set[str] = set()  # methods whose copy has not been drawn
-        self._drawn = ""  # state of the race in the picture
+        self._drawn: tuple[str, Any] | None = None  # the state of the race in the picture, and its place in a pause
         self._duty, self._pace = DutyCycle(share=0.03, least=0.1), Pace(10.0)
         self._size = {"n": options["n"]} if "n" in options else {}
         self._guess: str | None = None
@@ -284,7 +284,7 @@ class MethodRace(Panel):
         self.logs = {name: RunLog(run) for name, run in race.runs.items()}
         self._live = {name: LiveStudent() for name in race.runs}
         race.like, race.listen = like, partial(self._hear, race)
-        self._drawn, self.race = "", race
+        self._drawn, self.race = None, race
 
     def pause(self) -> None:
         """Pause after the batch that is being trained, every method at the same one."""
@@ -409,16 +409,17 @@ class MethodRace(Panel):
         if race is None or not self.pictures.maps.ready:
             return
         state = race.state  # before the logs are read: the last lines are there once it is done
+        moment = state, race.place if state == "paused" else None  # it may have gone on and paused between two beats
         new = [name for name, log in self.logs.items() if log.poll()]
         if state == "running":
             self._draw_live(race)
-        elif state != self._drawn or new:
+        elif moment != self._drawn or new:
             self._students = self._resting(race, state)
             self.pictures.draw(self._students)
-        if new or state != self._drawn:
+        if new or moment != self._drawn:
             self._numbers(race)
-        if state != self._drawn:
-            self._drawn = state
+        if moment != self._drawn:
+            self._drawn = moment
             self._turned()
             if state == "done":
                 self._finish(race)

@@ -6,8 +6,10 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from amkd_viz.objectives import READING_OF_AMKD
 from amkd_viz.panels.run_log import RunLog
 from amkd_viz.runs import Race, reading, table
+from amkd_viz.runs.groups import apart
 from amkd_viz.training import Recipe
 from amkd_viz.views.comparison import NAMES
 from amkd_viz.views.labels import percent
@@ -41,12 +43,14 @@ def result_table(race: Race, logs: Mapping[str, RunLog], teacher_accuracy: float
     rows = []
     for name, run in race.runs.items():
         summary, cost = run.summary, f"{1000 * logs[name].step_seconds:.1f}"
-        rows.append([name, percent(summary["test_accuracy"]), percent(summary.get("test_agreement")), cost])
+        label = f"{name} ({marks})" if (marks := apart(run)) else name
+        rows.append([label, percent(summary["test_accuracy"]), percent(summary.get("test_agreement")), cost])
     rows.append(["teacher", percent(teacher_accuracy), "", ""])
     top = "".join(f"<th>{h}</th>" for h in head)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    differences = (sentence.partition(": ")[2] for sentence in reading(table(list(race.runs.values()))))
-    below = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in differences)
+    sentences = [sentence.partition(": ")[2] for sentence in reading(table(list(race.runs.values())))]
+    sentences += [READING_OF_AMKD] if any(name.startswith("amkd") for name in race.runs) else []
+    below = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences)
     return f"<table class='amkd-table'><tr>{top}</tr>{body}</table><ul>{below}</ul>"
 
 

@@ -96,11 +96,15 @@ class Race:
         return cls._with_runs(out, entrants(recipe, methods, overrides))
 
     @classmethod
-    def _with_runs(cls, out: str | Path | None, recipes: Mapping[str, Recipe]) -> Race:
+    def _with_runs(
+        cls, out: str | Path | None, recipes: Mapping[str, Recipe], replays: Mapping[str, Run] | None = None
+    ) -> Race:
         first = next(iter(recipes.values()))
         path = Path(out) if out is not None else fresh_folder(first, kind="race")
         check_writable(claim(path))
-        runs = {name: Run.create(path / name, recipe) for name, recipe in recipes.items()}
+        runs = {
+            name: Run.create(path / name, own, replay_of=(replays or {}).get(name)) for name, own in recipes.items()
+        }
         write_atomic(path / "race.json", json.dumps({"format": FORMAT, "runs": list(runs)}) + "\n")
         return cls(path, runs)
 
@@ -132,7 +136,7 @@ class Race:
             InputError: the folder is not empty, or a line of a log is damaged.
         """
         lines = {name: run.interventions(all_of_them=True) for name, run in self.runs.items()}
-        again = self._with_runs(out, {name: run.located() for name, run in self.runs.items()})
+        again = self._with_runs(out, {name: run.located() for name, run in self.runs.items()}, self.runs)
         for name, run in again.runs.items():
             _append(run, lines[name])
         return again
@@ -145,10 +149,15 @@ class Race:
         return next(iter(self.runs.values())).recipe
 
     @property
+    def place(self) -> Place:
+        """What every method has done: epochs, and batches of the next one."""
+        with self._turns:
+            return min(self._place(name) for name in self.runs)
+
+    @property
     def epoch(self) -> int:
         """Epochs that every method has done."""
-        with self._turns:
-            return min(int(self._place(name)[0]) for name in self.runs)
+        return int(self.place[0])
 
     @property
     def state(self) -> str:

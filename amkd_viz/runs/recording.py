@@ -158,7 +158,7 @@ def replay(run: Run, out: str | Path | None = None, *, listen: Listener | None =
     if parent:  # also from epoch 0: the parent's first student may be of another seed
         training.restore(_inherited(run))
     out = out if out is not None else fresh_folder(recipe)
-    again = Run.create(out, recipe, parent=parent, teacher=training.teacher_weights)
+    again = Run.create(out, recipe, parent, training.teacher_weights, replay_of=run)
     return _hear(again, recorded(again, training, planned), listen)
 
 
@@ -231,8 +231,8 @@ def _hear(run: Run, happening: Iterable[Event], listen: Listener | None) -> Run:
 
 def _same_objective(run: Run) -> None:
     """Refuse a run whose registered method now stands for another sum."""
-    now, then = str(run.recipe.objective), run.config.get("objective")
-    if then is not None and now != then.replace("(reading=", "(variant="):  # its name in earlier versions
+    now, then = str(run.recipe.objective), run.objective
+    if now != then:
         raise InputError(
             f"The run {run.path} was trained with {then}, but its method {run.recipe.method!r} now is {now}; register "
             "the sum that it was, or start a new run."

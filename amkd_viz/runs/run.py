@@ -57,11 +57,19 @@ class Run:
         return f"Run({self.label}: {state}, {self.path})"
 
     @classmethod
-    def create(cls, path: str | Path, recipe: Recipe, parent: dict[str, Any] | None = None, teacher: str = "") -> Run:
+    def create(
+        cls,
+        path: str | Path,
+        recipe: Recipe,
+        parent: dict[str, Any] | None = None,
+        teacher: str = "",
+        replay_of: Run | None = None,
+    ) -> Run:
         """Start a run in a new or empty folder.
 
         Args:
             parent: recorded where the run is a fork. teacher: its ``fingerprint``, where it is known by now.
+            replay_of: recorded where the run is a replay.
 
         Raises:
             InputError: the folder holds something already (it is left as it is), another process has taken it this
@@ -78,6 +86,7 @@ class Run:
             "versions": versions(recipe.device, recipe.precision),
             **({"teacher_weights": teacher} if teacher else {}),
             **({"parent": parent} if parent else {}),
+            **({"replay_of": str(replay_of.path.resolve())} if replay_of else {}),
         }
         write_atomic(path / "config.json", json.dumps(config, indent=2) + "\n", new=True)
         return cls(path, config)
@@ -108,6 +117,12 @@ class Run:
     @property
     def label(self) -> str:
         return f"{self.recipe.dataset} {self.recipe.method} seed {self.recipe.seed}"
+
+    @property
+    def objective(self) -> str:
+        """The sum that the run was trained with, as text: a registered method may stand for another one by now."""
+        known = self.config.get("objective") or self.recipe.objective
+        return str(known).replace("(reading=", "(variant=")  # its name in earlier versions
 
     @property
     def finished(self) -> bool:

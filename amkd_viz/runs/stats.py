@@ -1,13 +1,21 @@
-"""Compare the accuracies of two methods over seeds: Welch's t-test (Biometrika 34, 1947)."""
+"""Compare the accuracies of two methods over seeds: the paired t-test, or Welch's (Biometrika 34, 1947).
+
+SciPy is not among the requirements of this package, so Student's t is integrated here.
+"""
 
 from __future__ import annotations
 
 import math
+import statistics
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["Difference", "difference", "t95"]
+__all__ = ["Difference", "holm", "paired", "t95", "welch"]
+
+ROUNDING = 1e-9  # a standard deviation of shares below it comes from rounding
 
 
 class Difference(NamedTuple):
@@ -17,11 +25,18 @@ class Difference(NamedTuple):
         points: the one minus the other.
         error: standard error of that.
         freedom: degrees of freedom that the seeds leave to it.
+        counts: (n,) pairs of the paired t-test, or (n, n) seeds of Welch's.
     """
 
     points: float
     error: float
     freedom: float
+    counts: tuple[int, ...]
+
+    @property
+    def paired(self) -> bool:
+        """Whether it is the mean of differences of the same seed."""
+        return len(self.counts) == 1
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -30,29 +45,64 @@ class Difference(NamedTuple):
         return self.points - half, self.points + half
 
     @property
-    def seen(self) -> bool:
-        """Whether the interval excludes 0."""
-        low, high = self.interval
-        return low > 0 or high < 0
+    def p(self) -> float:
+        """The two-sided p-value of no difference."""
+        return 1 - float(np.interp(abs(self.points) / self.error, *_student(self.freedom)))
 
 
-def difference(mean: float, sd: float, n: int, other_mean: float, other_sd: float, other_n: int) -> Difference:
-    """Return the difference of two shares in [0, 1], each with its standard deviation over n >= 2 seeds."""
+def paired(values: Sequence[float], others: Sequence[float]) -> Difference | None:
+    """Return the mean difference of n shares in [0, 1] and those of the same seeds, by the paired t-test.
+
+    None if n < 2, or if the differences do not vary, as for bit-equal runs.
+    """
+    points = [100 * (value - other) for value, other in zip(values, others, strict=True)]
+    n = len(points)
+    sd = statistics.stdev(points) if n > 1 else 0.0
+    return Difference(statistics.fmean(points), sd / math.sqrt(n), n - 1.0, (n,)) if sd > 100 * ROUNDING else None
+
+
+def welch(mean: float, sd: float, n: int, other_mean: float, other_sd: float, other_n: int) -> Difference | None:
+    """Return the difference of two means of shares in [0, 1] over n seeds each, by Welch's t-test.
+
+    None if n < 2 for one of them, or if one does not vary, as bit-equal runs do not.
+    """
+    if min(n, other_n) < 2 or min(sd, other_sd) <= ROUNDING:
+        return None
     own, others = (100 * sd) ** 2 / n, (100 * other_sd) ** 2 / other_n
-    both = own + others
-    # Welch-Satterthwaite; without any spread every number of degrees says the same
-    freedom = both**2 / (own**2 / (n - 1) + others**2 / (other_n - 1)) if both else n + other_n - 2.0
-    return Difference(100 * (mean - other_mean), math.sqrt(both), freedom)
+    freedom = (own + others) ** 2 / (own**2 / (n - 1) + others**2 / (other_n - 1))  # Welch-Satterthwaite
+    return Difference(100 * (mean - other_mean), math.sqrt(own + others), freedom, (n, other_n))
+
+
+def holm(p_values: Sequence[float], level: float = 0.05) -> list[bool]:
+    """Return which hypotheses Holm's procedure rejects (Scandinavian Journal of Statistics 6, 1979).
+
+    The probability that any of the rejected ones is true is at most ``level``.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [True, False, False]
+    """
+    rejected = [False] * len(p_values)
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        if p_values[place] > level / (len(p_values) - rank):
+            break
+        rejected[place] = True
+    return rejected
 
 
 def t95(freedom: float) -> float:
-    """Return the standard errors on each side of a 95 % interval: Student's t with ``degrees`` >= 1 of freedom.
+    """Return the standard errors on each side of a 95 % interval: Student's t with ``freedom`` >= 1.
 
     >>> round(t95(4), 3), round(t95(2.85), 3)
     (2.776, 3.279)
     """
+    t, mass = _student(freedom)
+    return float(np.interp(0.95, mass, t))
+
+
+def _student(freedom: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return values t >= 0, and the probability that Student's |t| is below each."""
     freedom = min(freedom, 1e4)
     angle = np.linspace(0, math.pi / 2, 40_001)  # with t = sqrt(v) tan(a) the density is cos(a) ** (v - 1)
     density = np.cos(angle) ** (freedom - 1)
     mass = np.concatenate([[0], np.cumsum(density[1:] + density[:-1])])
-    return math.sqrt(freedom) * math.tan(float(np.interp(0.95, mass / mass[-1], angle)))
+    return math.sqrt(freedom) * np.tan(angle), mass / mass[-1]

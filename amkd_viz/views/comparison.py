@@ -1,14 +1,15 @@
-"""Methods side by side: every seed a dot, mean and standard deviation beside it, the teacher as a line."""
+"""Methods side by side: every seed a dot, joined with those of the same seed, the teacher as a line."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from amkd_viz.core.errors import InputError
-from amkd_viz.runs.grid import groups
+from amkd_viz.runs.groups import Draw, draw_of, groups
 from amkd_viz.views.labels import mean_sd, percent, safe
 from amkd_viz.views.layout import blank
 from amkd_viz.views.short import short, short_files
@@ -26,10 +27,10 @@ NAMES = {"test_accuracy": "test accuracy", "test_agreement": "agreement with the
 
 
 def compare(runs: Sequence[Run], number: str = "test_accuracy") -> View:
-    """Draw one row per method: seeds as dots, their mean as a bar, one standard deviation to each side as a line.
+    """Draw one row per method: seeds as dots, their mean as a bar, thin lines between dots of the same seed.
 
     Args:
-        runs: finished runs of one data set.
+        runs: finished runs of one data set; see :func:`amkd_viz.runs.groups.groups` for what counts as a seed.
         number: a share in the run's summary, "test_accuracy" (last epoch) or "test_agreement".
 
     Returns:
@@ -39,42 +40,49 @@ def compare(runs: Sequence[Run], number: str = "test_accuracy") -> View:
     Raises:
         InputError: no run has the number.
     """
-    values: dict[str, list[tuple[int, float]]] = {}
-    teachers: dict[str, dict[float, str]] = {}  # label -> test accuracy -> name
     found = groups(runs)
-    colours = method_colours({label: own[0].recipe.method for label, own in found.items()})
-    names, key = short(found)
+    values: dict[str, dict[Draw, float]] = {}
+    teachers: dict[str, dict[str, list[float]]] = {}  # label -> name of the teacher -> its test accuracies
     files = short_files(run.recipe.teacher for run in runs)
-    for label, own in found.items():
-        for run in own:
+    for label, group in found.items():
+        for run in group.runs:
             summary = run.summary
             if summary.get(number) is not None:
-                values.setdefault(label, []).append((run.recipe.seed, float(summary[number])))
+                values.setdefault(label, {})[draw_of(run)] = float(summary[number])
                 share = summary.get("teacher_test_accuracy") if number == "test_accuracy" else None
                 if share is not None:
-                    teachers.setdefault(label, {})[share] = files[run.recipe.teacher]
+                    teachers.setdefault(label, {}).setdefault(files[run.recipe.teacher], []).append(share)
     if not values:
         raise InputError(f"None of the runs has {number}; finish one first.")
-    every = {share: name for own in teachers.values() for share, name in own.items()}
+    colours = method_colours({label: group.method for label, group in found.items()})
+    names, key = short(found)
+    every: dict[float, str] = {}  # mean test accuracy of the teachers of a row -> name
+    for scores in teachers.values():
+        every |= {float(np.mean(shares)): name for name, shares in scores.items()}
     teacher = next(iter(every)) if len(every) == 1 else None
+    each = any(
+        len(set(shares)) > 1 for scores in teachers.values() for shares in scores.values()
+    )  # a teacher for each draw
 
     figure = blank(height=ROW * len(values) + 84, showlegend=False, margin={"t": 30, "b": 46, "l": 10, "r": 142})
+    dots: dict[str, dict[Draw, tuple[float, float]]] = {}  # label -> draw -> place
+    for row, (method, own) in enumerate(values.items()):
+        apart = min(0.09, 0.6 / len(own))  # equal values stay apart
+        dots[method] = {d: (100 * v, row + apart * (i - (len(own) - 1) / 2)) for i, (d, v) in enumerate(own.items())}
+    joined = _joined([dots[method] for method in values if not found[method].apart])
+    figure.add_scatter(x=joined[0], y=joined[1], mode="lines", line={"color": LIGHT.line, "width": 1}, hoverinfo="skip")
     notes: dict[str, Any] = {"teacher": teacher}
-    for row, (method, pairs) in enumerate(values.items()):
-        shares = 100 * np.array([share for _, share in pairs])
+    for row, (method, places) in enumerate(dots.items()):
+        shares = np.array([x for x, _ in places.values()])
         mean, sd = shares.mean(), shares.std(ddof=1) if len(shares) > 1 else None
         notes |= {f"{method}.mean": mean / 100, f"{method}.sd": None if sd is None else sd / 100}
-        colour = colours[method]
-        if sd is not None:
-            ends, line = {"x0": mean - sd, "x1": mean + sd, "y0": row, "y1": row}, {"color": colour, "width": 2}
-            figure.add_shape(type="line", line=line, **ends)
-        figure.add_shape(_upright(mean, row, 0.3, colour, 4))
+        figure.add_shape(_upright(mean, row, 0.3, colours[method], 4))
         figure.add_scatter(
             x=shares,
-            y=row + 0.09 * (np.arange(len(shares)) - (len(shares) - 1) / 2),  # equal values stay apart
+            y=[y for _, y in places.values()],
             mode="markers",
-            marker={"size": 9, "color": colour, "line": {"color": LIGHT.paper, "width": 1.2}},
-            text=[f"seed {seed}" for seed, _ in pairs],
+            marker={"size": 9, "color": colours[method], "line": {"color": LIGHT.paper, "width": 1.2}},
+            text=[f"seed {seed}" for seed, _ in places],
             hovertemplate=f"{safe(names[method])}, %{{text}}: %{{x:.2f}} %<extra></extra>",
         )
         right = {"x": 1, "xref": "x domain", "xanchor": "left", "xshift": 12, "showarrow": False}
@@ -89,21 +97,37 @@ def compare(runs: Sequence[Run], number: str = "test_accuracy") -> View:
     figure.update_xaxes(title=f"{NAMES.get(number, safe(number))}, % of test, last epoch")
     if teacher is not None:
         figure.add_vline(100 * teacher, line={"color": LIGHT.ink, "width": 1.2})
-        text = f"teacher {percent(teacher, 2)}"
+        text = f"{'mean of the teachers' if each else 'teacher'} {percent(teacher, 2)}"
         figure.add_annotation(x=100 * teacher, y=1, yref="y domain", yanchor="bottom", text=text, showarrow=False)
     else:  # one line each, only where its students are
         for row, method in enumerate(values):
-            for share in teachers.get(method, {}):
-                figure.add_shape(_upright(100 * share, row, 0.45, LIGHT.ink, 1.2))
-    seeds = max(map(len, values.values()))
-    spread = ", bars are means, lines one standard deviation to each side" if seeds > 1 else ""
+            for accuracies in teachers.get(method, {}).values():
+                figure.add_shape(_upright(100 * float(np.mean(accuracies)), row, 0.45, LIGHT.ink, 1.2))
+    several = max(map(len, values.values())) > 1
+    spread = ", bars are their means; the numbers are mean ± one standard deviation" if several else ""
+    pairs = (
+        ". A thin line joins the students of one seed, which start alike and see the same samples: compare methods "
+        "along these lines, since a paired difference leaves out what all students of a seed share"
+    )
     return View(
         figure,
-        {method: np.array([share for _, share in pairs]) for method, pairs in values.items()},
+        {method: np.array(list(shares.values())) for method, shares in values.items()},
         notes,
-        f"Dots are seeds{spread}. {_teachers(every)}The axis does not start at 0. {key}".strip(),
+        f"Dots are seeds{spread}{pairs if joined[0] else ''}. {_teachers(every)}"
+        f"The axis does not start at 0. {key}".strip(),
         f"Methods by {NAMES.get(number, number)}",
     )
+
+
+def _joined(rows: Sequence[dict[Draw, tuple[float, float]]]) -> tuple[list[float | None], list[float | None]]:
+    """Return x and y of lines between the dots of the same draw in adjacent rows."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for above, below in itertools.pairwise(rows):
+        for draw in above.keys() & below.keys():
+            x += [above[draw][0], below[draw][0], None]
+            y += [above[draw][1], below[draw][1], None]
+    return x, y
 
 
 def _upright(x: float, row: int, half: float, colour: str, width: float) -> dict[str, Any]:
@@ -116,4 +140,4 @@ def _teachers(teachers: Mapping[float, str]) -> str:
     if len(teachers) < 2:
         return ""
     names = [f"{name} {percent(share, 2)}" for share, name in sorted(teachers.items())]
-    return f"The students have {len(teachers)} teachers; the thin line in each row is its own: {', '.join(names)}. "
+    return f"The students have {len(teachers)} teachers; the upright line in each row is its own: {', '.join(names)}. "

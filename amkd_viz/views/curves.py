@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.objectives import terms as known_terms
-from amkd_viz.runs.grid import groups
+from amkd_viz.runs.groups import groups
 from amkd_viz.views.labels import safe
 from amkd_viz.views.layout import axes, keep
 from amkd_viz.views.short import short
@@ -58,16 +58,14 @@ def curves(runs: Run | Sequence[Run], *, metrics: Sequence[str] | None = None, c
         InputError: no run has finished an epoch.
     """
     runs = list(runs) if isinstance(runs, Sequence) else [runs]
-    logs = [(run, run.metrics()) for run in runs]
-    logs = [(run, lines) for run, lines in logs if lines]
-    if not logs:
-        raise InputError("No run has finished an epoch yet, so there is no curve to draw.")
-    read = [(run, series(lines)) for run, lines in logs]
-    seen = {name for _, series in read for name in series}
-    panels = ordered(seen, metrics)
     found = groups(runs)  # all runs, for the same labels and colours as in a comparison of them
-    labels = {id(run): label for label, own in found.items() for run in own}
-    colours = method_colours({label: own[0].recipe.method for label, own in found.items()})
+    labels = {id(run): label for label, group in found.items() for run in group.runs}
+    logs = [(run, run.metrics()) for run in runs if id(run) in labels]  # of repeated runs, one is drawn
+    read = [(run, series(lines)) for run, lines in logs if lines]
+    if not read:
+        raise InputError("No run has finished an epoch yet, so there is no curve to draw.")
+    panels = ordered({name for _, series in read for name in series}, metrics)
+    colours = method_colours({label: group.method for label, group in found.items()})
     methods = list(dict.fromkeys(labels[id(run)] for run, _ in read))
     names, key = short(found)
 
@@ -90,7 +88,7 @@ def curves(runs: Run | Sequence[Run], *, metrics: Sequence[str] | None = None, c
     for method in methods:  # one entry per method, whatever terms it has
         line = {"color": colours[method], "width": 3}
         figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=safe(names[method]), showlegend=True)
-    _interventions(figure, [run for run, _ in logs], panels)
+    _interventions(figure, [run for run, _ in read], panels)
     last = max(epoch for _, own in read for points in own.values() for epoch, _ in points)
     if last > 1:  # the same epochs in every panel: a term may end before the others
         figure.update_xaxes(range=[0, 1.02 * last])

@@ -15,7 +15,9 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.core.rng import generator
 from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
-from amkd_viz.runs.grid import COLUMNS, Row, between, groups, reading, table
+from amkd_viz.objectives import READING_OF_AMKD
+from amkd_viz.runs.groups import IDLE, groups
+from amkd_viz.runs.table import COLUMNS, Pair, Row, holm_words, notes, pairs, seed_words, table
 from amkd_viz.training import Recipe
 from amkd_viz.training.teachers import fingerprint
 from amkd_viz.views.boundary_map import boundary_map
@@ -24,7 +26,7 @@ from amkd_viz.views.curves import curves
 from amkd_viz.views.decisions import logits_at
 from amkd_viz.views.embedding import embedding
 from amkd_viz.views.gallery import gallery
-from amkd_viz.views.labels import mean_sd, percent, plural, safe, used_of
+from amkd_viz.views.labels import mean_sd, number, percent, plural, safe, used_of
 from amkd_viz.views.layout import keep
 from amkd_viz.views.mark import refuse_others, write_own
 from amkd_viz.views.page import document
@@ -42,10 +44,6 @@ LAID_OUT = 60  # boundary samples in the embedding
 RINGS = 30  # boundary samples on a 2-D map
 CANDIDATES = 2000  # test samples from which bases are chosen
 
-READING_OF_AMKD = (
-    "Only the abstract of “Adversarial Metric Knowledge Distillation” (ICAIP 2020) is public, so the loss called amkd "
-    "is our reading of it, and its numbers are not those of the paper."
-)
 HEADINGS = {
     "test_accuracy": ("test accuracy", "% of test, last epoch"),
     "test_agreement": ("agreement", "with the teacher, % of test"),
@@ -101,14 +99,16 @@ def _section(name: str, runs: Sequence[Run]) -> str:
     rows, dataset = table(runs), runs[0].dataset()
     names, key = short(row.label for row in rows)
     rows = [replace(row, label=names[row.label]) for row in rows]
-    sentences = [sentence.removeprefix(f"{name}: ").replace(" -", " \N{MINUS SIGN}") for sentence in reading(rows)]
-    lead = f"<p class='lead'>{safe(_lead(rows))}</p><ul>{''.join(f'<li>{safe(s)}</li>' for s in sentences)}</ul>"
+    tested = pairs(rows)
+    sentences = [sentence.removeprefix(f"{name}: ") for sentence in notes(rows)]
+    lead = f"<p class='lead'>{safe(_lead(rows, tested))}</p>{''.join(f'<p>{safe(s)}</p>' for s in sentences)}"
     shown = compare(runs)
     shown = replace(shown, caption=shown.caption.removesuffix(key).strip())  # the letters were text above
     parts = [
         f"<h2>{safe(name)}</h2>",
         lead + (f"<p class='quiet'>{safe(key).replace('; ', ';<br>')}</p>" if key else ""),
-        f"<div class='pair'>{figure_block(shown)}<div class='card'>{_table(rows)}</div></div>",
+        f"<div class='pair'>{figure_block(shown)}<div class='card'>{_table(rows, tested)}</div></div>",
+        f"<h3>Each method against each other</h3><div class='card'>{_pairs(tested)}</div>" if tested else "",
     ]
     pictures = _image_pictures if dataset.kind == "images" else _point_pictures
     parts += pictures(runs, dataset)
@@ -133,9 +133,9 @@ def _options(recipe: Recipe) -> dict[str, Any]:
 
 def _image_pictures(runs: Sequence[Run], dataset: Dataset) -> list[str]:
     found = groups(runs)
-    label = next((name for name, own in found.items() if own[0].recipe.method == "amkd"), list(found)[-1])
+    label = next((name for name, group in found.items() if group.method == "amkd"), list(found)[-1])
     files = short_files(run.recipe.teacher for run in runs)
-    run = found[label][0]
+    run = found[label].runs[0]
     recipe, teacher, student = run.recipe, run.teacher(), run.student()
     nets = {"teacher": teacher, f"student ({recipe.method})": student}
     samples, index = boundary_samples(teacher, student, dataset, recipe, LAID_OUT)
@@ -158,11 +158,11 @@ def _image_pictures(runs: Sequence[Run], dataset: Dataset) -> list[str]:
 def _point_pictures(runs: Sequence[Run], dataset: Dataset) -> list[str]:
     every = groups(runs)
     names, files = short(every).names, short_files(run.recipe.teacher for run in runs)
-    found = {names[label]: own[0] for label, own in every.items()}
-    seeds = sorted({run.recipe.seed for run in found.values()})
+    found = {names[label]: group.runs[0] for label, group in every.items()}
+    seeds = seed_words(sorted({run.recipe.seed for run in found.values()}))
     parts = [
         "<h3>Decision maps of all nets</h3>",
-        f"<p class='quiet'>Students of seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}. Rings are the "
+        f"<p class='quiet'>Students of {seeds}. Rings are the "
         "teacher's boundary samples, found by Newton steps and refined by bisection: they lie on its boundary, "
         "and a student that has learned it has its boundary there too.</p>",
     ]
@@ -202,10 +202,12 @@ def _what(runs: Sequence[Run]) -> str:
             "num_train": plural(one.num_train, "training sample") if one.num_train else "all training samples",
         }
         methods = list(dict.fromkeys(r.method for r in own))
-        seeds = sorted({r.seed for r in own})
+        seeds = seed_words(sorted({r.seed for r in own}))
+        if len({r.data_seed for r in own}) > 1 and "data_seed" not in apart:
+            seeds += ", each with a training subset, split and teacher of its own"
         sentences = [text for field, text in facts.items() if field not in apart]
         sentences.append(f"{'methods' if len(methods) > 1 else 'method'} {', '.join(methods)}")
-        sentences.append(f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}")
+        sentences.append(seeds)
         parts.append(f"{name}: {', '.join(sentences)}.")
         if apart:
             parts.append(f"Not all were trained alike: {'; '.join(apart.values())}.")
@@ -215,7 +217,9 @@ def _what(runs: Sequence[Run]) -> str:
 def _apart(recipes: Sequence[Recipe]) -> dict[str, str]:
     """Return what differs among recipes of one data set, by field: each value, and the methods that have it."""
     apart, files = {}, short_files(recipe.teacher for recipe in recipes)
-    for field in (f.name for f in fields(Recipe) if f.name not in ("method", "seed", "overrides", "root")):
+    drawn = len({(r.seed, r.data_seed) for r in recipes}) == len({r.seed for r in recipes})  # see groups
+    same = ("method", "seed", "overrides", *IDLE, *["data_seed"] * drawn)
+    for field in (f.name for f in fields(Recipe) if f.name not in same):
         having: dict[Any, list[str]] = {}
         for recipe in recipes:
             own = having.setdefault(getattr(recipe, field), [])
@@ -232,35 +236,40 @@ def _apart(recipes: Sequence[Recipe]) -> dict[str, str]:
     return apart
 
 
-def _ranked(rows: Sequence[Row]) -> list[Row]:
-    return sorted((r for r in rows if "test_accuracy" in r.numbers), key=lambda r: -r.numbers["test_accuracy"][0])
+def _best(rows: Sequence[Row], tested: Sequence[Pair]) -> tuple[list[Row], Pair | None]:
+    """Return the rows that count, from the highest accuracy, and the pair of the two highest."""
+    ranked = [row for row in rows if not row.apart and "test_accuracy" in row.numbers]
+    ranked.sort(key=lambda row: -row.numbers["test_accuracy"][0])
+    labels = {row.label for row in ranked[:2]}
+    return ranked, next((pair for pair in tested if {pair.row.label, pair.other.label} == labels), None)
 
 
-def _lead(rows: Sequence[Row]) -> str:
+def _lead(rows: Sequence[Row], tested: Sequence[Pair]) -> str:
     """Return which method came out highest, and whether the difference is significant."""
-    ranked = _ranked(rows)
+    ranked, pair = _best(rows, tested)
     if not ranked:
-        return "No run has a test accuracy."
-    best = ranked[0]
-    mean, sd = best.numbers["test_accuracy"]
-    text = f"{best.label} came out highest with {mean_sd(mean, sd, factor=100)} % test accuracy"
-    if len(ranked) == 1:
-        return f"{best.label}: {mean_sd(mean, sd, factor=100)} % test accuracy."
-    gap = 100 * (mean - ranked[1].numbers["test_accuracy"][0])
-    text += f", {gap:.2f} points above {ranked[1].label}"
-    found = between(best, ranked[1])
-    if found is None:
-        return text + "; one seed: significance cannot be assessed."
-    verdict = "more than the noise between seeds" if found.seen else "within the noise between seeds"
-    low, high = (f"{value:+.2f}".replace("-", "\N{MINUS SIGN}") for value in found.interval)
-    return f"{text}: {verdict} (95 % interval {low} to {high}, {len(best.seeds)} seeds a method)."
+        return "No run counts as a seed of its recipe."
+    mean, sd = ranked[0].numbers["test_accuracy"]
+    text = f"{mean_sd(mean, sd, factor=100)} % test accuracy"
+    if pair is None:
+        return f"{ranked[0].label}: {text}."
+    text = f"{ranked[0].label} came out highest with {text}; {pair.row.label} against {pair.other.label}: "
+    interval = f" (95 % interval {_interval(pair)}, {pair.test})" if pair.difference else ""
+    return f"{text}{_signed(pair.points)} points, {pair.verdict}{interval}."
 
 
-def _table(rows: Sequence[Row]) -> str:
+def _signed(points: float) -> str:
+    return ("+" if points >= 0 else "") + number(points)
+
+
+def _interval(pair: Pair) -> str:
+    return " to ".join(map(_signed, pair.difference.interval)) if pair.difference else ""
+
+
+def _table(rows: Sequence[Row], tested: Sequence[Pair]) -> str:
     head = "".join(f"<th>{safe(name)}<small>{safe(unit)}</small></th>" for name, unit in HEADINGS.values())
-    ranked = _ranked(rows)
-    found = between(*ranked[:2]) if len(ranked) > 1 else None
-    best = ranked[0] if found is not None and found.seen else None  # bold means beyond the noise
+    ranked, pair = _best(rows, tested)
+    best = ranked[0] if pair is not None and pair.seen else None  # bold means beyond the noise
     colours = method_colours({row.label: row.method for row in rows})
     body = []
     for row in rows:
@@ -280,6 +289,24 @@ def _table(rows: Sequence[Row]) -> str:
     )
 
 
+def _pairs(tested: Sequence[Pair]) -> str:
+    """Return the HTML table of all pairs: difference, interval, test and verdict."""
+    heads = {"pair": "", "difference": "points of test accuracy", "95 % interval": "points", "test": "", "verdict": ""}
+    head = "".join(f"<th>{name}<small>{unit}</small></th>" for name, unit in heads.items())
+    body = ""
+    for pair in tested:
+        words = f"{pair.row.label} against {pair.other.label}", _signed(pair.points), _interval(pair), pair.test
+        cells = "".join(f"<td>{safe(word)}</td>" for word in words)
+        body += f"<tr>{cells}<td{' class=main' if pair.seen else ''}>{safe(pair.verdict)}</td></tr>"
+    count = sum(pair.difference is not None for pair in tested)
+    below = "Paired by seed: the mean difference between students of the same seed, with the paired t-test."
+    below += f" {holm_words(count)}" if count > 1 else ""
+    return (
+        f"<table class='pairs'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        f"<p class='quiet'>{safe(below)}</p>"
+    )
+
+
 def _commands(runs: Sequence[Run]) -> str:
     """Return what is needed to reproduce the report: objective of each row, versions, teachers."""
     lines, teachers = [], []
@@ -287,10 +314,10 @@ def _commands(runs: Sequence[Run]) -> str:
         every = groups([run for run in runs if run.recipe.dataset == name])
         names, key = short(every)
         lines += [f"{name} {key}"] if key else []
-        files = short_files(run.recipe.teacher for own in every.values() for run in own)
-        for label, own in every.items():
-            lines.append(f"{name} {names[label]}: {own[0].recipe.objective}")
-            for run in own:
+        files = short_files(run.recipe.teacher for group in every.values() for run in group.runs)
+        for label, group in every.items():
+            lines.append(f"{name} {names[label]}: {group.runs[0].objective}")
+            for run in group.runs:
                 share = percent(run.summary.get("teacher_test_accuracy"), 2)
                 teachers.append(f"{name} {files[run.recipe.teacher]} {share} of test")
     versions = [run.summary.get("versions") or {} for run in runs]

@@ -20,7 +20,7 @@ class Short(NamedTuple):
 
 
 def short(labels: Iterable[str]) -> Short:
-    """Shorten labels of :func:`amkd_viz.runs.grid.groups`; a letter stands for one setting, of any method.
+    """Shorten labels of :func:`amkd_viz.runs.groups.groups`; a letter stands for one setting, of any method.
 
     >>> short(["kd (epochs=1)", "kd (epochs=2)"]).names["kd (epochs=2)"]
     'kd (epochs=2)'

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from amkd_viz.runs.stats import difference
+from amkd_viz.runs.stats import welch
 from exercises.checking import LookAgain, choice, exercise, number
 
-RESULT = difference(0.6056, 0.0044, 3, 0.6071, 0.0015, 3)  # amkd and bss as in README: 2,000 images, three seeds
+RESULT = welch(0.6056, 0.0044, 3, 0.6071, 0.0015, 3)  # amkd and bss as in README: 2,000 images, three seeds
 
 
 @exercise(
@@ -17,6 +17,7 @@ RESULT = difference(0.6056, 0.0044, 3, 0.6071, 0.0015, 3)  # amkd and bss as in 
     "standard error of their difference, in points?",
 )
 def error_of_difference(answer: Any) -> str:
+    assert RESULT is not None
     value, right = number(answer), RESULT.error
     if abs(value - math.hypot(0.15, 0.44)) < 0.005:
         raise LookAgain("that is the sd of the difference of two single runs; a mean of three varies less.")
