@@ -79,7 +79,8 @@ def load(
     if download or base not in IN_MEMORY:
         return make()
     files = stamp(data_root(root) / FOLDERS[base] / part for part in PARTS[base]) if base in PARTS else ""
-    return in_use.get((base, seed, *sorted(options.items()), files), make)
+    shared: Dataset = in_use.get((base, seed, *sorted(options.items()), files), make)
+    return shared
 
 
 def data_fingerprint(name: str, root: str | Path | None = None, seed: int = 0) -> str:

@@ -7,7 +7,7 @@ import hashlib
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -15,9 +15,6 @@ from torch import Tensor
 from amkd_viz.core.errors import InputError
 from amkd_viz.data.shared import Shared, versions
 from amkd_viz.data.strata import hold_out, pick, shuffled
-
-if TYPE_CHECKING:
-    from amkd_viz.data.listing import Files
 
 __all__ = ["Dataset", "Split"]
 
@@ -59,6 +56,16 @@ class Split:
         return Split(self.x.to(device), self.y.to(device), self.index.to(device))
 
 
+class Unread(Protocol):
+    """A split that is still on disk, such as ``listing.Files``."""
+
+    @property
+    def y(self) -> Tensor: ...
+    def __len__(self) -> int: ...
+    def take(self, positions: Tensor) -> Unread: ...
+    def read(self) -> Split: ...
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """A classification problem in memory.
@@ -83,11 +90,11 @@ class Dataset:
         cls,
         name: str,
         classes: tuple[str, ...],
-        train: Split | Files,
-        test: Split | Files,
+        train: Split | Unread,
+        test: Split | Unread,
         *,
         seed: int,
-        val: Split | Files | None = None,
+        val: Split | Unread | None = None,
     ) -> Dataset:
         """Split a stratified tenth off ``train`` for validation, unless ``val`` is given, and compute mean and std.
 
@@ -159,7 +166,7 @@ class Dataset:
 
     def _made(self, key: tuple[object, ...], make: Callable[[], Dataset]) -> Dataset:
         """Return what was made of this data set, as it is now, if that is still in use; else make it."""
-        made = _made_of.setdefault(self, Shared()).get((*key, versions(self)), make)
+        made: Dataset = _made_of.setdefault(self, Shared()).get((*key, versions(self)), make)
         _origin[made] = self
         return made
 

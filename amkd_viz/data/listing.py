@@ -65,7 +65,7 @@ class Listing:
     def load(self, seed: int) -> Dataset:
         """Decode the files, or return the data set that was made of the same files and is still in use."""
         key = self._key(seed)
-        dataset = in_use.get(key, lambda: self._decoded(seed))
+        dataset: Dataset = in_use.get(key, lambda: self._decoded(seed))
         self._memo(key, dataset.fingerprint)
         return dataset if dataset.name == self.name else dataclasses.replace(dataset, name=self.name)
 

@@ -8,12 +8,9 @@ import threading
 import weakref
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from amkd_viz.data.dataset import Dataset
 
 __all__ = ["Shared", "in_use", "stamp", "versions"]
 
@@ -22,10 +19,10 @@ class Shared:
     """Data sets by key, held by weak references. Thread-safe: of two requests with one key the second waits."""
 
     def __init__(self) -> None:
-        self._kept: dict[Hashable, tuple[weakref.ref[Dataset], tuple[int, ...]]] = {}
+        self._kept: dict[Hashable, tuple[weakref.ref[Any], tuple[int, ...]]] = {}
         self._locks: weakref.WeakValueDictionary[Hashable, threading.RLock] = weakref.WeakValueDictionary()
 
-    def get(self, key: Hashable, make: Callable[[], Dataset]) -> Dataset:
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """Return the data set of ``key`` if it is still in use as it was made, else the result of ``make``.
 
         A data set that was written to in place is not shared any more; writing through NumPy goes unnoticed.
@@ -39,7 +36,7 @@ class Shared:
                 self._kept[key] = reference, versions(dataset)
             return dataset
 
-    def _drop(self, key: Hashable, gone: weakref.ref[Dataset]) -> None:
+    def _drop(self, key: Hashable, gone: weakref.ref[Any]) -> None:
         if self._kept.get(key, (None, ()))[0] is gone:
             self._kept.pop(key, None)
 
@@ -47,7 +44,7 @@ class Shared:
 in_use = Shared()
 
 
-def versions(dataset: Dataset) -> tuple[int, ...]:
+def versions(dataset: Any) -> tuple[int, ...]:
     """Return how often each tensor of a data set was written to in place."""
     tensors: list[Tensor] = [
         getattr(part, name) for part in (dataset.train, dataset.val, dataset.test) for name in ("x", "y", "index")
