@@ -223,6 +223,8 @@ def telling_triple(teacher: nn.Module, data: Dataset, *, tries: int = 32, **atta
     best = int(distance.argmax())
     base, towards = int(found.base[best]), int(found.target[best])
     every = data.test.y.cpu()
-    others = ((every != base) & (every != towards)).nonzero()[:, 0].tolist() or [i for i in taken if i != taken[best]]
+    outside = ((every != base) & (every != towards)).nonzero()[:, 0].tolist()
+    own = taken[best]  # of a third class itself where the teacher is wrong
+    others = [i for i in outside if i != own] or [i for i in taken if i != own]
     negative = data.test.floats([others[0]])[0].cpu()
     return torch.stack([x[best], found.x[best], negative]), [base, towards, int(every[others[0]])]
