@@ -1,9 +1,26 @@
-"""What tests of nets, attacks and objectives share: generators, fitted nets, and what a net is before and after."""
+"""What tests of nets, attacks and objectives share: generators, fitted nets, what a net is before and after, and how
+much memory is asked for."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+class Asked(TorchDispatchMode):
+    """Within, ``most`` is the size in bytes of the largest tensor that any operation of this thread has returned."""
+
+    most = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        every = made if isinstance(made, tuple | list) else [made]
+        sizes = [one.untyped_storage().nbytes() for one in every if isinstance(one, Tensor)]
+        self.most = max([self.most, *sizes])
+        return made
 
 
 def gen(seed: int = 0) -> torch.Generator:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_nets import gen, state_of, unchanged
+from small_nets import Asked, gen, state_of, unchanged
 from torch import Tensor, nn
 
 from amkd_viz.boundary import Status, boundary_similarity, bss, deepfool, fgsm, noise, refine
@@ -190,6 +190,17 @@ def test_deepfool_needs_several_steps_where_boundaries_bend_and_stays_in_the_pix
     box = deepfool(IMAGES, pictures, (IMAGES(pictures).argmax(1) + 1) % 5, steps=5)
     assert ((box.x >= 0) & (box.x <= 1)).all()
     assert box.passes.forward <= 8 + 5 * 16
+
+
+@pytest.mark.parametrize("targeted", [True, False])
+def test_deepfool_holds_the_gradient_of_one_class_at_a_time(targeted):
+    size, classes, x = 64, 60, torch.rand(64, 1, 12, 12, generator=gen(0))
+    net = linear(torch.randn(classes, 144, generator=gen(1)))
+    target = (net(x).argmax(1) + 1 + torch.arange(size) % (classes - 1)) % classes
+    with Asked() as asked:
+        found = deepfool(net, x, target if targeted else None, steps=2)
+    assert asked.most == 4 * x.numel()
+    assert found.passes.backward <= 2 * size * (1 if targeted else classes)
 
 
 # ------------------------------------------------------------------ all attacks

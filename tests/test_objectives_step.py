@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from small_nets import fitted, gen, state_of, unchanged
+from small_nets import Asked, fitted, gen, state_of, unchanged
 from torch import Tensor, nn
 
 from amkd_viz.boundary import BSS, bss, sample_targets, samplers, select_bases
@@ -468,6 +468,53 @@ def test_triplet_of_oki_takes_one_sample_of_another_class():
     assert abs(sum(values) / 200 - mean) < 4 * sd / math.sqrt(200)
     loss.backward()
     assert step.nets["student"].head.weight.grad.any()
+
+
+@dataclass
+class Given:
+    """A step of nothing but logits, labels and a generator."""
+
+    teacher: Tensor
+    student: Tensor
+    y: Tensor
+
+    def __post_init__(self):
+        self.clean, self.generator, self.metrics = Batch(self.y, self.y, self.y), gen(7), {}
+
+    def outputs(self, net="student"):
+        return type("Outputs", (), {"logits": getattr(self, net)})
+
+
+@pytest.mark.parametrize("size", [0, 1, 40])
+def test_triplet_of_oki_equals_the_slow_loop_in_value_and_gradient(size):
+    torch.manual_seed(3)
+    y = torch.randint(0, 3, (size,))
+    # a student near its teacher: by norms and a product, its distances would be rounding errors
+    t = 5 * torch.randn(size, 12, dtype=torch.float64)
+    s = (t + 1e-3 * torch.randn(size, 12, dtype=torch.float64)).requires_grad_()
+    order, hinges = torch.rand(size, size, generator=gen(7)), []
+    for i in range(size):
+        others = [j for j in range(size) if y[j] != y[i]]
+        if others:
+            j = min(others, key=lambda j: float(order[i, j]))
+            hinges.append(((t[i] - s[i]).norm() - (t[i] - s[j]).norm() + 50).clamp_min(0))
+    slow = torch.stack(hinges).mean() if hinges else 0 * s.sum()
+    (wanted,) = torch.autograd.grad(slow, s)
+    for dtype, rtol in ((torch.float64, 1e-7), (torch.float32, 1e-4)):
+        own = s.detach().to(dtype).requires_grad_()
+        loss = triplet(margin=50)(Given(t.to(dtype), own, y))
+        loss.backward()
+        torch.testing.assert_close(loss.double(), slow, rtol=rtol / 100, atol=1e-9)
+        torch.testing.assert_close(own.grad.double(), wanted, rtol=100 * rtol, atol=100 * rtol / max(size, 1))
+
+
+def test_triplet_of_oki_asks_for_no_distance_per_class():
+    size, classes = 256, 100
+    student = torch.randn(size, classes).requires_grad_()
+    step = Given(torch.randn(size, classes), student, torch.arange(size) % classes)
+    with Asked() as asked:
+        triplet()(step).backward()
+    assert asked.most == 4 * size * size  # one number per pair of samples; one per class, too, are 26 MB
 
 
 def test_triplet_of_oki_in_a_batch_of_one_class():

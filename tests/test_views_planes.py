@@ -7,12 +7,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from small_nets import Asked
+from torch import Tensor, nn
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.models import build
-from amkd_viz.views import plane_map
+from amkd_viz.views import adaptive, plane_map
 from amkd_viz.views.adaptive import adaptive_levels
+from amkd_viz.views.decisions import decide, decisions
 from amkd_viz.views.plane_map import PLAIN
 from amkd_viz.views.planes import Plane
 from amkd_viz.views.slices import NAMES, cell_centres, plane_area, plane_regions
@@ -149,6 +151,45 @@ def test_coarse_to_fine_never_asks_twice_and_keeps_its_budget() -> None:
     *_, found = adaptive_levels(ask, 200)
     assert len(asked) == len(set(asked)) == found.evaluations <= 4000
     assert (found.decisions.winner >= 0).all()
+
+
+def many(points: np.ndarray) -> Tensor:
+    """Logits of 200 classes at points of 200 x 200."""
+    centres = torch.randn(2, 200, generator=torch.Generator().manual_seed(0))
+    return torch.from_numpy(points / 100 - 1).float() @ centres * 5 - centres.square().sum(0) * 2.5
+
+
+def test_a_map_of_many_classes_holds_few_logits_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Asked() as asked:
+        whole = list(adaptive_levels(many, 200))
+    assert whole[-1].evaluations * 200 * 4 <= asked.most < 8e6  # all of them are 32 MB
+    assert len(np.unique(whole[-1].decisions.winner)) > 20
+    monkeypatch.setattr(adaptive, "AT_ONCE", 3000)  # pieces of other sizes: the same map, bit by bit
+    for level, again in zip(whole, adaptive_levels(many, 200), strict=True):
+        for one, other in ((level.decisions, again.decisions), (level.again(2.5), again.again(2.5))):
+            for values, others in zip(one, other, strict=True):
+                assert values.tobytes() == others.tobytes()
+        np.testing.assert_array_equal(level.evaluated, again.evaluated)
+
+
+def test_a_temperature_changes_the_confidence_as_it_does_for_all_logits() -> None:
+    *_, found = adaptive_levels(many, 200, budget=10**6)
+    everywhere = np.stack(np.meshgrid(*[np.arange(200)] * 2, indexing="ij"), -1).reshape(-1, 2)
+    exact = decisions(many(everywhere) / 4).shaped(200, 200)
+    warm, at = found.again(4.0), found.evaluated
+    np.testing.assert_allclose(warm.confidence[at], exact.confidence[at], rtol=1e-5)
+    np.testing.assert_allclose(warm.margin[at], exact.margin[at], atol=1e-6)
+    np.testing.assert_array_equal(warm.winner, found.decisions.winner)
+    assert warm.confidence.mean() < found.decisions.confidence.mean()
+
+
+def test_decisions_at_many_inputs_hold_the_logits_of_one_batch() -> None:
+    net, x = nn.Linear(2, 200), torch.rand(5000, 2, generator=torch.Generator().manual_seed(0))
+    with Asked() as asked:
+        found = decide(net, x, 500)
+    assert asked.most == 500 * 200 * 4
+    for one, other in zip(found, decisions(net(x).detach()), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_what_is_not_finite_is_undecided() -> None:

@@ -7,7 +7,7 @@ are float32 (N, 2). ``datasets()`` lists the names, ``register`` adds one.
 from __future__ import annotations
 
 from amkd_viz.data.augment import Augment, augment_for
-from amkd_viz.data.catalogue import datasets, load, parse_name, register, short_name
+from amkd_viz.data.catalogue import data_fingerprint, datasets, load, parse_name, register, short_name
 from amkd_viz.data.checks import check_images, check_inputs
 from amkd_viz.data.dataset import Dataset, Split
 from amkd_viz.data.loader import Batch, Loader
@@ -23,6 +23,7 @@ __all__ = [
     "augment_for",
     "check_images",
     "check_inputs",
+    "data_fingerprint",
     "data_root",
     "datasets",
     "find",

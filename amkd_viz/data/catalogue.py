@@ -13,12 +13,13 @@ from amkd_viz.core.registry import Registry
 from amkd_viz.data.cifar import load_cifar
 from amkd_viz.data.dataset import Dataset
 from amkd_viz.data.digits import load_digits
-from amkd_viz.data.folder import load_folder
+from amkd_viz.data.folder import list_folder, load_folder
 from amkd_viz.data.points import PROBLEMS, load_points
-from amkd_viz.data.tiny_imagenet import load_tiny_imagenet
-from amkd_viz.data.where import data_root
+from amkd_viz.data.shared import in_use, stamp
+from amkd_viz.data.tiny_imagenet import list_tiny_imagenet, load_tiny_imagenet
+from amkd_viz.data.where import FOLDERS, PARTS, data_root
 
-__all__ = ["datasets", "load", "parse_name", "register", "short_name"]
+__all__ = ["data_fingerprint", "datasets", "load", "parse_name", "register", "short_name"]
 
 Source = Callable[..., Dataset]
 GIVEN = ("seed", "root", "download")  # passed to a source that has the parameter; keyword-only ones are its options
@@ -38,6 +39,7 @@ datasets.add("digits", load_digits)
 for _name in ("cifar10", "cifar100"):
     datasets.add(_name, partial(load_cifar, _name))
 datasets.add("tiny-imagenet", load_tiny_imagenet)
+IN_MEMORY = frozenset(datasets) - {"tiny-imagenet"}  # sources that do not share what they load by themselves
 
 
 def load(
@@ -47,7 +49,7 @@ def load(
     seed: int = 0,
     **options: int | float,
 ) -> Dataset:
-    """Load a data set into memory.
+    """Load a data set into memory. One that is in use already is returned again, with the same tensors.
 
     Args:
         name: one of ``datasets()``, with options after a colon (``spirals:noise=0.2,classes=4``), or ``folder:PATH``
@@ -71,8 +73,26 @@ def load(
     for option in options:
         _check_option(base, source, option)
     given = {"seed": seed, "root": data_root(root), "download": download}
-    taken = inspect.signature(source).parameters
-    return source(**{key: given[key] for key in GIVEN if key in taken}, **{**named, **options})
+    taken, options = inspect.signature(source).parameters, {**named, **options}
+    make = partial(source, **{key: given[key] for key in GIVEN if key in taken}, **options)
+    if download or base not in IN_MEMORY:
+        return make()
+    files = stamp(data_root(root) / FOLDERS[base] / part for part in PARTS[base]) if base in PARTS else ""
+    shared: Dataset = in_use.get((base, seed, *sorted(options.items()), files), make)
+    return shared
+
+
+def data_fingerprint(name: str, root: str | Path | None = None, seed: int = 0) -> str:
+    """Return ``load(...).fingerprint``; image files that were decoded before are not decoded again for it.
+
+    Raises:
+        InputError: see ``load``.
+    """
+    if name.startswith("folder:"):
+        return list_folder(name.removeprefix("folder:")).fingerprint(seed)
+    if name == "tiny-imagenet":
+        return list_tiny_imagenet(data_root(root)).fingerprint(seed)
+    return load(name, root, seed=seed).fingerprint
 
 
 def parse_name(name: str) -> tuple[str, dict[str, int | float]]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.data.shared import Shared, versions
 from amkd_viz.data.strata import hold_out, pick, shuffled
 
 __all__ = ["Dataset", "Split"]
@@ -49,8 +52,18 @@ class Split:
         return Split(self.x[positions], self.y[positions], self.index[positions])
 
     def to(self, device: torch.device | str) -> Split:
-        """Return the samples on ``device``; images are copied as uint8."""
+        """Return the samples on ``device``, images as uint8; where nothing moves, tensors are not copied."""
         return Split(self.x.to(device), self.y.to(device), self.index.to(device))
+
+
+class Unread(Protocol):
+    """A split that is still on disk, such as ``listing.Files``."""
+
+    @property
+    def y(self) -> Tensor: ...
+    def __len__(self) -> int: ...
+    def take(self, positions: Tensor) -> Unread: ...
+    def read(self) -> Split: ...
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -74,9 +87,18 @@ class Dataset:
 
     @classmethod
     def assemble(
-        cls, name: str, classes: tuple[str, ...], train: Split, test: Split, *, seed: int, val: Split | None = None
+        cls,
+        name: str,
+        classes: tuple[str, ...],
+        train: Split | Unread,
+        test: Split | Unread,
+        *,
+        seed: int,
+        val: Split | Unread | None = None,
     ) -> Dataset:
         """Split a stratified tenth off ``train`` for validation, unless ``val`` is given, and compute mean and std.
+
+        Splits of files are decoded afterwards, so that no pixel takes memory twice.
 
         Raises:
             InputError: a class has fewer than two training samples.
@@ -84,6 +106,7 @@ class Dataset:
         if val is None:
             kept, held = hold_out(train.y, VALIDATION, shuffled(len(train), seed, "validation"), classes)
             train, val = train.take(kept), train.take(held)
+        train, val, test = (part if isinstance(part, Split) else part.read() for part in (train, val, test))
         return cls(name, classes, train, val, test, *_statistics(train.x))
 
     def __repr__(self) -> str:
@@ -112,7 +135,8 @@ class Dataset:
         return hashlib.sha256(header + labels).hexdigest()[:10]
 
     def limit(self, n: int, seed: int = 0) -> Dataset:
-        """Return the data set with a class-balanced random subset of ``n`` training samples.
+        """Return the data set with a class-balanced random subset of ``n`` training samples: the same object, as long
+        as one is in use.
 
         Raises:
             InputError: ``n`` is below the number of classes or above the number of training samples.
@@ -122,13 +146,40 @@ class Dataset:
                 f"The number of training samples of {self.name} must be {self.num_classes} (one per class) to "
                 f"{len(self.train)} (all), got {n}."
             )
-        chosen = pick(self.train.y.cpu(), n, seed, "limit")
-        return dataclasses.replace(self, train=self.train.take(chosen.to(self.train.y.device)))
+
+        def make() -> Dataset:
+            chosen = pick(self.train.y.cpu(), n, seed, "limit")
+            return dataclasses.replace(self, train=self.train.take(chosen.to(self.train.y.device)))
+
+        return self if n == len(self.train) else self._made(("limit", n, seed), make)
 
     def to(self, device: torch.device | str) -> Dataset:
-        """Return the data set with its three splits on ``device``."""
-        parts = {part: getattr(self, part).to(device) for part in ("train", "val", "test")}
-        return dataclasses.replace(self, **parts)
+        """Return the data set with its three splits on ``device``: itself, or one copy for all that use it there."""
+        parts = (self.train, self.val, self.test)
+        if all(part.x.device == part.y.device == part.index.device == _place(device) for part in parts):
+            return self
+
+        def make() -> Dataset:
+            train, val, test = (part.to(device) for part in parts)
+            return dataclasses.replace(self, train=train, val=val, test=test)
+
+        return self._made(("to", _place(device)), make)
+
+    def _made(self, key: tuple[object, ...], make: Callable[[], Dataset]) -> Dataset:
+        """Return what was made of this data set, as it is now, if that is still in use; else make it."""
+        made: Dataset = _made_of.setdefault(self, Shared()).get((*key, versions(self)), make)
+        _origin[made] = self
+        return made
+
+
+_made_of: weakref.WeakKeyDictionary[Dataset, Shared] = weakref.WeakKeyDictionary()
+# a subset keeps the whole in use: who needs that, too, does not decode it again
+_origin: weakref.WeakKeyDictionary[Dataset, Dataset] = weakref.WeakKeyDictionary()
+
+
+def _place(device: torch.device | str) -> torch.device:
+    """Return a device with its number, as tensors name theirs: "cuda" is the current one."""
+    return torch.empty(0, device=device).device
 
 
 def _statistics(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import readable
-from amkd_viz.core.memory import check_memory
 from amkd_viz.data.checks import require
 
 __all__ = ["decode"]
@@ -29,7 +28,6 @@ def decode(paths: Sequence[Path], size: int) -> Tensor:
     Raises:
         InputError: a file (named in the message) is missing, damaged or not an 8-bit image, or Pillow is missing.
     """
-    check_memory(3 * len(paths) * size**2, f"{len(paths):,} images of {size} x {size}", "choose a smaller size")
     image, ops = (require(f"PIL.{part}", "pillow", "Reading image files") for part in ("Image", "ImageOps"))
     pixels = np.empty((len(paths), 3, size, size), np.uint8)
 
@@ -52,9 +50,7 @@ def decode(paths: Sequence[Path], size: int) -> Tensor:
             raise InputError(f"{path} cannot be read as an image ({error}); replace or remove it.") from error
         pixels[position] = np.asarray(ops.fit(whole, (size, size), image.Resampling.BICUBIC)).transpose(2, 0, 1)
 
-    with ThreadPoolExecutor(
-        min(THREADS, os.cpu_count() or 1)
-    ) as pool:  # Pillow lets other threads run while it decodes
+    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:  # Pillow lets others run while it decodes
         for _ in pool.map(read, range(len(paths))):
             pass  # raises what a thread raised
     return torch.from_numpy(pixels)

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import files_below, readable
-from amkd_viz.data.dataset import Dataset, Split
-from amkd_viz.data.decode import decode
+from amkd_viz.data.dataset import Dataset
+from amkd_viz.data.listing import Files, Listing
 from amkd_viz.data.strata import hold_out, shuffled
 
-__all__ = ["load_folder"]
+__all__ = ["list_folder", "load_folder"]
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
@@ -22,12 +22,21 @@ SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".
 def load_folder(path: str | Path, seed: int = 0, *, size: int = 64) -> Dataset:
     """Load uint8 images (N, 3, size, size): the short side is resized, the centre cropped.
 
+    Raises:
+        InputError: see ``list_folder`` and ``decode``.
+    """
+    return list_folder(path, size).load(seed)
+
+
+def list_folder(path: str | Path, size: int = 64) -> Listing:
+    """List the images of a folder.
+
     Classes are the subfolders in alphabetical order. A stratified fifth, independent of the seed, is the test split.
     If ``path`` holds train/ and test/ or val/, these are used instead; with all three, val/ is the validation split.
 
     Raises:
         InputError: ``path`` is not a folder, has fewer than two classes or a class that is too small to split, the
-            classes of its parts differ, an image or folder cannot be read, or ``size`` is out of range.
+            classes of its parts differ, a folder cannot be read, or ``size`` is out of range.
     """
     root = Path(os.path.expanduser(path))  # Path.expanduser fails for an unknown user
     name = f"folder:{path}"
@@ -40,9 +49,9 @@ def load_folder(path: str | Path, seed: int = 0, *, size: int = 64) -> Dataset:
 
     if len(parts) > 1 and "train" in parts:
         classes = _classes(parts["train"])
-        splits = {part: _read(*_listing(folder, classes), size) for part, folder in parts.items()}
+        splits = {part: Files.labelled(*_listing(folder, classes), size) for part, folder in parts.items()}
         test = splits["test"] if "test" in splits else splits.pop("val")
-        return Dataset.assemble(name, classes, splits["train"], test, seed=seed, val=splits.get("val"))
+        return Listing(name, classes, splits["train"], test, splits.get("val"))
 
     if parts and len(parts) == len(_subfolders(root)):  # train/ without test/ is not a class
         lacks = "train/" if "train" not in parts else "test/ or val/"
@@ -58,9 +67,9 @@ def load_folder(path: str | Path, seed: int = 0, *, size: int = 64) -> Dataset:
             f"Class {few[0][0]!r} of {root} cannot be split: it has {few[0][1]} of the 3 images that training, "
             f"validation and test need; add images or remove the class."
         )
-    whole = _read(paths, y, size)
+    whole = Files.labelled(paths, y, size)
     train, test_at = hold_out(y, 0.2, shuffled(len(y), 0, "test"), classes)
-    return Dataset.assemble(name, classes, whole.take(train), whole.take(test_at), seed=seed)
+    return Listing(name, classes, whole.take(train), whole.take(test_at))
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
@@ -88,7 +97,3 @@ def _listing(folder: Path, classes: tuple[str, ...]) -> tuple[list[Path], Tensor
         paths += found
         labels += [k] * len(found)
     return paths, torch.tensor(labels)
-
-
-def _read(paths: list[Path], y: Tensor, size: int) -> Split:
-    return Split(decode(paths, size), y, torch.arange(len(y)))

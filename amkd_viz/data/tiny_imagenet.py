@@ -8,22 +8,27 @@ import torch
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import files_below, readable
-from amkd_viz.data.dataset import Dataset, Split
-from amkd_viz.data.decode import decode
+from amkd_viz.data.dataset import Dataset
+from amkd_viz.data.listing import Files, Listing
 from amkd_viz.data.where import FOLDERS, VARIABLE, find
 
-__all__ = ["load_tiny_imagenet"]
+__all__ = ["list_tiny_imagenet", "load_tiny_imagenet"]
 
 SIZE = 64
 
 
 def load_tiny_imagenet(root: Path, download: bool = False, seed: int = 0) -> Dataset:
-    """Load uint8 images (N, 3, 64, 64). The official validation images are the test split (the test set is unlabelled).
+    """Load uint8 images (N, 3, 64, 64); raises as ``list_tiny_imagenet`` and ``decode``."""
+    return list_tiny_imagenet(root, download).load(seed)
+
+
+def list_tiny_imagenet(root: Path, download: bool = False) -> Listing:
+    """List the images. The official validation images are the test split (the test set is unlabelled).
 
     ``wnids.txt`` gives the classes and their order, ``words.txt`` their names.
 
     Raises:
-        InputError: the data or a part of it is missing or unreadable, or an image (named in the message) is damaged.
+        InputError: the data or a part of it is missing or unreadable.
     """
     folder = find("tiny-imagenet", root)
     if folder is None:
@@ -45,12 +50,12 @@ def load_tiny_imagenet(root: Path, download: bool = False, seed: int = 0) -> Dat
     test = [(folder / "val" / "images" / row[0], number[row[1]]) for row in rows if len(row) > 1 and row[1] in number]
     if not test:
         raise InputError(f"{folder / 'val' / 'val_annotations.txt'} names no image of the classes in wnids.txt.")
-    return Dataset.assemble("tiny-imagenet", classes, _split(train), _split(test), seed=seed)
+    return Listing("tiny-imagenet", classes, _files(train), _files(test))
 
 
-def _split(samples: list[tuple[Path, int]]) -> Split:
+def _files(samples: list[tuple[Path, int]]) -> Files:
     paths, labels = zip(*samples, strict=True)
-    return Split(decode(paths, SIZE), torch.tensor(labels), torch.arange(len(labels)))
+    return Files.labelled(paths, torch.tensor(labels), SIZE)
 
 
 def _images(folder: Path) -> list[Path]:

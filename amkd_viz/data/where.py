@@ -11,7 +11,7 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import readable
 from amkd_viz.data.points import PROBLEMS
 
-__all__ = ["FOLDERS", "Status", "data_root", "find", "status"]
+__all__ = ["FOLDERS", "PARTS", "Status", "cache_folder", "data_root", "find", "status"]
 
 VARIABLE = "AMKD_VIZ_DATA"
 
@@ -35,6 +35,11 @@ class Status(NamedTuple):
     name: str
     found: bool
     note: str
+
+
+def cache_folder() -> Path:
+    """Return ``AMKD_VIZ_CACHE``, or the user's cache folder."""
+    return Path(os.environ.get("AMKD_VIZ_CACHE") or "~/.cache/amkd_viz").expanduser()
 
 
 def data_root(root: str | Path | None = None) -> Path:

@@ -30,8 +30,8 @@ def attack_controls(recipe: Recipe) -> dict[str, Any]:
     help = "drawn from the net's softmax without its top class; the second most likely class; or a class of your choice"
     made = {"sampler": made.pop("sampler"), "target": choice("target", "drawn", target_options([]), help), **made}
     for kind in samplers.values():
-        for name, control in from_fields(kind()).items():
-            made.setdefault(CONTROLS.get(name, name), control)
+        new = [field.name for field in fields(kind) if CONTROLS.get(field.name, field.name) not in made]
+        made |= from_fields(kind(), new)
     return made
 
 

@@ -24,7 +24,7 @@ from amkd_viz.models import Classifier, architectures, inference_copy
 from amkd_viz.objectives import methods
 from amkd_viz.panels.attack_controls import attack, attack_code, attack_controls, target_options
 from amkd_viz.panels.attack_words import attack_table, attack_words, path_marks
-from amkd_viz.panels.controls import choice, from_fields, slider, temperature_control, toggle, with_values
+from amkd_viz.panels.controls import choice, from_fields, only, slider, temperature_control, toggle, with_values
 from amkd_viz.panels.net_maps import NetMaps
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.prediction import Prediction
@@ -32,7 +32,7 @@ from amkd_viz.panels.session import Session
 from amkd_viz.runs import Job, Run, fresh_folder
 from amkd_viz.training import SPIRALS, Event, Recipe, Started, Training
 from amkd_viz.views import View, boundary_map
-from amkd_viz.views.decisions import logits_at
+from amkd_viz.views.decisions import decisions, logits_at
 from amkd_viz.views.labels import class_label
 from amkd_viz.views.layout import keep
 from amkd_viz.views.scene import Mark
@@ -110,7 +110,8 @@ class BoundaryLab(Panel):
         self.table = widgets.HTML()
         self.prediction = Prediction(self)
         nets: dict[str, Any] = {"choices": [a for a in architectures() if a.startswith("mlp")]}
-        family, attack = PROBLEMS[name], attack_controls(recipe)
+        family = PROBLEMS[name]
+        attack = only(attack_controls(recipe), ["step_size", "attack_steps", "step_rule", "target"])
         noise, classes = float(options.get("noise", family.noise)), int(options.get("classes", family.classes))
         recipe = recipe.replace(num_train=recipe.num_train or MOST)
         chosen = {"teacher": nets, "student": nets, "method": {"choices": list(methods)}, "epochs": {"high": 200}}
@@ -125,7 +126,7 @@ class BoundaryLab(Panel):
                 },
                 "Nets": from_fields(recipe, list(chosen), **chosen),
                 "Attack": {
-                    **{name: attack[name] for name in ("step_size", "attack_steps", "step_rule", "target")},
+                    **attack,
                     "predict": toggle("What will happen? Ask me first", False, "answer before the path is shown"),
                 },
                 "View": {
@@ -264,8 +265,12 @@ class BoundaryLab(Panel):
         if not self._logits:
             return
         resolution = min(map(len, self._logits.values()))
-        logits = {name: own for name, own in self._logits.items() if len(own) == resolution}
-        self.maps.draw(logits, window(self._data), self["temperature"], self._marks(), margin=bool(self["margins"]))
+        maps = {}
+        for name, own in self._logits.items():  # kept for the slider of the temperature: of few classes, on a page
+            if len(own) == resolution:
+                z = (own / self["temperature"]).flatten(0, 1)
+                maps[name] = decisions(z).shaped(resolution, resolution)
+        self.maps.draw(maps, window(self._data), self._marks(), margin=bool(self["margins"]))
 
     def _marks(self) -> list[Mark]:
         chosen = keep(len(self._data.train), 300)
@@ -386,6 +391,10 @@ class BoundaryLab(Panel):
             f"samples = {{\n{samples},\n}}\n"
             'boundary_map({"teacher": teacher, "student": student}, data, samples=samples)\n'
         )
+
+    def release(self) -> None:
+        self._training, self._nets, self._logits, self._samples = None, {}, {}, {}
+        vars(self).pop("_data", None)
 
     def close(self) -> None:
         super().close()

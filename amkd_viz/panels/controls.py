@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import Field, fields, replace
 from typing import Any, TypeVar
 
 import ipywidgets as widgets
 
 from amkd_viz.objectives import Objective, Term, methods
+from amkd_viz.panels.view_widget import close_whole
 from amkd_viz.views.labels import safe
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "from_fields",
     "objective_controls",
     "objective_values",
+    "only",
     "pace_control",
     "pairs",
     "slider",
@@ -138,6 +140,13 @@ def from_field(field: Field[Any], value: Any, label: str | None = None, step: fl
         return slider(label, value, low, high, int(step or 1), help)
     log = step is None and low > 0 and high >= 100 * low
     return slider(label, value, low, high, 0.02 if log else step or _round_step(high - low), help, log=log)
+
+
+def only(controls: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Return the controls with these names, and close the others: no panel holds them."""
+    for name in controls.keys() - set(names):
+        close_whole(controls[name])
+    return {name: controls[name] for name in names}
 
 
 def with_values(owner: T, values: Mapping[str, Any]) -> T:

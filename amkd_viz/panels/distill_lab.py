@@ -539,6 +539,10 @@ class DistillLab(Panel):
     def code(self) -> str:
         return code_of(self.run, self.recipe)
 
+    def release(self) -> None:
+        self._live = LiveStudent()
+        self.pictures.release()
+
     def close(self) -> None:
         """Stop a running training with a checkpoint; take the panel off the page."""
         if not self.closed:

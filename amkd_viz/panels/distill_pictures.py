@@ -66,6 +66,11 @@ class DistillPictures:
 
         self._paint.ask("forget", show)
 
+    def release(self) -> None:
+        """Drop nets and data; the widgets stay as they are."""
+        self.maps.release()
+        self.joint = JointLayout(self.scatter)
+
     def prepare(self, teacher: Classifier, data: Dataset, recipe: Recipe) -> None:
         """Choose on which inputs the nets are compared, and lay out the teacher."""
         self.joint.begin(on_cpu(teacher), data.to("cpu"))

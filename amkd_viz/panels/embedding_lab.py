@@ -98,7 +98,7 @@ class EmbeddingLab(Panel):
         )
         about = {"interval": 900, "tooltip": "play the epochs", "show_repeat": False}
         play = widgets.Play(value=len(epochs) - 1, **_range(epochs), **about)
-        self._link = widgets.jslink((play, "value"), (epoch, "index"))
+        self._beside.append(widgets.jslink((play, "value"), (epoch, "index")))
         self._play = play
         newest = self.button("Newest", "read the run's folder again and show its newest epoch", self.newest)
         scrubber = widgets.HBox([play, epoch, newest])
@@ -362,9 +362,9 @@ class EmbeddingLab(Panel):
     def still(self) -> Image.Image | None:
         return None if self._picture is None else self._picture.still()
 
-    def close(self) -> None:
-        self._link.unlink()
-        super().close()
+    def release(self) -> None:
+        self._nets, self._student, self._sample_set, self._picture = {}, None, None, None
+        vars(self).pop("_data", None)
 
 
 def _range(epochs: list[int]) -> dict[str, int]:

@@ -23,6 +23,7 @@ from amkd_viz.panels.controls import (
     from_fields,
     objective_controls,
     objective_values,
+    only,
     pace_control,
     slider,
     toggle,
@@ -34,6 +35,7 @@ from amkd_viz.panels.race_pictures import RacePictures
 from amkd_viz.panels.race_words import best, code_of, note_words, result_table, verdict
 from amkd_viz.panels.run_log import RunLog, value_words
 from amkd_viz.panels.session import Session
+from amkd_viz.panels.view_widget import close_whole
 from amkd_viz.runs import Race, prepare
 from amkd_viz.runs.grid import entrants
 from amkd_viz.training import DIGITS, SPIRALS, EpochEnded, Event, Recipe, Started, Training, Waiting
@@ -134,7 +136,8 @@ class MethodRace(Panel):
         )
         # menus and boxes tell methods apart, numbers do not
         kinds = (widgets.Dropdown, widgets.Checkbox)
-        self._terms = {key: made for key, made in objective_controls().items() if not isinstance(made, kinds)}
+        terms = objective_controls()
+        self._terms = only(terms, [key for key, made in terms.items() if not isinstance(made, kinds)])
         self._default = {key: made.value for key, made in self._terms.items()}
         groups = {
             "Methods": {n: toggle(n, n in methods, known_methods.about(n)) for n in known_methods},
@@ -386,7 +389,7 @@ class MethodRace(Panel):
 
     def _hear(self, race: Race, name: str, event: Event) -> None:
         """In the training thread: the other methods wait meanwhile."""
-        if race is not self.race:
+        if race is not self.race or self.closed:
             return
         live = self._live[name]
         rests = isinstance(event, EpochEnded) and live.training is not None and math.isfinite(self._pace.limit)
@@ -535,7 +538,7 @@ class MethodRace(Panel):
             old = self._asked.children[1:]
             self._asked.children = (self.question, *buttons)
             for widget in old:
-                widget.close()
+                close_whole(widget)
             self._asked.layout.display = None if asked else "none"
 
         self.paint.ask("question row", show)
@@ -579,6 +582,10 @@ class MethodRace(Panel):
         super().wait(seconds)
         return self
 
+    def release(self) -> None:
+        self._ready, self._students, self._live = None, {}, {}
+        self.pictures.maps.release()
+
     def close(self) -> None:
         """Stop the race with a checkpoint of every run; take the panel off the page."""
         if not self.closed:
@@ -586,8 +593,7 @@ class MethodRace(Panel):
             race = self.race
             self._pace.hurry()
             if race is not None:
-                race.stop()
-                race.wait(30)
+                race.close()
         super().close()
 
 

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from math import nan
 from typing import Any
 
-from torch import Tensor
-
 from amkd_viz.panels.canvas import MapCanvas
 from amkd_viz.panels.worker import Worker
-from amkd_viz.views.decisions import Decisions, agreement, decisions
+from amkd_viz.views.decisions import Decisions, agreement
 from amkd_viz.views.labels import percent
 from amkd_viz.views.scene import Area, Mark
 
@@ -35,14 +33,13 @@ class NetMaps:
 
     def draw(
         self,
-        logits: Mapping[str, Tensor],
+        maps: Mapping[str, Decisions],
         area: Area,
-        temperature: float,
         marks: Sequence[Mark],
         inside: Any = None,
         margin: bool = False,
     ) -> tuple[float, float]:
-        """Draw the decisions of logits (R, R, K) per net, row 0 at the bottom of ``area``.
+        """Draw decisions (R, R) per net, row 0 at the bottom of ``area``.
 
         Args:
             inside: (R, R) cells that the second agreement counts; by default all.
@@ -51,8 +48,7 @@ class NetMaps:
         Returns:
             the agreement of two nets on all cells and on those ``inside``; NaN for another number of nets.
         """
-        maps = {name: decisions((z / temperature).flatten(0, 1)).shaped(*z.shape[:2]) for name, z in logits.items()}
-        self.maps, same, within, apart = maps, nan, nan, None
+        self.maps, same, within, apart = dict(maps), nan, nan, None
         if len(maps) == 2:
             same, within = agreement(*maps.values()), agreement(*maps.values(), where=inside)
             apart = percent(1 - same)

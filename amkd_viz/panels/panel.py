@@ -9,7 +9,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -20,6 +19,7 @@ from traitlets import TraitError
 from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.panels.session import Session
 from amkd_viz.panels.status import Status
+from amkd_viz.panels.view_widget import close_whole
 from amkd_viz.panels.worker import Worker
 from amkd_viz.views.labels import safe
 from amkd_viz.views.mark import write_own
@@ -35,7 +35,21 @@ PARTS = ("head", "body", "controls", "pictures", "bar")
 _shown: list[Panel] = []  # open panels
 
 
-class Panel:
+class _WholeOrClosed(type):
+    """Closes a panel whose constructor fails: its threads and widgets would stay."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        made: Any = cls.__new__(cls, *args, **kwargs)  # type: ignore[arg-type]
+        try:
+            made.__init__(*args, **kwargs)
+        except BaseException:
+            if isinstance(made, Panel) and hasattr(made, "closed"):
+                made._end()
+            raise
+        return made
+
+
+class Panel(metaclass=_WholeOrClosed):
     """A panel of controls and pictures. As the last line of a cell it shows itself; :meth:`close` removes it.
 
     Callbacks of widgets only request work, which threads do: ``compute`` runs the newest request of each kind, ``slow``
@@ -64,11 +78,13 @@ class Panel:
         self.compute = Worker(f"{type(self).__name__} compute", self.fail, pause=0.07)
         self._slow: Worker | None = None
         self.closed = False
+        self.widget: Any = None  # see ``assemble``
+        self._timer: threading.Timer | None = None
         self._groups: list[tuple[Any, list[str]]] = []
         self._quiet = 0  # the thread whose changes of controls are ignored
         self._cancelled = 0
         self._answered = 0.0  # time until which the status line keeps an answer
-        self._parts: list[Any] = []
+        self._beside: list[Any] = []  # widgets that no other one holds
         _shown.append(self)
 
     # for subclasses
@@ -133,6 +149,7 @@ class Panel:
         body = self._body = widgets.Box([widgets.VBox(left), self._pictures])
         own_bar = widgets.Box(list(bar))
         steering = [own_bar, self.status] if own_bar.children else [self.status]
+        self._beside.append(own_bar)
         top = [widgets.Box(head), self._help, self._code]
         self.widget = widgets.VBox([*top, *steering, body] if bar_first else [*top, body, *steering])
         for part, name in zip((top[0], body, *body.children, own_bar), PARTS, strict=True):
@@ -344,9 +361,11 @@ class Panel:
             if not self.closed and self.status.text == text:
                 self.say(before)
 
-        timer = threading.Timer(SAID, back)
-        timer.daemon = True
-        timer.start()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = threading.Timer(SAID, back)
+        self._timer.daemon = True
+        self._timer.start()
 
     def _fresh(self, folder: str, ending: str) -> Path:
         number, stem = 1, type(self).__name__
@@ -400,17 +419,28 @@ class Panel:
             raise InputError(f"This {type(self).__name__} is closed; run its cell again for a new one.")
 
     def close(self) -> None:
-        """End the threads and remove the widgets from the page. Idempotent."""
+        """End the threads, remove the widgets from the page, and let go of nets and data. Idempotent."""
         if self.closed:
             return
+        self._end()
+        self.release()
+
+    def _end(self) -> None:
         self.closed = True
         if self in _shown:
             _shown.remove(self)
-        for worker in (self.compute, self._slow, self.paint):
-            if worker:
-                worker.close()
-        for part in _all_of(self.widget):
-            part.close()
+        workers = [worker for worker in (self.compute, self._slow, self.paint) if worker]
+        for worker in workers:
+            worker.close()
+        for worker in workers:
+            worker.join(PATIENCE)
+        if self._timer is not None:
+            self._timer.cancel()
+        for part in (self.widget or self.status, *self._beside):
+            close_whole(part)
+
+    def release(self) -> None:
+        """Drop nets, data and trainings: a notebook keeps a closed panel in ``Out``."""
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         bundle = self.widget._repr_mimebundle_(**kwargs)
@@ -436,8 +466,7 @@ class Panel:
 def _close_all() -> None:
     """Close all panels when the kernel ends, so that trainings leave checkpoints."""
     for panel in list(_shown):
-        with suppress(AttributeError):  # one whose constructor failed
-            panel.close()
+        panel.close()
 
 
 def _this_cell() -> tuple[str, str] | None:
@@ -449,9 +478,3 @@ def _this_cell() -> tuple[str, str] | None:
         return message["metadata"]["cellId"], message["header"]["msg_id"]
     except (ImportError, AttributeError, KeyError, TypeError):
         return None
-
-
-def _all_of(widget: Any) -> Iterable[Any]:
-    for child in getattr(widget, "children", ()):
-        yield from _all_of(child)
-    yield widget

@@ -447,6 +447,11 @@ class SampleLab(Panel):
     def still(self) -> Image.Image | None:
         return self.canvas.still()
 
+    def release(self) -> None:
+        self._nets, self._shown, self._given = {}, None, None
+        vars(self).pop("_data", None)
+        self.plane.release()
+
     def code(self) -> str:
         names = list(self._nets) or ["teacher"]
         shown, target, chosen, word = self._shown, 0, 0, ""

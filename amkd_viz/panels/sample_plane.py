@@ -67,6 +67,12 @@ class SamplePlane:
 
         self._paint.ask("numbers", show)
 
+    def release(self) -> None:
+        """Drop nets and images; the widgets stay as they are."""
+        self.ground, self._levels, self.maps.maps = None, {}, {}
+        for name in ("_plane", "_nets", "_walk", "_fixed"):
+            vars(self).pop(name, None)
+
     def open(
         self, nets: Mapping[str, nn.Module], data: Dataset, samples: BoundarySamples, walk: Walk, negative: int
     ) -> None:
@@ -114,8 +120,8 @@ class SamplePlane:
         if ground is None or len(levels) < len(self._nets):
             return
         marks, inside, words = self._fixed
-        logits = {name: level.logits for name, level in levels.items()}
-        same, within = self.maps.draw(logits, ground.area, self.temperature, marks, inside)
+        maps = {name: level.again(self.temperature) for name, level in levels.items()}
+        same, within = self.maps.draw(maps, ground.area, marks, inside)
         if len(levels) == 2:
             agree = f"The nets agree on {percent(same)} of the map, {percent(within)} of the valid pixel range."
             words = [*words, agree]

@@ -75,6 +75,12 @@ class SliceMaps:
         self._paint.ask("marks", show)
         self.ready = True
 
+    def release(self) -> None:
+        """Drop nets and data, until ``prepare``; the canvas stays as it is."""
+        self.ready, self.maps, self._fixed = False, {}, {}
+        for name in ("slice", "teacher", "data"):
+            vars(self).pop(name, None)
+
     def draw(self, students: Mapping[str, Classifier], resolution: int, words: str | None = None) -> None:
         """Draw the teacher's map and one per student.
 

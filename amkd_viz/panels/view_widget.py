@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anywidget
+import ipywidgets as widgets
 import numpy as np
 import traitlets
 from numpy.typing import ArrayLike
@@ -15,7 +16,7 @@ from numpy.typing import ArrayLike
 from amkd_viz.views.labels import class_name
 from amkd_viz.views.theme import class_colour
 
-__all__ = ["STATIC", "ViewWidget", "class_names", "float_bytes", "palette", "script", "serial"]
+__all__ = ["STATIC", "ViewWidget", "class_names", "close_whole", "float_bytes", "palette", "script", "serial"]
 
 STATIC = Path(__file__).parent / "static"
 SHARED = ("page.js", "view.js")
@@ -40,9 +41,26 @@ class ViewWidget(anywidget.AnyWidget):
     def __init_subclass__(cls, scripts: Sequence[str] = (), style: str = "", **about: Any) -> None:
         if scripts:
             cls._esm = script(*scripts)
-        if style:
-            cls._css = STATIC / style
+        if style:  # as text: anywidget watches a path, and its watcher holds every widget for ever
+            cls._css = (STATIC / style).read_text(encoding="utf-8")
         super().__init_subclass__(**about)
+
+
+def close_whole(widget: Any) -> None:
+    """Close a widget with all that ipywidgets keeps for it: children, layout and style.
+
+    The watcher of a script or style sheet (of a plotly ``FigureWidget``) lets go of it, too.
+    """
+    for child in getattr(widget, "children", ()):
+        close_whole(child)
+    for part in ("layout", "style"):
+        if isinstance(own := getattr(widget, part, None), widgets.Widget):
+            own.close()
+    files: list[Any] = [vars(kind).get(name) for kind in type(widget).__mro__ for name in ("_esm", "_css")]
+    for file in files:
+        if hasattr(file, "changed"):
+            file.changed.disconnect()
+    widget.close()
 
 
 def serial() -> int:

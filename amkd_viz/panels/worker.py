@@ -65,6 +65,11 @@ class Worker:
             self._waiting.clear()
             self._news.notify_all()
 
+    def join(self, seconds: float) -> None:
+        """Wait for the end of a closed worker's current task, at most ``seconds``; in that task, do not wait."""
+        if self._thread is not threading.current_thread():
+            self._thread.join(seconds)
+
     def _work(self) -> None:
         threads_here(1)  # the other cores are for a training and the page
         while True:

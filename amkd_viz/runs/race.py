@@ -213,6 +213,13 @@ class Race:
                 job.stop()
             self._turns.notify_all()
 
+    def close(self, seconds: float = 30) -> None:
+        """Stop, wait at most ``seconds``, and drop data and nets; ``resume`` loads them again. Idempotent."""
+        self.stop()
+        if self.wait(seconds) not in ("running", "stopping"):
+            with self._turns:
+                self.like, self.listen, self.trainings, self._jobs = None, None, {}, {}
+
     def set(self, **overrides: Any) -> list[str]:
         """Override settings from the next round of batches on, in every run that has the term, and in its log.
 

@@ -11,17 +11,13 @@ import torch
 from torch import nn
 
 from amkd_viz.core.rng import mix
-from amkd_viz.data import Dataset, load, short_name
+from amkd_viz.data import Dataset, data_fingerprint, short_name
+from amkd_viz.data.where import cache_folder
 from amkd_viz.training.recipe import Recipe
 
 __all__ = ["cache_folder", "cached_teacher", "fingerprint", "teacher_recipe"]
 
 MAY_DIFFER = ("folder:", "tiny-imagenet")  # the same name, other images: a class that was added, or left out
-
-
-def cache_folder() -> Path:
-    """Return ``AMKD_VIZ_CACHE``, or the user's cache folder."""
-    return Path(os.environ.get("AMKD_VIZ_CACHE") or "~/.cache/amkd_viz").expanduser()
 
 
 def teacher_recipe(recipe: Recipe, place: int = 0) -> Recipe:
@@ -82,6 +78,6 @@ def _key(own: Recipe, data: Dataset | None) -> str:
     without = ("root", "device", "teacher", "teacher_epochs", "evaluate_every", "magsim_samples")
     matters = {n: v for n, v in own.to_json().items() if n not in without and (v != default[n] or n == "dataset")}
     if own.dataset.startswith(MAY_DIFFER):
-        data = data or load(own.dataset, root=own.root, seed=own.data_seed)
-        matters["dataset"] = data.fingerprint
+        known = None if data is None else data.fingerprint
+        matters["dataset"] = known or data_fingerprint(own.dataset, root=own.root, seed=own.data_seed)
     return hashlib.sha256(json.dumps(matters, sort_keys=True).encode()).hexdigest()[:10]

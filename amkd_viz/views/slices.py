@@ -15,7 +15,7 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.core.rng import generator
 from amkd_viz.data import Dataset
 from amkd_viz.views.adaptive import Refined, adaptive_levels, check_resolution
-from amkd_viz.views.decisions import Decisions, decide, decisions, logits_at
+from amkd_viz.views.decisions import Decisions, decide, decisions, joined, logits_at
 from amkd_viz.views.labels import class_name
 from amkd_viz.views.layout import keep
 from amkd_viz.views.planes import Plane
@@ -96,17 +96,18 @@ def plane_regions(net: nn.Module, plane: Plane, area: Area, resolution: int, exa
 def plane_levels(net: nn.Module, plane: Plane, area: Area, resolution: int, exact: bool = False) -> Iterator[Refined]:
     """Yield coarser maps of a plane after each round of evaluations, the final one last."""
 
-    def ask(cells: NDArray[np.int64]) -> Tensor:
-        parts = np.array_split(cells, -(-len(cells) // PER_BATCH))
-        return torch.cat([logits_at(net, plane.images(cell_centres(area, resolution, part))) for part in parts])
+    def ask(cells: NDArray[np.int64]) -> Iterator[Tensor]:
+        for part in np.array_split(cells, -(-len(cells) // PER_BATCH)):
+            yield logits_at(net, plane.images(cell_centres(area, resolution, part)))
 
-    if not exact:
-        yield from adaptive_levels(ask, resolution)
-        return
-    logits = ask(_all_cells(resolution)).cpu()
-    every = np.ones((resolution, resolution), bool)
-    found = decisions(logits).shaped(resolution, resolution)
-    yield Refined(found, every, resolution**2, logits.reshape(resolution, resolution, -1))
+    def every(temperature: float = 1.0) -> Decisions:
+        found = joined(decisions(logits / temperature) for logits in ask(_all_cells(resolution)))
+        return found.shaped(resolution, resolution)
+
+    if exact:
+        yield Refined(every(), np.ones((resolution, resolution), bool), resolution**2, every)
+    else:
+        yield from adaptive_levels(lambda cells: torch.cat(list(ask(cells))), resolution)
 
 
 class Slice:
@@ -221,6 +222,8 @@ def telling_triple(teacher: nn.Module, data: Dataset, *, tries: int = 32, **atta
     best = int(distance.argmax())
     base, towards = int(found.base[best]), int(found.target[best])
     every = data.test.y.cpu()
-    others = ((every != base) & (every != towards)).nonzero()[:, 0].tolist() or [i for i in taken if i != taken[best]]
+    outside = ((every != base) & (every != towards)).nonzero()[:, 0].tolist()
+    own = taken[best]  # of a third class itself where the teacher is wrong
+    others = [i for i in outside if i != own] or [i for i in taken if i != own]
     negative = data.test.floats([others[0]])[0].cpu()
     return torch.stack([x[best], found.x[best], negative]), [base, towards, int(every[others[0]])]

@@ -68,20 +68,22 @@ def deepfool(
             seen = logits_in(here, current, grad=True)
             b = base[live]
             gaps = seen - seen.gather(1, b[:, None])
-            rows = []
-            wanted = range(classes) if target is None else [int(k) for k in target[live].unique()]
-            for k in wanted:
-                rows.append(torch.autograd.grad(gaps[:, k].sum(), current, retain_graph=True)[0])
-            w = torch.stack(rows, 1)  # (live, wanted, ...)
-            w = w.to(torch.promote_types(w.dtype, gaps.dtype))  # a norm in half precision can overflow or vanish
-            forward, backward = forward + len(live), backward + len(live) * len(rows)
-            length = w.flatten(2).norm(dim=2).clamp_min(1e-12)
-            columns = torch.tensor(list(wanted), device=x.device)
-            distance = gaps.detach()[:, columns].abs() / length
-            allowed = columns[None] != b[:, None] if target is None else columns[None] == target[live][:, None]
-            nearest = distance.masked_fill(~allowed, torch.inf).argmin(1)
-            pick = torch.arange(len(live), device=x.device)
-            shift = ((distance + 1e-6) / length)[pick, nearest].view(shape) * w[pick, nearest]
+            least = torch.full_like(gaps[:, 0], torch.inf).detach()
+            shift: Tensor | float = 0.0
+            # one class at a time: the gradients of all together would take samples x classes x pixels
+            for column in [b.new_full(b.shape, k) for k in range(classes)] if target is None else [target[live]]:
+                gap = gaps.gather(1, column[:, None])[:, 0]
+                w = torch.autograd.grad(gap.sum(), current, retain_graph=True)[0]
+                w = w.to(torch.promote_types(w.dtype, gaps.dtype))  # a norm in half precision can overflow or vanish
+                backward += len(live)
+                length = w.flatten(1).norm(dim=1).clamp_min(1e-12)
+                distance = gap.detach().abs() / length
+                if target is None:
+                    distance = distance.masked_fill(column == b, torch.inf)
+                nearer = (distance < least) | distance.isnan()
+                least = torch.where(nearer, distance, least)
+                shift = torch.where(nearer.view(shape), ((distance + 1e-6) / length).view(shape) * w, shift)
+            forward += len(live)
             inside[live] = current.detach()
             total[live] += shift
             moved = here.clamp(start[live] + (1 + overshoot) * total[live])

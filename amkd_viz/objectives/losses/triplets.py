@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from amkd_viz.core.fields import option
@@ -123,9 +124,11 @@ class triplet(Term):
 
     def __call__(self, step: Step) -> Tensor:
         a, s = step.outputs("teacher").logits, step.outputs("student").logits
-        distances = ((a[:, None] - s[None]).square().sum(2) + 1e-12).sqrt()
         valid = step.clean.y[:, None] != step.clean.y[None]
-        loss, active = triplet_hinge(distances.diagonal(), distances, valid, self.margin, "random", step.generator)
+        order = torch.rand(valid.shape, generator=step.generator, device=a.device).masked_fill(~valid, torch.inf)
+        other = s[order.argmin(1)] if len(s) else s  # the only negative: no distance to another one is needed
+        near, far = (((a - b).square().sum(1) + 1e-12).sqrt() for b in (s, other))
+        loss, active = triplet_hinge(near, far[:, None], valid.any(1, keepdim=True), self.margin)
         step.metrics["triplet_kd.active"] = active
         return loss
 
