@@ -138,7 +138,7 @@ def mutated(path: Path, content: bytes, way: str, place: int, new: Any) -> bytes
             else:
                 header = mutated_json(header, way, place // 2, new)
             return struct.pack("<Q", len(header)) + header + body
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError):  # mutated before
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError):  # mutated before
         pass
     return content
 

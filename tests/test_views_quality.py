@@ -99,7 +99,8 @@ def test_umap_is_seeded_aligned_and_survives_what_is_degenerate() -> None:
     once, again = joint_layout([groups, groups]), joint_layout([groups, groups])
     assert all(np.array_equal(a.points, b.points) for a, b in zip(once, again, strict=True))
     assert trustworthiness(groups, once[0].points) > 0.85
-    for space in (np.ones((30, 4)), cloud(1, 4, 0), cloud(4, 4, 0), cloud(6, 4, 0)):
+    on_a_line = np.outer(np.arange(8.0), np.ones(4))
+    for space in (np.ones((30, 4)), cloud(1, 4, 0), cloud(4, 4, 0), cloud(6, 4, 0), on_a_line):
         assert np.isfinite(joint_layout([space, space])[1].points).all()
 
 

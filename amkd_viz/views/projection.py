@@ -72,8 +72,10 @@ def _umap(space: Array, start: Array | None, seed: int, neighbours: int) -> Arra
 
     if start is None:
         start = pca(space)
-    # UMAP expects a start of about ten units; do not divide by a spread of 0
+    # UMAP expects a start of about ten units, and divides by its spread along each axis
     start = 10 * (start - start.min(0)) / max(float(np.ptp(start)), 1e-12)
+    if not np.ptp(start.astype(np.float32), axis=0).all():
+        return pca(space)
     fit = umap.UMAP(
         n_neighbors=min(neighbours, len(space) - 1),
         min_dist=0.3,  # with less, a well learned class shrinks to a dot
