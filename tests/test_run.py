@@ -454,7 +454,7 @@ def test_work_per_snapshot_does_not_grow_with_their_number(finished, tmp_path, m
     monkeypatch.setattr(run_module, "files_below", lambda folder: seen.append(folder) or files_below(folder))
     for epoch in range(6):
         run.save_snapshot({"student": student, "peer": student}, epoch)
-        assert len(seen) == epoch + 1
+    assert len(seen) == 1
     assert run.snapshots() == list(range(6))
     assert len(contents(run.path / "snapshots")) == 12
 

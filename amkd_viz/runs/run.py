@@ -90,6 +90,7 @@ class Run:
         self.path = path
         self.config = config
         self.recipe = Recipe.from_json(config["recipe"])
+        self._sizes: dict[int, dict[Path, int]] | None = None  # epoch -> snapshot files and their bytes
 
     def __repr__(self) -> str:
         state = "finished" if self.finished else f"{self.epochs_done} of {self.recipe.epochs} epochs"
@@ -440,9 +441,13 @@ class Run:
 
     def save_snapshot(self, nets: Mapping[str, Classifier], epoch: int) -> None:
         """Keep the learning nets, by name, as they are after ``epoch``."""
-        for name, net in nets.items():
-            save_classifier(net, self._snapshot(epoch, name), epoch=epoch)
-        self.thin_snapshots()
+        files = [save_classifier(net, self._snapshot(epoch, name), epoch=epoch) for name, net in nets.items()]
+        if self._sizes is None:  # of this writer; listing the folder once per epoch took as long as training
+            self._sizes = {}
+            for path in self._snapshot_files():
+                self._sizes.setdefault(int(path.stem.rpartition("-")[2]), {})[path] = path.stat().st_size
+        self._sizes[epoch] = self._sizes.get(epoch, {}) | {path: path.stat().st_size for path in files}
+        self._thin_snapshots(self._sizes)
 
     def _snapshot(self, epoch: int, net: str = "student") -> Path:
         return self.path / "snapshots" / f"{'' if net == 'student' else f'{net}-'}epoch-{epoch:04d}.safetensors"
@@ -452,19 +457,15 @@ class Run:
         folder = self.path / "snapshots"
         return [path for path in files_below(folder) if path.parent == folder and SNAPSHOT.fullmatch(path.name)]
 
-    def thin_snapshots(self) -> None:
+    @staticmethod
+    def _thin_snapshots(sizes: dict[int, dict[Path, int]]) -> None:
         """Drop snapshots until they fit SNAPSHOT_MB: the first and the last stay, the others at an even spread."""
-        files: dict[int, list[Path]] = {}
-        for path in self._snapshot_files():
-            files.setdefault(int(path.stem.rpartition("-")[2]), []).append(path)
-        sizes = {epoch: sum(path.stat().st_size for path in files[epoch]) for epoch in sorted(files)}
-        while len(sizes) > 2 and sum(sizes.values()) > SNAPSHOT_MB * 2**20:
+        while len(sizes) > 2 and sum(sum(files.values()) for files in sizes.values()) > SNAPSHOT_MB * 2**20:
+            epochs = sorted(sizes)
             # the one whose neighbours are closest to one another leaves the smallest gap
-            gaps = {b: c - a for a, b, c in zip(sizes, [*sizes][1:], [*sizes][2:], strict=False)}
-            dropped = min(gaps, key=lambda epoch: (gaps[epoch], epoch))
-            del sizes[dropped]
-            for path in files[dropped]:
-                path.unlink()
+            gaps = {b: c - a for a, b, c in zip(epochs, epochs[1:], epochs[2:], strict=False)}
+            for path in sizes.pop(min(gaps, key=lambda epoch: (gaps[epoch], epoch))):
+                path.unlink(missing_ok=True)
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Write the state of training between two batches, with a checksum; keep the last two."""
