@@ -11,13 +11,14 @@ from small_nets import Asked
 from torch import Tensor, nn
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.data import load
 from amkd_viz.models import build
 from amkd_viz.views import adaptive, plane_map
 from amkd_viz.views.adaptive import adaptive_levels
 from amkd_viz.views.decisions import decide, decisions
 from amkd_viz.views.plane_map import PLAIN
 from amkd_viz.views.planes import Plane
-from amkd_viz.views.slices import NAMES, cell_centres, plane_area, plane_regions
+from amkd_viz.views.slices import NAMES, cell_centres, plane_area, plane_regions, telling_triple
 
 CLASSES = tuple("abc")
 
@@ -212,3 +213,11 @@ def test_the_net_is_left_as_it_was() -> None:
     plane_regions(net, plane, plane_area(plane), 20)
     assert net.training
     assert all(torch.equal(before[name], t) for name, t in net.state_dict().items())
+
+
+def test_the_negative_is_another_image_also_where_the_teacher_is_wrong() -> None:
+    data = load("digits")
+    teacher = build("cnn-tiny", data, seed=0)  # untrained, and one short step: nothing crosses
+    images, classes = telling_triple(teacher, data, steps=1, step_size=0.01)
+    assert classes[0] != int(data.test.y[0])  # the first image is taken, and the teacher is wrong on it
+    assert not torch.equal(images[2], images[0])
