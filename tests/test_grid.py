@@ -73,13 +73,16 @@ def test_the_examples_draw_anew_and_old_recipes_do_not() -> None:
 # several processes
 
 
-def test_the_students_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
+def test_the_students_do_not_depend_on_the_number_of_processes(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     recipe, heard = SMALL.replace(fresh_subset=True), []
     one = compare(recipe, ["ce", "amkd"], 2, tmp_path / "1", jobs=1)
     two = compare(recipe, ["ce", "amkd"], 2, tmp_path / "2", jobs=2, listen=heard.append)
     assert [run.path.name for run in two] == [f"{m}-seed{s}" for m in ("ce", "amkd") for s in (0, 1)]
     assert students(one) == students(two)
     assert len(set(students(two))) == 4
+    assert "Traceback" not in capfd.readouterr().err  # of a process that ends
     without = ("images_per_s", "time")
     for a, b in zip(one, two, strict=True):
         lines = [[{k: v for k, v in line.items() if k not in without} for line in run.lines()] for run in (a, b)]

@@ -189,6 +189,7 @@ def serve() -> None:
         except Exception as error:
             reason = _why(error)
         answer(reason=reason)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # an exception while the interpreter ends would be printed
 
 
 def known_elsewhere(recipe: Recipe) -> bool:
