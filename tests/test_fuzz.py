@@ -24,7 +24,7 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.models import load_teacher, save_classifier
 from amkd_viz.panels.distill_lab import DistillLab
 from amkd_viz.panels.session import Session
-from amkd_viz.runs import Run, distill, fork, replay, resume, table
+from amkd_viz.runs import Run, distill, fork, format_table, reading, replay, resume, table
 from amkd_viz.runs import run as run_module
 from amkd_viz.runs.run import finished_run
 from amkd_viz.runs.sound import opened
@@ -175,7 +175,9 @@ def one_batch(event: object) -> None:
 
 def read_table(folder: Path, good: Path) -> None:
     runs, _ = opened([folder, good])
-    assert any(str(row.numbers["test_accuracy"]) for row in table(runs))
+    rows = table(runs)
+    assert rows[-1].label in format_table(rows)
+    reading(rows)
     if folder in [run.path for run in runs]:
         _ = [runs[0].epochs_done, runs[0].lines(), runs[0].metrics(), runs[0].snapshots(), repr(runs[0])]
 
