@@ -12,7 +12,7 @@ RUN    := $(VENV)/bin/python -m
 PYTEST := $(RUN) pytest $(if $(filter-out 0 1,$(JOBS)),-n $(JOBS) --dist loadfile,-n 0)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-quick lab twins lint format docs bench bench-gpu reproduce clean
+.PHONY: help install demo test test-quick lab twins lint format docs bench gpu reproduce clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -68,14 +68,14 @@ docs: install ## the docs site, into site/: runs the notebooks; a warning is an 
 bench: install ## measure speed; numbers go to benchmarks/
 	@if [ -f benchmarks/__main__.py ]; then $(RUN) benchmarks $(ARGS); else echo "There is no benchmarks/__main__.py here." >&2; exit 1; fi
 
-# On a GPU machine torch and numpy suffice: PY is any interpreter that has them, DATA holds cifar-10-batches-py.
+# On a GPU machine torch and numpy suffice: PY is any interpreter that has them, DATA holds CIFAR-10, as it is or packed.
 PY      ?= python3
 DATA    ?= data
 TEACHER ?= resnet26_cifar10.safetensors
 MINUTES ?= 9
 
-bench-gpu: ## measure the step on a GPU, without .venv: PY=python3 DATA=data TEACHER=resnet26_cifar10.safetensors
-	$(PY) -m benchmarks.gpu --root "$(DATA)" --teacher "$(TEACHER)"
+gpu: ## check and measure a GPU, without .venv, MINUTES=9 at a time: DATA=data TEACHER=... ARGS=--dry tries it on a CPU
+	$(PY) -m benchmarks.gpu --root "$(DATA)" --teacher "$(TEACHER)" --minutes $(MINUTES) $(ARGS)
 
 reproduce: ## Heo's two rows and ours, 5 seeds, without .venv, MINUTES=9 at a time: call it until it says that all is done
 	$(PY) -m benchmarks.reproduce --root "$(DATA)" --teacher "$(TEACHER)" --minutes $(MINUTES) $(ARGS)

@@ -14,10 +14,26 @@ if TYPE_CHECKING:
     from amkd_viz.data import load
     from amkd_viz.models import build, load_teacher
     from amkd_viz.objectives import methods
+    from amkd_viz.panels import BoundaryLab, DistillLab, EmbeddingLab, FleetView, MethodRace, SampleLab
     from amkd_viz.runs import Run, distill, example
     from amkd_viz.training import Recipe
 
-__all__ = ["Recipe", "Run", "build", "distill", "example", "load", "load_teacher", "methods"]
+__all__ = [
+    "BoundaryLab",
+    "DistillLab",
+    "EmbeddingLab",
+    "FleetView",
+    "MethodRace",
+    "Recipe",
+    "Run",
+    "SampleLab",
+    "build",
+    "distill",
+    "example",
+    "load",
+    "load_teacher",
+    "methods",
+]
 
 _HOMES = {
     "load": "data",
@@ -28,6 +44,12 @@ _HOMES = {
     "Run": "runs",
     "distill": "runs",
     "example": "runs",
+    "BoundaryLab": "panels",
+    "DistillLab": "panels",
+    "EmbeddingLab": "panels",
+    "FleetView": "panels",
+    "MethodRace": "panels",
+    "SampleLab": "panels",
 }
 
 

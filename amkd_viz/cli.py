@@ -7,8 +7,10 @@ when it runs, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from importlib import import_module
@@ -17,7 +19,7 @@ from typing import Any, NoReturn
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.escape import for_terminal
-from amkd_viz.core.files import check_writable, claim, files_below
+from amkd_viz.core.files import PART, check_writable, claim, explained, files_below, readable
 from amkd_viz.core.version import __version__
 
 __all__ = ["main"]
@@ -52,9 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("the following arguments are required: COMMAND")
     own = Parser(prog=f"amkd-viz {command}", description=COMMANDS[command].__doc__)
     try:
-        _run(COMMANDS[command], own, words[1:])
+        with warnings.catch_warnings():  # a sentence, without the line of our code that gave it
+            warnings.showwarning = lambda message, *_: print(
+                _line(f"amkd-viz {command}: {message}"), file=sys.stderr, end=""
+            )
+            _run(COMMANDS[command], own, words[1:])
     except InputError as error:
-        sys.stderr.write(_line(f"amkd-viz {command}: {error}"))
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # once per machine
+            sys.stderr.write(_line(f"amkd-viz {command}: {error}"))
         return 2
     except KeyboardInterrupt as stop:
         words = ["stopped; what has been written stays.", *getattr(stop, "__notes__", [])]
@@ -76,9 +83,12 @@ def demo(parser: Parser, words: Sequence[str]) -> None:
 
 def distill(parser: Parser, words: Sequence[str]) -> None:
     """Distil one student into a run folder."""
+    from amkd_viz.core.ranks import join
     from amkd_viz.flags import in_flags, overrides_of, recipe_flags, recipe_of
     from amkd_viz.progress import Progress
     from amkd_viz.runs import Run, distill, format_table, resume, table
+    from amkd_viz.runs.recording import begun, take_part
+    from amkd_viz.training.device import on_gpu
 
     recipe_flags(parser)
     parser.add_argument("--out", type=Path, help="a new folder (default: a new one under runs/)")
@@ -92,13 +102,18 @@ def distill(parser: Parser, words: Sequence[str]) -> None:
     args = parser.parse_args(words)
     overrides = overrides_of(args) if args.resume else {}
     with ExitStack() as stack:
+        recipe = Run.open(args.resume).recipe if args.resume else recipe_of(args)
+        ranks = stack.enter_context(join(on_gpu(recipe.device)))
+        again = ranks.count > 1 and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+        run = Run.open(args.resume) if args.resume else begun(recipe, args.out) if again else None
+        if ranks.rank:
+            take_part(recipe, run)
+            return
         heard: list[Callable[[Any], None]] = []
         if args.tensorboard:
             from amkd_viz.tracking import TensorBoard
 
             heard.append(stack.enter_context(TensorBoard(args.tensorboard)))
-        run = Run.open(args.resume) if args.resume else None
-        recipe = run.recipe if run else recipe_of(args)
         progress = stack.enter_context(Progress(recipe.epochs - (run.epochs_done if run else 0)))
         heard.append(progress)
 
@@ -118,12 +133,17 @@ def compare(parser: Parser, words: Sequence[str]) -> None:
     from amkd_viz.flags import changes_of, in_flags, recipe_flags, recipe_of
     from amkd_viz.progress import Progress
     from amkd_viz.runs import compare, format_table, reading, table
+    from amkd_viz.runs.cluster import Cluster
     from amkd_viz.runs.grid import Unfinished
+    from amkd_viz.runs.prepare import fitting
 
     recipe_flags(parser, without=("method", "seed"))
-    parser.add_argument("--methods", default="ce,kd,bss,amkd", help="separated by commas (default: %(default)s)")
+    parser.add_argument("--methods", default="ce,kd,bss,amkd", help="names, by commas, or all (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="0 .. SEEDS - 1 (default: %(default)s)")
     parser.add_argument("--jobs", type=int, help=JOBS)
+    parser.add_argument("--engine", choices=("processes", "ray"), default="processes", help="what trains the runs")
+    parser.add_argument("--address", metavar="HOST:PORT", help="of a Ray cluster, or auto (default: this machine)")
+    parser.add_argument("--gpus-per-cell", type=float, metavar="SHARE", help="of a GPU that Ray gives each run")
     parser.add_argument(
         "--out",
         type=Path,
@@ -133,16 +153,30 @@ def compare(parser: Parser, words: Sequence[str]) -> None:
     args = parser.parse_args(words)
     import_module("amkd_viz.views.report")  # before hours of training, where a package for it is missing
     recipe, names = recipe_of(args, overrides={}), [name for name in args.methods.split(",") if name]
+    if args.engine != "ray" and (args.address or args.gpus_per_cell):
+        raise InputError("--address and --gpus-per-cell belong to --engine ray.")
+    engine = Cluster(args.address, args.jobs, args.gpus_per_cell or 0.0) if args.engine == "ray" else None
+    left_out: dict[str, str] = {}
+    if names == ["all"]:
+        names, left_out = fitting(recipe)
     failure: Unfinished | None = None
     with Progress() as progress, in_flags():
         try:
             runs = compare(
-                recipe, names, args.seeds, args.out, overrides=changes_of(args), jobs=args.jobs, listen=progress
+                recipe,
+                names,
+                args.seeds,
+                args.out,
+                overrides=changes_of(args, names),
+                jobs=args.jobs,
+                engine=engine,
+                listen=progress,
             )
         except Unfinished as error:
             runs, failure = error.runs, error
     rows = table(runs)
-    say("\n".join([format_table(rows), "", *reading(rows)]))
+    lines = [f"Left out: {name}. {reason}" for name, reason in left_out.items()]
+    say("\n".join([format_table(rows), "", *reading(rows), *lines]))
     if failure is not None:
         raise failure
     _write_report(runs, _fresh(args.out / "report.html"))
@@ -155,7 +189,10 @@ def report(parser: Parser, words: Sequence[str]) -> None:
 
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or folders that hold them")
     parser.add_argument("--out", type=Path, help="a new .html file (default: report.html beside the first run)")
+    parser.add_argument("--live", action="store_true", help="list the runs as they train, until all have ended")
     args = parser.parse_args(words)
+    if args.live:
+        return _live(args.runs)
     if args.out and args.out.suffix.lower() != ".html":
         raise InputError(f"A report is an HTML page, which {args.out} cannot be; give --out a name that ends in .html.")
     folders = list({own.resolve(): own for path in args.runs for own in _runs_in(path)}.values())  # each run once
@@ -176,6 +213,56 @@ def report(parser: Parser, words: Sequence[str]) -> None:
     _write_report(runs, args.out or _fresh(folders[0].parent / "report.html"), left_out)
 
 
+def _live(folders: Sequence[Path]) -> None:
+    """Print a table of runs again and again; once where the output is not a terminal."""
+    import time
+
+    from amkd_viz.runs.fleet import Fleet
+    from amkd_viz.views.fleet import fleet_lines, fleet_sums
+
+    fleets = [Fleet(folder) for folder in folders]
+    while True:
+        runs = [run for fleet in fleets for run in fleet.look()]
+        clear = "\x1b[H\x1b[2J" if sys.stdout.isatty() else ""
+        print(clear, end="")
+        say("\n".join([*fleet_lines(runs), "", fleet_sums(runs)]))
+        if not clear or not any(run.state == "training" for run in runs):
+            return
+        time.sleep(LIVE_SECONDS)
+
+
+def methods(parser: Parser, words: Sequence[str]) -> None:
+    """Show the card of a method or a term: idea, formula, source, trap; without a name, list the methods."""
+    from amkd_viz.objectives import methods
+    from amkd_viz.objectives.cards import card
+
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a method, or a term (default: list the methods)")
+    args = parser.parse_args(words)
+    say(str(card(args.name)) if args.name else "\n".join(f"{name:16s} {methods.about(name)}" for name in methods))
+
+
+def measure(parser: Parser, words: Sequence[str]) -> None:
+    """Measure finished runs at the boundary: distances, robustness, calibration."""
+    from tqdm import tqdm
+
+    from amkd_viz.runs import Run, table
+    from amkd_viz.runs.measures import MOST, measure
+    from amkd_viz.runs.table import measures_table
+
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or folders that hold them")
+    parser.add_argument("--most", type=int, default=MOST, help="test samples that are attacked (default: %(default)s)")
+    args = parser.parse_args(words)
+    runs = [Run.open(folder) for path in args.runs for folder in _runs_in(path)]
+    finished = [run for run in runs if run.finished]
+    if not finished:
+        raise InputError(
+            f"None of the runs in {', '.join(map(str, args.runs))} is finished; there is nothing to measure."
+        )
+    for run in tqdm(finished, "measuring", unit=" runs"):
+        measure(run, args.most)
+    say(measures_table(table(finished)))
+
+
 def export(parser: Parser, words: Sequence[str]) -> None:
     """Export the student of a finished run, checked against torch, with a model card."""
     kind = parser.add_mutually_exclusive_group(required=True)
@@ -194,22 +281,142 @@ def export(parser: Parser, words: Sequence[str]) -> None:
     )
 
 
+def import_(parser: Parser, words: Sequence[str]) -> None:
+    """Turn a checkpoint of other code into a teacher: a safetensors file with its normalisation."""
+    from amkd_viz.models import import_net, save_classifier
+    from amkd_viz.training import accuracy, logits_on
+
+    numbers = "of its training, per channel in [0, 1] units, separated by commas"
+    parser.add_argument("file", type=Path, metavar="FILE", help=".pth, .pt, .th, .pth.tar, .ckpt, .bin or .safetensors")
+    parser.add_argument("--architecture", help="name of the net (default: a CIFAR ResNet, inferred from its weights)")
+    parser.add_argument("--mean", type=_floats, help=f"mean {numbers}")
+    parser.add_argument("--std", type=_floats, help=f"standard deviation {numbers}")
+    parser.add_argument("--shortcut", help="of a CIFAR ResNet: pad-end, pad-both or conv")
+    parser.add_argument(
+        "--size", type=int, help="height and width of its images in pixels (default: 32; torchvision and timm: 224)"
+    )
+    parser.add_argument(
+        "--classes", type=Path, help="text file with the names of its classes, one a line, in their order"
+    )
+    parser.add_argument("--dataset", help="measure it on the test split of this data set")
+    parser.add_argument("--root", help="folder of the downloaded data sets")
+    parser.add_argument("--out", type=Path, help="a new .safetensors file (default: beside FILE)")
+    args = parser.parse_args(words)
+    out = claim(args.out or args.file.with_suffix("").with_suffix(".imported.safetensors"))
+    if out.suffix != ".safetensors":
+        raise InputError(f"--out must end in .safetensors, got {out}.")
+    net, taken = import_net(
+        args.file, args.architecture, mean=args.mean, std=args.std, shortcut=args.shortcut, size=args.size
+    )
+    classes = _lines_of(args.classes) if args.classes else []
+    if classes and len(classes) != net.num_classes:
+        raise InputError(f"{args.classes} must name {net.num_classes} classes, got {len(classes)}.")
+    parameters = sum(p.numel() for p in net.parameters())
+    say(f"Took {taken}: {net.architecture}, {parameters:,} parameters, {net.num_classes} classes, inputs {net.shape}.")
+    if args.dataset:
+        from amkd_viz.data import load
+
+        data = load(args.dataset, root=args.root)
+        if data.num_classes != net.num_classes:
+            raise InputError(f"The net knows {net.num_classes} classes, but {data.name} has {data.num_classes}.")
+        share = accuracy(logits_on(net, data.test), data.test.y)
+        say(f"It classifies {share:.2%} of the test split of {data.name} correctly.")
+    facts: dict[str, Any] = {"classes": classes} if classes else {}
+    save_classifier(net, out, **facts)
+    say(f"The teacher is {out}: amkd-viz distill --teacher {out} ...")
+
+
+def _floats(text: str) -> list[float]:
+    return [float(part) for part in text.split(",")]
+
+
+def _lines_of(path: Path) -> list[str]:
+    with readable(path):
+        try:
+            return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        except (FileNotFoundError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} cannot be read ({error}); give a text file with one name a line.") from error
+
+
+def pack(parser: Parser, words: Sequence[str]) -> None:
+    """Write images as a pack: a data set that stays on disk, for more images than memory holds."""
+    parser.add_argument(
+        "source", metavar="DATASET", help="folder:PATH, parquet:PATH or tiny-imagenet; pack:PATH to check"
+    )
+    parser.add_argument("--root", help="folder of the downloaded data sets")
+    parser.add_argument("--out", type=Path, help="a new folder, or that of the same pack, which then goes on")
+    args = parser.parse_args(words)
+    from amkd_viz.data import listed, load
+    from amkd_viz.data.pack import check_pack, pack
+
+    if args.source.startswith("pack:"):
+        say(f"All {check_pack(args.source.removeprefix('pack:'))} shards are as they were written.")
+        return
+    if args.out is None:
+        raise InputError("pack needs --out FOLDER.")
+    for done, total in pack(listed(args.source, args.root), args.out):
+        print(f"\r{done:,} of {total:,} images ", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    say(f"{load(f'pack:{args.out}')!r}\nTrain from it: amkd-viz distill --dataset pack:{args.out} ...")
+
+
+def playground(parser: Parser, words: Sequence[str]) -> None:
+    """Write a page that trains 2-D problems live in any browser, without a kernel or a server."""
+    parser.add_argument(
+        "--data", help="spirals, moons, rings or blobs, or a 2-D problem with options (default: spirals)"
+    )
+    parser.add_argument("--teacher", type=Path, metavar="FILE", help="a .safetensors file of a net for these points")
+    parser.add_argument("--run", type=Path, metavar="RUN", help="a run of a 2-D problem, on whose nets the page opens")
+    parser.add_argument("--out", type=Path, required=True, help="a new .html file")
+    args = parser.parse_args(words)
+    if args.run and (args.data or args.teacher):
+        raise InputError("--run has its own data and teacher; leave --data and --teacher out.")
+    from amkd_viz.playground import write_playground
+    from amkd_viz.runs import Run
+
+    run = Run.open(args.run) if args.run else None
+    path = write_playground(args.out, args.data or "spirals", teacher=args.teacher, run=run, say=say)
+    say(f"The playground is {path}: open it in a browser.")
+
+
 def lab(parser: Parser, words: Sequence[str]) -> None:
     """Open JupyterLab on the notebooks: local connections only, token required."""
     import importlib.util
     import os
     import subprocess
 
-    parser.add_argument("folder", nargs="?", type=Path, help="default: notebooks/ where it exists, else here")
+    help_ = f"default: notebooks/ where it exists, else {LESSONS}, a copy of the notebooks that is yours to change"
+    parser.add_argument("folder", nargs="?", type=Path, help=help_)
     args = parser.parse_args(words)
-    folder = args.folder or (Path("notebooks") if Path("notebooks").is_dir() else Path("."))
+    folder = args.folder or (Path("notebooks") if Path("notebooks").is_dir() else LESSONS)
+    if folder == LESSONS and not folder.exists():
+        _copy_lessons(folder)
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}; give the one that holds the notebooks.")
     if importlib.util.find_spec("jupyterlab") is None:
         raise InputError("JupyterLab is not installed here; run 'pip install jupyterlab'.")
     command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={folder}"]
+    if (folder / FIRST).exists():
+        command.append(f"--LabApp.default_url=/lab/tree/{FIRST}")
     root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     subprocess.run(command + root, check=False)
+
+
+def _copy_lessons(folder: Path) -> None:
+    """Copy the notebooks of this installation, or of the clone that it was made from, without answers and outputs."""
+    import shutil
+
+    here = Path(__file__).parent
+    source = next(path for path in (here / "notebooks", here.parent / "notebooks") if path.is_dir())
+    left_out = shutil.ignore_patterns(
+        "instructor", "runs", "sessions", "my-*", "clean_*", "make.py", ".*", "__pycache__"
+    )
+    part = folder.with_name(f".{folder.name}{PART}")  # a copy that was stopped is not taken for a whole one
+    with explained(folder):
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(source, part, ignore=left_out)
+        part.rename(folder)
+    say(f"{folder}/ is a copy of the notebooks; it is never overwritten.")
 
 
 def doctor(parser: Parser, words: Sequence[str]) -> None:
@@ -221,16 +428,70 @@ def doctor(parser: Parser, words: Sequence[str]) -> None:
     say("\n".join(diagnosis(args.root)))
 
 
+LESSONS, FIRST = Path("amkd-notebooks"), "00_start_here.ipynb"
 PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn", "umap": "umap-learn"}  # whose module has another name
+LIVE_SECONDS = 2.0  # between two tables of 'report --live'
 JOBS = "number of processes (default: one per core where networks train on one thread, else 1)"
-NUMBERS = {"int": "a whole number", "float": "a number"}
+NUMBERS = {"int": "a whole number", "float": "a number", "_floats": "numbers separated by commas"}
 KINDS = {"onnx": "ONNX, for any ONNX runtime", "torch-export": "a program for torch.export.load"}
+
+
+def tune(parser: Parser, words: Sequence[str]) -> None:
+    """Tune methods on the validation split, as many trials for each; then test the best once."""
+    from amkd_viz.flags import changes_of, in_flags, recipe_flags, recipe_of
+    from amkd_viz.progress import Progress
+    from amkd_viz.runs import format_table, reading, table
+    from amkd_viz.runs.tune import confirm, format_tuned, tune
+
+    recipe_flags(parser, without=("method", "seed"))
+    parser.add_argument("--methods", default="ce,kd,bss,amkd", help="separated by commas (default: %(default)s)")
+    parser.add_argument("--trials", type=int, default=20, help="settings to try per method (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=2, help="trainings per trial (default: %(default)s)")
+    parser.add_argument(
+        "--confirm", type=int, default=5, help="fresh seeds for the best of each (default: %(default)s)"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="processes, one CPU thread each (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("tuning"), help="a new folder, or the one to go on with")
+    args = parser.parse_args(words)
+    view = import_module("amkd_viz.views.tuning")
+    with in_flags():
+        tuned = tune(
+            recipe_of(args, overrides={}),
+            [name for name in args.methods.split(",") if name],
+            args.trials,
+            args.out,
+            overrides=changes_of(args),
+            seeds=args.seeds,
+            jobs=args.jobs,
+            listen=lambda method, count: print(f"\r{method}: trial {count} of {args.trials} ", end="", file=sys.stderr),
+        )
+    print(file=sys.stderr)
+    say(format_tuned(tuned))
+    view.tuning(tuned).save(args.out / "tuning.html")
+    say(f"The curves are in {args.out / 'tuning.html'}.")
+    if args.confirm:
+        with Progress() as progress:
+            runs = confirm(tuned, args.confirm, args.out / "confirmed", jobs=args.jobs, listen=progress)
+        rows = table(runs)
+        say(
+            "\n".join(
+                ["", f"Test, {args.confirm} seeds that no trial has had:", format_table(rows), "", *reading(rows)]
+            )
+        )
+
+
 COMMANDS: dict[str, Callable[[Parser, Sequence[str]], None]] = {
     "demo": demo,
     "distill": distill,
     "compare": compare,
     "report": report,
+    "methods": methods,
+    "measure": measure,
+    "tune": tune,
+    "pack": pack,
+    "import": import_,
     "export": export,
+    "playground": playground,
     "lab": lab,
     "doctor": doctor,
 }
@@ -238,6 +499,8 @@ COMMANDS: dict[str, Callable[[Parser, Sequence[str]], None]] = {
 
 def _run(command: Callable[[Parser, Sequence[str]], None], parser: Parser, words: Sequence[str]) -> None:
     """Report an OSError, or a package that is not installed, as one line instead of a traceback."""
+    if command is not distill and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise InputError("torchrun starts the ranks of one training, so only 'distill' takes part; use --jobs instead.")
     try:
         command(parser, words)
     except ImportError as error:

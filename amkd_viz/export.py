@@ -15,7 +15,7 @@ from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.core.escape import for_markdown, in_code
 from amkd_viz.core.files import claim, write_atomic
 from amkd_viz.core.rng import generator
-from amkd_viz.data import Dataset
+from amkd_viz.data import Dataset, moved, path_kind
 from amkd_viz.models import Classifier, freeze
 from amkd_viz.runs import Run
 from amkd_viz.runs.run import versions
@@ -23,6 +23,13 @@ from amkd_viz.runs.run import versions
 __all__ = ["FORMATS", "Exported", "export"]
 
 FORMATS = {"onnx": ".onnx", "torch-export": ".pt2"}
+# ONNX Runtime, its newest opset and IR version, from its compatibility table
+RUNTIMES = (
+    ("1.14", 18, 8),
+    ("1.15", 19, 9),
+    ("1.17", 20, 9),
+    ("1.18", 21, 10),
+)
 NEEDS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch-export": ()}
 CHECKED = 256  # number of inputs on which the file is compared with the student
 TOLERANCE = 1e-4  # on a logit: float32 sums in another order
@@ -43,6 +50,7 @@ class Exported(NamedTuple):
     card: Path
     difference: float
     checked: int
+    needs: str = ""
 
 
 def export(run: Run, out: str | Path | None = None, format: str = "onnx") -> Exported:
@@ -81,7 +89,7 @@ def export(run: Run, out: str | Path | None = None, format: str = "onnx") -> Exp
             f"The exported net must give the student's logits within {TOLERANCE:g}, got a difference of "
             f"{difference:.2g}; nothing was written; try {' or '.join(name for name in FORMATS if name != format)}."
         )
-    done = Exported(path, card, difference, len(inputs))
+    done = Exported(path, card, difference, len(inputs), _needs(content) if format == "onnx" else "")
     text = _card(run, summary, student, dataset, done, format)
     write_atomic(path, content)
     try:
@@ -121,6 +129,17 @@ def _onnx(student: Classifier, example: Tensor) -> tuple[bytes, Forward]:
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return content, lambda x: torch.from_numpy(session.run(None, {name: x.numpy()})[0])
+
+
+def _needs(content: bytes) -> str:
+    """Return a sentence on the versions of an ONNX file, and the oldest ONNX Runtime that reads them."""
+    import onnx
+
+    model = onnx.load_from_string(content)
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    oldest = next((name for name, newest, ir in RUNTIMES if opset <= newest and model.ir_version <= ir), None)
+    reads = f"ONNX Runtime {oldest} or newer reads it" if oldest else "it needs a recent ONNX Runtime"
+    return f" ONNX opset {opset}, IR version {model.ir_version}: {reads}."
 
 
 def _torch_export(student: Classifier, example: Tensor) -> tuple[bytes, Forward]:
@@ -164,7 +183,7 @@ def _card(run: Run, summary: dict[str, Any], student: Classifier, dataset: Datas
             f"# {for_markdown(f'{student.architecture}, distilled on {name} by {recipe.method}')}",
             "",
             f"Takes float32 `{what}` (N, {shape}), {space}, any N; gives `logits` (N, {dataset.num_classes}). "
-            "The normalisation is inside the file.",
+            f"The normalisation is inside the file.{done.needs}",
             "",
             "```python",
             code,
@@ -209,8 +228,7 @@ def _card(run: Run, summary: dict[str, Any], student: Classifier, dataset: Datas
 
 def _without_folders(name: str) -> str:
     """Return the name of a data set or a teacher without local folders."""
-    kind, colon, path = name.rpartition("folder:")
-    return f"{kind}{colon}{Path(path).name}"
+    return moved(name, lambda path: Path(path).name) if path_kind(name) else Path(name).name
 
 
 def _numbers(summary: dict[str, Any]) -> list[str]:

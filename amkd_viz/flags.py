@@ -6,7 +6,7 @@ import argparse
 import re
 import textwrap
 from argparse import SUPPRESS
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from typing import Any
@@ -19,6 +19,7 @@ from amkd_viz.data import datasets
 from amkd_viz.models import architectures
 from amkd_viz.objectives import known_terms, methods
 from amkd_viz.training import Recipe, suggested
+from amkd_viz.training.examples import PRESETS, preset, weights_in
 from amkd_viz.training.training import LIVE
 
 __all__ = ["changes_of", "in_flags", "overrides_of", "recipe_flags", "recipe_of"]
@@ -31,6 +32,7 @@ def recipe_flags(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -
     """Add one flag for each field of Recipe, with its help and choices, and list all names in the epilog."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _names()
+    parser.add_argument("--preset", default=SUPPRESS, metavar="NAME", help=f"a published recipe: {', '.join(PRESETS)}")
     parser.add_argument("--download", action="store_true", default=SUPPRESS, help="fetch CIFAR first if it is absent")
     for field in fields(Recipe):
         if field.name in without:
@@ -40,7 +42,13 @@ def recipe_flags(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -
                 "--set", action="append", default=SUPPRESS, metavar="TERM.FIELD=VALUE", help=field.metadata["help"]
             )
             continue
-        kind = {"int": int, "float": float, "int | None": int}.get(str(field.type), str)
+        kinds: dict[str, Callable[[str], Any]] = {
+            "int": int,
+            "float": float,
+            "int | None": int,
+            "float | str": number,
+        }
+        kind = kinds.get(str(field.type), str)
         default = field.default
         if field.name in NETS:
             points, images = (getattr(suggested(name), field.name) for name in ("moons", "cifar10"))
@@ -92,9 +100,13 @@ def recipe_of(args: argparse.Namespace, overrides: dict[str, Any] | None = None)
 
     values = {f.name: getattr(args, f.name) for f in fields(Recipe) if hasattr(args, f.name)}
     with in_flags():
-        if values.get("dataset", Recipe.dataset) != Recipe.dataset:  # whose own nets the defaults are
+        if "preset" in args:
+            values = preset(args.preset).overrides_of_default() | values
+        elif values.get("dataset", Recipe.dataset) != Recipe.dataset:  # whose own nets the defaults are
             values = {name: getattr(suggested(values["dataset"]), name) for name in NETS} | values
-        recipe = Recipe(**values, overrides=changes_of(args) if overrides is None else overrides)
+        method = values.get("method", Recipe.method)
+        values["overrides"] = changes_of(args, [method]) if overrides is None else overrides
+        recipe = Recipe(**values)
     if "download" in args:
         load(recipe.dataset, root=recipe.root, download=True)
     return recipe
@@ -119,8 +131,8 @@ def in_flags() -> Iterator[None]:
         raise InputError(text) from error
 
 
-def changes_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the numbers of ``--set``, by TERM.FIELD.
+def changes_of(args: argparse.Namespace, names: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the numbers of ``--set``, by TERM.FIELD, and those of ``--preset`` for the terms of the methods ``names``.
 
     Raises:
         InputError: one is not written so, or is given twice.
@@ -133,7 +145,17 @@ def changes_of(args: argparse.Namespace) -> dict[str, Any]:
         if name in changes:
             raise InputError(f"--set gives {name} twice, as {changes[name]} and as {value}; leave one of them out.")
         changes[name] = _value(value)
+    if "preset" in args:
+        return weights_in(args.preset, [term for name in names for term in methods[name]().names]) | changes
     return changes
+
+
+def number(text: str) -> float | str:
+    """Return a number, or the word that stands in its place."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _value(text: str) -> Any:
@@ -159,7 +181,10 @@ def _names() -> str:
     lines += ["", "samplers, for --sampler and --set SAMPLER.FIELD=VALUE:"]
     lines += [line for name, kind in samplers.items() for line in _options(name, kind())]
     points = ", ".join(architectures((2,)))
-    lines += ["", f"nets, for --teacher and --student, besides torchvision:NAME; only {points} take points:"]
+    lines += [
+        "",
+        f"nets, for --teacher and --student, besides torchvision:NAME and timm:NAME; only {points} take points:",
+    ]
     return "\n".join([*lines, *_wrapped("  ", ", ".join(architectures()))])
 
 

@@ -26,7 +26,7 @@ from amkd_viz.training.device import kept_memory
 
 from .published import published_bss, published_loss
 from .step import trainings
-from .students import write_result
+from .students import heo, write_result
 from .timing import host
 
 PARTS = (
@@ -70,7 +70,7 @@ def ours(training: Training, batch: tuple[Tensor, Tensor, Tensor], clock: Callab
 def measure(root: str, teacher: str, rounds: int, threads: int) -> dict[str, Any]:
     torch.set_num_threads(threads)
     clock = time.process_time if threads == 1 else time.perf_counter
-    made = trainings(root, teacher, 40)["amkd"]
+    made = trainings(heo(root, teacher, device="cpu"), 40)["amkd"]
     half = prepare(made.recipe.replace(precision="bf16"))
     half.student.load_state_dict(made.student.state_dict())
     batch = x, y, _ = next(iter(made.loader.epoch(1)))

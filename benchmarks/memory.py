@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .students import write_result
+from .students import heo, write_result
 from .timing import host
 
 METHODS = ("kd", "amkd")
@@ -26,36 +26,23 @@ def peak(job: tuple[str, str, str, str, int]) -> dict[str, Any]:
     import torch
 
     from amkd_viz.runs import prepare
-    from amkd_viz.training import Recipe
     from amkd_viz.training.device import kept_memory
 
     method, precision, root, teacher, steps = job
     torch.set_num_threads(1)
-    training = prepare(
-        Recipe(
-            dataset="cifar10",
-            root=root,
-            teacher=teacher,
-            student="resnet8",
-            method=method,
-            epochs=80,
-            batch_size=256,
-            schedule="constant",
-            precision=precision,
-            device="cpu",
-        )
-    )
-    before, attacked = _mb(), 0
+    own = {"method": method, "precision": precision, "device": "cpu", "schedule": "constant"}
+    training = prepare(heo(root, teacher, **own))
+    before, attacked = peak_mb(), 0
     with kept_memory():  # as in the loop
         for batch, _ in zip(training.loader.epoch(0), range(steps), strict=False):
             step = training.step(*batch)
             boundary = step.made("boundary")
             attacked = 0 if boundary is None else len(boundary.x)
-    return {"before": before, "peak": _mb(), "attacked": attacked}
+    return {"before": before, "peak": peak_mb(), "attacked": attacked}
 
 
-def _mb() -> float:
-    """The largest resident set so far."""
+def peak_mb() -> float:
+    """Return the largest resident set so far, in MB."""
     unit = 1 if sys.platform == "darwin" else 1024
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6)
 

@@ -3,20 +3,24 @@
     python -m benchmarks.reproduce --root DATA --teacher resnet26_cifar10.safetensors --minutes 9
 
 Stops by itself when ``--minutes`` are over and goes on where it was when it is called again: every run is a folder with
-checkpoints under ``--runs``. torch and numpy suffice. Settings of arXiv 1805.05532: batch 256, at most 64 attacked, SGD
-with 0.1, and a tenth of it from epochs 40 and 60 on, all training images but the validation split.
+checkpoints under ``--runs``. torch and numpy suffice. The settings are those of ``students.heo``.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import plain  # noqa: F401  # before the library, which imports safetensors
-from .students import summarise, write_result
+from .students import heo, summarise, write_result
+
+if TYPE_CHECKING:
+    from amkd_viz.training import Recipe
 
 now = time.time
 STUDENTS, METHODS = ("resnet8", "resnet14"), ("ce", "kd", "bss", "amkd")
@@ -77,32 +81,37 @@ def finished(folder: Path) -> dict[str, Any] | None:
     return {**run.summary, "seed": run.recipe.seed, "whole_seconds": whole}
 
 
-def jobs(args: argparse.Namespace, deadline: float) -> dict[str, tuple[str, dict[str, Any], float]]:
-    """By label, one seed of everything before the next."""
-    from amkd_viz.training import Recipe
-
+def jobs(
+    recipe: Recipe, students: Sequence[str], methods: Sequence[str], seeds: int, runs: Path, deadline: float
+) -> dict[str, tuple[str, dict[str, Any], float]]:
+    """Return jobs for ``go_on`` by label, one seed of everything before the next."""
     found = {}
-    for seed in range(args.seeds):
-        for student in args.students.split(","):
-            for method in args.methods.split(","):
-                recipe = Recipe(
-                    dataset="cifar10",
-                    root=args.root,
-                    teacher=args.teacher,
-                    student=student,
-                    method=method,
-                    epochs=args.epochs,
-                    batch_size=256,
-                    schedule="step",
-                    seed=seed,
-                    precision=args.precision,
-                    num_train=args.num_train,
-                    evaluate_every=args.epochs,
-                    magsim_samples=0,
-                )
-                label = f"{student} {method} {seed}"
-                found[label] = (str(args.runs / label.replace(" ", "-")), recipe.to_json(), deadline)
+    for seed, student, method in itertools.product(range(seeds), students, methods):
+        own = recipe.replace(student=student, method=method, seed=seed, evaluate_every=recipe.epochs)
+        label = f"{student} {method} {seed}"
+        found[label] = (str(runs / label.replace(" ", "-")), own.to_json(), deadline)
     return found
+
+
+def train(todo: Mapping[str, tuple[str, dict[str, Any], float]], workers: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Go on with all runs, ``workers`` at once; yield label and numbers of each that is finished."""
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        for (label, job), _ in zip(todo.items(), pool.imap(go_on, todo.values()), strict=True):
+            if (summary := finished(Path(job[0]))) is not None:
+                print(f"{label:22s} {summary['test_accuracy']:.2%}", flush=True)
+                yield label, summary
+
+
+def tabulate(done: Mapping[str, dict[str, Any]], workers: int) -> dict[str, Any]:
+    """Return means over the seeds of finished runs, by student and method, beside the published numbers."""
+    table: dict[str, Any] = {}
+    for name in dict.fromkeys(label.rpartition(" ")[0] for label in done):
+        found = summarise([row for label, row in done.items() if label.rpartition(" ")[0] == name])
+        rate = round(3600 * workers / found.get("whole_seconds", found["train_seconds"])["mean"], 2)
+        student, _, method = name.partition(" ")
+        published = PUBLISHED.get(student, {}).get(method)
+        table[name] = {**found, "seeds_per_hour": rate, "published_percent": published}
+    return table
 
 
 def main() -> None:
@@ -122,23 +131,11 @@ def main() -> None:
     args = parser.parse_args()
     begun = now()
     args.runs.mkdir(parents=True, exist_ok=True)
-
-    todo = jobs(args, begun + 60 * args.minutes)
-    with multiprocessing.get_context("spawn").Pool(args.workers) as pool:
-        done = {}
-        for (label, job), _ in zip(todo.items(), pool.imap(go_on, todo.values()), strict=True):
-            if (summary := finished(Path(job[0]))) is not None:
-                done[label] = summary
-                print(f"{label:22s} {summary['test_accuracy']:.2%}", flush=True)
-    table: dict[str, Any] = {}
-    for student in args.students.split(","):
-        for method in args.methods.split(","):
-            rows = [row for label, row in done.items() if label.startswith(f"{student} {method} ")]
-            if rows:
-                published = PUBLISHED.get(student, {}).get(method)
-                told = summarise(rows)
-                rate = round(3600 * args.workers / told.get("whole_seconds", told["train_seconds"])["mean"], 2)
-                table[f"{student} {method}"] = {**told, "seeds_per_hour": rate, "published_percent": published}
+    recipe = heo(args.root, args.teacher, epochs=args.epochs, precision=args.precision, num_train=args.num_train)
+    deadline = begun + 60 * args.minutes
+    todo = jobs(recipe, args.students.split(","), args.methods.split(","), args.seeds, args.runs, deadline)
+    done = dict(train(todo, args.workers))
+    table = tabulate(done, args.workers)
     write_result(args.out, begun, what=__doc__, epochs=args.epochs, workers=args.workers, results=table)
     print(
         f"{len(done)} of {len(todo)} runs are finished." + ("" if len(done) == len(todo) else " Call again to go on.")

@@ -22,29 +22,18 @@ from amkd_viz.training import Recipe, Training
 from amkd_viz.training.device import bf16_hardware, kept_memory
 
 from .published import published_loss
-from .students import write_result
+from .students import heo, write_result
 from .timing import host, quartiles, ratio, rounds
 
 METHODS = ("kd", "bss", "amkd")
 
 
-def trainings(root: str, teacher: str, warm_up: int, **own: Any) -> dict[str, Training]:
+def trainings(recipe: Recipe, warm_up: int) -> dict[str, Training]:
     """Trainings by method that stand at the same student, whose weights will hardly move any more."""
     made: dict[str, Training] = {}
     for method in METHODS:
-        recipe = Recipe(
-            dataset="cifar10",
-            root=root,
-            teacher=teacher,
-            student="resnet8",
-            method=method,
-            epochs=80,
-            batch_size=256,
-            schedule="constant",
-            learning_rate=1e-6,
-            **{"device": "cpu", **own},
-        )
-        made[method] = prepare(recipe, like=next(iter(made.values()), None))
+        slow = recipe.replace(method=method, schedule="constant", learning_rate=1e-6)
+        made[method] = prepare(slow, like=next(iter(made.values()), None))
     first = made["kd"]
     first.change({"learning_rate": 0.1})
     for batch, _ in zip(first.loader.epoch(0), range(warm_up), strict=False):
@@ -56,7 +45,7 @@ def trainings(root: str, teacher: str, warm_up: int, **own: Any) -> dict[str, Tr
 
 
 def measure(root: str, teacher: str, warm_up: int, count: int, threads: int) -> dict[str, Any]:
-    made = trainings(root, teacher, warm_up)
+    made = trainings(heo(root, teacher, device="cpu"), warm_up)
     half, precisions = {}, ["fp32", *(["bf16"] if bf16_hardware("cpu") else [])]
     for method, training in made.items() if "bf16" in precisions else ():
         half[method] = prepare(training.recipe.replace(precision="bf16"))

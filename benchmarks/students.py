@@ -41,6 +41,13 @@ def cifar10_small(root: str, teacher: str, epochs: int, **own: Any) -> Recipe:
     )
 
 
+def heo(root: str | None, teacher: str, **own: Any) -> Recipe:
+    """Return a recipe of arXiv 1805.05532: CIFAR-10 but the validation split, batch 256, at most 64 attacked, SGD with
+    0.1, and a tenth of it from epochs 40 and 60 on."""
+    usual = {"dataset": "cifar10", "student": "resnet8", "epochs": 80, "batch_size": 256, "schedule": "step"}
+    return Recipe(root=root, teacher=teacher, **{**usual, "magsim_samples": 0, **own})
+
+
 def train_one(job: tuple[str, dict[str, Any], int]) -> dict[str, Any]:
     """Train one student in this process; returns its label, recipe and last-epoch numbers."""
     import torch

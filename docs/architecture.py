@@ -13,7 +13,9 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "amkd_viz"
 OUT = ROOT / "docs/images/architecture.svg"
 ABOUT = {  # from the top of the house to the ground
+    "playground": "one page that trains in a browser",
     "panels": "widgets in JupyterLab",
+    "experiments": "runs and one view each",
     "views": "figures with their numbers",
     "runs": "run folders, jobs, races",
     "training": "recipe, loop, evaluation",

@@ -21,6 +21,8 @@ from amkd_viz.views.mark import refuse_others, write_own
 from amkd_viz.views.page import document
 from amkd_viz.views.slices import NAMES
 from amkd_viz.views.writers import figure_block
+from docs.where import results
+from docs.where import view as study_view
 
 __all__ = ["gallery_page", "views"]
 
@@ -56,6 +58,7 @@ def views() -> Iterator[View]:
         yield _titled(view, f"{view.title}, {word}")
     yield triplets(teacher, last, digits, samples, longest)
     yield distances(nets, digits, samples)
+    yield study_view(results())
 
 
 def gallery_page(path: str | Path) -> Path:

@@ -25,6 +25,16 @@ def cache(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="module")
+def checkpoint_each_epoch():
+    """Write a checkpoint at the end of every epoch, however short: the tests' epochs take milliseconds."""
+    from amkd_viz.runs import run
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "EPOCH_SECONDS", 0.0)
+        yield
+
+
 @pytest.fixture
 def call(capsys):
     """Run one command of the command line, and return its exit status, stdout and stderr."""

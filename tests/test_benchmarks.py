@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +16,11 @@ from recipes import POINTS, same
 from amkd_viz.boundary import bss
 from amkd_viz.models import build, inference_copy
 from amkd_viz.objectives import Batch, Boundary, Step, methods, sources
+from amkd_viz.objectives.zoo.readings import READINGS
 from amkd_viz.runs import Run, distill
-from benchmarks import reproduce, timing
+from amkd_viz.runs.stats import paired
+from amkd_viz.training import Recipe, Training
+from benchmarks import reproduce, study, timing
 from benchmarks.published import published_bss, published_loss, published_targets
 
 
@@ -48,7 +54,7 @@ def test_published_loss_and_ours_agree(monkeypatch: pytest.MonkeyPatch) -> None:
         y = teacher.eval()(x).argmax(1)
         student.head.bias[y[0]] += 9  # right on some of them, at least
     draws = torch.linspace(0, 0.99, 24)
-    monkeypatch.setattr(sources, "sample_targets", lambda logits, _: published_targets(logits, draws[: len(logits)]))
+    monkeypatch.setattr(sources, "sample_targets", lambda logits, *_: published_targets(logits, draws[: len(logits)]))
     found = {}
     for name in ("published", "ours"):
         net = copy.deepcopy(student).train()
@@ -98,3 +104,62 @@ def test_reproduce_stops_at_the_batch_where_its_time_is_over_and_goes_on_from_th
     assert found["whole_seconds"] is not None
     assert reproduce.finished(folder)["whole_seconds"] is None  # it was in two pieces
     assert reproduce.finished(tmp_path / "none") is None
+
+
+# the study
+
+
+def test_every_candidate_of_the_study_has_as_many_trials_and_the_same_draws() -> None:
+    made = {candidate: study.trials(candidate) for level in study.LEVELS.values() for candidate in level.candidates}
+    assert {len(found) for found in made.values()} == {5}
+    assert made["bss"] == made["bss-leap"] == made["bss-refined"]
+    for candidate, found in made.items():
+        method, settings = study.CANDIDATES[candidate]
+        assert found[0] == {}  # its own weights
+        for overrides in found:
+            Recipe(method=method, overrides=overrides, **settings)  # each is a term of the method
+            assert all(1 <= value <= 16 for value in overrides.values())
+    assert set(READINGS) <= {study.CANDIDATES[candidate][0] for candidate in study.LEVELS["full"].candidates}
+    for recipe in study.LEVELS["full"].regimes.values():
+        recipe.check_nets()
+
+
+def test_the_study_screens_on_validation_confirms_on_test_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = POINTS.replace(dataset="blobs", epochs=2, teacher_epochs=2, num_train=30)
+    level = study.Level({"tiny": recipe}, (*study.FEW[:6], "amkd-alone"), seeds=3, leaders=1)
+    read: list[tuple[str, int]] = []
+    real = Training.evaluate
+
+    def spy(self: Training, split: str) -> Any:
+        if self.recipe.teacher:  # a teacher itself has none
+            read.append((split, self.recipe.seed))
+        return real(self, split)
+
+    monkeypatch.setattr(Training, "evaluate", spy)
+    monkeypatch.setattr(study, "POINTS", ("blobs",))
+    monkeypatch.setattr(study, "trials", lambda candidate: [{}, {"kd.scale": 2.0}, {"kd.scale": 4.0}])
+    first = study.Study(level, tmp_path / "cells.jsonl")
+    found = first.regime("tiny")
+    assert {split for split, seed in read if seed < study.FRESH} == {"val"}
+    assert {split for split, seed in read if seed >= study.FRESH} == {"test"}
+    assert len(read) == len(first.known) == 7 * (3 * 2 + 2 * 2) + 7 * 3
+    for one, other in (("bss", "kd"), ("amkd-alone", "bss")):
+        values = [
+            [first.known[f"tiny/{c}/{json.dumps(own, sort_keys=True)}/seed{seed}"] for seed in range(1000, 1003)]
+            for c in (one, other)
+            for own in [found["trials"][c]["overrides"]]
+        ]
+        apart = paired(*values)
+        if apart is not None:
+            told = found["points"][f"{one} - {other}"]["difference"]
+            assert told == [round(v, 2) for v in (apart.points, *apart.interval)]
+    assert found["readings"] == ["amkd-alone"]
+
+    read.clear()
+    lines = (tmp_path / "cells.jsonl").read_text().splitlines()
+    (tmp_path / "cells.jsonl").write_text("\n".join(lines[:-4]) + "\n")  # killed before the last four
+    assert study.Study(level, tmp_path / "cells.jsonl").regime("tiny") == found
+    assert len(read) == 4
+    assert sorted((tmp_path / "cells.jsonl").read_text().splitlines()) == sorted(lines)

@@ -178,3 +178,10 @@ def test_a_classifier_inside_what_is_put_around_it(around):
     expected, found = bss(net, x, target), bss(around(net), x, target)
     assert torch.equal(found.x, expected.x)
     assert torch.equal(found.status, expected.status)
+
+
+def test_a_step_size_may_be_a_tensor():
+    net, x, target = inputs("mlp")
+    plain, given = (bss(net, x, target, step_size=a, keep_path=True) for a in (0.7, torch.tensor(0.7)))
+    torch.testing.assert_close(given.path, plain.path)
+    assert torch.equal(given.status, plain.status)

@@ -13,7 +13,19 @@ from hypothesis import strategies as st
 from small_nets import Asked, gen, state_of, unchanged
 from torch import Tensor, nn
 
-from amkd_viz.boundary import Status, boundary_similarity, bss, deepfool, fgsm, noise, refine
+from amkd_viz.boundary import (
+    BoundarySamples,
+    Status,
+    boundary_similarity,
+    bss,
+    calibrate,
+    deepfool,
+    fgsm,
+    noise,
+    refine,
+    sample_targets,
+)
+from amkd_viz.boundary.samples import Passes
 from amkd_viz.core.errors import InputError
 from amkd_viz.models import Classifier, build, inference_copy, wrap
 
@@ -55,6 +67,36 @@ def images(count: int, seed: int = 0) -> Tensor:
     return torch.rand(count, 1, 4, 4, generator=gen(seed))
 
 
+# ------------------------------------------------------------------ calibrate
+
+
+@given(seed=st.integers(0, 50), scale=st.sampled_from([0.5, 1.0, 4.0]), rule=st.sampled_from(["gap", "newton"]))
+@few
+def test_a_calibrated_step_is_the_largest_that_stays_near_the_boundary(seed: int, scale: float, rule: str) -> None:
+    net, x = curved(seed), points(60, seed)
+    with torch.no_grad():
+        net.head.weight.mul_(scale)
+        target = sample_targets(net(x), gen(seed))
+    before = state_of(net)
+    size = calibrate(net, x, steps=30, step_rule=rule)
+    assert unchanged(net, before)
+    assert calibrate(net, x, steps=30, step_rule=rule) == size
+    assert calibrate(net, x, steps=30, step_rule=rule, gap=0.05) <= size
+    assert 1e-3 <= size <= 10
+    found = bss(net, x, target, step_size=size, steps=30, step_rule=rule)
+    largest = found.logits.softmax(1).sort(1, descending=True).values
+    assert torch.equal(found.gap, largest[:, 0] - largest[:, 1])
+
+
+def test_a_calibrated_step_of_a_linear_net_has_a_closed_form() -> None:
+    """With logits s x and -s x, one step of the gap rule goes from 1 to 1 - 2 s a; the gap there is tanh(s |x|)."""
+    scale = 3.0
+    net, x = linear(torch.tensor([[scale, 0.0], [-scale, 0.0]])), torch.full((9, 2), 1.0)
+    size = calibrate(net, x, steps=1)
+    past = 2 * scale * size - 1
+    assert math.tanh(scale * past) == pytest.approx(0.2, abs=0.06)  # the step size is found to 1 %
+
+
 # ------------------------------------------------------------------ refine
 
 
@@ -76,7 +118,23 @@ def test_refined_ends_lie_on_both_sides_and_half_as_far_apart_each_time(steps):
     assert torch.equal(finer.x[~done], found.x[~done])
     assert torch.equal(finer.logits.argmax(1), net(finer.x).argmax(1))
     assert torch.equal(finer.status == Status.TARGET, done & (finer.logits.argmax(1) == found.target))
-    assert finer.passes == (found.passes.forward + steps * 60, found.passes.backward)
+    seen = {0: 0, 1: 1, 6: 7 + 3}[steps]  # the first three halvings look at all eighths
+    assert finer.passes == (found.passes.forward + seen * 60, found.passes.backward)
+
+
+def test_refine_ends_at_the_first_of_several_crossings():
+    class Bands(torch.nn.Module):
+        """Class 1 from 0.2 to 0.4 and from 0.7 on: the middle of a step over both is in class 0."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            inside = ((x > 0.2) & (x < 0.4)) | (x > 0.7)
+            return torch.cat([1 - inside.float(), inside.float()], 1)
+
+    x, one = torch.tensor([[1.0]]), torch.tensor([1])
+    about = {"base": 0 * one, "target": one, "status": one, "steps": one, "path": None, "passes": Passes(0, 0)}
+    leapt = BoundarySamples(x=x, inside=0 * x, origin=0 * x, logits=torch.tensor([[0.0, 1.0]]), **about)
+    edge = refine(Bands(), leapt, 12)
+    assert float(edge.inside) <= 0.2 < float(edge.x) < 0.2 + 2**-11
 
 
 def test_refine_of_nothing_and_bad_steps():
@@ -312,6 +370,8 @@ def test_bad_inputs(attack, x, target, sentence):
         (fgsm, {"epsilon": 0}, "epsilon must be > 0, got 0"),
         (noise, {"epsilon": -1}, "epsilon must be > 0, got -1"),
         (deepfool, {"steps": 0}, "steps >= 1 and overshoot >= 0, got 0"),
+        (deepfool, {"steps": 2.5}, r"steps must be a whole number of at least 1, got 2\.5"),
+        (bss, {"steps": 2.5}, r"steps must be a whole number of at least 1, got 2\.5"),
         (deepfool, {"overshoot": -0.1}, "got 50 and -0.1"),
     ],
 )

@@ -11,18 +11,21 @@ from small_nets import gen
 from torch import Tensor
 
 from amkd_viz.boundary import sample_targets, select_bases
+from amkd_viz.boundary.selection import BASES
 from amkd_viz.core.errors import InputError
 
 few = settings(max_examples=30)
 
 
-def slow_bases(teacher: Tensor, student: Tensor, y: Tensor, limit: int) -> list[int]:
+def slow_bases(teacher: Tensor, student: Tensor, y: Tensor, limit: int, by: str) -> list[int]:
     scores = []
     for i in range(len(y)):
         label = int(y[i])
         if int(teacher[i].argmax()) == label and int(student[i].argmax()) == label:
             p, q = teacher[i].softmax(0), student[i].softmax(0)
-            scores.append((sum(float(p[j] - q[j]) ** 2 for j in range(len(p)) if j != label), i))
+            first, second = p.sort(descending=True).values[:2]
+            different = sum(float(p[j] - q[j]) ** 2 for j in range(len(p)) if j != label)
+            scores.append((float(second - first) if by == "margin" else different, i))
     return [i for _, i in sorted(scores, reverse=True)[:limit]]
 
 
@@ -33,13 +36,14 @@ def slow_bases(teacher: Tensor, student: Tensor, y: Tensor, limit: int) -> list[
     limit=st.integers(1, 12),
     seed=st.integers(0, 9999),
     easy=st.booleans(),
+    by=st.sampled_from(BASES),
 )
-def test_select_bases_equals_the_slow_loop(count, classes, limit, seed, easy):
+def test_select_bases_equals_the_slow_loop(count, classes, limit, seed, easy, by):
     random = gen(seed)
     teacher, student = (3 * torch.randn(count, classes, generator=random) for _ in range(2))
     y = teacher.argmax(1) if easy else torch.randint(classes, (count,), generator=random)
     student = 0.5 * student + teacher if easy else student
-    assert select_bases(teacher, student, y, limit).tolist() == slow_bases(teacher, student, y, limit)
+    assert select_bases(teacher, student, y, limit, by).tolist() == slow_bases(teacher, student, y, limit, by)
 
 
 def test_no_base_and_one():
@@ -99,3 +103,12 @@ def test_denormal_probabilities_and_a_row_that_is_all_top_class_never_give_the_t
 def test_a_net_of_one_class_has_no_target():
     with pytest.raises(InputError, match="at least 2"):
         sample_targets(torch.zeros(3, 1))
+
+
+def test_draws_may_be_given_in_place_of_a_generator():
+    logits = 2 * torch.randn(40, 5, generator=gen(3))
+    waits = torch.empty(40, 5).exponential_(generator=gen(4))
+    expected = sample_targets(logits, gen(4))
+    assert torch.equal(sample_targets(logits, waits=waits), expected)
+    assert torch.equal(sample_targets(logits, waits=torch.cat([waits, torch.ones(3, 5)])), expected)
+    assert not torch.equal(sample_targets(logits, waits=waits.flip(0)), expected)

@@ -103,16 +103,19 @@ def test_every_command_has_help(call, here, command):
     assert list(here.iterdir()) == []
 
 
+COMPARE = {"methods", "seeds", "jobs", "engine", "address", "gpus-per-cell"}
+
+
 @pytest.mark.parametrize(
     ("command", "more", "less"),
-    [("distill", {"resume", "tensorboard"}, set()), ("compare", {"methods", "seeds", "jobs"}, {"method", "seed"})],
+    [("distill", {"resume", "tensorboard"}, set()), ("compare", COMPARE, {"method", "seed"})],
 )
 def test_help_lists_every_flag_and_every_name_that_it_takes(call, command, more, less):
     _, out, _ = call(command, "--help")
     settings = {name.replace("_", "-") for name in Recipe.__dataclass_fields__} - {"overrides"}
     assert (
         set(re.findall(r"^  --([a-z0-9-]+)", out, re.MULTILINE))
-        == (settings | {"set", "download", "out"} | more) - less
+        == (settings | {"set", "preset", "download", "out"} | more) - less
     )
     listed, text = out[out.index("\nmethods, for --method") :], " ".join(out.split())
     assert max(map(len, listed.splitlines())) <= 120
@@ -360,8 +363,21 @@ def test_lab_stays_on_this_machine_behind_its_token(call, here, launched, monkey
     monkeypatch.setattr("os.geteuid", lambda: 0)
     call("lab")
     call("lab", "mine")
-    assert [command[4] for command in launched[1:]] == ["--ServerApp.root_dir=.", "--ServerApp.root_dir=mine"]
+    roots = ["--ServerApp.root_dir=amkd-notebooks", "--ServerApp.root_dir=mine"]
+    assert [command[4] for command in launched[1:]] == roots
     assert all("--allow-root" in command for command in launched[1:])
+
+
+def test_lab_opens_the_first_notebook_of_a_copy_without_answers(call, here, launched):
+    pytest.importorskip("jupyterlab")
+    assert call("lab")[0] == 0
+    copy = here / "amkd-notebooks"
+    assert "--LabApp.default_url=/lab/tree/00_start_here.ipynb" in launched[0]
+    assert {"00_start_here.ipynb", "07_many_methods.ipynb", "exercises", "images"} <= {p.name for p in copy.iterdir()}
+    assert list(copy.rglob("answers.md")) == list(copy.rglob("runs")) == []
+    (copy / "00_start_here.ipynb").write_text("mine")
+    call("lab")
+    assert (copy / "00_start_here.ipynb").read_text() == "mine"
 
 
 def test_lab_without_jupyterlab(call, launched, monkeypatch):

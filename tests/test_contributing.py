@@ -19,7 +19,7 @@ TEXT = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="ut
 RECIPES = dict(re.findall(r"^### ([^\n]+)\n.*?```python\n(.*?)```", TEXT, re.DOTALL | re.MULTILINE))
 REGISTRIES: tuple[Registry, ...] = (samplers, datasets, methods, terms)
 PRINTS = {
-    "A loss term": r"'fitnet': \d",
+    "A loss term": r"'hint': \d",
     "A method": r"boundary_kd\(.*\n0?[01]\.\d",
     "A boundary sampler": r"'attack.crossed': [01]\.",
     "A weight per sample": r"4->1 \* sure \* kd\(.*\n[01]\.\d",
@@ -60,7 +60,7 @@ def test_a_recipe_is_one_file(
         if name in ("A data set", "A method", "A loss term"):  # what is registered is listed
             with pytest.raises(SystemExit):
                 main(["distill", "--help"])
-            assert {"A data set": "xor", "A method": "late-boundary", "A loss term": "fitnet "}[name] in (
+            assert {"A data set": "xor", "A method": "late-boundary", "A loss term": "hint "}[name] in (
                 capsys.readouterr().out
             )
     finally:

@@ -73,15 +73,3 @@ def test_what_is_refused():
         Loader(split_of(4), 0)
     with pytest.raises(InputError, match="at least one sample"):
         Loader(split_of(0), 4)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_no_batch_waits_for_the_gpu():
-    batches = Loader(split_of(400), 20, augment=Augment(), device="cuda").epoch(0)
-    next(batches)  # the order travels with the first batch
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        for x, _, _ in batches:
-            assert x.is_cuda
-    finally:
-        torch.cuda.set_sync_debug_mode("default")

@@ -17,7 +17,8 @@ pytest.importorskip("PIL")
 from PIL import Image
 
 from amkd_viz import Recipe, load
-from amkd_viz.data import data_fingerprint, listing
+from amkd_viz.data import data_fingerprint
+from amkd_viz.data import decoded as decoded_module
 from amkd_viz.runs import Race, distill, prepare
 from tests.recipes import POINTS
 
@@ -41,13 +42,13 @@ def pets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The image files that were decoded, in order."""
     files: list[Path] = []
-    true = listing.decode
+    true = decoded_module.decode
 
-    def decode(paths, size):
+    def decode(paths, *numbers):
         files.extend(paths)
-        return true(paths, size)
+        return true(paths, *numbers)
 
-    monkeypatch.setattr(listing, "decode", decode)
+    monkeypatch.setattr(decoded_module, "decode", decode)
     return files
 
 
@@ -116,8 +117,8 @@ def test_a_subset_and_a_copy_on_a_device_are_made_once() -> None:
 
 FINGERPRINT = """
 import sys
-from amkd_viz.data import data_fingerprint, listing
-listing.decode = None
+from amkd_viz.data import data_fingerprint, decoded
+decoded.decode = None
 print(data_fingerprint(sys.argv[1]))
 """
 

@@ -12,9 +12,14 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from urllib.parse import parse_qs
 
 import nbformat
 import pytest
+from nbconvert import HTMLExporter
+
+from docs.pictures import PANELS
+from tests.lab import browser, chromium
 
 pytest.importorskip("mkdocs")
 pytest.importorskip("mkdocstrings")
@@ -57,6 +62,19 @@ def test_every_page_is_there_and_loads_nothing_from_elsewhere(site: Path) -> Non
 
 
 @pytest.mark.slow
+def test_the_home_page_and_the_gallery_show_every_panel(site: Path) -> None:
+    pictures = {
+        page: set(re.findall(r'<img[^>]* src="([^"#]+)', (site / page).read_text(encoding="utf-8")))
+        for page in ("index.html", "gallery.html")
+    }
+    shown = {f"images/{name}{ending}.png" for name in PANELS for ending in ("", "-dark")}
+    assert pictures["index.html"] >= {"images/distill-lab.png", "images/distill-lab-dark.png"}
+    assert pictures["gallery.html"] | pictures["index.html"] >= shown | {"images/distilling.gif"}
+    for page, found in pictures.items():
+        assert [src for src in found if not (site / page).parent.joinpath(src).exists()] == []
+
+
+@pytest.mark.slow
 @pytest.mark.browser
 def test_pages_opened_from_a_folder_can_be_searched(site: Path) -> None:
     pytest.importorskip("playwright")
@@ -77,6 +95,38 @@ def test_pages_opened_from_a_folder_can_be_searched(site: Path) -> None:
         page.wait_for_selector(".md-search-result__link[href*='reference/boundary']", state="attached")
         own.close()
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_figure_of_the_article_follows_the_reader(site: Path, width: int) -> None:
+    pytest.importorskip("playwright")
+    from playwright.sync_api import sync_playwright
+
+    from tests.lab import chromium
+
+    if chromium() is None:
+        pytest.skip("needs Chromium")
+    with sync_playwright() as playwright:
+        own = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
+        page = own.new_page(viewport={"width": width, "height": 800})
+        page.goto((site / "boundary_article.html").as_uri())
+        states = page.eval_on_selector_all("section[data-state]", "all => all.map((one) => one.dataset.state)")
+        assert len(states) == 6
+        for number, state in enumerate(states):
+            page.locator("section[data-state]").nth(number).evaluate(
+                "one => scrollTo({ top: scrollY + one.getBoundingClientRect().top - 300, behavior: 'instant' })"
+            )
+            page.wait_for_function(
+                "(number) => document.querySelectorAll('section[data-state]')[number].matches('.amkd-read')", arg=number
+            )
+            page.wait_for_timeout(200)
+            words = parse_qs(page.frames[1].url.partition("#")[2])
+            assert words["v"] == ["1"]
+            assert words | parse_qs(state) == words
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        own.close()
 
 
 @pytest.mark.slow
@@ -121,7 +171,11 @@ def test_outputs_of_a_notebook(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         v4.new_output("stream", text="printed\n"),
         v4.new_output("display_data", data=figure),
         v4.new_output("display_data", data=panel),
-        v4.new_output("execute_result", data={"text/plain": "3", "text/html": "<div>\nRight</div>"}),
+        v4.new_output("display_data", data={"text/html": '<figure class="amkd-still">at a moment of chance</figure>'}),
+        v4.new_output("display_data", data=panel | {"text/plain": "BoundaryLab(Ready.)"}),
+        v4.new_output(
+            "execute_result", data={"text/plain": "3", "text/html": "<div>\nRight</div><script>f(\n)</script>"}
+        ),
         v4.new_output("execute_result", data={"text/plain": "42"}),
         v4.new_output("execute_result", data={"text/plain": "# Card\n```python\nload()\n```"}),
     ]
@@ -137,10 +191,33 @@ def test_outputs_of_a_notebook(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         assert part in text, part
     assert "````text\n# Card\n```python\nload()\n```\n````" in text  # a fence in an output does not close its own
     assert "somebody" not in text
+    assert "moment of chance" not in text
+    assert text.count("live in JupyterLab") == 2
+    assert re.findall(r"!\[(\w+)\]\((.*?)\)", text) == [
+        ("BoundaryLab", "../images/boundary-lab.png#only-light"),
+        ("BoundaryLab", "../images/boundary-lab-dark.png#only-dark"),
+    ]
     pieces = [v4.new_output("stream", text="a\n"), v4.new_output("stream", text="b\n")]
     other = v4.new_output("stream", name="stderr", text="c")
     assert [o.text for o in made._joined([*pieces, other])] == ["a\nb\n", "c"]
     assert made.figures["@@09_x-1-1@@"].startswith('<div class="amkd-plot" style="height:300px">')
+
+
+def test_formulas_of_an_exported_notebook_need_no_network() -> None:
+    made = module("mathml")
+    source = "Price $5, `$x$`, $a_1 * b_2 * c$ and\n$$\\max_k f_k$$\n```python\nd = '$e$'\n```"
+    cell, _ = made.Formulas().preprocess_cell(nbformat.v4.new_markdown_cell(source), {}, 0)
+    assert cell.source.count("<math") == 2
+    assert all(code in cell.source for code in ("`$x$`", "'$e$'", "Price $5,"))
+    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
+        html, _ = HTMLExporter(preprocessors=[made.Formulas]).from_filename(str(path))
+        asked = sum(
+            bool(match["block"] or match["inline"])
+            for cell in nbformat.read(path, 4).cells
+            if cell.cell_type == "markdown"
+            for match in made.IN_MARKDOWN.finditer(cell.source)
+        )
+        assert html.count("<math") == asked, path.name
 
 
 def test_links_of_notebooks_become_links_of_pages() -> None:
@@ -152,3 +229,99 @@ def test_links_of_notebooks_become_links_of_pages() -> None:
     assert links(code, "p") == code
     assert links("[a](docs/pages/explanation/architecture.md)", "p") == "[a](explanation/architecture.md)"
     assert links("[limits](../README.md#limits)", "p") == "[limits](../explanation/traps.md#limits)"
+
+
+def test_the_results_of_the_study_are_told_in_plain_words() -> None:
+    made = module("where")
+    points = {
+        "bss - kd": {"difference": [2.43, 1.56, 3.3], "p": 0.001, "shown": True},
+        "amkd-pairs - bss": {"difference": [0.2, -0.6, 1.0], "p": 0.6, "shown": False},
+    }
+    one = {
+        "data": "digits",
+        "labels": 50,
+        "labels_per_class": 5.0,
+        "student": "cnn-small",
+        "readings": ["amkd-pairs"],
+        "points": points,
+        "test": {"kd": [72.85, 2.5], "bss": [75.28, 2.2]},
+    }
+    versions = {"torch": "2.14.1", "python": "3.11.9", "device": "CPU"}
+    found = {
+        "command": "python",
+        "cells": 7,
+        "seeds": [1000, 1015],
+        "versions": versions,
+        "regimes": {"digits-50": one},
+    }
+    text = made.section(found)
+    assert "- bss - kd: +2.43 [1.56, 3.30] points, shown." in text
+    assert "- amkd-pairs - bss: +0.20 [-0.60, 1.00] points, nothing is seen here." in text
+    assert "| `bss` | 75.28 ± 2.20 |" in text
+    assert made.view(found).notes["shown"] == 1
+    assert made.view(found, "best - bss").arrays["points"].tolist() == [[0.2]]
+    assert made.view(None).notes["shown"] == 1
+    kept = made.results()  # those that are committed are of this form
+    if kept is not None:
+        assert "our reading" in kept["what"]
+        assert made.section(kept).count("###") == len(kept["regimes"]) > 0
+
+
+CONTRAST = """() => {
+    const numbers = (c) => { const m = c.match(/[\\d.]+/g).map(Number); return [m[0], m[1], m[2], m[3] ?? 1]; };
+    const linear = (v) => (v / 255 <= 0.03928 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4);
+    const luminance = (c) => 0.2126 * linear(c[0]) + 0.7152 * linear(c[1]) + 0.0722 * linear(c[2]);
+    const over = (top, under) => [0, 1, 2].map((i) => top[i] * top[3] + under[i] * (1 - top[3]));
+    const up = (e) => (e ? [e, ...up(e.parentElement)] : []);
+    const skipped = "svg, script, style, noscript, .md-sidebar, .md-search, .headerlink, .md-clipboard";
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), bad = [];
+    while (walker.nextNode()) {
+        const text = walker.currentNode.textContent.trim(), e = walker.currentNode.parentElement;
+        const seen = e.checkVisibility({ opacityProperty: true, visibilityProperty: true });
+        if (!text || !seen || e.closest(skipped) || !e.getBoundingClientRect().width) continue;
+        const style = getComputedStyle(e), size = parseFloat(style.fontSize), ink = numbers(style.color);
+        const layers = up(e).map((at) => numbers(getComputedStyle(at).backgroundColor));
+        const ground = layers.reverse().reduce((under, top) => over(top, under), [255, 255, 255]);
+        for (const at of up(e)) ink[3] *= +getComputedStyle(at).opacity;
+        const [light, dark] = [luminance(over(ink, ground)), luminance(ground)].sort((a, b) => b - a);
+        const large = size >= 24 || (size >= 18.66 && +style.fontWeight >= 700);
+        if ((light + 0.05) / (dark + 0.05) < (large ? 3 : 4.5)) bad.push(text.slice(0, 40));
+    }
+    return bad;
+}"""
+READ = [
+    "index.html",
+    "boundary_article.html",
+    "playground.html",
+    "how_to.html",
+    "explanation/zoo.html",
+    "tutorials/00_start_here.html",
+    "tutorials/instructor/script.html",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.skipif(chromium() is None, reason="needs Chromium")
+def test_pages_fit_a_phone_can_be_read_and_are_reached_by_keyboard(site: Path) -> None:
+    """At 390 pixels nothing overflows; contrast is at least 4.5 (3 for large letters) in both schemes."""
+    for scheme, shown in (("light", "default"), ("dark", "slate")):
+        with browser(viewport={"width": 390, "height": 800}, color_scheme=scheme) as context:
+            context.unroute_all()  # files
+            page = context.new_page()
+            for name in READ:
+                page.goto((site / name).as_uri())
+                assert page.evaluate("document.body.dataset.mdColorScheme") == shown
+                assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+                assert page.evaluate(CONTRAST) == [], (name, scheme)
+            page.evaluate("document.querySelector('.md-content p').style.color = '#777a'")
+            assert page.evaluate(CONTRAST) != []  # it does find what is pale
+            page.goto((site / "how_to.html").as_uri())
+            page.keyboard.press("Tab")  # "Skip to content", which is seen while it has the focus
+            skip = (
+                "() => document.activeElement.matches('.md-skip') && getComputedStyle(document.activeElement).opacity"
+            )
+            page.wait_for_function(f"() => ({skip})() === '1'")
+            page.keyboard.press("Enter")
+            page.keyboard.press("Tab")
+            assert page.evaluate("() => Boolean(document.activeElement.closest('.md-content'))")

@@ -19,6 +19,7 @@ from amkd_viz.panels.attack_words import attack_table
 from amkd_viz.panels.distill_words import code_of
 from amkd_viz.runs import Run, distill
 from amkd_viz.views import boundary_map, write_report
+from amkd_viz.views.crossings import crossings_of
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -97,7 +98,7 @@ def test_a_report_shows_names_and_runs_none_of_them(run, tmp_path):
 def test_panels_show_names_as_text(hostile):
     net, data = build("mlp-tiny", num_classes=3, shape=(2,)).eval(), hostile()
     samples = bss(net, data.test.x[:1], torch.tensor([1]), keep_path=True)
-    seen = Seen(attack_table({"<b>net</b>": samples}, data.classes))
+    seen = Seen(attack_table({"<b>net</b>": samples}, {"<b>net</b>": crossings_of(net, samples)}, data.classes))
     assert set(seen.tags) == {"table", "tr", "th", "td"}
     assert "<b>net</b>" in seen.text
 

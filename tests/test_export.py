@@ -36,6 +36,9 @@ def test_onnx_answers_like_the_student_for_any_number_of_images(finished, tmp_pa
     pytest.importorskip("onnxscript")
     done = export(finished, tmp_path / "net.onnx")
     assert done.path == tmp_path / "net.onnx"
+    assert re.search(
+        r"ONNX opset \d+, IR version \d+: (ONNX Runtime [\d.]+ or newer reads|it needs a recent)", done.card.read_text()
+    )
     assert done.checked == CHECKED == 256
     assert done.difference < TOLERANCE == 1e-4
     session = runtime.InferenceSession(str(done.path), providers=["CPUExecutionProvider"])

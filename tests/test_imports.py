@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "amkd_viz"
-ORDER = ["core", "data", "models", "boundary", "objectives", "training", "runs", "views", "panels"]
+ORDER = ["core", "data", "models", "boundary", "objectives", "training", "runs", "views", "experiments", "panels"]
+ORDER += ["playground"]
 # Modules beside the packages: each may import what stands left of it, and the package named here with all before it.
 TOP = {"tracking": "training", "progress": "runs", "export": "runs", "flags": "runs", "doctor": "views"}
-TOP |= {"demo": "panels", "cli": "panels", "__main__": "panels", "__init__": "panels"}
+TOP |= {"demo": "playground", "cli": "playground", "__main__": "playground", "__init__": "playground"}
 BARE = ORDER[: ORDER.index("runs") + 1]  # a machine with only torch and numpy must run these
 HEAVY = ("plotly", "ipywidgets", "IPython", "sklearn.manifold", "umap")
 

@@ -50,7 +50,7 @@ def test_wrapped_net_gives_its_logits_and_penultimate_features(name):
     assert (net.num_classes, net.shape, net.feature_width) == (6, shape, width)
     assert isinstance(net.head, nn.Linear)
     assert net.head.weight.data_ptr() not in [p.data_ptr() for p in module.parameters()]
-    assert net.body.training  # each part in the mode in which it came
+    assert not any(part.training for part in net.modules())
     x = torch.rand(3, *shape)
     with torch.no_grad():
         mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in IMAGENET) if len(shape) == 3 else (0, 1)
@@ -63,7 +63,7 @@ def test_wrapped_net_gives_its_logits_and_penultimate_features(name):
 
 
 AROUND = {
-    "softmax": lambda net, x: net.last(x).softmax(1),
+    "log-softmax": lambda net, x: net.last(x).log_softmax(1),
     "scaled": lambda net, x: 3 * net.last(x),
     "scaled by 1 yet": lambda net, x: net.factor * net.last(x),
     "clamped": lambda net, x: net.last(x).clamp(-9, 9),

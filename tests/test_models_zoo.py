@@ -11,6 +11,8 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.data import load
 from amkd_viz.models import Classifier, architectures, build, freeze, inference_copy, wrap
 from amkd_viz.models.resnet import ResNetBody
+from amkd_viz.runs import distill
+from amkd_viz.training import Recipe
 
 QUICK = {
     "mlp-tiny",
@@ -252,3 +254,13 @@ def test_numbers_of_classes_and_numbers_of_numpy_and_torch():
 def test_what_is_no_module_is_not_wrapped():
     with pytest.raises(InputError, match=r"module must be a torch\.nn\.Module, got a function"):
         wrap(lambda x: x, shape=(2,))
+
+
+@pytest.mark.parametrize(("teacher", "student"), [("vit-tiny", "cnn-tiny"), ("cnn-tiny", "convnext-tiny")])
+def test_a_transformer_teaches_a_cnn_and_the_other_way_round(tmp_path, teacher, student):
+    recipe = Recipe(
+        dataset="digits", teacher=teacher, student=student, epochs=2, teacher_epochs=1, num_train=60, magsim_samples=0
+    )
+    run = distill(recipe, tmp_path / "run")
+    assert run.student().architecture == student
+    assert run.metrics()[0]["terms"].keys() == {"ce", "kd", "boundary_kd", "boundary_triplet"}

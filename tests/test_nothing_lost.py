@@ -30,6 +30,7 @@ from amkd_viz.training import EpochEnded, Event, Finished, Recipe, Started, Step
 from amkd_viz.training.teachers import cache_folder
 from exercises import example_folder
 
+pytestmark = pytest.mark.usefixtures("checkpoint_each_epoch")
 CE = POINTS.replace(method="ce", magsim_samples=0)
 SLOW = CE.replace(teacher_epochs=12)
 HUGE = {"ce.weight": 1e30}
@@ -161,6 +162,7 @@ def slowly(event: Event) -> None:
 
 
 def teach(recipe: Recipe) -> None:
+    run_module.EPOCH_SECONDS = 0.0  # another process than that of the fixture
     teacher_for(recipe, slowly)
 
 

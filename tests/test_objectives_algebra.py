@@ -245,7 +245,7 @@ def test_a_whole_number_is_kept_as_a_fraction_that_can_change():
         ({"kd.scale": math.inf}, "kd.scale must be finite, got inf"),
         ({"kd.scale": -1}, "kd.scale must be at least 0, got -1"),
         ({"boundary_triplet.mining": "semihard"}, r"boundary_triplet.mining 'semihard'; did you mean 'semi-hard'"),
-        ({"boundary_triplet.variant": "D"}, "boundary_triplet.variant 'D'.* Allowed: A, B, C"),
+        ({"boundary_triplet.variant": "E"}, "boundary_triplet.variant 'E'.* Allowed: A, B, C, D"),
         ({"boundary_triplet.embedding": "logits"}, "did you mean 'logit'"),
         ({"boundary_triplet.negatives": "other"}, "did you mean 'others'"),
         ({"boundary_triplet.margin": 4.1}, "boundary_triplet.margin must be between 0 and 4, got 4.1"),
@@ -280,7 +280,7 @@ def test_attacks_and_terms_keep_within_their_bounds_however_they_are_made(make, 
 
 def test_methods_by_name():
     names = ["ce", "kd", "bss", "triplet-kd", "amkd", "amkd-student", "amkd-calibrated"]
-    assert methods() == list(methods) == names
+    assert methods()[:7] == list(methods)[:7] == names  # those of the literature follow
     for name in names:
         assert isinstance(methods[name](), Objective)
         assert methods[name]().weights(0.1)["ce"] == 1

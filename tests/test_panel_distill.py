@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from PIL import Image
 from torch import Tensor
 
 pytest.importorskip("anywidget")
@@ -18,11 +19,15 @@ pytest.importorskip("anywidget")
 from amkd_viz import Recipe, Run, load
 from amkd_viz.core.errors import InputError
 from amkd_viz.objectives import Step, Term, ce, methods
-from amkd_viz.panels import DistillLab, slice_maps
-from amkd_viz.panels.live import DutyCycle
+from amkd_viz.panels import DistillLab, distill_lab, slice_maps
+from amkd_viz.panels.distill_words import done_share, words
+from amkd_viz.panels.live import DutyCycle, LiveStudent
+from amkd_viz.panels.preview import is_quick
 from amkd_viz.panels.session import Session
-from amkd_viz.runs import distill
-from amkd_viz.training import EpochEnded, Training, suggested
+from amkd_viz.runs import Job, distill, prepare
+from amkd_viz.training import EpochEnded, Started, Training, suggested
+from amkd_viz.training.examples import fitted
+from amkd_viz.views.labels import percent
 from amkd_viz.views.slices import exact_map, window
 from tests.lab import Lab, Notebook, browser, chromium
 
@@ -112,6 +117,45 @@ def test_what_a_step_notes_is_shown_while_it_trains(lab: Make, monkeypatch: pyte
     assert panel.pictures.log.value.count("slow") == 1
 
 
+def test_before_start_there_are_data_teacher_and_an_untrained_student(lab: Make) -> None:
+    panel = lab(TINY)
+
+    def notes() -> list[str]:
+        return [m["note"] for m in panel.pictures.maps.canvas.frame.get("maps", [])]
+
+    until(lambda: notes() == ["", "untrained"])
+    first = prepare(TINY)
+    area = window(load(TINY.dataset))
+    assert (shown(panel) == exact_map(first.student.eval(), area, 160).winner).all()
+    assert len(panel.pictures.maps.canvas.marks[0].points) == 300
+    assert (panel.status.text, panel.status.kind, panel.run) == ("Ready: press Start.", "idle", None)
+    panel.set(student="mlp", method="kd")
+    until(lambda: (shown(panel) == exact_map(prepare(TINY.replace(student="mlp")).student, area, 160).winner).all())
+    panel.start()
+    ended(panel)
+    assert notes() == ["", "epoch 4"]
+
+
+def test_a_teacher_that_takes_long_is_not_trained_before_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Recipe(dataset="cifar10", teacher="resnet26", student="resnet8")
+    assert not is_quick(own)
+    assert is_quick(own.replace(teacher="mine.safetensors"))
+    assert is_quick(own.replace(dataset="moons:noise=0.2", teacher="mlp"))
+    assert not is_quick(own.replace(teacher=""))
+    monkeypatch.setattr(Path, "exists", lambda self: self.name == "summary.json")
+    assert is_quick(own)
+
+
+def test_start_does_not_wait_for_the_preview(lab: Make) -> None:
+    panel = lab(TINY.replace(teacher_epochs=4000))
+    until(lambda: panel.status.text.startswith("Training the teacher once: epoch 2"))
+    assert panel.status.kind == "busy"
+    panel.start()
+    until(lambda: panel._live.teaching is not None and not panel.slow._busy)
+    assert panel.state == "running"
+    panel.stop()
+
+
 def test_a_run_from_start_to_end(lab: Make) -> None:
     panel = lab(TINY)
     panel.start()
@@ -181,7 +225,7 @@ def test_the_word_on_an_override_outlives_those_of_the_training(lab: Make) -> No
     for _ in range(3):
         panel._catch_up()
     panel.paint.wait(5)
-    assert words == ["margin: 0.25 from the next batch on."]
+    assert words == ["boundary_triplet margin: 0.25 from the next batch on."]
 
 
 def test_its_code_is_that_of_the_run_on_show(lab: Make) -> None:
@@ -348,6 +392,7 @@ def test_a_failure_is_shown_in_the_panel(lab: Make) -> None:
     until(lambda: not panel._buttons["Start"].disabled)
 
 
+@pytest.mark.usefixtures("checkpoint_each_epoch")
 def test_a_training_that_diverged_goes_on_with_the_slider_that_was_moved(lab: Make) -> None:
     panel = lab(TINY)
     panel.step_epoch()
@@ -377,9 +422,11 @@ def test_where_no_image_moves_there_is_no_map_and_one_sentence(lab: Make, monkey
     tried = []
     usual = slice_maps.telling_triple
     monkeypatch.setattr(slice_maps, "telling_triple", lambda *a, **b: tried.append(1) or usual(*a, **b))
+    monkeypatch.setattr(distill_lab, "is_quick", lambda recipe: False)  # the start would try it, too
     nets = {"teacher": "cnn-tiny", "student": "cnn-tiny", "teacher_epochs": 1, "teacher_batch_size": 100}
     panel = lab(TINY.replace(dataset="digits", step_size=0.001, attack_steps=1, **nets))
     panel.start()
+    until(lambda: panel.status.kind == "done")
     run = ended(panel)
     assert run.finished
     assert "Done: test accuracy" in panel.status.text
@@ -395,6 +442,67 @@ def test_where_no_image_moves_there_is_no_map_and_one_sentence(lab: Make, monkey
     assert len(tried) == 2
     assert panel.pictures.maps.canvas.note.startswith("There is no map: ")
     assert len(panel.pictures.curves.series) > 1
+
+
+def test_the_line_says_when_it_tests() -> None:
+    live = LiveStudent()
+    training = prepare(TINY)
+    live.hear(Started(training))
+    live.batches = 3
+    assert words(live, "running", None) == "Training epoch 1."
+    live.hear(EpochEnded(4, {}))
+    count = len(training.dataset.test)
+    assert words(live, "running", None) == f"Testing on {count:,} points ..."
+    assert done_share(live, "running") == ("busy", -1.0)
+
+
+def test_a_run_that_something_else_trains_is_followed_to_its_end(lab: Make) -> None:
+    """Maps, words and buttons follow the log, as for a run of the panel's own."""
+    other = Job(TINY.replace(epochs=30, evaluate_every=1))
+    other.step_epoch()
+    assert other.settle(60) == "paused"
+    assert other.run is not None
+    panel = drawn(lab(other.run))
+    until(lambda: not panel._buttons["Fork from here"].disabled)
+    assert panel._buttons["Resume"].disabled
+    assert panel._buttons["Step"].disabled
+    with pytest.raises(InputError, match="Another process trains"):
+        panel.resume()
+    panel._buttons["Resume"].click()  # as a page that is behind does
+    until(lambda: panel.status.kind == "error")
+    notes: list[str] = []
+    panel.pictures.maps.canvas.observe(lambda c: notes.append(c["new"]["maps"][1]["note"]), names="frame")
+    for _ in range(3):
+        before = panel.log.done if panel.log else 0
+        other.step_epoch()
+        assert other.settle(60) == "paused"
+        until(lambda before=before: panel.log is not None and panel.log.done > before)
+        panel.wait()
+        assert "Another process trains" in panel.status.text  # the refusal stays
+        assert panel.status.kind == "error"
+    until(lambda: "epoch 4" in notes)
+    panel.set(layout="pca", learning_rate=0.2)  # an action
+    until(lambda: panel.status.kind != "error")
+    other.resume()
+    assert other.wait(120) == "done"
+    until(lambda: panel.status.kind == "done")
+    assert f"Done: test accuracy {percent(other.run.summary['test_accuracy'])}" in panel.status.text
+    until(lambda: panel._buttons["Resume"].disabled and not panel._buttons["Start"].disabled)
+    assert (panel["epoch"], notes[-1]) == (30, "epoch 30")
+    final = exact_map(other.run.student(), window(load(TINY.dataset)), 160).winner
+    assert (shown(panel) == final).all()
+
+
+def test_a_run_that_was_left_can_be_resumed_once_nobody_trains_it(lab: Make) -> None:
+    other = Job(TINY.replace(epochs=30))
+    other.step_epoch()
+    assert other.settle(60) == "paused"
+    assert other.run is not None
+    panel = drawn(lab(other.run))
+    other.stop()
+    other.wait(60)
+    until(lambda: not panel._buttons["Resume"].disabled)
+    until(lambda: "Resume goes on" in panel.status.text)
 
 
 def test_look_back_fork_and_session(lab: Make) -> None:
@@ -413,7 +521,7 @@ def test_look_back_fork_and_session(lab: Make) -> None:
     assert "<h1>spirals, amkd: the student after epoch 2</h1>" in page
     view = panel.view()
     assert view is not None
-    assert view.arrays["student.winner"].shape == (200, 200)
+    assert (view.arrays["student.winner"].ravel() == shown(panel).ravel()).all()  # the same picture
     panel.set(epoch=4).wait()
     panel.set(earlier=str(path), overlay=str(run.path)).wait()
     assert panel.pictures.maps.canvas.frame["maps"][1]["note"] == "epoch 2"
@@ -441,6 +549,97 @@ def test_controls_follow_the_recipe_and_the_method(lab: Make) -> None:
     assert "distill(recipe)" in panel.code()
 
 
+def test_the_run_on_show_goes_when_the_data_change(lab: Make) -> None:
+    panel = lab(TINY)
+    panel.start()
+    ended(panel)
+    assert not panel._buttons["Fork from here"].disabled
+    panel.set(dataset="blobs")
+    until(lambda: panel.run is None)
+    panel.wait()
+    assert panel._buttons["Fork from here"].disabled
+    until(lambda: panel.status.text == "Ready: press Start.")
+    canvas = panel.wait().pictures.maps.canvas
+    assert canvas.frame["maps"][1]["note"] == "untrained"
+    assert canvas.names == list(load("blobs").classes)
+    assert panel.pictures.curves.series == []
+
+
+def test_earlier_runs_are_a_table_from_which_one_is_opened(lab: Make) -> None:
+    first = distill(TINY, "runs/first")
+    job = Job(TINY.replace(method="kd", epochs=2000), "runs/second")
+    job.start()
+    until(lambda: job.run is not None and job.run.epochs_done > 0)
+    panel = lab(TINY)
+    until(lambda: len(panel.table.rows) == 2)
+    rows = {row["name"]: row for row in panel.table.rows}
+    about = ("data", "method", "epochs", "accuracy", "state")
+    assert [rows["first"][name] for name in about] == [
+        "spirals",
+        "amkd",
+        [4, 4],
+        first.summary["test_accuracy"],
+        "done",
+    ]
+    assert [rows["second"][name] for name in ("method", "accuracy", "state")] == ["kd", None, "training"]
+    assert abs(rows["first"]["date"] - time.time()) < 600
+    job.stop()
+    job.wait()
+    panel.table.chosen = str(Path("runs/first"))
+    until(lambda: panel.run is not None)
+    assert panel.wait().table.shown == str(Path("runs/first"))
+    assert {row["name"]: row["state"] for row in panel.table.rows}["second"] == "stopped"
+    words = next(text for text, path in panel.controls["overlay"].options if path == str(Path("runs/first")))
+    assert words.startswith(f"first · spirals · amkd · 4/4 epochs · {100 * first.summary['test_accuracy']:.1f} %")
+
+
+def hinted(panel: DistillLab) -> list[str]:
+    panel.wait()
+    return [getattr(part, "description", "") or part.value for part in panel.hint.row.children]
+
+
+def test_a_poor_teacher_comes_with_a_button_that_trains_it_longer(lab: Make) -> None:
+    panel = lab(TINY.replace(teacher_epochs=1))
+    until(lambda: panel.status.text == "Ready: press Start.")
+    text, label, _ = hinted(panel)
+    assert "of its training samples correctly" in text
+    assert label == "Train it for 4 epochs"
+    before = panel.pictures.maps.teacher
+    panel.hint.row.children[1].click()
+    until(lambda: panel.pictures.maps.ready and panel.pictures.maps.teacher is not before)
+    assert panel.recipe.teacher_epochs == 4
+    panel.start()
+    assert ended(panel).recipe.teacher_epochs == 4
+
+
+def test_an_attack_that_reaches_nothing_comes_with_a_longer_one(lab: Make) -> None:
+    panel = lab(TINY.replace(step_size=0.01, attack_steps=1, teacher_epochs=30))
+    panel.start()
+    ended(panel)
+    text, label, _ = hinted(panel)
+    assert (text.split("</b>")[0], label) == (
+        "<b>0 % of the boundary samples reached their target class.",
+        "Take longer steps",
+    )
+    panel.hint.row.children[1].click()
+    until(lambda: panel["attack_steps"] == 2)
+    assert panel["step_size"] == pytest.approx(0.02)
+    assert hinted(panel) == []
+
+
+def test_a_folder_of_few_images_is_suggested_small_nets_and_enough_steps(lab: Make, here: Path) -> None:
+    for k in range(3):
+        (here / f"few/{k}").mkdir(parents=True)
+        for i in range(30):
+            Image.new("RGB", (16, 16), (80 * k, 2 * i, 0)).save(here / f"few/{k}/{i}.png")
+    recipe = lab(f"folder:{here / 'few'}").recipe
+    assert (recipe.teacher, recipe.student, recipe.num_train) == ("cnn", "cnn-small", None)
+    assert recipe.batch_size == recipe.teacher_batch_size == 11
+    assert 250 < recipe.epochs * 90 / recipe.batch_size <= 300
+    assert recipe.teacher_epochs == recipe.epochs
+    assert fitted("cifar10") == suggested("cifar10")
+
+
 def test_a_run_of_another_process_is_followed(lab: Make, here: Path) -> None:
     began, go_on = threading.Event(), threading.Event()
 
@@ -458,15 +657,15 @@ def test_a_run_of_another_process_is_followed(lab: Make, here: Path) -> None:
         until(lambda: (here / "other" / "metrics.jsonl").exists() and bool(Run.open(here / "other").snapshots()))
         panel = lab(Run.open(here / "other"))
         until(lambda: panel.log is not None and panel.log.done >= 2)
-        panel.resume()
-        until(lambda: panel.status.kind == "error")
-        assert "being written by process" in panel.status.text
+        with pytest.raises(InputError, match="Another process trains"):
+            panel.resume()
     finally:
         go_on.set()
         thread.join(60)
     until(lambda: panel.log is not None and len(panel.log.epochs) == 12)
     assert panel.run is not None
     assert panel.run.finished
+    until(lambda: "Done: test accuracy" in panel.status.text)
 
 
 def test_closing_leaves_no_thread_and_a_checkpoint(lab: Make) -> None:
@@ -547,7 +746,7 @@ class TestInABrowser:
         page.wait_for_timeout(500)
         assert notebook.ask("print(lab._live.epoch, lab._live.batch)") == held
 
-        handle = page.locator(".noUi-handle[aria-label='margin']:visible")
+        handle = page.locator(".noUi-handle[aria-label='boundary_triplet margin']:visible")
         handle.focus()
         for _ in range(10):
             page.keyboard.press("ArrowRight")
@@ -613,7 +812,8 @@ class TestInABrowser:
         sticking_out = """() => {
             const panel = document.querySelector('.amkd-panel'), edge = panel.getBoundingClientRect().right + 2;
             const parts = [...panel.querySelectorAll('*')].filter((e) => e.clientWidth > 0);
-            return parts.filter((e) => e.getBoundingClientRect().right > edge).map((e) => e.className);
+            const scrolled = (e) => e.closest('.amkd-runs > div > *');
+            return parts.filter((e) => e.getBoundingClientRect().right > edge && !scrolled(e)).map((e) => e.className);
         }"""
         for width in (1000, 420):  # also where JupyterLab's file browser takes half of the window
             notebook.page.set_viewport_size({"width": width, "height": 900})

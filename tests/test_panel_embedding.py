@@ -63,6 +63,13 @@ def test_what_is_on_the_canvas_is_what_the_nets_say(lab: EmbeddingLab, run: Run)
     assert (table[:, 2] == p.argmax(1).numpy()).all()
     assert np.allclose(table[:, 3], p.amax(1), atol=1e-5)
     assert "UMAP" not in lab.status.text
+    there = len(run.dataset().test)
+    assert (
+        f"120 of {there} test samples (one in 3, at most 120) and {int(picture.sample_set.chosen.boundary.sum())} bound"
+        in lab.status.text
+    )
+    lab.set(most=400).wait()
+    assert f"{there} test samples (all there are)" in lab.status.text
     assert "trustworthiness" in lab.numbers.value
 
 
@@ -186,7 +193,7 @@ def test_epochs_that_were_trained_since_join_the_scrubber(run: Run, tmp_path: Pa
         made.wait()
         assert list(made.controls["epoch"].options) == run.snapshots()
         assert made["epoch"] == 2
-        assert made._play.max == len(run.snapshots()) - 1
+        assert made._scrubber.play.max == len(run.snapshots()) - 1
         assert bytes(made.map.student) != before
         assert "student after epoch 2" in made.status.text
     finally:
@@ -437,7 +444,7 @@ def test_an_epoch_arrives_without_a_jump(page: Any) -> None:
     ids = page.ask(IDS)
     before = [where(own, i) for i in ids[:60]]
     page.ask("lab.set(epoch=lab.run.snapshots()[21]).wait()")
-    page.settled("after epoch 21")
+    page.settled("after epoch 42")  # a run of 200 epochs keeps every second student
     drawn(own)
     after = [where(own, i) for i in ids[:60]]
     moved = np.linalg.norm(np.array(after) - np.array(before), axis=1)

@@ -52,7 +52,8 @@ def race_of(panel: MethodRace) -> Race:
 def test_from_the_start_to_the_end_where_the_best_is_named(panel: MethodRace) -> None:
     assert panel.state == "ready"
     assert [m["title"] for m in panel.pictures.maps.canvas.frame["maps"]] == ["teacher", "kd", "amkd"]
-    maps = panel.pictures.maps.maps
+    maps, notes = panel.pictures.maps.maps, [m["note"] for m in panel.pictures.maps.canvas.frame["maps"]]
+    assert all(note.startswith("untrained, same on ") and note.endswith(" of the map") for note in notes[1:])
     assert (maps["kd"].winner == maps["amkd"].winner).all()
     assert "same weights" in panel.status.text
     words: list[str] = []
@@ -66,16 +67,38 @@ def test_from_the_start_to_the_end_where_the_best_is_named(panel: MethodRace) ->
     assert "ahead" in last or "level" in last.lower()
     assert "no verdict" in last
     assert "One seed" in panel.result.value
+    assert [m["note"][:8] for m in panel.pictures.maps.canvas.frame["maps"][1:]] == ["epoch 4,", "epoch 4,"]
     rows = panel.pictures.maps.canvas.facts[1]["rows"]
     accuracy = race.runs["kd"].metrics()[-1]["val_accuracy"]
     assert rows[0] == ["validation", f"{100 * accuracy:.1f}\N{NO-BREAK SPACE}%"]
-    assert "ms (1.0 × kd)" in rows[2][1]
+    assert (rows[2][1][-2:], rows[3][1]) == ("ms", "1.0\u00a0×")
     assert panel.pictures.curves.end == 4
     assert [s["name"] for s in panel.pictures.curves.series if s["axis"] == 0] == ["teacher", "kd", "amkd"]
     assert panel.pictures.maps.canvas.frame["side"] == 200
     with pytest.raises(InputError, match="over; press Reset"):
         panel.start()
     assert panel.export("race.html").stat().st_size > 10_000
+
+
+def test_curves_and_clock_follow_while_a_map_is_being_drawn(panel: MethodRace, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on, draw = threading.Event(), threading.Event(), panel.pictures.draw
+
+    def slow(*about: Any, **how: Any) -> None:
+        begun.set()
+        assert go_on.wait(60)
+        draw(*about, **how)
+
+    monkeypatch.setattr(panel.pictures, "draw", slow)
+    panel.start()
+    try:
+        assert begun.wait(60)
+        until(lambda: "epoch <b>4</b> of 4" in panel.clock.value)
+        until(lambda: len(panel.pictures.curves.series) > 1)
+        until(lambda: panel.status.kind == "done")
+    finally:
+        go_on.set()
+    panel.wait()
+    assert panel.pictures.maps.canvas.frame["maps"][1]["note"].startswith("epoch 4,")
 
 
 def test_step_trains_one_epoch_and_reset_goes_back(panel: MethodRace) -> None:
@@ -95,6 +118,40 @@ def test_step_trains_one_epoch_and_reset_goes_back(panel: MethodRace) -> None:
         panel.wait()
     assert panel.state == "done"
     assert race_of(panel).recipe.seed == 3
+
+
+def test_the_picture_goes_with_another_problem(panel: MethodRace, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, usual = threading.Event(), panel.pictures.prepare
+
+    def prepare(*about: Any) -> None:
+        assert go.wait(60)
+        usual(*about)
+
+    monkeypatch.setattr(panel.pictures, "prepare", prepare)
+    assert panel.pictures.maps.canvas.frame
+    panel.set(problem="blobs")
+    until(lambda: not panel.pictures.maps.canvas.frame)
+    go.set()
+    panel.wait()
+    assert panel.pictures.maps.canvas.frame
+
+
+def test_the_epochs_of_a_race_are_scrubbed(panel: MethodRace) -> None:
+    panel.start()
+    panel.wait()
+    assert list(panel.controls["epoch"].options) == [0, 1, 2, 3, 4]
+    last = panel.pictures.maps.maps
+    panel.set(epoch=2).wait()
+    assert [m["note"].partition(",")[0] for m in panel.pictures.maps.canvas.frame["maps"]] == ["", "epoch 2", "epoch 2"]
+    shown, side = panel.pictures.maps.maps, panel.pictures.maps.canvas.frame["side"]
+    for name, run in race_of(panel).runs.items():
+        assert (shown[name].winner == panel.pictures.maps.slice.decisions(run.student(2), side).winner).all()
+    assert "run.student(2)" in panel.code()
+    panel.set(epoch=4).wait()
+    assert all((panel.pictures.maps.maps[name].winner == last[name].winner).all() for name in last)
+    panel.reset()
+    panel.wait()
+    assert list(panel.controls["epoch"].options) == [0]
 
 
 def test_what_a_step_notes_is_shown_while_it_races(panel: MethodRace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,11 +187,29 @@ def test_live_pictures_come_while_it_races(panel: MethodRace) -> None:
     before = panel.pictures.maps.canvas.frame["serial"]
     panel.start()
     until(lambda: panel.pictures.maps.canvas.frame["serial"] > before + 1)
-    assert panel.pictures.maps.canvas.frame["side"] == 100
+    assert panel.pictures.maps.canvas.frame["side"] == 73
     with pytest.raises(InputError, match="press Pause, then export"):
         panel.view()
     panel.pause()
     panel.wait()
+
+
+def test_new_copies_are_drawn_at_once_and_not_with_the_next_pulse(panel: MethodRace, monkeypatch: Any) -> None:
+    panel.wait()
+    live: list[int] = []
+    draw = panel.pictures.draw
+
+    def counted(students: Any, epoch: int, is_live: bool = False) -> None:
+        live.extend([epoch] * is_live)
+        draw(students, epoch, is_live)
+
+    monkeypatch.setattr(panel.pictures, "draw", counted)
+    panel._pulse.stop()
+    panel.start()
+    assert panel.race is not None
+    panel.race.settle(60)
+    panel.worker("maps").wait(10)
+    assert live
 
 
 def test_sliders_act_during_the_race_and_leave_one_mark(panel: MethodRace) -> None:
@@ -282,8 +357,8 @@ def test_predict_first(panel: MethodRace) -> None:
     assert not panel._buttons["start"].disabled
     panel.start()
     panel.wait()
-    assert "You guessed kd" in panel.result.value
-    assert "of 1 so far" in panel.result.value
+    assert "You named kd; this one seed" in panel.result.value
+    assert "so far" not in panel.result.value  # one seed scores no guess
 
 
 def test_its_code_runs(panel: MethodRace) -> None:
@@ -401,3 +476,13 @@ def test_race_in_the_page(lab: Any) -> None:
         notebook.until(lambda: notebook.ask(threads) == 3)
         assert notebook.errors == []
         assert context.blocked == []
+
+
+def test_a_method_that_needs_maps_says_so_and_others_race_on(panel: MethodRace) -> None:
+    panel.set(at=True)
+    panel.wait()
+    assert panel.status.text.startswith("at needs maps (C, H, W), but layer -2 of the student is (16,)")
+    panel.set(at=False, dkd=True)
+    panel.wait()
+    assert panel.state == "ready"
+    assert panel.methods == ["kd", "amkd", "dkd"]

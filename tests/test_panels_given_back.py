@@ -22,12 +22,12 @@ from torch import nn
 from amkd_viz import Recipe, Run
 from amkd_viz.core.errors import InputError
 from amkd_viz.data import Dataset
-from amkd_viz.panels import BoundaryLab, DistillLab, EmbeddingLab, MethodRace, SampleLab
+from amkd_viz.panels import BoundaryLab, DistillLab, EmbeddingLab, FleetView, MethodRace, SampleLab
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.view_widget import ViewWidget
 from amkd_viz.runs import Job, Race, distill
 from amkd_viz.training import Training
-from tests.recipes import POINTS
+from tests.recipes import ONE_EPOCH, POINTS
 
 OPENED = 10
 HEAVY = (Training, Dataset, nn.Module)  # what a closed panel drops, even where somebody keeps the panel
@@ -70,6 +70,14 @@ def race() -> Panel:
     return panel.wait()
 
 
+def fleet() -> Panel:
+    if not Path("one").exists():
+        distill(ONE_EPOCH, "one")
+    panel = FleetView(".").wait()
+    panel.set(run="one").wait()
+    return panel
+
+
 def on_digits(kind: Callable[[Run], Panel]) -> Callable[[], Panel]:
     def make() -> Panel:
         run = Run.open("digits") if Path("digits").exists() else distill(DIGITS, "digits")
@@ -84,6 +92,7 @@ PANELS: dict[str, Callable[[], Panel]] = {
     "SampleLab": on_digits(lambda run: SampleLab(run, attack_steps=3).wait()),
     "EmbeddingLab": on_digits(lambda run: EmbeddingLab(run, how="pca", most=50).wait()),
     "MethodRace": race,
+    "FleetView": fleet,
 }
 
 

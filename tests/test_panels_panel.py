@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import sys
 import threading
 import time
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from PIL import Image
 
 import amkd_viz.panels.panel as panel_module
 from amkd_viz.core.errors import InputError
+from amkd_viz.objectives.methods import known_terms
 from amkd_viz.panels.controls import choice, from_fields, slider, toggle, with_values
 from amkd_viz.panels.panel import Panel
 from amkd_viz.training import Recipe
@@ -124,6 +123,16 @@ def test_show_hides_the_other_controls(panel: Small) -> None:
         panel.show(only=["margin", "colour"])
 
 
+def test_what_a_slider_adds_up_is_read_as_a_person_reads_it(panel: Small) -> None:
+    for raw, read in ((1.600000023841858, 1.6), (0.1 + 0.2, 0.3)):
+        panel.controls["margin"].value = panel.controls["rate"].value = raw
+        assert panel["margin"] == panel["rate"] == read
+        assert {name: panel.values[name] for name in ("margin", "rate")} == {"margin": read, "rate": read}
+        assert panel.heard[-2:] == [("margin", read), ("rate", read)]
+        assert panel.code().startswith(f"margin = {read} ")
+        assert f"margin={read}, rate={read}, kind=" in panel.settings()
+
+
 def test_help_and_code_open_and_close_and_other_code_stays_open(panel: Small) -> None:
     for action, part in ((panel.help, panel._help), (panel.show_code, panel._code)):
         for shown in (None, "none", None):
@@ -156,18 +165,9 @@ def test_exports_never_overwrite(panel: Small, tmp_path: Path, monkeypatch: pyte
 
 def test_a_panel_without_a_session_has_no_button_for_it(panel: Small) -> None:
     labels = [child.description for child in panel.widget.children[0].children[1:]]
-    assert labels == ["?", "Show code", "Export"]
+    assert labels == ["?", "Undo", "Reset controls", "Show code", "Export"]
     with pytest.raises(InputError, match="no run to save"):
         panel.save_session()
-
-
-def test_readers_without_a_kernel_get_a_still_picture(panel: Small) -> None:
-    bundle = panel._repr_mimebundle_()
-    data = bundle[0] if isinstance(bundle, tuple) else bundle
-    assert "application/vnd.jupyter.widget-view+json" in data
-    source = data["text/html"].partition("base64,")[2].partition('"')[0]
-    assert Image.open(io.BytesIO(base64.b64decode(source))).size == (30, 20)
-    assert data["text/plain"].startswith("Small(")
 
 
 def test_a_traceback_is_one_sentence_and_the_rest_under_the_code(panel: Small) -> None:
@@ -235,6 +235,16 @@ def test_outside_a_notebook_there_is_no_cell(monkeypatch: pytest.MonkeyPatch) ->
 # controls from fields
 
 
+@pytest.mark.parametrize("name", list(known_terms()))
+def test_steps_of_a_slider_reach_the_value_that_it_shows(name: str) -> None:
+    """A page moves any other value to the nearest step and sends it back as a change by hand."""
+    term = known_terms()[name]
+    for control in from_fields(term, [own.name for own in fields(term)]).values():
+        if type(control).__name__ == "FloatSlider":
+            steps = (control.value - control.min) / control.step
+            assert steps == pytest.approx(round(steps), abs=1e-6), control.description
+
+
 def test_fields_become_controls_and_values_become_fields() -> None:
     recipe = Recipe(step_size=5.0, max_boundary_samples=900)
     names = ["precision", "epochs", "attack_steps", "step_size", "learning_rate", "num_train", "device", "batch_size"]
@@ -244,7 +254,7 @@ def test_fields_become_controls_and_values_become_fields() -> None:
         "epochs": "IntSlider",
         "attack_steps": "IntSlider",
         "step_size": "FloatSlider",
-        "learning_rate": "FloatLogSlider",
+        "learning_rate": "LogSlider",
         "num_train": "BoundedIntText",
         "device": "Dropdown",
         "batch_size": "BoundedIntText",
@@ -258,6 +268,11 @@ def test_fields_become_controls_and_values_become_fields() -> None:
     assert (changed.step_size, changed.num_train, changed.precision) == (0.3, 60, "bf16")
     with pytest.raises(InputError, match="epochs"):
         with_values(recipe, {"epochs": 0})
+    own = recipe.replace(step_size="auto")
+    slider = from_fields(own, ["step_size"])["step_size"]
+    assert (slider.value, slider.min, slider.tooltip.endswith("; 0 for auto")) == (0, 0, True)  # as 0 stands for None
+    assert with_values(own, {"step_size": slider.value}) == own
+    assert with_values(own, {"step_size": 0.2}) == recipe.replace(step_size=0.2)
 
 
 def test_a_term_of_your_own_gets_controls_too() -> None:
@@ -272,3 +287,81 @@ def test_a_term_of_your_own_gets_controls_too() -> None:
     assert [type(c).__name__ for c in made.values()] == ["BoundedFloatText", "FloatSlider", "Checkbox", "Dropdown"]
     made["margin"].value += made["margin"].step
     assert with_values(Mine(), {n: c.value for n, c in made.items()}) == Mine(margin=0.25)
+
+
+def test_a_long_job_says_how_much_time_is_left(panel: Small) -> None:
+    panel.say_now("Working.", "busy", 0.1)
+    assert panel.status.text == "Working."  # too early to say
+    begun, share = panel._since
+    panel._since = begun - 100, share
+    panel.say_now("Working.", "busy", 0.6)
+    assert panel.status.text == "Working. 80 s left."
+    panel._since = begun - 1000, share
+    panel.say_now("Working.", "busy", 0.6)
+    assert panel.status.text == "Working. 13 min left."
+    panel.say_now("Another job.", "busy", 0.0)
+    assert panel.status.text == "Another job."
+    panel.say_now("Done.", "done")
+    assert panel.status.text == "Done."
+
+
+def test_what_was_refused_stays_until_the_next_action(panel: Small) -> None:
+    panel.fail("No.")
+    panel.wait()
+    panel.say("Epoch 3.", "busy", 0.5)
+    panel.wait()
+    assert (panel.status.text, panel.status.kind) == ("No.", "error")
+    panel.controls["margin"].value = 2.5
+    panel.say("Epoch 4.", "busy", 0.5)
+    panel.wait()
+    assert panel.status.text == "Epoch 4."
+    panel.fail("No.")
+    panel.button("Go", "", lambda: panel.say("Going.", "busy")).click()
+    panel.wait()
+    assert panel.status.text == "Going."
+    panel.fail("No.")
+    panel.say("The end.", "done")
+    panel.wait()
+    assert panel.status.text == "The end."
+
+
+def test_a_double_click_does_one_thing(panel: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(panel_module, "TWICE", 0.3)
+    done: list[str] = []
+    once = panel.button("Start", "", lambda: done.append("start"))
+    each = panel.button("Step", "", lambda: done.append("step"), again=True)
+    for _ in range(2):
+        once.click()
+        each.click()
+        panel.wait()
+    assert done == ["start", "step", "step"]
+    time.sleep(0.4)
+    once.click()
+    panel.wait()
+    assert done.count("start") == 2
+
+
+def test_undo_takes_back_one_drag_and_reset_everything(panel: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    panel.set(margin=2.0)
+    panel.set(margin=2.5)  # of the same drag
+    panel.set(kind="b")
+    panel.undo()
+    assert panel.values == {"margin": 2.5, "rate": 0.1, "kind": "a", "on": True}
+    panel.undo()
+    assert panel["margin"] == 1.0
+    panel.undo()
+    panel.wait()
+    assert panel.status.text == "Nothing to undo."
+    monkeypatch.setattr(panel_module, "ONE_MOVE", 0.0)
+    panel.set(margin=2.0).set(margin=2.5).undo()
+    assert panel["margin"] == 2.0
+    panel.put("rate", value=1.0)  # the panel's own choice is what there is to go back to
+    panel.set(on=False, rate=2.0)
+    panel.controls["on"].disabled = True
+    panel.reset_controls()
+    assert panel.values == {"margin": 1.0, "rate": 1.0, "kind": "a", "on": False}
+    panel.set(margin=4.0, kind="b")
+    panel.status.reset = next(place for place, name in panel._places.items() if name == "margin")
+    panel.wait()
+    assert (panel["margin"], panel["kind"], panel.status.reset) == (1.0, "b", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import json
 import os
 import pickle
@@ -29,6 +30,7 @@ from amkd_viz.training.recipe import RENAMED
 from amkd_viz.training.teachers import fingerprint
 from exercises import example_folder
 
+pytestmark = pytest.mark.usefixtures("checkpoint_each_epoch")
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -156,6 +158,24 @@ def test_a_run_is_whole_from_any_folder(tmp_path, monkeypatch):
 
 
 # going on
+
+
+def test_short_epochs_share_a_checkpoint(tmp_path, monkeypatch, finished):
+    """One at the end, and one where half a second has passed; the student does not depend on it."""
+    now = itertools.count(step=0.05)
+    monkeypatch.setattr(run_module, "EPOCH_SECONDS", 0.5)
+    monkeypatch.setattr(run_module.time, "monotonic", lambda: next(now))
+    kept: list[int] = []
+    monkeypatch.setattr(Run, "save_checkpoint", lambda run, state: kept.append(state["epoch"]))
+    run = distill(POINTS.replace(epochs=8, magsim_samples=0), tmp_path / "run")
+    assert kept[-1] == 8
+    assert 1 < len(kept) < 8
+    assert run.snapshots() == list(range(9))
+
+
+def test_a_long_run_keeps_an_even_hundred_of_its_students(tmp_path):
+    run = distill(POINTS.replace(method="ce", epochs=201, num_train=10, magsim_samples=0), tmp_path / "run")
+    assert run.snapshots() == [*range(0, 201, 3), 201]
 
 
 def test_an_unfinished_run_says_so_and_goes_on(tmp_path, finished):
@@ -487,8 +507,9 @@ def full_length(tmp_path_factory):
     return distill(POINTS.replace(method="ce", epochs=2), tmp_path_factory.mktemp("runs") / "whole")
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace"])
-@pytest.mark.parametrize("nth", [1, 2, 3, 5, 6])
+@pytest.mark.parametrize(
+    ("call", "nth"), [("fsync", 1), ("fsync", 2), ("fsync", 4), *(("replace", nth) for nth in [1, 2, 3, 5, 6])]
+)
 def test_a_disk_that_is_full_at_the_nth_write(tmp_path, monkeypatch, full_length, call, nth):
     """Every file there is whole, no temporary stays, and one sentence says what happened."""
     recipe = full_length.recipe
@@ -506,6 +527,7 @@ def test_a_disk_that_is_full_at_the_nth_write(tmp_path, monkeypatch, full_length
         distill(recipe, tmp_path / "run", training=training)
     assert "\n" not in str(caught.value)
     monkeypatch.undo()
+    nth += (nth > 1) + (nth > 3) if call == "fsync" else 0  # snapshots are not flushed
     written = [
         "config.json",
         "snapshots/epoch-0000.safetensors",
@@ -651,3 +673,35 @@ def test_a_path_that_no_system_takes_is_refused_in_a_sentence(tmp_path, field, v
     (run.path / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match=r"File name too long|is not a folder"):
         resume(Run.open(run.path))
+
+
+def test_a_measured_step_size_is_written_into_the_run_and_does_not_change_when_it_goes_on(tmp_path: Path) -> None:
+    recipe = POINTS.replace(method="amkd", step_size="auto", epochs=3)
+    run = distill(recipe, tmp_path / "run")
+    size = run.config["step_size"]
+    assert (run.recipe, run.settled) == (recipe, recipe.replace(step_size=size))
+    assert run.settled != recipe
+    metrics = Run.open(run.path).metrics()[0]["metrics"]
+    assert 0 <= metrics["attack.gap"] < 1
+
+    explicit = distill(run.settled, tmp_path / "explicit")  # the number alone trains the same student
+    assert same(run.student(), explicit.student())
+    assert "step_size" not in explicit.config
+    assert explicit.settled == explicit.recipe
+    assert same(replay(run, tmp_path / "replay").student(), run.student())
+
+    known = Run.create(tmp_path / "known", recipe)
+    config = json.loads((known.path / "config.json").read_text()) | {"step_size": 0.7}  # of another processor
+    (known.path / "config.json").write_text(json.dumps(config))
+    known = resume(Run.open(known.path))
+    assert same(known.student(), distill(recipe.replace(step_size=0.7), tmp_path / "seven").student())
+    assert known.settled.step_size == 0.7
+    named = recipe.replace(step_size=0.3, overrides={"bss.step_size": "auto"})
+    assert prepare(named).boundary.sampler == run.settled.boundary.sampler
+
+    training = prepare(recipe)
+    assert (training.recipe.step_size, training.boundary.sampler.step_size) == (size, size)
+    training.change({"step_size": 0.5})
+    assert (training.recipe.step_size, training.asked.step_size) == (0.5, 0.5)
+    with pytest.raises(InputError, match="step_size must be a number here, got 'auto'; calibrate"):
+        recipe.boundary.sampler(training.teacher, torch.zeros(1, 2), torch.zeros(1).long(), None)

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from amkd_viz import build, load
 from amkd_viz.core.errors import InputError
+from amkd_viz.models import save_classifier
 from amkd_viz.panels import BoundaryLab, DistillLab, EmbeddingLab, MethodRace, SampleLab
 from amkd_viz.panels.session import Session
-from amkd_viz.runs import Race, Run
+from amkd_viz.runs import Race, Run, distill
 from amkd_viz.training import Recipe
 
 SMALL = Recipe(dataset="moons", teacher="mlp-small", student="mlp-tiny", method="kd", epochs=2, device="cpu")
@@ -126,3 +128,89 @@ def test_files_that_are_refused_and_kept(run: Run, tmp_path: Path, content: str,
 def test_states_that_are_not_json_are_refused(run: Run, value: Any) -> None:
     with pytest.raises(InputError, match="must be a JSON object"):
         Session.of(OneLab(), run, eye=value)
+
+
+POINTS = Recipe(
+    dataset="moons:n=80",
+    teacher="mlp-tiny",
+    student="mlp-tiny",
+    epochs=2,
+    num_train=20,
+    batch_size=10,
+    teacher_epochs=1,
+    magsim_samples=0,
+    device="cpu",
+)
+
+
+@pytest.fixture
+def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return distill(POINTS, tmp_path / "kept" / "one")
+
+
+@pytest.mark.parametrize("panel", [BoundaryLab, DistillLab, EmbeddingLab])
+def test_a_panel_opens_its_session_file_and_the_folder_of_a_run(trained: Run, tmp_path: Path, panel: Any) -> None:
+    """A file or folder may stand wherever a session or run may, as a text or as a path."""
+    how = {"how": "pca"} if panel is EmbeddingLab else {}
+    first = panel(trained.path, **how).wait()
+    path = first.save_session(tmp_path / "session.json")
+    first.close()
+    for what in (path, str(path), str(trained.path)):
+        made = panel(what).wait()
+        assert made.run.path.resolve() == trained.path.resolve()
+        assert made.status.kind != "error"
+        made.close()
+    for other in (BoundaryLab, DistillLab, EmbeddingLab, SampleLab, MethodRace):
+        if other is not panel:
+            with pytest.raises(InputError, match=f"saved by {panel.__name__} and opens there, not in {other.__name__}"):
+                other(path)
+
+
+def test_a_race_opens_by_its_folder(trained: Run, tmp_path: Path) -> None:
+    race = Race.create(POINTS, ["ce", "kd"], tmp_path / "race")
+    made = MethodRace(str(race.path)).wait()
+    assert made.race is not None
+    assert list(made.race.runs) == ["ce", "kd"]
+    made.close()
+    with pytest.raises(InputError, match="MethodRace takes a race, the path of one or of a session, or a name"):
+        MethodRace(trained)
+    with pytest.raises(InputError, match="BoundaryLab takes a run, the path of one or of a session, or a name"):
+        BoundaryLab(race)
+
+
+@pytest.mark.parametrize(
+    ("panel", "what", "words"),
+    [
+        (SampleLab, "spirals", "SampleLab shows images, not 2-D points like spirals; use BoundaryLab"),
+        (SampleLab, "moons:noise=0.2", "use BoundaryLab"),
+        (SampleLab, "cifar10", "SampleLab needs nets for cifar10: give a run on it, or teacher= and dataset='cifar10'"),
+        (EmbeddingLab, "moons", r"EmbeddingLab shows a run: give one, its folder, or an example \(digits, spirals\)"),
+        (BoundaryLab, "digits", "use SampleLab"),
+        (MethodRace, "cifar10", "problem of MethodRace"),
+        (DistillLab, "moon", "moons"),
+        (SampleLab, "sessions/none.json", "Session not found"),
+        (DistillLab, Path("nowhere"), "nowhere"),
+    ],
+)
+def test_what_a_panel_does_not_take_is_said_with_what_it_takes(panel: Any, what: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        panel(what)
+
+
+def test_names_stand_where_nets_and_data_do(tmp_path: Path) -> None:
+    digits = load("digits")
+    path = save_classifier(build("cnn-tiny", digits), tmp_path / "net.safetensors")
+    lab = SampleLab(teacher=str(path), student=path, dataset="digits").wait()
+    try:
+        assert list(lab._nets) == ["teacher", "student"]
+        names: dict[str, Any] = {}
+        exec(compile(lab.code(), "shown", "exec"), names)
+        assert names["data"].name == "digits"
+        assert lab._shown is not None
+        assert int(names["samples"].steps) == lab._shown.path.steps
+    finally:
+        lab.close()
+    with pytest.raises(InputError, match="resnet26"):
+        SampleLab(teacher="resnet26", dataset="digits")

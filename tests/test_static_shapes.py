@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from amkd_viz.boundary import BSS, FGSM, Sampler, bss, select_always, select_bases
+from amkd_viz.data import Augment, Loader, Split
 from amkd_viz.models import Classifier, build, inference_copy
 from amkd_viz.objectives import Batch, Boundary, Step, methods
-from amkd_viz.runs.prepare import prepare
-from amkd_viz.training import Recipe
-
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+from amkd_viz.objectives.selves import selves
+from amkd_viz.objectives.sources import Inside, views
+from amkd_viz.training.evaluation import outputs_on
+from benchmarks.recorder import Waits
 
 
 def nets() -> tuple[Classifier, Classifier, Tensor, Tensor]:
@@ -107,25 +108,6 @@ def test_select_always_returns_limit_rows_and_the_bases_first():
         assert torch.equal(best[: int(count)], select_bases(teacher, student, y, 5))
 
 
-class Waits(TorchDispatchMode):
-    """Notes what would make the host wait for a GPU: values that Python reads, and shapes that depend on values."""
-
-    names = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "unique", "is_nonzero", "bincount")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        name = func.overloadpacket.__name__
-        masks = name in ("index", "index_put_", "_index_put_impl_") and any(
-            i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1]
-        )
-        if masks or name.startswith(self.names):
-            self.found.append(str(func))
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize("method", ["bss", "amkd", "amkd-student", "amkd-calibrated"])
 @pytest.mark.parametrize(
     ("sampler", "boundary_bn"), [(BSS(steps=3), "separate"), (BSS(steps=3), "joint"), (FGSM(), "frozen")]
@@ -149,30 +131,22 @@ def test_a_dynamic_step_does():
     assert waits.found
 
 
-@needs_cuda
-@pytest.mark.parametrize("graph", [True, False])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("sampler", ["bss", "fgsm", "noise"])
-def test_the_host_never_waits_within_a_step(sampler, precision, graph):
-    recipe = Recipe(dataset="digits", teacher="cnn-tiny", teacher_epochs=1, epochs=3, sampler=sampler, device="cuda")
-    training = prepare(recipe.replace(precision=precision))
-    training.graph = training.graph if graph else None
-    batches = training.loader.epoch(0)
-    for batch in [next(batches), next(batches)]:
-        training.step(*batch)  # libraries set themselves up, and the second step is recorded
-    torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        training.step(*next(batches))
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-
-
-@needs_cuda
-def test_a_step_on_a_gpu_is_the_static_one():
+@pytest.mark.parametrize("method", methods()[7:])
+def test_no_method_of_the_zoo_reads_a_value_from_the_device(method, monkeypatch):
+    monkeypatch.setattr(BSS, "function", staticmethod(partial(bss, compact=False)))
     teacher, student, x, y = nets()
-    expected = one_step(True, 24, "amkd")[1]
-    step = made((copy.deepcopy(teacher).cuda(), student.cuda(), x.cuda(), y.cuda()), BSS(steps=4), 24, static=None)
-    found = methods["amkd"]()(step)
-    assert step.batch("boundary").first is not None
-    assert abs(float(found.detach()) - float(expected)) < 0.5  # targets are drawn by another generator
+    step = made((build("resnet8", num_classes=4, shape=(3, 8, 8), seed=5).eval(), student, x, y), BSS(steps=3), 6)
+    train = Split((255 * x).to(torch.uint8), y, torch.arange(len(x)))
+    loader = Loader(train, len(x), augment=Augment(1, True))
+    step.nets = {**step.nets, "teacher2": teacher, "peer": copy.deepcopy(student)}
+    step.nets |= {name: kind(student).net for name, kind in selves.items()}
+    step.sources = {**step.sources, **{name: kind(loader) for name, kind in views.items()}}
+    step.sources["validation"] = lambda step: step.clean
+    step.sources |= {"inside": Inside(), "student_boundary": replace(step.sources["boundary"], of="student")}
+    kept = outputs_on(teacher, train)
+    step.known = lambda net: (kept, y)
+    objective = methods[method]()
+    step.modules.update(objective.modules(step.nets, (len(x), len(x))))
+    with Waits() as waits:
+        objective(step).backward()
+    assert not waits.found

@@ -285,6 +285,24 @@ def test_differences_are_those_of_scipy() -> None:
         assert t95(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=2e-4)
 
 
+def test_the_intervals_contain_the_truth_95_times_in_100() -> None:
+    """10,000 comparisons of two methods that differ by two points and share the luck of their seeds."""
+    drawn, n, draws = np.random.default_rng(1), 8, 10_000
+    luck, own = drawn.normal(0.8, 0.03, (draws, n)), drawn.normal(0, 0.01, (2, draws, n))
+    inside = 0
+    for one, other in zip(luck + own[0] + 0.02, luck + own[1], strict=True):
+        low, high = paired(one.tolist(), other.tolist()).interval  # type: ignore[union-attr]
+        inside += low <= 2 <= high
+    assert inside / draws == pytest.approx(0.95, abs=0.01)
+    one, other = drawn.normal(0.82, 0.03, (draws, 6)), drawn.normal(0.8, 0.01, (draws, 9))
+    means = zip(one.mean(1), one.std(1, ddof=1), other.mean(1), other.std(1, ddof=1), strict=True)
+    inside = 0
+    for mean, sd, other_mean, other_sd in np.round(list(means), 4)[:2_000]:
+        found = welch(mean, sd, 6, other_mean, other_sd, 9)
+        inside += found.interval[0] <= 2 <= found.interval[1]  # type: ignore[union-attr]
+    assert inside / 2_000 == pytest.approx(0.95, abs=0.015)
+
+
 def test_seeds_that_do_not_vary_are_no_evidence() -> None:
     assert paired([0.5, 0.6, 0.7], [0.4, 0.5, 0.6]) is None  # 0.1 each, up to rounding
     assert welch(0.9, 0.0, 2, 0.8, 0.01, 2) is None

@@ -48,7 +48,7 @@ def test_methods_by_seeds(tmp_path):
     [
         (["ce"], 0, {}, "seeds must be at least 1, got 0"),
         (["ce"], -1, {}, "seeds must be at least 1, got -1"),
-        (["ce", "dk"], 1, {}, "Unknown method 'dk'; did you mean 'kd'"),
+        (["ce", "amk"], 1, {}, "Unknown method 'amk'; did you mean 'amkd'"),
         ([], 1, {}, "methods must name one or more, each once.* allowed: ce, kd"),
         (["ce", "kd", "ce"], 1, {}, "each once, not 'ce,kd,ce'"),
         (["ce", "kd"], 1, {"kd.scale": 2, "boundary_kd.scale": 2}, "None of ce, kd has the term of boundary_kd.scale"),

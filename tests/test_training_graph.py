@@ -1,13 +1,13 @@
 """Steps that are recorded once and replayed: the numbers of steps that are computed one by one.
 
-What a CUDA graph does, `Again` does on a CPU: every operation is noted with the tensors it read and wrote, and done
-again on these very tensors, without Python and without autograd.
+What a CUDA graph does, `CpuRecorder` does on a CPU.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,21 +21,19 @@ import pytest
 import torch
 from recipes import same
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
 
 import amkd_viz.training.graph as graph_module
 import amkd_viz.training.training as training_module
 from amkd_viz import Run, distill
 from amkd_viz.boundary import BSS, bss
-from amkd_viz.core.rng import generator
+from amkd_viz.core.rng import defaults_seeded, generator
 from amkd_viz.objectives import Objective, Step, ce, kd, linear, methods
 from amkd_viz.runs import prepare
 from amkd_viz.training import EpochEnded, Recipe, Stepped, Training, events
 from amkd_viz.training.graph import CudaRecorder, StepGraph
+from benchmarks.recorder import CpuRecorder
 
 R = TypeVar("R")
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 RECIPE = Recipe(
     dataset="digits",
     teacher="cnn-tiny",
@@ -50,66 +48,14 @@ RECIPE = Recipe(
 )
 
 
-class Noted(TorchDispatchMode):
-    def __init__(self) -> None:
-        super().__init__()
-        self.done: list[tuple[Any, Any, Any, list[Tensor]]] = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        result = func(*args, **(kwargs or {}))
-        read = {t.untyped_storage().data_ptr() for t in tree_flatten((args, kwargs))[0] if isinstance(t, Tensor)}
-        made = [t for t in tree_flatten(result)[0] if isinstance(t, Tensor)]
-        new = [
-            t for t in made if t.untyped_storage().data_ptr() not in read
-        ]  # the others are views, or written in place
-        if new or not all(r.alias_info is None or not r.alias_info.is_write for r in func._schema.arguments):
-            self.done.append((func, args, kwargs or {}, new))
-        return result
-
-
-class Again:
-    """A ``Recorder`` for a CPU. What ``record`` does is undone, since a capture does nothing: to ``state`` too."""
-
-    def __init__(self, state: Callable[[], list[Tensor]]) -> None:
-        self.noted, self.state, self.replays, self.records = Noted(), state, 0, 0
-
-    def aside(self, work: Callable[[], R]) -> R:
-        return work()
-
-    def record(self, work: Callable[[], R]) -> R:
-        self.records += 1
-        before = [(t, t.clone()) for t in self.state()]
-        self.noted = Noted()
-        with self.noted:
-            result = work()
-        with torch.no_grad():
-            for t in [t for _, _, _, new in self.noted.done for t in new]:
-                t.zero_()
-            for t, value in before:
-                t.copy_(value)
-        return result
-
-    @torch.no_grad()
-    def replay(self) -> None:
-        self.replays += 1
-        for func, args, kwargs, new in self.noted.done:
-            result = func(*args, **kwargs)
-            made = [t for t in tree_flatten(result)[0] if isinstance(t, Tensor)]
-            for to, what in zip(new, made[-len(new) :] if new else (), strict=True):
-                to.copy_(what)
-
-    def forget(self) -> None:
-        self.noted = Noted()
-
-
-class Stuck(Again):
+class Stuck(CpuRecorder):
     """One whose replays do nothing, as if the inputs of the first batch were in it for good."""
 
     def replay(self) -> None:
         self.replays += 1
 
 
-class Unable(Again):
+class Unable(CpuRecorder):
     def record(self, work: Callable[[], R]) -> R:
         work()
         raise RuntimeError("operation not permitted when stream is capturing\nand a long trace")
@@ -123,11 +69,11 @@ def static(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trained(
-    kind: type[Again] | None,
+    kind: type[CpuRecorder] | None,
     recipe: Recipe = RECIPE,
     overrides: dict[tuple[int, int], dict[str, Any]] | None = None,
     at: dict[str, Any] | None = None,
-) -> tuple[Training, list[dict[str, Any]], Again | None]:
+) -> tuple[Training, list[dict[str, Any]], CpuRecorder | None]:
     """A training to its end; its epochs without their clock, and the recorder."""
     training = prepare(recipe)
     if at is not None:
@@ -155,7 +101,9 @@ def trained(
     ids=str,
 )
 def test_replayed_steps_are_the_computed_ones(settings: dict[str, str]) -> None:
-    (expected, lines, _), (found, own, again) = (trained(kind, RECIPE.replace(**settings)) for kind in (None, Again))
+    (expected, lines, _), (found, own, again) = (
+        trained(kind, RECIPE.replace(**settings)) for kind in (None, CpuRecorder)
+    )
     assert again is not None
     if "method" in settings:
         assert lines[0].get("metrics", {}).get("attack.crossed", 1) > 0.2
@@ -168,7 +116,7 @@ def test_replayed_steps_are_the_computed_ones(settings: dict[str, str]) -> None:
 def test_a_term_that_ends_and_a_slider_that_moves_are_recorded_anew() -> None:
     recipe = RECIPE.replace(overrides={"boundary_kd.scale": 0.5})
     overrides = {(1, 2): {"kd.temperature": 2.0}, (2, 1): {"attack_steps": 2, "learning_rate": 0.01}}
-    (expected, lines, _), (found, own, again) = (trained(kind, recipe, dict(overrides)) for kind in (None, Again))
+    (expected, lines, _), (found, own, again) = (trained(kind, recipe, dict(overrides)) for kind in (None, CpuRecorder))
     assert again is not None
     assert again.records >= 3
     assert own == lines
@@ -176,13 +124,13 @@ def test_a_term_that_ends_and_a_slider_that_moves_are_recorded_anew() -> None:
 
 
 def test_a_training_goes_on_in_the_middle_of_an_epoch() -> None:
-    whole, lines, _ = trained(Again)
+    whole, lines, _ = trained(CpuRecorder)
     first = prepare(RECIPE)
-    first.graph = StepGraph(Again(lambda: list(first.student.buffers())), first.work)
+    first.graph = StepGraph(CpuRecorder(lambda: list(first.student.buffers())), first.work)
     for event in events(first):
         if isinstance(event, Stepped) and event.batch == 3:
             break
-    rest, own, _ = trained(Again, at=first.state())
+    rest, own, _ = trained(CpuRecorder, at=first.state())
     assert own == lines
     assert same(whole.student, rest.student)
 
@@ -228,7 +176,7 @@ def named() -> Iterator[Callable[[Callable[[], Objective]], Recipe]]:
 )
 def test_what_a_step_reads_is_never_frozen(named: Any, make: Callable[[], Objective], records: int) -> None:
     recipe = named(make)
-    (expected, lines, _), (found, own, again) = (trained(kind, recipe) for kind in (None, Again))
+    (expected, lines, _), (found, own, again) = (trained(kind, recipe) for kind in (None, CpuRecorder))
     assert again is not None
     assert again.records == records
     assert bool(again.replays) == bool(records)
@@ -253,7 +201,7 @@ def test_what_is_changed_between_two_steps_is_never_frozen(named: Any, change: C
     for recorded in (False, True):
         training = prepare(recipe)
         if recorded:
-            training.graph = StepGraph(Again(lambda t=training: list(t.student.buffers())), training.work)
+            training.graph = StepGraph(CpuRecorder(lambda t=training: list(t.student.buffers())), training.work)
         for x, y, index in training.loader.epoch(0):
             if training.batch == 3:
                 change(training)
@@ -263,7 +211,7 @@ def test_what_is_changed_between_two_steps_is_never_frozen(named: Any, change: C
 
 
 @pytest.mark.parametrize("kind", [Stuck, Unable])
-def test_a_graph_that_cannot_be_trusted_is_named_and_not_used(kind: type[Again]) -> None:
+def test_a_graph_that_cannot_be_trusted_is_named_and_not_used(kind: type[CpuRecorder]) -> None:
     expected, lines, _ = trained(None)
     with pytest.warns(UserWarning, match="launched kernel by kernel: as a CUDA graph") as caught:
         found, own, again = trained(kind)
@@ -278,7 +226,7 @@ def test_a_graph_that_cannot_be_trusted_is_named_and_not_used(kind: type[Again])
 def test_a_draw_that_was_recorded_for_good_is_noticed() -> None:
     """The draw of the targets would be the same at each step."""
 
-    class Fixed(Again):
+    class Fixed(CpuRecorder):
         def replay(self) -> None:
             random.manual_seed(5)
             super().replay()
@@ -300,7 +248,7 @@ def test_a_sampler_that_looks_at_values_is_never_recorded() -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "Steps are launched")
         training = prepare(RECIPE.replace(sampler="deepfool", epochs=2))
-        again = Again(lambda: list(training.student.buffers()))
+        again = CpuRecorder(lambda: list(training.student.buffers()))
         training.graph = StepGraph(again, training.work)
         records = [again.records for event in events(training) if isinstance(event, EpochEnded)]
     assert records == [0, 1]  # nothing is attacked in the last quarter
@@ -327,7 +275,7 @@ def kinds(folder: Path) -> list[str]:
 
 
 def test_a_training_that_ends_frees_its_recording() -> None:
-    training, _, again = trained(Again, RECIPE.replace(method="ce", epochs=1))
+    training, _, again = trained(CpuRecorder, RECIPE.replace(method="ce", epochs=1))
     assert training.graph is not None
     assert again is not None
     assert again.replays == 4
@@ -335,83 +283,76 @@ def test_a_training_that_ends_frees_its_recording() -> None:
     assert not again.noted.done
 
 
-@pytest.mark.parametrize("newer", [True, False])
-def test_a_capture_that_fails_is_given_back(newer: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[Any] = []
+class Captures:
+    """PyTorch's graphs without a GPU; ``calls`` are those that matter where a capture fails."""
 
-    class Graph:
-        def reset(self) -> None:
-            calls.append("reset")
-
-        def register_generator_state(self, generator: Any) -> None:
-            pass
-
-    @contextmanager
-    def nothing(*_: Any, **__: Any) -> Iterator[None]:
-        yield
-
-    fakes = dict.fromkeys(("device", "stream", "graph"), nothing) | {"CUDAGraph": Graph}
-    fakes |= {"Stream": lambda device: SimpleNamespace(device=device), "graph_pool_handle": lambda: (0, 7)}
-    for name, fake in fakes.items():
-        monkeypatch.setattr(torch.cuda, name, fake)
-    for name in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
-        monkeypatch.setattr(torch._C, name, lambda *about, name=name: calls.append((name, *about)), raising=False)
-    monkeypatch.setattr(torch, "zeros", lambda *_, **about: calls.append(about["device"]))  # in a later capture
-    monkeypatch.setattr(graph_module, "NEWER", newer)
-    monkeypatch.setattr(CudaRecorder, "_broken", [])
     device = torch.device("cuda:1")
-    recorder = CudaRecorder(device, torch.Generator())
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, newer: bool, ended: bool) -> None:
+        calls = self.calls = []
+
+        class Graph:
+            def reset(self) -> None:
+                calls.append("reset")
+
+            def pool(self) -> None:
+                if not ended:
+                    raise RuntimeError("without a preceding successful capture")
+
+            def register_generator_state(self, generator: Any) -> None:
+                pass
+
+        @contextmanager
+        def nothing(*_: Any, **__: Any) -> Iterator[None]:
+            yield
+
+        fakes = dict.fromkeys(("device", "stream", "graph"), nothing) | {"CUDAGraph": Graph}
+        fakes |= {"Stream": lambda device: SimpleNamespace(device=device), "graph_pool_handle": lambda: (0, 7)}
+        for name, fake in fakes.items():
+            monkeypatch.setattr(torch.cuda, name, fake)
+        for name in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
+            monkeypatch.setattr(torch._C, name, lambda *about, name=name: calls.append((name, *about)), raising=False)
+        # in a later capture
+        monkeypatch.setattr(torch, "zeros", lambda *_, **about: calls.append(about["device"]))
+        monkeypatch.setattr(graph_module, "NEWER", newer)
+        monkeypatch.setattr(CudaRecorder, "_broken", [])
+        self.recorder = CudaRecorder(self.device, torch.Generator())
+
+
+BY_HAND = [("_cuda_endAllocateToPool", 1, (0, 7)), ("_cuda_releasePool", 1, (0, 7))]
+
+
+@pytest.mark.parametrize(
+    ("newer", "ended", "expected"), [(True, False, ["reset"]), (False, False, BY_HAND), (False, True, ["reset"])]
+)
+def test_a_capture_that_fails_is_given_back_once(
+    newer: bool, ended: bool, expected: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captures = Captures(monkeypatch, newer, ended)
 
     def fails() -> None:
         raise RuntimeError("not permitted")
 
     for _ in range(2):
         with pytest.raises(RuntimeError, match="not permitted"):
-            recorder.record(fails)
-    old = [("_cuda_endAllocateToPool", 1, (0, 7)), ("_cuda_releasePool", 1, (0, 7))]
-    assert calls == [*(["reset"] if newer else old), device] * 2
-    assert len(CudaRecorder._broken) == (0 if newer else 2)  # the object is small, and its memory free
+            captures.recorder.record(fails)
+    assert captures.calls == [*expected, captures.device] * 2
+    assert len(CudaRecorder._broken) == (2 if expected == BY_HAND else 0)  # the object is small, and its memory free
 
 
-@needs_cuda
-def test_a_capture_that_fails_disturbs_no_other_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = RECIPE.replace(device="cuda", method="bss")
-    sound, poor = prepare(recipe), prepare(recipe)
-    plain = poor.loss
-    monkeypatch.setattr(poor, "loss", lambda step: plain(step) * step.clean.y.sum().sign().item())
-    poor.graph = StepGraph(CudaRecorder(poor.device, poor.seeding.generator), poor.work)
-    batches = list(sound.loader.epoch(0))
-    for x, y, index in batches[:3]:
-        sound.step(x, y, index)
-    with pytest.warns(UserWarning, match="it cannot be recorded"):  # noqa: PT031
-        for x, y, index in batches[:3]:
-            poor.step(x, y, index)
-    for x, y, index in batches[3:]:
-        one, two = sound.step(x, y, index), poor.step(x, y, index)
-        assert all(bool(t.isfinite()) for t in (*one.terms.values(), *two.terms.values()))
-    assert sound.graph is not None
-    assert not sound.graph.given_up
-    again = prepare(recipe)
-    for x, y, index in batches[:3]:
-        again.step(x, y, index)
-    assert again.graph is not None
-    assert not again.graph.given_up
+def test_no_other_thread_draws_from_the_default_generators_during_a_capture(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder, order = Captures(monkeypatch, newer=False, ended=True).recorder, []
 
+    def draws() -> None:
+        with defaults_seeded(0, ()):
+            order.append("drawn")
 
-@needs_cuda
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("sampler", ["bss", "fgsm", "noise"])
-def test_on_a_gpu(sampler: str, precision: str, tmp_path: Path) -> None:
-    recipe = RECIPE.replace(device="cuda", sampler=sampler, precision=precision, method="amkd")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", "Steps are launched")
-        graphed = prepare(recipe)
-        assert graphed.graph is not None
-        usual = prepare(recipe, like=graphed)
-        usual.graph = None
-        for x, y, index in graphed.loader.epoch(0):
-            one, two = graphed.step(x, y, index), usual.step(x, y, index)
-            assert (one is graphed.graph._step) == (graphed.batch > 2)
-            for name, value in two.terms.items():
-                assert float(one.terms[name]) == pytest.approx(float(value), rel=0.05, abs=0.02)
-    assert not graphed.graph.given_up
+    def work() -> None:
+        thread.start()
+        thread.join(0.2)
+        order.append("captured")
+
+    thread = threading.Thread(target=draws)
+    recorder.record(work)
+    thread.join()
+    assert order == ["captured", "drawn"]

@@ -67,7 +67,7 @@ def notes(run: Run) -> list[str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def straight(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def straight(tmp_path_factory: pytest.TempPathFactory, checkpoint_each_epoch: None) -> Run:
     """A run that was never stopped, which no test changes; its teacher is cached, and not heard again."""
     return distill(SMALL, tmp_path_factory.mktemp("runs") / "straight")
 

@@ -35,6 +35,7 @@ from amkd_viz.training import (
 )
 from amkd_viz.training.loop import final_scores
 from amkd_viz.training.schedule import learning_rate
+from amkd_viz.training.stacked import train_stacked
 from amkd_viz.training.teachers import cache_folder, teacher_recipe
 
 DIGITS = POINTS.replace(
@@ -462,8 +463,8 @@ def test_a_folder_with_other_images_has_another_teacher(tmp_path, monkeypatch):
     for place in ("one", "two"):  # a relative folder is known by its full path
         (tmp_path / place).mkdir()
         monkeypatch.chdir(tmp_path / place)
-        names.append(teacher_recipe(recipe.replace(dataset="folder:images")))
-    assert names[0].dataset == f"folder:{tmp_path / 'one' / 'images'}"
+        names.append(teacher_recipe(recipe.replace(dataset="folder:images,size=9")))
+    assert names[0].dataset == f"folder:{tmp_path / 'one' / 'images'},size=9"
     assert names[0].hash != names[1].hash
 
 
@@ -508,11 +509,11 @@ def test_two_teachers(tmp_path):
             "teacher2": "mlp-small",
         }
         assert training.teacher_weights.count("+") == 1
-        assert training.notes == []
+        assert all(note.endswith("validation samples correctly.") for note in training.notes)
         trained(training)
         other = prepare(recipe.replace(method="two", seed=3), training)
         assert all(other.nets[name] is training.nets[name] for name in ("teacher", "teacher2"))
-        assert prepare(recipe.replace(method="kd")).notes == [
+        assert prepare(recipe.replace(method="kd")).notes[:1] == [
             "No term of kd reads the net 'teacher2': it is loaded and has no effect."
         ]
         with pytest.raises(
@@ -521,3 +522,66 @@ def test_two_teachers(tmp_path):
             prepare(POINTS.replace(method="two"))
     finally:
         methods.forget("two")
+
+
+def test_samples_that_no_full_batch_holds_are_told():
+    notes = prepare(POINTS.replace(method="ce", num_train=100, batch_size=51)).notes
+    assert any(note.startswith("Each epoch leaves out 49 of 100 training samples, others in each") for note in notes)
+    assert not any("leaves out" in note for note in prepare(POINTS.replace(method="ce")).notes)
+
+
+@pytest.mark.parametrize("method", ["kd", "amkd"])
+def test_logits_of_a_teacher_that_are_cached_give_the_same_student(method: str) -> None:
+    students, passes = [], []
+    for cached in (False, True):
+        training = prepare(POINTS.replace(method=method, augment="none", cache_teacher=cached))
+        calls: list[int] = []
+        training.teacher.body.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        for _ in events(training):
+            pass
+        students.append(training.student.state_dict())
+        passes.append(len(calls))
+    for name, value in students[0].items():
+        assert torch.allclose(value, students[1][name], atol=1e-5)
+    assert passes[0] - passes[1] == 4 * 3 - 1  # one pass over 48 samples in place of three batches an epoch
+
+
+def test_logits_of_augmented_images_are_not_cached() -> None:
+    with pytest.raises(InputError, match="cache_teacher needs images that are the same in every epoch: set augment="):
+        prepare(POINTS.replace(dataset="digits", teacher="cnn-tiny", student="cnn-tiny", cache_teacher=True))
+    assert Recipe(cache_teacher=False).hash == Recipe().hash
+
+
+# students in one batch of nets
+
+
+def test_stacked_students_are_those_of_single_trainings():
+    methods = ("ce", "kd", "bss", "amkd", "amkd-two-sides", "amkd-pairs", "amkd-scheduled", "amkd-calibrated")
+    recipes = [POINTS.replace(method=name, seed=seed, step_size="auto") for seed, name in enumerate(methods)]
+    recipes += [recipes[3].replace(seed=9, data_seed=1, overrides={"kd.scale": 4}, boundary_kept=0.5)]
+    recipes += [recipes[2].replace(seed=10, boundary_refined=4), recipes[2].replace(seed=11, boundary_bases="margin")]
+    stack = [prepare(recipe) for recipe in recipes]
+    train_stacked(stack)
+    for recipe, training in zip(recipes, stack, strict=True):
+        alone = prepare(recipe)
+        for _ in events(alone):
+            pass
+        for a, b in zip(alone.student.parameters(), training.student.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+        assert training.epoch == recipe.epochs
+        assert training.evaluate("test")["test_accuracy"] == alone.evaluate("test")["test_accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"method": "amkd-student-negatives"}, "amkd-student-negatives needs more than a stacked step has"),
+        ({"schedule": "step"}, "without the schedule 'step'"),
+        ({"sampler": "noise"}, "need the sampler bss, got noise"),
+        ({"epochs": 5}, "must have the same student, epochs"),
+        ({"dataset": "digits", "teacher": "mlp", "student": "mlp-small"}, "trained on points"),
+    ],
+)
+def test_students_that_cannot_be_stacked(changes, sentence):
+    with pytest.raises(InputError, match=sentence):
+        train_stacked([prepare(POINTS), prepare(POINTS.replace(**changes))])

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,31 @@ def test_one_method_that_fails_stops_the_others_and_is_named(tmp_path: Path) -> 
     whole.resume()
     whole.wait(60)
     assert same_students(race, whole)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_race_has_ended_only_when_every_job_has_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    usual = Race._leave
+
+    def late(self: Race, name: str) -> None:
+        time.sleep(0.2)  # the thread of the job is descheduled here
+        usual(self, name)
+
+    def fail(name: str, event: Event) -> None:
+        if fails and name == "kd" and isinstance(event, Stepped):
+            raise InputError("kd broke")
+
+    monkeypatch.setattr(Race, "_leave", late)
+    race = Race.create(POINTS, ["ce", "kd"], tmp_path / "race")
+    race.listen = fail
+    race.resume()
+    while race.wait(0.02) in ("running", "stopping"):
+        pass
+    assert (race.state, race.error) == (("failed", "kd: kd broke") if fails else ("done", None))
+    race.close()  # drops the jobs: one that ends later would not find itself (pytest reports its thread's exception)
+    assert race.trainings == {}
 
 
 def test_folders_that_are_not_a_race(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ ABOVE = [(n, f.metadata["high"], f.type) for n, f in FIELDS.items() if "high" in
 CHOICES = [n for n, f in FIELDS.items() if "choices" in f.metadata]
 WHOLE = [n for n, f in FIELDS.items() if "int" in str(f.type)]
 REAL = [n for n, f in FIELDS.items() if f.type == "float"]
-TEXT = [n for n, f in FIELDS.items() if "str" in str(f.type) and n != "overrides"]
+WORDS = [(n, f"a number or {f.metadata['words'][0]}") for n, f in FIELDS.items() if "words" in f.metadata]
+TEXT = [n for n, f in FIELDS.items() if "str" in str(f.type) and n not in ("overrides", *dict(WORDS))]
 NO_INTEGERS = [2.5, "3", True, float("nan"), float("inf"), [3], 3j, b"3"]
 NO_NUMBERS = ["0.1", False, float("nan"), None, (0.1,)]
 
@@ -38,8 +39,8 @@ def refused(**values) -> str:
 
 @pytest.mark.parametrize(
     ("name", "bound", "beyond"),
-    [(n, low, low / 2 - 1e-9 if kind == "float" else low - 1) for n, low, kind in BELOW]
-    + [(n, high, high * 1.01 if kind == "float" else high + 1) for n, high, kind in ABOVE],
+    [(n, low, low / 2 - 1e-9 if "float" in kind else low - 1) for n, low, kind in BELOW]
+    + [(n, high, high * 1.01 if "float" in kind else high + 1) for n, high, kind in ABOVE],
 )
 def test_bounds(name, bound, beyond):
     about = FIELDS[name].metadata
@@ -53,6 +54,7 @@ def test_bounds(name, bound, beyond):
     [
         *((n, "a whole number", NO_INTEGERS) for n in WHOLE),
         *((n, "a number", NO_NUMBERS) for n in REAL),
+        *((n, kind, [*NO_NUMBERS, "AUTO"]) for n, kind in WORDS),
         *((n, "a text", [3]) for n in TEXT),
     ],
 )
@@ -65,7 +67,8 @@ def test_values_of_another_type(name, kind, values):
 @pytest.mark.parametrize("name", CHOICES)
 def test_choices(name):
     allowed = list(FIELDS[name].metadata["choices"])
-    assert [getattr(Recipe(**{name: value}), name) for value in allowed] == allowed
+    whole = [value + {"part": ":0,1", "tasks": ":2", "replay": ":2"}.get(value, "") for value in allowed]
+    assert [getattr(Recipe(**{name: value}), name) for value in whole] == whole
     message = refused(**{name: allowed[0] + "x"})
     assert message.startswith(f"Unknown {name} '{allowed[0]}x'; did you mean '{allowed[0]}'")
     assert all(value in message for value in allowed)
@@ -79,7 +82,7 @@ def test_whole_floats_and_numpy_numbers_become_plain_ones():
     json.dumps(recipe.to_json())
     paths = Recipe(root=Path("data"), teacher=Path("some/net.safetensors"))
     assert {paths: 1} == {Recipe(root="data", teacher="some/net.safetensors"): 1}
-    assert "FILE.safetensors" in refused(teacher="some/net.pt")
+    assert "import the checkpoint first: amkd-viz import some/net.pt" in refused(teacher="some/net.pt")
     for name in ("epochs", "method", "precision", "learning_rate"):
         assert "got None" in refused(**{name: None})
     assert "must be between" in refused(learning_rate=float("inf"))
@@ -139,6 +142,9 @@ def test_the_hash_feels_every_field():
         "num_train": 100,
         "peer": "cnn-tiny",
         "fresh_subset": True,
+        "trust_teacher": True,
+        "order": "hard",
+        "cache_teacher": True,
     } | {name: list(FIELDS[name].metadata["choices"])[1] for name in CHOICES}
     base = Recipe()
     hashes = [base.hash]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,19 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.data import Dataset, Split, load
 from amkd_viz.models import Classifier, build
 from amkd_viz.objectives.metric import embed
-from amkd_viz.views import View, boundary_map, boundary_path, distances, embedding, epochs, gallery, plane_map, triplets
+from amkd_viz.views import (
+    Regime,
+    View,
+    boundary_map,
+    boundary_path,
+    distances,
+    embedding,
+    epochs,
+    gallery,
+    plane_map,
+    regimes,
+    triplets,
+)
 from amkd_viz.views.decisions import Decisions
 from amkd_viz.views.distances import class_distances
 from amkd_viz.views.figure import figure
@@ -225,10 +238,38 @@ def test_a_sample_that_never_crossed_is_told_and_faint() -> None:
     assert "faint" not in gallery(nets, crossed, dataset.classes).caption
 
 
+def test_a_gallery_says_where_each_walk_ended_and_which_leapt_far() -> None:
+    """A net on the sum of the pixels: small steps stop just past its boundary, long ones go far."""
+    data = pictures((1, 8, 8), 3, 12)
+
+    class Sum(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            at = x.flatten(1).mean(1) * 60 - 30
+            return torch.stack([-at, at, at * 0 - 99], 1)
+
+    x, target = torch.full((1, 1, 8, 8), 0.4), torch.tensor([1])
+    seen = {}
+    for size in (0.01, 1.0):
+        found = bss(Sum(), x, target, step_size=size, steps=90, space="pixel")
+        view = gallery(Sum(), found, data.classes)
+        (words,) = [n.text for n in view.figure.layout.annotations if "L2" in str(n.text)]
+        seen[size] = view.notes["far"], words, view.caption
+        largest = Sum()(found.x).softmax(1).sort(1, descending=True).values[0]
+        assert view.notes["gap"] == pytest.approx(float(largest[0] - largest[1]))
+        assert f"differ by {percent(view.notes['gap'], 0)}: 0 on its boundary" in view.caption
+    assert seen[0.01][0] == 0
+    assert "class 1: 5" in seen[0.01][1]  # it has no name
+    assert "far" not in seen[0.01][1] + seen[0.01][2]
+    assert seen[1.0][0] == 1
+    assert "<b>class 1: 100" in seen[1.0][1]
+    assert "far past it" in seen[1.0][1]
+    assert "over 90\N{NO-BREAK SPACE}% sure of the class: 1 sample of those shown" in seen[1.0][2]
+
+
 @pytest.mark.slow
 def test_the_gallery_page_tells_its_views_apart() -> None:
     views = {view.title: view for view in gallery_views()}
-    assert len(views) == 10
+    assert len(views) == 11
     showcase = views["Boundary samples"]
     assert 0.5 < showcase.notes["crossed"] < 1
     rows = [note.text for note in showcase.figure.layout.annotations if "L2" in note.text]
@@ -314,6 +355,29 @@ def test_triplets_and_distances_against_loops(classes: int) -> None:
     own = [float((a[2] - n[j]).square().sum()) for j in one.arrays["index"]]
     assert np.allclose(one.arrays["d_an"], own, atol=1e-5)
     assert (np.diff(own) >= -1e-6).all()
+
+
+def test_what_is_compared_shares_an_axis_and_a_colour_has_its_numbers() -> None:
+    dataset, nets, found = case(classes=3, n=40, take=5)
+    drawn = distances(nets, dataset, found).figure
+    assert drawn.layout.yaxis2.matches == "y"
+    tables = [trace for trace in drawn.data if trace.type == "heatmap"]
+    assert [trace.showscale for trace in tables] == [False, True, True]  # the first two have one scale
+    assert (tables[0].zmin, tables[0].zmax) == (tables[1].zmin, tables[1].zmax) == (0, 4)
+    for trace, zero in zip(tables, (0, 0, 0.5), strict=True):  # so that it has the colour of the paper in both themes
+        assert {colour.rpartition(",")[2] for at, colour in trace.colorscale if at == zero} == {"0)"}
+
+
+def test_a_legend_names_classes_and_marks() -> None:
+    half = np.full((4, 4), 0.5)
+    panel = Panel("net", map=Decisions(np.zeros((4, 4), int), half, half), margins=(0.25, 0.5))
+    line = [[0, 0], [1, 1]]
+    marks = [Mark("path", line), Mark("path", line, dash=True), Mark("ring", line), Mark("cross", line)]
+    for shown in (marks, marks[:1]):
+        drawn = figure(Scene([panel], (0, 1, 0, 1), shown, ["cat", "cat"]))  # two classes may have one name
+        words = [trace.name for trace in drawn.data if trace.showlegend]
+        named = ["path of the attack", "on the student", "boundary sample", "enters another class"]
+        assert words == ["cat", "cat", *named[: len(shown)], "margin 0.25, 0.5"]
 
 
 def by_class(classes: int = 6, each: int = 50) -> Dataset:
@@ -426,13 +490,14 @@ def test_a_notebook_shows_the_words_beneath_the_figure(monkeypatch: pytest.Monke
     View(blank(), {}, notes, "Dots <are> data.")._ipython_display_()
     figure, beneath = shown
     assert "application/vnd.plotly.v1+json" in figure
-    assert "Plotly.newPlot" in figure["text/html"]
-    assert "</script" not in figure["text/html"].rpartition("</script>")[0]
-    assert "Dots &lt;are&gt; data." in beneath.data
-    assert "0.848" not in beneath.data  # a bare number under its key is no word
-    shown.clear()
-    View(blank())._ipython_display_()
-    assert len(shown) == 1
+    assert "text/html" not in figure  # it would hide the static picture from readers without plotly.js
+    assert figure["text/plain"].startswith("View(")
+    words, script, rest = re.split("(<script>.*</script>)", beneath.data, flags=re.DOTALL)
+    assert "Plotly.newPlot" in script
+    assert script.count("</script") == 1
+    assert "Dots &lt;are&gt; data." in words
+    assert "0.848" not in words  # a bare number under its key is no word
+    assert rest == ""
 
 
 def test_what_is_shown_tells_every_number_in_words() -> None:
@@ -456,3 +521,47 @@ def test_what_is_shown_tells_every_number_in_words() -> None:
                 continue
             forms = {percent(value, 0), percent(value), number(value), f"{value:,}", f"{value:.1f}", f"{value:g}"}
             assert any(form in shown for form in forms), (view.title, name, value)
+
+
+# ------------------------------------------------------------------ regimes
+
+CELLS = [
+    Regime("digits", "cnn-small", 5, 2.05, 0.91, 3.2, True),
+    Regime("digits", "cnn-small", 10, 0.21, -0.38, 0.79, False),
+    Regime("spirals", "mlp-tiny", 10, -1.64, -2.85, -0.44, True),
+]
+
+
+def test_a_map_of_regimes_hatches_where_nothing_is_shown():
+    view = regimes(CELLS, "amkd - bss")
+    nan = float("nan")
+    assert np.array_equal(view.arrays["points"], [[2.05, nan], [0.21, -1.64]], equal_nan=True)
+    assert np.array_equal(view.arrays["low"], [[0.91, nan], [-0.38, -2.85]], equal_nan=True)
+    assert view.arrays["shown"].tolist() == [[True, False], [False, True]]
+    assert view.notes == {"rows": [5, 10], "columns": ["digits, cnn-small", "spirals, mlp-tiny"], "shown": 2}
+    (heat,) = view.figure.data
+    assert (heat.zmin, heat.zmax) == (-2.05, 2.05)  # 0 is the colour of the paper
+    assert heat.text[0] == ["<b>+2.05</b><br>[+0.91, +3.20]", ""]
+    (hatched,) = view.figure.layout.shapes  # one cell; the empty one is not hatched
+    ends = np.array([[float(n) for n in part.replace("L", "").split()] for part in hatched.path.split("M")[1:]])
+    assert ends[:, ::2].min() >= -0.5
+    assert ends[:, ::2].max() <= 0.5  # column 0
+    assert ends[:, 1::2].min() >= 0.5
+    assert ends[:, 1::2].max() <= 1.5  # row 1
+    assert np.allclose(ends[:, 0] + ends[:, 1], ends[:, 2] + ends[:, 3])  # 45 degrees of the cell
+    assert "2 of 3 regimes; 1 hatched: a difference is not shown there" in view.caption
+    assert "hatched" not in regimes(CELLS[:1], "amkd - bss").caption
+
+
+@pytest.mark.parametrize(
+    ("cells", "sentence"),
+    [
+        ([], "draws the gains of one or more regimes, got none"),
+        ([CELLS[0], CELLS[0]], "digits, cnn-small with 5 labels per class is there twice"),
+        ([CELLS[0]._replace(low=2.5)], r"must contain its difference, got 2\.05 in \[2\.5, 3\.2\] for digits"),
+        ([CELLS[0]._replace(points=float("nan"))], "must contain its difference, got nan"),
+    ],
+)
+def test_regimes_that_are_refused(cells, sentence):
+    with pytest.raises(InputError, match=sentence):
+        regimes(cells, "amkd - bss")

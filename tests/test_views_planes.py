@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,10 +14,12 @@ from torch import Tensor, nn
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.data import load
-from amkd_viz.models import build
+from amkd_viz.models import build, wrap
+from amkd_viz.training.evaluation import inputs_at_once
 from amkd_viz.views import adaptive, plane_map
 from amkd_viz.views.adaptive import adaptive_levels
 from amkd_viz.views.decisions import decide, decisions
+from amkd_viz.views.labels import percent
 from amkd_viz.views.plane_map import PLAIN
 from amkd_viz.views.planes import Plane
 from amkd_viz.views.slices import NAMES, cell_centres, plane_area, plane_regions, telling_triple
@@ -121,6 +125,9 @@ def test_disagreement_says_what_its_colour_means() -> None:
     assert "color:rgb(154,123,70)" in title  # of the pixels, in both themes
     assert view.in_theme("dark").figure.layout.annotations[2].text == title
     assert "brown where a and b predict different classes" in view.caption
+    inside, (a, b) = view.arrays["inside"], (view.arrays[f"{name}.winner"] for name in "ab")
+    assert f"{percent(float((a != b)[inside].mean()))} in range" in title  # what cannot be an image does not count
+    assert f"agrees on {percent(float((a == b)[inside].mean()))} in range" in view.figure.layout.annotations[1].text
     assert "brown" not in plane_map(nets, three(3), CLASSES, resolution=8).caption
 
 
@@ -221,3 +228,36 @@ def test_the_negative_is_another_image_also_where_the_teacher_is_wrong() -> None
     images, classes = telling_triple(teacher, data, steps=1, step_size=0.01)
     assert classes[0] != int(data.test.y[0])  # the first image is taken, and the teacher is wrong on it
     assert not torch.equal(images[2], images[0])
+
+
+class Square(nn.Module):
+    """Its gradient vanishes at a black image, which then no attack moves."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z.flatten(1).square()
+
+
+def test_a_teacher_that_is_wrong_on_every_image_still_spans_a_plane() -> None:
+    data = load("digits")
+    torch.manual_seed(0)
+    net = wrap(nn.Sequential(Square(), nn.Linear(64, 10)), shape=(1, 8, 8))
+    x, y = data.test.x.clone(), data.test.y.clone()
+    x[0] = 0
+    with torch.no_grad():
+        y.copy_((net(x.float() / 255).argmax(1) + 1) % 10)
+    wrong = replace(data, test=replace(data.test, x=x, y=y))
+    images, _ = telling_triple(net, wrong, step_size=1.0, steps=20)
+    plane = Plane.through(images)  # refuses three images on one line
+    assert float(plane.distance(images).max()) < 1e-4
+
+
+def test_a_plane_of_large_images_holds_few_of_them_at_a_time() -> None:
+    net, seen = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 5)), list[int]()
+    net.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[0]))
+    plane = Plane.through(three(0, (3, 64, 64)))
+    found = plane_regions(net, plane, plane_area(plane), 20, exact=True)
+    assert sum(seen) == 400
+    assert max(seen) <= 32
+    shapes = (2,), (1, 8, 8), (3, 32, 32), (3, 64, 64), (3, 224, 224)
+    assert [inputs_at_once(shape, torch.device("cpu")) for shape in shapes] == [1024, 1024, 128, 32, 16]
+    assert found.decisions.winner.shape == (20, 20)

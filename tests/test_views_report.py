@@ -20,6 +20,7 @@ from amkd_viz.data import load
 from amkd_viz.models import build
 from amkd_viz.runs import Run, distill
 from amkd_viz.runs import compare as train_all
+from amkd_viz.runs.groups import groups
 from amkd_viz.runs.table import pairs, table
 from amkd_viz.training import Recipe
 from amkd_viz.views import View, compare, curves, write_report
@@ -68,6 +69,26 @@ def test_a_long_run_is_thinned_and_a_short_one_is_a_point() -> None:
     assert curves(fake("kd", 0, 0.5, [epoch(1, ce=1.0)])).figure.data[0].mode == "markers"
     with pytest.raises(InputError, match="no curve"):
         curves(fake("kd", 0, 0.5))
+
+
+def test_a_spike_of_one_epoch_is_named_and_does_not_flatten_the_rest(runs: list[Run]) -> None:
+    run = runs[0]
+    lines = [{"epoch": e, "terms": {"ce": 2 / e}, "val_accuracy": 0.5} for e in range(1, 21)]
+    calm = curves_of(run, lines)
+    assert calm.figure.layout.yaxis.range is None
+    assert "Beyond" not in calm.caption  # a high start is no spike
+    lines[11]["terms"] = {"ce": 9.0}
+    spiked = curves_of(run, lines)
+    assert spiked.figure.layout.yaxis.range[1] < 2.5
+    words = f"single epochs: cross-entropy with labels, 9 at epoch 12 (ce, seed {run.recipe.seed})."
+    assert f"Beyond its axes for {words}" in spiked.caption
+
+
+def curves_of(run: Run, lines: list[dict[str, Any]]) -> View:
+    """Draw the curves of a run as if its log had these lines."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(run), "metrics", lambda _: lines)
+        return curves(run)
 
 
 def test_headings_of_four_in_a_row_fit_into_850_pixels_below_a_change() -> None:
@@ -200,6 +221,17 @@ def test_bold_is_what_is_beyond_the_noise(apart: float, bold: int) -> None:
     one_seed = table([runs[0], runs[3]])
     assert "class=main" not in _table(one_seed, pairs(one_seed))
     assert "class=main" not in _table(rows[:1], [])
+
+
+def test_pictures_are_of_the_median_student() -> None:
+    accuracies = [0.9, 0.5, 0.7, 0.6]
+    made = [fake("kd", seed, share) for seed, share in enumerate(accuracies)]
+    (group,) = groups(made).values()
+    assert group.median.recipe.seed == 3  # the lower one of the two in the middle
+    (group,) = groups([*made, fake("kd", 4, 0.1)]).values()
+    assert group.median.recipe.seed == 3
+    (group,) = groups([fake("kd", 7, None)]).values()
+    assert group.median.recipe.seed == 7
 
 
 def test_a_run_that_was_changed_by_hand_never_leads() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -53,11 +55,12 @@ def test_both_nets_are_followed_along_the_attacked_nets_path(nets, attacked):
 def test_each_net_leaves_its_own_class_at_its_crossing(nets, attacked):
     for which in range(len(attacked)):
         way = walk(nets, attacked, which)
-        for name, crossing in way.crossings.items():
+        for name, crossings in way.crossings.items():
             winner = way.logits[name][:-1].argmax(1)
-            if crossing is None:
+            if not crossings:
                 assert (winner == winner[0]).all()
                 continue
+            crossing = crossings[0]
             first = int((winner != winner[0]).nonzero()[0])
             assert first - 1 < crossing.at <= first
             assert int(nets[name](crossing.x[None]).argmax()) != int(winner[0])
@@ -69,7 +72,20 @@ def test_a_sample_that_stays_has_no_crossing(digits, nets):
     way = walk(nets, bss(nets["teacher"], x, own, keep_path=True))
     assert way.steps == 0
     assert not way.crossed
-    assert way.crossings == {"teacher": None, "student": None}
+    assert way.crossings == {"teacher": [], "student": []}
+
+
+def test_columns_are_where_something_changes(nets, attacked):
+    """Nineteen steps that change nothing and one that does: the columns are about that one."""
+    way = walk(nets, attacked, 1)
+    still = torch.cat([way.path[:1].expand(19, -1, -1, -1), way.path[:-1]])
+    found = attacked[1:2]
+    made = walk(nets, replace(found, path=still[:, None], steps=torch.tensor([len(still) - 1])))
+    columns = made.changed(6)
+    assert columns[0] == 0
+    assert columns[-1] == made.steps == len(still) - 1
+    assert set(columns[1:]) <= set(range(18, len(still)))
+    assert len(columns) == min(6, 1 + way.steps + (way.steps < 5))
 
 
 def test_samples_without_a_path_are_refused(nets, attacked):

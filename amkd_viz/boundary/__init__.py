@@ -1,6 +1,7 @@
 """Samples on the decision boundary: attacks, selection, refinement, and the similarity of two boundaries."""
 
 from amkd_viz.boundary.attacks import BSS, FGSM, DeepFool, Noise, bss, deepfool, fgsm, noise
+from amkd_viz.boundary.calibration import calibrate
 from amkd_viz.boundary.refinement import refine
 from amkd_viz.boundary.sampler import Sampler, samplers
 from amkd_viz.boundary.samples import BoundarySamples, Passes, Status
@@ -20,6 +21,7 @@ __all__ = [
     "Status",
     "boundary_similarity",
     "bss",
+    "calibrate",
     "deepfool",
     "fgsm",
     "noise",

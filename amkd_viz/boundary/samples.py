@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +16,13 @@ from amkd_viz.models import Classifier
 from amkd_viz.models.classifier import unwrapped
 
 __all__ = ["BoundarySamples", "Passes", "Status", "logits_in", "space_of"]
+
+
+def whole(value: Any, name: str, low: int = 1) -> int:
+    """Return ``value`` as a whole number of at least ``low``; raise InputError if it is not one."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not float(value) >= low or float(value) % 1:
+        raise InputError(f"{name} must be a whole number of at least {low}, got {value!r}.")
+    return int(float(value))
 
 
 class Status(IntEnum):
@@ -67,6 +75,12 @@ class BoundarySamples:
     def crossed(self) -> Tensor:
         """(M,) bool: the net's class at ``x`` differs from its class at ``origin``."""
         return self.status != Status.NOT_CROSSED
+
+    @property
+    def gap(self) -> Tensor:
+        """(M,) by how much the two largest probabilities of the attacked net differ at ``x``: 0 on its boundary."""
+        largest = self.logits.softmax(1).topk(2).values
+        return largest[:, 0] - largest[:, 1]
 
     def __getitem__(self, index: Tensor | slice) -> BoundarySamples:
         """Return the chosen samples; ``passes`` still counts the whole batch."""

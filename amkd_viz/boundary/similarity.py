@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from amkd_viz.boundary.attacks.bss import bss
 from amkd_viz.boundary.refinement import refine
-from amkd_viz.boundary.samples import as_logits
+from amkd_viz.boundary.samples import as_logits, whole
 from amkd_viz.core.errors import InputError
 from amkd_viz.models import freeze
 
@@ -57,6 +57,7 @@ def boundary_similarity(
     """
     if batch_size < 1 or (max_targets is not None and max_targets < 1):
         raise InputError(f"batch_size and max_targets must be at least 1, got {batch_size} and {max_targets}.")
+    batch_size, max_targets = whole(batch_size, "batch_size"), max_targets and whole(max_targets, "max_targets")
     if x.shape[:1] != y.shape:
         raise InputError(f"x and y must have the same length, got {len(x)} and {len(y)}.")
     with freeze(teacher, student), torch.no_grad():

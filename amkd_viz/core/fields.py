@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field, fields
 from typing import Any
 
@@ -23,7 +23,8 @@ def option(default: Any, help: str, **about: Any) -> Any:
 
     Args:
         help: one phrase, shown by ``--help`` and beside a slider.
-        about: ``low`` and ``high`` (inclusive), ``choices`` (anything with ``in``), or marks of your own.
+        about: ``low`` and ``high`` (inclusive), ``choices`` (anything with ``in``), ``words`` that stand beside
+            numbers, or marks of your own.
     """
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata={"help": help, **about})
@@ -71,8 +72,10 @@ def check(name: str, value: Any, annotation: Any, about: Mapping[str, Any]) -> A
     kind = next((kind for kind in KINDS if kind.__name__ in words), None)
     if value is None and "None" in words:
         return None
+    if isinstance(value, str) and value in about.get("words", ()):
+        return value
     if kind is not None:
-        value = _converted(name, value, kind)
+        value = _converted(name, value, kind, about.get("words", ()))
     if "choices" in about and value not in about["choices"]:
         raise unknown(name, value, about["choices"])
     low, high = about.get("low", -math.inf), about.get("high", math.inf)
@@ -83,7 +86,7 @@ def check(name: str, value: Any, annotation: Any, about: Mapping[str, Any]) -> A
     return value
 
 
-def _converted(name: str, value: Any, kind: type) -> Any:
+def _converted(name: str, value: Any, kind: type, words: Sequence[str] = ()) -> Any:
     if isinstance(value, bool | np.bool_) or kind is bool:
         if isinstance(value, bool | np.bool_) and kind is bool:
             return bool(value)
@@ -100,4 +103,4 @@ def _converted(name: str, value: Any, kind: type) -> Any:
                 return kind(value)
         except (TypeError, ValueError, OverflowError):
             pass
-    raise InputError(f"{name} must be {KINDS[kind]}, got {value!r}.")
+    raise InputError(f"{name} must be {' or '.join([KINDS[kind], *words])}, got {value!r}.")

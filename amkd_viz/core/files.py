@@ -90,13 +90,14 @@ def files_below(folder: Path) -> list[Path]:
         return sorted(Path(base, name) for base, _, names in os.walk(folder, onerror=refuse) for name in names)
 
 
-def write_atomic(path: Path, content: bytes | str, *, new: bool = False) -> Path:
+def write_atomic(path: Path, content: bytes | str, *, new: bool = False, flush: bool = True) -> Path:
     """Write a file so that readers see all of it or none: to a temporary name, flushed to disk, then renamed.
 
     What killed writers have left in the folder is removed first.
 
     Args:
         new: refuse to replace a file, even one that another process is creating at this moment.
+        flush: wait until the disk has the content. Without it, a power cut, but no kill, may lose the file.
 
     Raises:
         InputError: the disk is full, the folder is not writable, or ``new`` and ``path`` exists. ``path`` is unchanged.
@@ -110,7 +111,8 @@ def write_atomic(path: Path, content: bytes | str, *, new: bool = False) -> Path
             try:
                 file.write(content)
                 file.flush()
-                os.fsync(file.fileno())
+                if flush:
+                    os.fsync(file.fileno())
                 if os.name == "nt":  # an open file is not renamed there
                     file.close()
                 if not (new and _linked(temporary, path)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
+from pathlib import Path
 from typing import IO
 from weakref import WeakSet
 
@@ -13,7 +14,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["alive", "lock"]
+__all__ = ["alive", "held", "lock"]
 
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}  # some network drives
 _raw: WeakSet[IO[bytes]] = WeakSet()
@@ -43,6 +44,20 @@ def lock(file: IO[bytes], wait: bool = False) -> bool | None:
             return None
         raise
     return True
+
+
+def held(path: Path) -> bool:
+    """Return whether somebody holds the lock of a file, this process included; False where there are no locks."""
+    if fcntl is None:
+        return False
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: readers do not see each other
+    except BlockingIOError:
+        return True
+    except OSError:  # no such file, or no locks
+        return False
+    return False
 
 
 def alive(process: int) -> bool:

@@ -91,7 +91,7 @@ def parse(content: bytes | str, shape: Any) -> Any:
 
 def check_text(text: str) -> None:
     """Raise ValueError for a text that no file can be named by: with a null character or half of a surrogate pair."""
-    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+    if "\0" in text or not (text.isascii() or all(not "\ud800" <= letter <= "\udfff" for letter in text)):
         raise ValueError(f"the text {unfit(text)} holds a null character or half of a surrogate pair")
 
 
@@ -108,7 +108,9 @@ def checked(value: Any, shape: Any, name: str = "it") -> Any:
     ValueError: epoch must be a whole number from 0 to 9, got '3'
     """
     if isinstance(shape, tuple) and not isinstance(shape, Between):
-        for option in shape[:-1]:
+        if value is None and None in shape:  # the usual choice, without the cost of an exception
+            return value
+        for option in shape[shape[0] is None : -1]:
             try:
                 return checked(value, option, name)
             except ValueError:
@@ -134,9 +136,9 @@ def checked(value: Any, shape: Any, name: str = "it") -> Any:
         whole = isinstance(value, int) and not isinstance(value, bool) and value in shape
         _must(whole, name, f"a whole number from {shape[0]} to {shape[-1]}", value)
     elif isinstance(shape, Between):
-        fits = isinstance(value, int | float) and not isinstance(value, bool) and shape.low <= value <= shape.high
-        bounds = "" if shape == NUMBER else f" from {shape.low:g} to {shape.high:g}"
-        _must(fits, name, f"a number{bounds}", value)
+        if not (isinstance(value, int | float) and not isinstance(value, bool) and shape.low <= value <= shape.high):
+            bounds = "" if shape == NUMBER else f" from {shape.low:g} to {shape.high:g}"
+            _must(False, name, f"a number{bounds}", value)
     elif shape is None:
         _must(value is None, name, "null", value)
     else:

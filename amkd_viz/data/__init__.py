@@ -7,13 +7,26 @@ are float32 (N, 2). ``datasets()`` lists the names, ``register`` adds one.
 from __future__ import annotations
 
 from amkd_viz.data.augment import Augment, augment_for
-from amkd_viz.data.catalogue import data_fingerprint, datasets, load, parse_name, register, short_name
+from amkd_viz.data.catalogue import (
+    PATH_KINDS,
+    data_fingerprint,
+    datasets,
+    listed,
+    load,
+    moved,
+    parse_name,
+    path_kind,
+    register,
+    short_name,
+    with_size,
+)
 from amkd_viz.data.checks import check_images, check_inputs
 from amkd_viz.data.dataset import Dataset, Split
 from amkd_viz.data.loader import Batch, Loader
 from amkd_viz.data.where import Status, data_root, find, status
 
 __all__ = [
+    "PATH_KINDS",
     "Augment",
     "Batch",
     "Dataset",
@@ -27,9 +40,13 @@ __all__ = [
     "data_root",
     "datasets",
     "find",
+    "listed",
     "load",
+    "moved",
     "parse_name",
+    "path_kind",
     "register",
     "short_name",
     "status",
+    "with_size",
 ]

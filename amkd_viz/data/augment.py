@@ -35,24 +35,30 @@ class Augment:
         if not 0 <= self.jitter < math.inf:
             raise InputError(f"jitter must be finite and at least 0, got {self.jitter}.")
 
-    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(
+        self, x: Tensor, generator: torch.Generator, rows: slice = slice(None), of: int | None = None
+    ) -> Tensor:
         """Return an augmented copy of images (N, C, H, W), fastest as uint8, or points (N, 2); same shape and dtype.
 
         Padding is black, as in torchvision's recipes. ``generator`` must be on the device of ``x``.
+
+        Args:
+            rows, of: ``x`` holds these rows of a batch of ``of`` samples, and takes their part of its random draws.
         """
         if x.ndim == 2:
             if not self.jitter:
                 return x
-            return x + self.jitter * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-        n = len(x)
+            drawn = torch.randn((of or len(x), *x.shape[1:]), generator=generator, device=x.device, dtype=x.dtype)
+            return x + self.jitter * drawn[rows]
+        n = of or len(x)
         if self.pad:
             h, w = x.shape[2:]
             windows = F.pad(x, [self.pad] * 4).unfold(2, h, 1).unfold(3, w, 1)  # a view: (N, C, 2p+1, 2p+1, H, W)
-            dy, dx = torch.randint(2 * self.pad + 1, (2, n), generator=generator, device=x.device)
-            x = windows[torch.arange(n, device=x.device), :, dy, dx]
+            dy, dx = torch.randint(2 * self.pad + 1, (2, n), generator=generator, device=x.device)[:, rows]
+            x = windows[torch.arange(len(x), device=x.device), :, dy, dx]
         if self.flip:
             mirrored = torch.randint(2, (n, 1, 1, 1), generator=generator, device=x.device, dtype=torch.bool)
-            x = torch.where(mirrored, x.flip(3), x)
+            x = torch.where(mirrored[rows], x.flip(3), x)
         return x
 
 

@@ -18,6 +18,7 @@ from amkd_viz.data.strata import hold_out, pick, shuffled
 
 __all__ = ["Dataset", "Split"]
 
+TEST = 0.2  # fraction of the samples used for the test, where none are given
 VALIDATION = 0.1  # fraction of the training samples used for validation
 
 
@@ -26,7 +27,8 @@ class Split:
     """Inputs, labels and identities of some samples.
 
     Attributes:
-        x: images as uint8 (N, C, H, W), or points as float32 (N, 2).
+        x: images as uint8 (N, C, H, W), or points as float32 (N, 2). Images of a pack stay on disk (``pack.Rows``): an
+            index reads some of them.
         y: class of each sample, int64 (N,).
         index: position of each sample in the published split, int64 (N,): identifies a sample independently of the
             seed, size and order of this split.
@@ -49,7 +51,8 @@ class Split:
 
     def take(self, positions: Tensor) -> Split:
         """Return the samples at ``positions`` (int64)."""
-        return Split(self.x[positions], self.y[positions], self.index[positions])
+        x = self.x[positions] if isinstance(self.x, Tensor) else self.x.rows(positions)
+        return Split(x, self.y[positions], self.index[positions])
 
     def to(self, device: torch.device | str) -> Split:
         """Return the samples on ``device``, images as uint8; where nothing moves, tensors are not copied."""
@@ -75,6 +78,7 @@ class Dataset:
         classes: name of each class, in the order of the class indices.
         train, val, test: disjoint samples; only ``train`` and ``val`` depend on the seed.
         mean, std: per channel (of values in [0, 1]) or per coordinate, from ``train``.
+        notes: what a person should know before training: files that were left out, images that are in two splits.
     """
 
     name: str
@@ -84,6 +88,7 @@ class Dataset:
     test: Split
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def assemble(
@@ -91,18 +96,32 @@ class Dataset:
         name: str,
         classes: tuple[str, ...],
         train: Split | Unread,
-        test: Split | Unread,
+        test: Split | Unread | None = None,
         *,
         seed: int,
         val: Split | Unread | None = None,
     ) -> Dataset:
-        """Split a stratified tenth off ``train`` for validation, unless ``val`` is given, and compute mean and std.
+        """Split off what is missing, and compute mean and std.
 
-        Splits of files are decoded afterwards, so that no pixel takes memory twice.
+        Without ``test``, ``val`` is the test split; without both, a stratified fifth of ``train`` is, which does not
+        depend on the seed. Without a validation split, a stratified tenth of ``train`` is. Splits of files are decoded
+        afterwards, so that no pixel takes memory twice.
 
         Raises:
-            InputError: a class has fewer than two training samples.
+            InputError: a class has too few samples to be split.
         """
+        if test is None:
+            test, val = val, None
+        if test is None:
+            counts = torch.bincount(train.y, minlength=len(classes)).tolist()
+            for label, count in zip(classes, counts, strict=True):
+                if count < 3:
+                    raise InputError(
+                        f"Class {label!r} of {name} cannot be split: it has {count} of the 3 samples that training, "
+                        "validation and test need; add samples or remove the class."
+                    )
+            kept, held = hold_out(train.y, TEST, shuffled(len(train), 0, "test"), classes)
+            train, test = train.take(kept), train.take(held)
         if val is None:
             kept, held = hold_out(train.y, VALIDATION, shuffled(len(train), seed, "validation"), classes)
             train, val = train.take(kept), train.take(held)
@@ -184,7 +203,9 @@ def _place(device: torch.device | str) -> torch.device:
 
 def _statistics(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation per channel of uint8 (N, C, H, W) or float (N, D); a zero std becomes 1."""
-    if x.is_floating_point():
+    if not isinstance(x, Tensor):  # images on disk
+        mean, std = x.statistics()
+    elif x.is_floating_point():
         mean, std = x.double().mean(0), x.double().std(0, correction=0)
     else:
         # from histograms: exact, without a float copy of the data set

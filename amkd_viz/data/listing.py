@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import statistics
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,12 +16,17 @@ from torch import Tensor
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import write_atomic
 from amkd_viz.core.memory import check_memory
+from amkd_viz.data.alike import alike
 from amkd_viz.data.dataset import Dataset, Split
-from amkd_viz.data.decode import decode
+from amkd_viz.data.decode import WHITE, Packed, short_side
+from amkd_viz.data.decoded import decoded
 from amkd_viz.data.shared import in_use, stamp
 from amkd_viz.data.where import cache_folder
 
 __all__ = ["Files", "Listing"]
+
+LARGEST_DEFAULT = 64  # pixels
+SAMPLED = 200  # images whose size is read for the default
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,39 +35,63 @@ class Files:
 
     Attributes:
         paths: N image files. y, index: as in :class:`Split`. size: height and width of the decoded images.
+        background: grey level behind transparent pixels.
     """
 
-    paths: Sequence[Path]
+    paths: Sequence[Path | Packed]
     y: Tensor
     index: Tensor
     size: int
+    background: int = WHITE
 
     @classmethod
-    def labelled(cls, paths: Sequence[Path], y: Tensor, size: int) -> Files:
-        """Return all files of a published split."""
-        return cls(paths, y, torch.arange(len(y)), size)
+    def labelled(
+        cls, paths: Sequence[Path | Packed], y: Tensor, size: int | None = None, background: int = WHITE
+    ) -> Files:
+        """Return all files of a published split.
+
+        Args:
+            size: by default the smaller of 64 and the median short side of a sample of the images, in pixels.
+
+        Raises:
+            InputError: a number is out of range, or the size of an image cannot be read.
+        """
+        if size is not None and not 8 <= size <= 1024:
+            raise InputError(f"size must be 8 to 1024 pixels, got {size}.")
+        if not 0 <= background <= WHITE:
+            raise InputError(f"background must be a grey level from 0 to {WHITE}, got {background}.")
+        if size is None:
+            sampled = paths[:: -(-len(paths) // SAMPLED)]
+            size = max(8, min(LARGEST_DEFAULT, statistics.median_low([short_side(path) for path in sampled])))
+        return cls(paths, y, torch.arange(len(y)), size, background)
 
     def __len__(self) -> int:
         return len(self.y)
 
     def take(self, positions: Tensor) -> Files:
         """Return the files at ``positions`` (int64)."""
-        return Files([self.paths[i] for i in positions.tolist()], self.y[positions], self.index[positions], self.size)
+        paths = [self.paths[i] for i in positions.tolist()]
+        return dataclasses.replace(self, paths=paths, y=self.y[positions], index=self.index[positions])
 
     def read(self) -> Split:
         """Decode the images; raises as :func:`decode`."""
-        return Split(decode(self.paths, self.size), self.y, self.index)
+        return Split(decoded(self.paths, self.size, self.background), self.y, self.index)
 
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """The files of a data set, and what :meth:`Dataset.assemble` needs beside them."""
+    """The files of a data set, and what :meth:`Dataset.assemble` takes beside them.
+
+    Attributes:
+        notes: what a person should know about the files.
+    """
 
     name: str
     classes: tuple[str, ...]
     train: Files
-    test: Files
+    test: Files | None = None
     val: Files | None = None
+    notes: tuple[str, ...] = ()
 
     def load(self, seed: int) -> Dataset:
         """Decode the files, or return the data set that was made of the same files and is still in use."""
@@ -85,11 +115,13 @@ class Listing:
     def _decoded(self, seed: int) -> Dataset:
         count, size = sum(map(len, self._parts)), self.train.size
         check_memory(3 * count * size**2, f"{count:,} images of {size} x {size}", "choose a smaller size")
-        return Dataset.assemble(self.name, self.classes, self.train, self.test, seed=seed, val=self.val)
+        dataset = Dataset.assemble(self.name, self.classes, self.train, self.test, seed=seed, val=self.val)
+        return dataclasses.replace(dataset, notes=(*self.notes, *alike(dataset)))
 
     def _key(self, seed: int) -> str:
         facts = [
-            (stamp(part.paths), hashlib.sha256(part.y.numpy().tobytes()).hexdigest(), part.size) for part in self._parts
+            (stamp(part.paths), hashlib.sha256(part.y.numpy().tobytes()).hexdigest(), part.size, *ground(part))
+            for part in self._parts
         ]
         return hashlib.sha256(repr((self.classes, seed, facts)).encode()).hexdigest()[:32]
 
@@ -103,3 +135,8 @@ class Listing:
                 kept = write_atomic(path, fingerprint + "\n").read_text().strip()
             return kept if len(kept) == 10 and set(kept) <= set("0123456789abcdef") else ""
         return ""
+
+
+def ground(part: Files) -> tuple[int, ...]:
+    """Return the background where it is not white: what was kept before there were others keeps its key."""
+    return () if part.background == WHITE else (part.background,)

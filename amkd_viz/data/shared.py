@@ -7,7 +7,6 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Iterable
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -46,13 +45,13 @@ in_use = Shared()
 
 def versions(dataset: Any) -> tuple[int, ...]:
     """Return how often each tensor of a data set was written to in place."""
-    tensors: list[Tensor] = [
+    values = [
         getattr(part, name) for part in (dataset.train, dataset.val, dataset.test) for name in ("x", "y", "index")
     ]
-    return tuple(0 if tensor.is_inference() else tensor._version for tensor in tensors)
+    return tuple(t._version for t in values if isinstance(t, Tensor) and not t.is_inference())
 
 
-def stamp(paths: Iterable[Path]) -> str:
+def stamp(paths: Iterable[str | os.PathLike[str]]) -> str:
     """Return 32 hex digits of the names, sizes and times of change of files; a file that cannot be read has none."""
     digest = hashlib.sha256()
     for path in paths:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import files_below, readable
 from amkd_viz.data.dataset import Dataset
 from amkd_viz.data.listing import Files, Listing
-from amkd_viz.data.where import FOLDERS, VARIABLE, find
+from amkd_viz.data.where import ELSEWHERE, FOLDERS, VARIABLE, find
 
 __all__ = ["list_tiny_imagenet", "load_tiny_imagenet"]
 
@@ -25,7 +26,8 @@ def load_tiny_imagenet(root: Path, download: bool = False, seed: int = 0) -> Dat
 def list_tiny_imagenet(root: Path, download: bool = False) -> Listing:
     """List the images. The official validation images are the test split (the test set is unlabelled).
 
-    ``wnids.txt`` gives the classes and their order, ``words.txt`` their names.
+    ``wnids.txt`` gives the classes and their order, ``words.txt`` their names. A validation folder that was rearranged
+    into one folder per class gives the same data set.
 
     Raises:
         InputError: the data or a part of it is missing or unreadable.
@@ -44,13 +46,23 @@ def list_tiny_imagenet(root: Path, download: bool = False) -> Listing:
     words = dict(line.split("\t", 1) for line in _lines(folder / "words.txt") if "\t" in line)
     classes = tuple(words.get(wnid, wnid).split(",")[0] for wnid in wnids)
 
-    train = [(path, k) for k, wnid in enumerate(wnids) for path in _images(folder / "train" / wnid / "images")]
+    train = [(path, k) for k, wnid in enumerate(wnids) for path in _images(folder / "train" / wnid)]
     number = {wnid: k for k, wnid in enumerate(wnids)}
-    rows = [line.split("\t") for line in _lines(folder / "val" / "val_annotations.txt")]
-    test = [(folder / "val" / "images" / row[0], number[row[1]]) for row in rows if len(row) > 1 and row[1] in number]
-    if not test:
-        raise InputError(f"{folder / 'val' / 'val_annotations.txt'} names no image of the classes in wnids.txt.")
-    return Listing("tiny-imagenet", classes, _files(train), _files(test))
+    return Listing("tiny-imagenet", classes, _files(train), _files(_validation(folder / "val", number)))
+
+
+def _validation(folder: Path, number: Mapping[str, int]) -> list[tuple[Path, int]]:
+    with readable(folder):
+        rearranged = [wnid for wnid in number if (folder / wnid).is_dir()]
+    if rearranged:
+        samples = [(path, number[wnid]) for wnid in rearranged for path in _images(folder / wnid)]
+        return sorted(samples, key=lambda sample: _natural(sample[0]))  # the order of the official annotations
+    annotations = folder / "val_annotations.txt"
+    rows = [line.split("\t") for line in _lines(annotations)]
+    found = [(folder / "images" / row[0], number[row[1]]) for row in rows if len(row) > 1 and row[1] in number]
+    if not found:
+        raise InputError(f"{annotations} names no image of the classes in wnids.txt.")
+    return found
 
 
 def _files(samples: list[tuple[Path, int]]) -> Files:
@@ -59,12 +71,16 @@ def _files(samples: list[tuple[Path, int]]) -> Files:
 
 
 def _images(folder: Path) -> list[Path]:
-    """Return the images of one class in natural order: n01_2.JPEG before n01_10.JPEG."""
-    images = (path for path in files_below(folder) if path.suffix == ".JPEG")
-    found = sorted(images, key=lambda path: (len(path.name), path.name))
+    """Return the images of one class in natural order."""
+    found = sorted((path for path in files_below(folder) if path.suffix == ".JPEG"), key=_natural)
     if not found:
-        raise InputError(f"{folder} holds no .JPEG images; unpack the official archive again.")
+        raise InputError(f"{folder} holds no .JPEG images; {ELSEWHERE}.")
     return found
+
+
+def _natural(path: Path) -> tuple[int, str]:
+    """Sort n01_2.JPEG before n01_10.JPEG."""
+    return len(path.name), path.name
 
 
 def _lines(path: Path) -> list[str]:
@@ -72,4 +88,4 @@ def _lines(path: Path) -> list[str]:
         try:
             return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         except (FileNotFoundError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} cannot be read ({error}); unpack the official archive again.") from error
+            raise InputError(f"{path} cannot be read ({error}); {ELSEWHERE}.") from error

@@ -11,9 +11,11 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import readable
 from amkd_viz.data.points import PROBLEMS
 
-__all__ = ["FOLDERS", "PARTS", "Status", "cache_folder", "data_root", "find", "status"]
+__all__ = ["ELSEWHERE", "FOLDERS", "PARTS", "Status", "cache_folder", "data_root", "find", "status"]
 
 VARIABLE = "AMKD_VIZ_DATA"
+# advice for a damaged data set: what a person has is never overwritten
+ELSEWHERE = "unpack the official archive into another folder and name that one by root or --root"
 
 # folder that each official archive unpacks to
 FOLDERS = {
@@ -25,7 +27,7 @@ FOLDERS = {
 PARTS = {
     "cifar10": (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch", "batches.meta"),
     "cifar100": ("train", "test", "meta"),
-    "tiny-imagenet": ("wnids.txt", "words.txt", "train", "val/val_annotations.txt", "val/images"),
+    "tiny-imagenet": ("wnids.txt", "words.txt", "train", "val"),
 }
 
 

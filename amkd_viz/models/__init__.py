@@ -2,8 +2,10 @@
 
 from amkd_viz.models.classifier import Classifier, Normalise, Outputs, freeze
 from amkd_viz.models.fold import inference_copy
+from amkd_viz.models.imported import import_net
 from amkd_viz.models.layers import Layer, Pre, pre
-from amkd_viz.models.weights import load_teacher, load_weights, save_classifier
+from amkd_viz.models.loading import load_teacher
+from amkd_viz.models.weights import load_weights, save_classifier
 from amkd_viz.models.wrapped import wrap
 from amkd_viz.models.zoo import architectures, build, is_architecture, nets, register
 
@@ -16,6 +18,7 @@ __all__ = [
     "architectures",
     "build",
     "freeze",
+    "import_net",
     "inference_copy",
     "is_architecture",
     "load_teacher",

@@ -14,6 +14,7 @@ from numbers import Integral
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from amkd_viz.core.errors import InputError
@@ -56,7 +57,7 @@ class Normalise(nn.Module):
 
 
 class Classifier(nn.Module):
-    """normalise -> body -> head.
+    """normalise -> body -> head. Images of another height or width than the net's are resized first (bilinear).
 
     Args:
         body: normalised input -> features (N, D).
@@ -87,7 +88,15 @@ class Classifier(nn.Module):
         self.body = body
         self.head = head
         self.num_classes = num_classes
+        self.classes: tuple[str, ...] = ()  # their names, where the file that it was loaded from has them
         self.architecture = architecture
+        self.steady = False  # the body stays in eval mode: only a new head of a pretrained net learns
+
+    def train(self, mode: bool = True) -> Classifier:
+        super().train(mode)
+        if self.steady:
+            self.body.eval()
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (N, K) for images in [0, 1] or for points."""
@@ -95,7 +104,12 @@ class Classifier(nn.Module):
 
     def normalised(self, z: Tensor) -> Tensor:
         """Return logits (N, K) for inputs that are normalised already: the space in which BSS defines its step."""
-        return self.head(self.body(z))
+        return self.head(self.body(self._resized(z)))
+
+    def _resized(self, z: Tensor) -> Tensor:
+        if z.ndim != 4 or z.shape[2:] == self.shape[1:]:
+            return z
+        return F.interpolate(z.float(), self.shape[1:], mode="bilinear", antialias=True).to(z.dtype)
 
     def outputs(self, x: Tensor, layers: Sequence[Layer] = ()) -> Outputs:
         """Return logits, features and the activations of ``layers`` from one forward pass.
@@ -118,12 +132,12 @@ class Classifier(nn.Module):
         for layer in layers:
             self.check_layer(layer, "the net")
         if not layers:
-            features = self.body(self.normalise(x))
+            features = self.body(self._resized(self.normalise(x)))
             return Outputs(self.head(features), features, {})
         names = {layer: self.stages[layer.stage if isinstance(layer, Pre) else layer] for layer in layers}
         before = any(isinstance(layer, Pre) for layer in layers)
         with Recorder().of(self.body, list(dict.fromkeys(names.values())), before) as record:
-            features = self.body(self.normalise(x))
+            features = self.body(self._resized(self.normalise(x)))
         activations = {
             layer: (record.before if isinstance(layer, Pre) else record.after)[name] for layer, name in names.items()
         }

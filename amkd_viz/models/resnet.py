@@ -1,9 +1,12 @@
-"""CIFAR ResNets (He et al., CVPR 2016, arXiv 1512.03385, section 4.2): three stages of basic blocks.
+"""ResNets for small images: a 3x3 stem, then three stages of basic blocks (He et al., CVPR 2016, arXiv 1512.03385,
+section 4.2), or the four stages of the paper's ImageNet nets, as in kuangliu/pytorch-cifar.
 
 ``resnet8 .. resnet110`` use widths 16/32/64, ``resnet8x4`` and ``resnet32x4`` start at 32 and go to 64/128/256.
 Between stages the shortcut is a strided sub-sampling, zero-padded in channels at the end ("pad-end", as in BSS, arXiv
 1805.05532) or half before and half after ("pad-both", as in akamaster/pytorch_resnet_cifar10), or a 1x1 convolution
-("conv"). The first two have no parameters, so weights do not tell them apart.
+("conv"). The first two have no parameters, so weights do not tell them apart. ``resnet18``, ``resnet34`` and
+``resnet50`` have four stages of widths 64 to 512 and the shortcut "conv"; ``resnet18-pool`` and so on have the max pool
+of the ImageNet nets behind the stem, as in huyvnphan/PyTorch_CIFAR10, and the same weights.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from torch import Tensor, nn
 
 from amkd_viz.core.errors import unknown
 
-__all__ = ["SHORTCUTS", "BasicBlock", "ResNetBody"]
+__all__ = ["SHORTCUTS", "BasicBlock", "Bottleneck", "ResNetBody"]
 
 SHORTCUTS = ("pad-end", "pad-both", "conv")
 
@@ -24,6 +27,7 @@ class BasicBlock(nn.Module):
     """conv-bn-relu-conv-bn + shortcut, then ReLU."""
 
     folds = True  # children are listed in the order in which they run: conv -> bn pairs may be folded
+    expansion = 1
 
     def __init__(self, width_in: int, width: int, stride: int, shortcut: str) -> None:
         super().__init__()
@@ -49,21 +53,48 @@ class BasicBlock(nn.Module):
         return F.relu(y.add_(x), inplace=True)
 
 
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions + shortcut, then ReLU: four times as many channels leave as are inside."""
+
+    folds = True
+    expansion = 4
+
+    def __init__(self, width_in: int, width: int, stride: int, shortcut: str) -> None:
+        super().__init__()
+        out = self.expansion * width
+        self.conv1 = nn.Conv2d(width_in, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, out, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out)
+        self.downsample: nn.Module | None = None
+        if stride != 1 or width_in != out:
+            self.downsample = nn.Sequential(nn.Conv2d(width_in, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        y = F.relu(self.bn2(self.conv2(y)), inplace=True)
+        y = self.bn3(self.conv3(y))
+        return F.relu(y.add_(x if self.downsample is None else self.downsample(x)), inplace=True)
+
+
 class ResNetBody(nn.Module):
-    """Stem and three stages, then global average pooling: (N, C, H, W) -> (N, widths[-1]).
+    """Stem and stages, then global average pooling: (N, C, H, W) -> (N, D).
 
     Args:
-        depths: blocks per stage; 6 n + 2 layers for n blocks in each of three stages.
+        depths: blocks per stage; 6 n + 2 layers for n basic blocks in each of three stages.
         widths: stem width, then the width of each stage.
         channels: C of the input.
-        shortcut: one of ``SHORTCUTS``.
+        shortcut: one of ``SHORTCUTS``; bottlenecks have "conv".
+        block: BasicBlock or Bottleneck.
+        pool: whether a max pool halves the size behind the stem.
 
     Raises:
         InputError: another shortcut.
     """
 
     folds = True
-    stages = ("layer1", "layer2", "layer3")
 
     def __init__(
         self,
@@ -71,24 +102,29 @@ class ResNetBody(nn.Module):
         widths: Sequence[int] = (16, 16, 32, 64),
         channels: int = 3,
         shortcut: str = "pad-end",
+        block: type[BasicBlock] | type[Bottleneck] = BasicBlock,
+        pool: bool = False,
     ) -> None:
         super().__init__()
         if shortcut not in SHORTCUTS:
             raise unknown("shortcut", shortcut, SHORTCUTS)
-        self.shortcut = shortcut
+        self.shortcut, self.pool = shortcut, pool
+        self.stages = tuple(f"layer{stage}" for stage in range(1, len(depths) + 1))
         stem, *stage_widths = widths
         self.conv1 = nn.Conv2d(channels, stem, 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
         before = stem
         for stage, (depth, width) in enumerate(zip(depths, stage_widths, strict=True), 1):
             blocks = []
-            for block in range(depth):
-                blocks.append(BasicBlock(before, width, 2 if stage > 1 and block == 0 else 1, shortcut))
-                before = width
+            for number in range(depth):
+                blocks.append(block(before, width, 2 if stage > 1 and number == 0 else 1, shortcut))
+                before = block.expansion * width
             self.add_module(f"layer{stage}", nn.Sequential(*blocks))
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        if self.pool:
+            x = F.max_pool2d(x, 3, 2, 1)
         for stage in self.stages:
             x = self.get_submodule(stage)(x)
         return x.mean((2, 3))

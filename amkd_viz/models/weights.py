@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import warnings
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from amkd_viz.core.errors import InputError, unknown
-from amkd_viz.core.files import readable, write_atomic
-from amkd_viz.core.memory import check_memory
+from amkd_viz.core.files import write_atomic
 from amkd_viz.core.parse import SHARE, parse
-from amkd_viz.data.checks import require
+from amkd_viz.models.checkpoint import read_tensors, safetensors
 from amkd_viz.models.classifier import Classifier, checked_numbers, ordinary, unwrapped
 from amkd_viz.models.resnet import SHORTCUTS, ResNetBody
-from amkd_viz.models.zoo import TORCHVISION, build, in_library, is_architecture, torchvision_module
+from amkd_viz.models.zoo import in_library, is_architecture
 
-__all__ = ["about_net", "load_teacher", "load_weights", "save_classifier"]
+__all__ = ["about_net", "load_weights", "save_classifier"]
 
 OURS = "amkd_viz"  # the metadata key of files written here
 NET = {
@@ -32,20 +29,24 @@ NET = {
     "shape": [range(1, 2**20)],
     "shortcut?": (None, str),
     "val_accuracy?": (None, SHARE),
+    "classes?": [str],
     "recipe?": dict,
 }
 LARGEST_INPUT = 2**22  # numbers in one input
 PAD_END = SHORTCUTS[0]
+CIFAR_SIZE = 32
 
 
-def save_classifier(model: Classifier, path: str | Path, **facts: object) -> Path:
+def save_classifier(model: Classifier, path: str | Path, *, flush: bool = True, **facts: object) -> Path:
     """Write weights and the name that rebuilds the net to one safetensors file, atomically; return its path.
 
     ``load_teacher`` and recipes read files of nets that have a name: the library's, torchvision's and registered ones.
     The file of any other net is read by ``load_weights`` only, and a warning says so.
 
     Args:
-        model: a Classifier, which may be compiled or in DataParallel. facts: more metadata.
+        model: a Classifier, which may be compiled or in DataParallel.
+        flush: see ``write_atomic``.
+        facts: more metadata.
 
     Raises:
         InputError: ``model`` is not a Classifier.
@@ -62,63 +63,20 @@ def save_classifier(model: Classifier, path: str | Path, **facts: object) -> Pat
         name: torch.clone(t.detach().cpu(), memory_format=torch.contiguous_format)
         for name, t in model.state_dict().items()
     }
-    return write_atomic(Path(path), safetensors(".torch").save(tensors, metadata={OURS: json.dumps(about)}))
+    return write_atomic(
+        Path(path), safetensors(".torch").save(tensors, metadata={OURS: json.dumps(about)}), flush=flush
+    )
 
 
-def safetensors(part: str = "") -> Any:
-    """Return the package safetensors, or a part of it; raise InputError where it is not installed."""
-    return require(f"safetensors{part}", "safetensors", "Reading and writing nets")
-
-
-def load_teacher(path: str | Path, device: str | torch.device = "cpu", *, shortcut: str | None = None) -> Classifier:
-    """Load a trained classifier: a file of ``save_classifier``, or a CIFAR ResNet of conv-bn-relu basic blocks.
-
-    For a foreign file depth and width are inferred from names and shapes (``conv1``, ``layer{1,2,3}.{i}.conv{1,2}``,
-    ``linear`` or ``fc``), a 1x1 convolution in a shortcut is recognised, and the normalisation is read from the
-    file's metadata (``normalise_mean`` and ``normalise_std``, comma-separated, per channel of [0, 1] images).
-
-    A shortcut without parameters pads channels with zeros, and the weights do not show where: "pad-end" is that of
-    BSS_distillation, "pad-both" that of akamaster/pytorch_resnet_cifar10. With the wrong one the net loads and computes
-    something else. Without ``shortcut`` in the file's metadata it is padded at the end, with a warning.
-
-    Args:
-        shortcut: "pad-end", "pad-both" or "conv" for a foreign file; overrides its metadata.
-
-    Returns:
-        The classifier in float32 and eval mode, its parameters without gradients.
+def size_of(path: str | Path) -> int | None:
+    """Return the height in pixels of the images that the net of a file takes; None for points.
 
     Raises:
-        InputError: the file is missing, cannot be read, truncated, a pickle, or not such a net.
+        InputError: see ``load_teacher``.
     """
-    tensors, metadata = read_tensors(Path(path))
-    if OURS in metadata:
-        about = about_net(metadata, str(path))
-        name, saved = about["architecture"], about.get("shortcut")
-        num_classes, shape = about["num_classes"], tuple(about["shape"])
-        if not is_architecture(name):
-            raise InputError(
-                f"{path} holds a net of architecture {name!r}, which is not registered here; register it first with "
-                "amkd_viz.models.register(name, builder), or build it and use load_weights(model, path)."
-            )
-        if shortcut not in (None, saved or PAD_END):
-            raise InputError(f"{path} records the shortcut of its net; load it without shortcut={shortcut!r}.")
-        if num_classes > sum(t.numel() for t in tensors.values()) or math.prod(shape) > LARGEST_INPUT:
-            raise InputError(
-                f"{path} does not hold the net that its metadata name: {num_classes:,} classes of {shape} inputs."
-            )
-        make: Callable[[], Classifier] = partial(build, name, num_classes=num_classes, shape=shape, shortcut=saved)
-        known = in_library(name)
-        if name.startswith(TORCHVISION):
-            check_size(partial(torchvision_module, name, num_classes), tensors, str(path))
-    else:
-        make, tensors = cifar_resnet(tensors, metadata, str(path), shortcut)
-        known = True
-    if known:  # the builder of a registered net may not be able to run without numbers
-        check_skeleton(make, tensors, str(path))
-    model = make()
-    fill(model, tensors, str(path))
-    with ordinary():
-        return model.eval().requires_grad_(False).to(device)
+    _, metadata = read_tensors(Path(path), only_metadata=True)
+    shape = about_net(metadata, str(path))["shape"] if OURS in metadata else (3, CIFAR_SIZE, CIFAR_SIZE)
+    return int(shape[1]) if len(shape) == 3 else None
 
 
 def about_net(metadata: dict[str, str], where: str) -> dict[str, Any]:
@@ -149,26 +107,6 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     """Fill ``model`` with the tensors of a safetensors file; every name and shape must agree."""
     fill(unwrapped(model), read_tensors(Path(path))[0], str(path))
     return model
-
-
-def read_tensors(path: Path, only_metadata: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors by name, none of them with ``only_metadata``, and the metadata of a safetensors file."""
-    with readable(path):
-        if not path.is_file():
-            raise InputError(f"File not found: {path}; give the path of a .safetensors file.")
-        check_memory(path.stat().st_size, f"{path}", "free some, or use a smaller net")
-        with path.open("rb") as opened:
-            start = opened.read(2)
-    opener = safetensors().safe_open
-    try:
-        with opener(path, framework="pt") as file:
-            names = [] if only_metadata else file.keys()
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
-    except Exception as error:  # whatever a header can make safetensors or torch raise
-        pickled = start[:1] == b"\x80" or start == b"PK"  # pickle protocol 2+, or the zip that torch.save writes
-        why = "it looks like a pickle (torch.save), which can run code and is never loaded" if pickled else str(error)
-        way_out = "save the weights as safetensors" if pickled else "fetch or write it again"
-        raise InputError(f"{path} is not a valid safetensors file: {why}; {way_out}.") from error
 
 
 def check_size(make: Callable[[], nn.Module], tensors: dict[str, Tensor], where: str) -> None:
@@ -259,7 +197,7 @@ def cifar_resnet(
                 mean=mean,
                 std=std,
                 num_classes=num_classes,
-                shape=(channels, 32, 32),
+                shape=(channels, CIFAR_SIZE, CIFAR_SIZE),
                 architecture=name if in_library(name) else "custom",
             )
 

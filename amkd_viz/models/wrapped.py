@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from amkd_viz.core.errors import InputError
-from amkd_viz.models.classifier import Classifier, checked_shape, freeze, ordinary, unwrapped
+from amkd_viz.models.classifier import Classifier, checked_numbers, checked_shape, freeze, ordinary, unwrapped
 
 __all__ = ["wrap"]
 
@@ -25,7 +25,8 @@ def wrap(
     std: Sequence[float] | None = None,
     name: str = "custom",
 ) -> Classifier:
-    """Return a copy of ``module`` behind the Classifier interface; the original stays as it was.
+    """Return a copy of ``module`` behind the Classifier interface, in eval mode and without gradients; the original
+    stays as it was. ``build`` of a registered name makes nets that learn.
 
     A Classifier, which normalises by itself, is copied as it is. Wrappers of torch.compile and DataParallel are left
     out. The last linear layer becomes the head and its inputs the features; if the module computes anything after that
@@ -56,9 +57,11 @@ def wrap(
         with ordinary():
             same = copy.deepcopy(module)
         same.architecture = same.architecture if name == "custom" else name
-        return same
+        return same.eval().requires_grad_(False)
     if (mean is None) != (std is None):
         raise InputError("wrap needs both mean= and std=, or neither, got one of them.")
+    if mean is not None and std is not None and len(shape) == 3 and max(checked_numbers(mean, std, shape[0])[0]) > 1:
+        raise InputError(f"mean and std must be in [0, 1] units, got mean={list(mean)}; divide both by 255.")
     if mean is None or std is None:
         mean, std = IMAGENET if len(shape) == 3 and shape[0] == 3 else ((0.0,) * shape[0], (1.0,) * shape[0])
     with ordinary(), torch.no_grad():  # or a scripted module's copy would remember where it comes from
@@ -80,13 +83,19 @@ def wrap(
                     f"The module must return logits (N, K), got {kind} for inputs {tuple(some.shape)}; "
                     "put it into a module whose forward returns only its logits, and wrap that."
                 )
+        sums = expected.double().sum(1)
+        if expected.min() >= 0 and torch.allclose(sums, torch.ones_like(sums), atol=1e-3):
+            raise InputError(
+                "The module ends in a softmax: its outputs are probabilities, and distillation needs the logits before "
+                "it; wrap the module without its softmax."
+            )
         if expected is not output:
             body = Logits(body)
         head = split_head(body, probe, expected)
     with ordinary():
         net = Classifier(body, head, mean=mean, std=std, num_classes=expected.shape[1], shape=shape, architecture=name)
         net.normalise.to(like)  # inputs come out of it in the type that the module takes
-        return net.to(like.device)
+        return net.to(like.device).eval().requires_grad_(False)  # statistics of a teacher that trains on would drift
 
 
 def split_head(body: nn.Module, probe: Tensor, expected: Tensor) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Nets by name: the library's, your own (``register``) and torchvision's (``torchvision:NAME``)."""
+"""Nets by name: the library's, your own (``register``), torchvision's (``torchvision:NAME``) and timm's."""
 
 from __future__ import annotations
 
@@ -16,24 +16,32 @@ from torch import nn
 from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.core.registry import Registry
 from amkd_viz.core.rng import defaults_seeded
-from amkd_viz.data.checks import require
 from amkd_viz.models.classifier import Classifier, checked_numbers, checked_shape, ordinary
+from amkd_viz.models.convnext import ConvNeXtBody
+from amkd_viz.models.libraries import (
+    LIBRARIES,
+    check_known,
+    in_another_library,
+    is_pretrained,
+    module_of,
+    split_options,
+)
 from amkd_viz.models.mobilenet import MobileNetV2Body
-from amkd_viz.models.resnet import ResNetBody
+from amkd_viz.models.pretrained import pretrained_net
+from amkd_viz.models.resnet import BasicBlock, Bottleneck, ResNetBody
 from amkd_viz.models.small import CNNBody, MLPBody
 from amkd_viz.models.vgg import VGG_STAGES, VGGBody
+from amkd_viz.models.vit import ViTBody
 from amkd_viz.models.wrapped import wrap
 from amkd_viz.models.wrn import WideResNetBody
 
 if TYPE_CHECKING:
     from amkd_viz.data import Dataset
 
-__all__ = ["architectures", "build", "in_library", "is_architecture", "nets", "register"]
+__all__ = ["architectures", "build", "in_library", "is_architecture", "nets", "register", "takes_shortcut"]
 
 Shape = tuple[int, ...]
 Maker = Callable[..., Classifier]  # (name, num_classes=, shape=, mean=, std=)
-TORCHVISION = "torchvision:"
-TWO_HEADED = ("googlenet", "inception_v3")  # they return more than logits in training mode
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ def _your_own(
 
 
 def _check(name: str, builder: Callable[..., nn.Module]) -> Maker:
-    if name in ("custom", "torchvision"):
+    if name in ("custom", *LIBRARIES):
         raise InputError(f"{name!r} has a meaning of its own; choose another name for your model.")
     try:
         inspect.signature(builder).bind(num_classes=2, shape=(3, 32, 32))
@@ -96,6 +104,19 @@ def _resnet(shape: Shape, depth: int, widen: int = 1, shortcut: str = "pad-end")
     return ResNetBody([(depth - 2) // 6] * 3, widths, shape[0], shortcut)
 
 
+FOUR_STAGES: dict[int, tuple[tuple[int, ...], type[BasicBlock] | type[Bottleneck]]] = {
+    18: ((2, 2, 2, 2), BasicBlock),
+    34: ((3, 4, 6, 3), BasicBlock),
+    50: ((3, 4, 6, 3), Bottleneck),
+}
+
+
+def _four_stages(
+    shape: Shape, blocks: tuple[int, ...], kind: type[BasicBlock] | type[Bottleneck], pool: bool
+) -> nn.Module:
+    return ResNetBody(blocks, (64, 64, 128, 256, 512), shape[0], "conv", kind, pool)
+
+
 for _name, (_width, _depth) in {"mlp-tiny": (8, 1), "mlp-small": (16, 2), "mlp": (128, 3)}.items():
     nets.add(_name, Library(partial(MLPBody, width=_width, depth=_depth), points=True))
 for _name, _widths in {"cnn-tiny": (4, 8), "cnn-small": (8, 16), "cnn": (32, 64, 128)}.items():
@@ -104,6 +125,10 @@ for _depth in (8, 14, 20, 26, 32, 44, 56, 110):
     nets.add(f"resnet{_depth}", Library(partial(_resnet, depth=_depth)))
 for _depth in (8, 32):
     nets.add(f"resnet{_depth}x4", Library(partial(_resnet, depth=_depth, widen=4)))
+for _depth, (_blocks, _kind) in FOUR_STAGES.items():
+    for _pool in (False, True):
+        _four = partial(_four_stages, blocks=_blocks, kind=_kind, pool=_pool)
+        nets.add(f"resnet{_depth}{'-pool' * _pool}", Library(_four))
 for _depth in (16, 28, 40):
     for _widen in (1, 2, 4, 10):
         _body = lambda shape, depth=_depth, widen=_widen: WideResNetBody(depth, widen, shape[0])  # noqa: E731
@@ -112,6 +137,10 @@ for _name in VGG_STAGES:
     nets.add(_name, Library(lambda shape, name=_name: VGGBody(name, shape[0], min(shape[1:]))))
 nets.add("mobilenetv2", Library(lambda shape: MobileNetV2Body(shape[0], min(shape[1:]))))
 nets.add("mobilenetv2-half", Library(lambda shape: MobileNetV2Body(shape[0], min(shape[1:]), 0.5)))
+for _name, (_width, _depth, _heads) in {"vit-tiny": (64, 4, 2), "vit-small": (192, 6, 3)}.items():
+    nets.add(_name, Library(partial(ViTBody, width=_width, depth=_depth, heads=_heads)))
+for _name, _widths in {"convnext-tiny": (24, 48, 96), "convnext-small": (48, 96, 192)}.items():
+    nets.add(_name, Library(partial(ConvNeXtBody, widths=_widths, depths=(1, 2, 1))))
 
 
 def register(name: str, builder: Any = None) -> Any:
@@ -146,6 +175,12 @@ def in_library(name: str) -> bool:
     return isinstance(nets.get(name), Library)
 
 
+def takes_shortcut(name: str) -> bool:
+    """Whether ``name`` is a CIFAR ResNet of three stages, which has a choice of shortcuts."""
+    maker = nets.get(name)
+    return isinstance(maker, Library) and isinstance(maker.body, partial) and maker.body.func is _resnet
+
+
 def architectures(shape: Sequence[int] | None = None) -> list[str]:
     """Return the names that ``build`` takes; for ``shape`` (2,) those that take points, and all that were registered.
 
@@ -157,37 +192,22 @@ def architectures(shape: Sequence[int] | None = None) -> list[str]:
 
 
 def is_architecture(name: str) -> bool:
-    """Whether ``build`` knows the name: one of ``architectures()``, or torchvision:NAME.
+    """Whether ``build`` knows the name: one of ``architectures()``, or torchvision:NAME or timm:NAME.
 
     Raises:
-        InputError: torchvision has no such classifier.
+        InputError: that library has no such classifier.
 
     >>> is_architecture("torchvision:resnet18"), is_architecture("resnet9")
     (True, False)
     """
-    if not name.startswith(TORCHVISION):
+    if not in_another_library(name):
         return name in nets
-    models = _models(name)
-    known = [m for m in models.list_models(module=models) if m not in TWO_HEADED]
-    if name.removeprefix(TORCHVISION) not in known:
-        raise unknown("torchvision model", name.removeprefix(TORCHVISION), known)
+    check_known(split_options(name)[0] if is_pretrained(name) else name)
     return True
 
 
-def _models(name: str) -> Any:
-    return require("torchvision.models", "torchvision", f"Model {name!r}")
-
-
-def _torchvision(name: str, *, num_classes: int, shape: Shape, **norm: Any) -> Classifier:
-    if len(shape) != 3 or shape[0] != 3:
-        raise InputError(f"Model {name!r} takes images of three channels, got inputs of shape {shape}.")
-    return wrap(torchvision_module(name, num_classes), shape=shape, name=name, **norm)
-
-
-def torchvision_module(name: str, num_classes: int) -> nn.Module:
-    """Return the module that torchvision:NAME stands for, as torchvision makes it."""
-    made: nn.Module = _models(name).get_model(name.removeprefix(TORCHVISION), weights=None, num_classes=num_classes)
-    return made
+def _outside(name: str, *, num_classes: int, shape: Shape, **norm: Any) -> Classifier:
+    return wrap(module_of(name, num_classes, shape), shape=shape, name=name, **norm)
 
 
 def build(
@@ -204,7 +224,8 @@ def build(
     """Return a fresh net in float32. Its weights depend on ``seed`` alone; the global RNG state is left as it was.
 
     Args:
-        name: one of ``architectures()``, or torchvision:NAME for an untrained net of torchvision.
+        name: one of ``architectures()``, or torchvision:NAME or timm:NAME for an untrained net of that library; with
+            ",pretrained" see ``pretrained_net``: its shape, mean and std are those of its weights.
         dataset: gives classes, shape, mean and std; each can be overridden. Without it: 10 classes of (3, 32, 32)
             images, normalised to mean 0.5 and standard deviation 0.25.
         shortcut: of a CIFAR ResNet, "pad-end" (default), "pad-both" or "conv".
@@ -217,7 +238,7 @@ def build(
     75290
     """
     if not is_architecture(name):
-        raise unknown("model", name, [*architectures(), f"{TORCHVISION}NAME"])
+        raise unknown("model", name, [*architectures(), *(f"{library}:NAME" for library in LIBRARIES)])
     shape = checked_shape(shape if shape is not None else dataset.shape if dataset else (3, 32, 32))
     if num_classes is None:
         num_classes = dataset.num_classes if dataset else 10
@@ -226,16 +247,21 @@ def build(
     mean = mean if mean is not None else dataset.mean if dataset else (0.5,) * shape[0]
     std = std if std is not None else dataset.std if dataset else (0.25,) * shape[0]
     mean, std = checked_numbers(mean, std, shape[0])
-    if shortcut is not None and not (in_library(name) and name.startswith("resnet")):
+    if shortcut is not None and not takes_shortcut(name):
         raise InputError(f"shortcut must be left out for {name!r}: only CIFAR ResNets have a choice of it.")
     if in_library(name) and name not in architectures(shape):
         allowed = ", ".join(architectures(shape))
         raise InputError(f"Model {name!r} takes images, not points of shape {shape}; choose one of {allowed}.")
-    make: Maker = nets.get(name, _torchvision)
+    make: Maker = nets.get(name, _outside)
     if in_library(name):
         make = partial(make, options={"shortcut": shortcut} if shortcut else {})
     with seeded(seed):
-        return make(name, num_classes=num_classes, shape=shape, mean=mean, std=std).train()
+        if is_pretrained(name):
+            return pretrained_net(name, num_classes).train()
+        net = make(name, num_classes=num_classes, shape=shape, mean=mean, std=std).train()
+    if not any(p.requires_grad for p in net.parameters()):  # a wrapped one
+        net.requires_grad_(True)
+    return net
 
 
 @contextmanager

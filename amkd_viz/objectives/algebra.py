@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import reduce
 from operator import mul
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +20,16 @@ from amkd_viz.models import Classifier, Layer
 from amkd_viz.objectives.step import Read, Step, shapes_of
 from amkd_viz.objectives.weights import Factor, Schedule, constant
 
-__all__ = ["Objective", "Shapes", "Term", "terms", "wire"]
+__all__ = ["Follows", "Objective", "Shapes", "Term", "terms", "wire"]
 
 Shapes = Mapping[tuple[str, "Layer | None"], tuple[int, ...]]
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """A learned part that acts after each update."""
+
+    def after_step(self, nets: Mapping[str, Classifier]) -> None: ...
 
 
 class Summand(ABC):
@@ -60,6 +67,7 @@ class Term(Fields, Summand):
         name: of the term, in sums, logs and ``--set NAME.FIELD=VALUE``.
         title, unit: heading and unit of its curve. short: its name where there is little room.
         on: the batch over whose samples it is averaged.
+        group: what it transfers, for updates with one momentum for each: task (labels), feature or logit.
     """
 
     name: ClassVar[str]
@@ -67,6 +75,7 @@ class Term(Fields, Summand):
     unit: ClassVar[str] = ""
     short: ClassVar[str] = ""
     on = "clean"
+    group: ClassVar[str] = "logit"
 
     @abstractmethod
     def __call__(self, step: Step) -> Tensor:
@@ -80,7 +89,8 @@ class Term(Fields, Summand):
         """Return a part that is learned with the student, such as a projector, or None.
 
         Args:
-            shapes: (net, layer) -> shape of one sample, for all that ``reads`` names.
+            shapes: (net, layer) -> shape of one sample, for all that ``reads`` names; ("batch", None) -> the number of
+                samples in a batch, and in the training split.
         """
         return None
 
@@ -169,14 +179,19 @@ class Objective(Summand):
         cells = {(net, on) for net, on, _ in self.reads(progress)}
         return {net: sum(n == net for n, _ in cells) for net in sorted({n for n, _ in cells})}
 
-    def modules(self, nets: Mapping[str, Classifier]) -> nn.ModuleDict:
+    def modules(self, nets: Mapping[str, Classifier], sizes: tuple[int, int] = (2, 2)) -> nn.ModuleDict:
         """Make the learned parts of the terms, by label.
+
+        Args:
+            sizes: the number of samples in a batch, and in the training split.
 
         Raises:
             InputError: a term reads a net, or a layer of a net, that does not exist.
         """
-        shapes = shapes_of(nets, self.reads())
+        shapes = shapes_of(nets, self.reads()) | {("batch", None): sizes}
         made = {term.label: term.module(shapes, nets) for term, _ in self.summands}
+        factors = {getattr(f, "weight", f) for _, weight in self.summands for f in weight.factors}
+        made |= {repr(factor): factor.module(nets) for factor in factors if hasattr(factor, "module")}
         return nn.ModuleDict({label: module for label, module in made.items() if module is not None})
 
     def __call__(self, step: Step) -> Tensor:
@@ -200,7 +215,10 @@ class Objective(Summand):
             step.terms[term.label] = value.detach()
             if weight.factors:
                 value = step.batch(term.on).mean(reduce(mul, (factor(step) for factor in weight.factors)) * loss)
-            total = total + step.weights.get(term.label, scheduled) * value
+            weighted = step.weights.get(term.label, scheduled) * value
+            if step.losses is not None:
+                step.losses[term.group] = step.losses.get(term.group, 0) + weighted
+            total = total + weighted
         return total
 
     def changed(self, **overrides: Any) -> Objective:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from amkd_viz.boundary import BoundarySamples
 from amkd_viz.core.errors import InputError, unknown
+from amkd_viz.core.ranks import ALONE, Ranks
 from amkd_viz.models import Classifier, Layer, Outputs, freeze
 
-__all__ = ["Batch", "Read", "Source", "Step", "shapes_of"]
+__all__ = ["Batch", "Read", "Source", "Step", "check_names", "shapes_of"]
 
 Read = tuple[str, str, Layer | None]  # a net, a batch, and a layer of the net or None for logits and features
 Source = Callable[["Step"], "Batch"]  # makes a batch when it is first read
@@ -24,13 +26,18 @@ class Batch:
     """N samples that nets look at.
 
     Attributes:
-        x: (N, ...) images in [0, 1], or points.
+        x: (N, ...) images in [0, 1], or points. Where several ranks share a step, those of this rank; all else is of
+            the global batch.
         y: (N,) labels.
         index: (N,) the row of the data set that each sample is, or comes from.
         rows: (N,) the row of the clean batch that each sample comes from; None where it is the clean batch.
         samples: how boundary samples were made.
         first: (N,) bool. Where shapes must not depend on data, too few base samples are repeated to fill the batch, for
             the student's batch statistics; ``first`` marks those that count. None: every sample counts.
+        other, share: (N,) the row of the clean batch that is mixed into each sample, and the sample's own share in
+            [0, 1]; None where nothing is mixed.
+        warp: (N, 2, 3) affine maps, as of ``F.affine_grid``, that bring maps of these samples onto the clean batch's.
+        hidden: (N, 1, H, W) 1 where a sample is hidden, else 0.
     """
 
     x: Tensor
@@ -39,6 +46,10 @@ class Batch:
     rows: Tensor | None = None
     samples: BoundarySamples | None = None
     first: Tensor | None = None
+    other: Tensor | None = None
+    share: Tensor | None = None
+    warp: Tensor | None = None
+    hidden: Tensor | None = None
 
     def mean(self, values: Tensor) -> Tensor:
         """Return the mean of (N,) values over the samples that count, or 0 (in the graph) for an empty batch."""
@@ -56,18 +67,29 @@ class Step:
         clean: the batch named "clean".
         progress: e / E in (0, 1]. progress_read: whether a term, a weight, a sampler or a source has read it.
         generator: the RNG of the step, on the device.
-        sources: what makes each further batch, by name: "boundary", "view2", "validation".
+        sources: what makes each further batch, by name: "boundary", "inside" (its last iterates in the base class),
+            "student_boundary" (of the student), "view2", "validation".
         boundary_bn: how batch norms of a learning net treat boundary samples: "separate" (a batch of their own),
             "joint" (one batch with the clean samples) or "frozen" (running statistics).
         static: no shape depends on data, so that the host never waits for a GPU; default: on all devices but a CPU.
         seeding: a context manager that seeds PyTorch's default RNGs for the pass of one net on one batch, so that
             dropout does not depend on the order of passes; None where the whole step is seeded at once.
+        ranks: share the step: each passes its own rows through the nets, and ``outputs`` gathers all rows.
+        norms: makes a context manager for the passes of learning nets, such as ``GlobalStatistics``.
+        cached: logits (N, K) of frozen nets on the training split, by net: they replace a pass on the clean batch.
         modules: learned parts of the terms, by label.
+        known: net -> logits and features of a frozen net on the whole training split, without augmentation, and the
+            labels; rows as ``Batch.index`` counts them.
         weights: scalars on the device in place of the objective's scheduled weights, by label: a step that is recorded
             and replayed must not contain these as Python numbers.
+        waits: (N, K) exponential draws for the targets of boundary samples in place of the generator's: an exported
+            step takes them as an input.
         reads: what the live terms read, set by the objective before it calls them.
         terms: the value of each live term, unweighted and detached, once the objective has been called.
+        factors: the weights per sample that were computed, by their code: each once, since some move what they keep.
         metrics: scalars that terms leave for the log.
+        losses: the weighted sum of each group of terms, with gradients, where a group has an update of its own.
+        earlier: (K,) bool, the classes of earlier tasks; None where all are learned at once.
     """
 
     nets: Mapping[str, Classifier]
@@ -78,11 +100,19 @@ class Step:
     boundary_bn: str = "separate"
     static: bool | None = None
     seeding: Callable[[str, str], AbstractContextManager[None]] | None = None
+    ranks: Ranks = ALONE
+    norms: Callable[[], AbstractContextManager[Any]] = nullcontext
+    cached: Mapping[str, Tensor] = field(default_factory=dict)
     modules: nn.ModuleDict = field(default_factory=nn.ModuleDict)
+    known: Callable[[str], tuple[Outputs, Tensor]] | None = None
     weights: Mapping[str, Tensor] = field(default_factory=dict)
+    waits: Tensor | None = None
     reads: tuple[Read, ...] = ()
     terms: dict[str, Tensor] = field(default_factory=dict)
+    factors: dict[str, Tensor] = field(default_factory=dict)
     metrics: dict[str, Tensor] = field(default_factory=dict)
+    losses: dict[str, Tensor] | None = None
+    earlier: Tensor | None = None
     progress_read: bool = False
     scheduled: float = field(init=False, repr=False)  # the progress, for the schedules of the objective
     _batches: dict[str, Batch] = field(default_factory=dict, repr=False)
@@ -105,6 +135,14 @@ class Step:
             self._batches[on] = self.sources[on](self)
         return self._batches[on]
 
+    def keep(self, net: str, on: str, outputs: Outputs) -> None:
+        """Take the outputs of a net on a batch from elsewhere."""
+        self._outputs[net, on] = outputs
+
+    def give(self, on: str, batch: Batch) -> None:
+        """Take the batch named ``on`` from elsewhere."""
+        self._batches[on] = batch
+
     def made(self, on: str) -> Batch | None:
         """Return the batch named ``on`` if a term has read it, else None."""
         return self._batches.get(on)
@@ -126,7 +164,7 @@ class Step:
                 self._joint_pass(net)
             else:
                 self._outputs[net, on] = self._pass(net, on)
-            if (net, on) == ("student", "boundary") and len(self.batch(on).x):
+            if (net, on) == ("student", "boundary") and len(self.batch(on).y):
                 self._measure_boundary()
         return self._outputs[net, on]
 
@@ -140,34 +178,46 @@ class Step:
         model, batch, layers = self.nets[net], self.batch(on), self._layers(net, on)
         with self.seeding(net, on) if self.seeding else nullcontext():
             if not model.training:
-                if batch.samples is not None and self.sources["boundary"].of == net and not layers:  # type: ignore[attr-defined]
-                    return AttackOutputs(batch.samples.logits, lambda: self._frozen(model, batch.x, ()).features)
-                return self._frozen(model, batch.x, layers)
+                if on == "clean" and net in self.cached and not layers:
+                    return AttackOutputs(self.cached[net][batch.index], lambda: self._frozen(model, batch, ()).features)
+                if batch.samples is not None and getattr(self.sources[on], "of", None) == net and not layers:
+                    return AttackOutputs(batch.samples.logits, lambda: self._frozen(model, batch, ()).features)
+                return self._frozen(model, batch, layers)
             if batch.samples is None:
-                return _wide(model.outputs(batch.x, layers))
-            if len(batch.x) == 0:  # an empty pass would not be part of the graph
+                with self.norms():
+                    return self._whole(model.outputs(batch.x, layers), len(batch.y))
+            if len(batch.y) == 0:  # an empty pass would not be part of the graph
                 clean = self.outputs(net)
                 return Outputs(clean.logits[:0], clean.features[:0], {k: v[:0] for k, v in clean.layers.items()})
-            if self.boundary_bn == "frozen" or len(batch.x) == 1:  # one sample has no batch statistics
+            if self.boundary_bn == "frozen":
                 with frozen_norms(model):
-                    return _wide(model.outputs(batch.x, layers))
-            with _counting(model, batch.first):
-                return _wide(model.outputs(batch.x, layers))
+                    return self._whole(model.outputs(batch.x, layers), len(batch.y))
+            rows = len(batch.x) if self.norms is nullcontext else len(batch.y)
+            with _counting(model, batch.first), _enough(model, rows), self.norms():
+                return self._whole(model.outputs(batch.x, layers), len(batch.y))
 
-    def _frozen(self, model: Classifier, x: Tensor, layers: Iterable[Layer]) -> Outputs:
+    def _frozen(self, model: Classifier, batch: Batch, layers: Iterable[Layer]) -> Outputs:
         with torch.no_grad():
-            return _wide(model.outputs(x, tuple(layers)))
+            return self._whole(model.outputs(batch.x, tuple(layers)), len(batch.y))
+
+    def _whole(self, own: Outputs, n: int) -> Outputs:
+        """Return float32 outputs of all ``n`` rows of a batch from those of this rank."""
+        if self.ranks.count > 1:
+            layers = {layer: self.ranks.gather(value, n) for layer, value in own.layers.items()}
+            own = Outputs(self.ranks.gather(own.logits, n), self.ranks.gather(own.features, n), layers)
+        return _wide(own)
 
     def _joint_pass(self, net: str) -> None:
         """Pass clean and boundary samples through a learning net as one batch."""
         count = len(self.clean.x)
         layers = dict.fromkeys([*self._layers(net, "clean"), *self._layers(net, "boundary")])
         both = torch.cat([self.clean.x, self.batch("boundary").x])
-        with self.seeding(net, "clean") if self.seeding else nullcontext():
-            made = _wide(self.nets[net].outputs(both, tuple(layers)))
+        with self.seeding(net, "clean") if self.seeding else nullcontext(), self.norms():
+            made = self.nets[net].outputs(both, tuple(layers))
         for on, part in (("clean", slice(None, count)), ("boundary", slice(count, None))):
             kept = {layer: value[part] for layer, value in made.layers.items()}
-            self._outputs[net, on] = Outputs(made.logits[part], made.features[part], kept)
+            own = Outputs(made.logits[part], made.features[part], kept)
+            self._outputs[net, on] = self._whole(own, len(self.batch(on).y))
 
     def _measure_boundary(self) -> None:
         """Leave for the log how far the student is from the attacked net on the boundary samples."""
@@ -181,7 +231,7 @@ class Step:
         """Return the detached logits of a net on the clean batch, for choosing what to attack."""
         if self.boundary_bn == "joint" and self.nets[net].training:  # the joint pass needs the boundary samples first
             with torch.no_grad(), frozen_norms(self.nets[net]):
-                return self.nets[net](self.clean.x)
+                return self.ranks.gather(self.nets[net](self.clean.x), len(self.clean.y))
         return self.outputs(net).logits.detach()
 
 
@@ -199,7 +249,7 @@ Step.progress = property(_read_progress, _set_progress)  # type: ignore[assignme
 
 
 class AttackOutputs(Outputs):
-    """Outputs of the attacked net on its boundary samples: logits come with the attack, features cost one more pass."""
+    """Outputs of a net whose logits are known, from the attack or the cache; features cost one more pass."""
 
     _compute: Callable[[], Tensor]
     _made: Tensor | None
@@ -216,6 +266,18 @@ class AttackOutputs(Outputs):
         return self._made
 
 
+def check_names(nets: Iterable[str], reads: Iterable[Read]) -> None:
+    """Refuse a net that is read and does not exist.
+
+    Raises:
+        InputError: names the net and those that exist.
+    """
+    known = list(nets)
+    for net, _, _ in reads:
+        if net not in known:
+            raise InputError(f"A term reads the net {net!r}, but this recipe has {', '.join(known)}; name it there.")
+
+
 def shapes_of(nets: Mapping[str, Classifier], reads: Iterable[Read]) -> dict[tuple[str, Layer | None], tuple[int, ...]]:
     """Return (net, layer) -> shape of one sample there, for every read; layer None is the penultimate features.
 
@@ -225,9 +287,9 @@ def shapes_of(nets: Mapping[str, Classifier], reads: Iterable[Read]) -> dict[tup
         InputError: a net that is read does not exist, or has no such layer.
     """
     found: dict[tuple[str, Layer | None], tuple[int, ...]] = {}
+    reads = tuple(reads)
+    check_names(nets, reads)
     for net, _, layer in reads:
-        if net not in nets:
-            raise InputError(f"A term reads the net {net!r}, but this recipe has {', '.join(nets)}; name it there.")
         model = nets[net]
         if layer is not None:
             model.check_layer(layer, net)
@@ -263,6 +325,28 @@ def _counting(model: nn.Module, rows: Tensor | None) -> Iterator[None]:
     torch._foreach_sub_(own, before)
     torch._foreach_mul_(own, rows.any().to(own[0].dtype))
     torch._foreach_add_(own, before)
+
+
+@contextmanager
+def _enough(model: nn.Module, rows: int) -> Iterator[None]:
+    """Let a batch norm use its running statistics where ``rows`` samples have one value per channel, hence no variance.
+
+    One sample has its own statistics wherever its maps have several pixels. Running statistics there, early in a
+    training, let the loss explode: they are those of weights that have moved on.
+    """
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+
+    def choose(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        norm.training = rows * inputs[0].shape[2:].numel() > 1
+
+    hooks = [norm.register_forward_pre_hook(choose) for norm in norms]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for norm in norms:
+            norm.training = True
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.core.fields import Fields
 
 if TYPE_CHECKING:
     from amkd_viz.objectives.step import Step
@@ -77,7 +78,9 @@ class Schedule:
 
 
 def _name(factor: Factor) -> str:
-    """The name of the function, or of the function that made it: ``sure`` of ``sure.<locals>.weight``."""
+    """The code of a weight with fields; else the name of the function, or of what made it (``f.<locals>.w``)."""
+    if isinstance(factor, Fields):
+        return repr(factor)
     return str(getattr(factor, "__qualname__", type(factor).__name__)).partition(".")[0]
 
 

@@ -26,7 +26,7 @@ def attack_controls(recipe: Recipe) -> dict[str, Any]:
 
     Names are those of the recipe's fields, at whose values the controls start, or of the sampler's.
     """
-    made = from_fields(recipe, ["sampler", *SHARED], attack_steps={"high": 40})
+    made = from_fields(recipe, ["sampler", *SHARED], attack_steps={"high": 40}, step_size={"words": ()})
     help = "drawn from the net's softmax without its top class; the second most likely class; or a class of your choice"
     made = {"sampler": made.pop("sampler"), "target": choice("target", "drawn", target_options([]), help), **made}
     for kind in samplers.values():
@@ -59,7 +59,8 @@ def attack(net: nn.Module, x: Tensor, values: Mapping[str, Any], target: Tensor 
     if target is None:
         logits, chosen = logits_at(net, x).cpu(), values["target"]
         if chosen == "drawn":
-            target = sample_targets(logits, generator("cpu", "target"))
+            # each as if it were alone: an image that is chosen among others is then attacked in the same way
+            target = torch.cat([sample_targets(own, generator("cpu", "target")) for own in logits.split(1)])
         else:
             second = chosen == "second"
             target = logits.topk(2).indices[:, 1] if second else torch.full((len(logits),), int(chosen))
@@ -70,4 +71,4 @@ def attack_code(net: str, x: str, target: str, values: Mapping[str, Any]) -> str
     """Return the call of :func:`attack` as Python."""
     sampler = sampler_of(values)
     options = ", ".join(f"{name}={value!r}" for name, value in sampler.overrides_of_default().items())
-    return f"samplers[{values['sampler']!r}]({options}).trajectory({net}, {x}, {target}, torch.Generator())"
+    return f"samplers[{values['sampler']!r}]({options}).trajectory({net}, {x}, {target}, generator('cpu', 'attack'))"

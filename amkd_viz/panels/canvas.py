@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from amkd_viz.panels.view_widget import ViewWidget, class_names, float_bytes, palette, serial
-from amkd_viz.views.decisions import Decisions
+from amkd_viz.views.decisions import Decisions, by_area
 from amkd_viz.views.picture import picture
 from amkd_viz.views.raster import class_table, png
-from amkd_viz.views.scene import Area, Mark, Panel, Scene, differing
+from amkd_viz.views.scene import SIGNS, Area, Mark, Panel, Scene, differing
 from amkd_viz.views.theme import class_colour
 
 __all__ = ["MapCanvas"]
@@ -23,18 +23,20 @@ NO_CLASS = 255  # in one byte; beyond 254 classes two bytes are sent
 LEVELS = 32  # of confidence
 
 
-class MapCanvas(ViewWidget, scripts=["axis.js", "pen.js", "map.js"]):
+class MapCanvas(ViewWidget, scripts=["axis.js", "svg_pen.js", "pen.js", "map.js"]):
     """One or several decision maps of the same area, side by side, with marks on them.
 
     Attributes:
         frame: what :meth:`show` sends. marks: drawn on the maps.
         names: of the classes. palette: their colours, by class index. table: RGBA by class and level of confidence.
-        levels: probability margins at which a dotted line is drawn.
+        levels: probability margins at which a dotted line is drawn. signs: what each kind of mark means.
         point: (x, y) that is dragged, clicked or moved by arrow keys, or (). released: how often it was released.
         interactive: whether the point can be moved.
         facts: per map, {"colour": hex or "", "rows": [[words, value], ...]}, shown beneath it.
         note: words under the maps while the pointer is elsewhere.
-        least: width in CSS pixels below which maps go to the next row. columns: maximum number of maps in a row.
+        least: width in CSS pixels below which one of more than four maps goes to the next row.
+        pair: indices of the two maps that an audience sees. units: names of the axes.
+        step: of the attack paths, marked on them; -1 for none.
     """
 
     frame = traitlets.Dict().tag(sync=True)
@@ -43,13 +45,16 @@ class MapCanvas(ViewWidget, scripts=["axis.js", "pen.js", "map.js"]):
     palette = traitlets.List(traitlets.Unicode(), [class_colour(0)]).tag(sync=True)
     table = traitlets.Bytes(class_table(1, LEVELS).tobytes()).tag(sync=True)
     levels = traitlets.List(traitlets.Float()).tag(sync=True)
+    signs = traitlets.Dict(SIGNS).tag(sync=True)
     point = traitlets.List(traitlets.Float()).tag(sync=True)
     released = traitlets.Int(0).tag(sync=True)
     interactive = traitlets.Bool(False).tag(sync=True)
     facts = traitlets.List(traitlets.Dict()).tag(sync=True)
     note = traitlets.Unicode("").tag(sync=True)
+    step = traitlets.Int(-1).tag(sync=True)
     least = traitlets.Int(210).tag(sync=True)
-    columns = traitlets.Int(9).tag(sync=True)
+    pair = traitlets.List(traitlets.Int(), [0, 1]).tag(sync=True)
+    units = traitlets.List(traitlets.Unicode(), ["x₁", "x₂"]).tag(sync=True)
 
     def classes(self, names: Sequence[str]) -> None:
         """Set the classes of the problem: their names, and their colours by index."""
@@ -80,6 +85,7 @@ class MapCanvas(ViewWidget, scripts=["axis.js", "pen.js", "map.js"]):
             "side": len(next(iter(maps.values())).winner),
         }
         frame["maps"] = [_map(panel, margin) for panel in panels]
+        frame["occur"] = by_area(list(maps.values()), len(self.names))
         if disagreement is not None:
             one, other = maps.values()
             panels.append(differing(one, other, disagreement))
@@ -89,7 +95,7 @@ class MapCanvas(ViewWidget, scripts=["axis.js", "pen.js", "map.js"]):
 
     def still(self) -> Image.Image | None:
         """Return the maps and marks that are shown as a picture, for readers without a kernel; None without a map."""
-        return picture(Scene(self.scene.panels, self.scene.area, self.marks)) if self.frame else None
+        return picture(Scene(self.scene.panels, self.scene.area, self.marks), titles=True) if self.frame else None
 
 
 def _map(panel: Panel, margin: bool) -> dict[str, Any]:
@@ -103,7 +109,7 @@ def _map(panel: Panel, margin: bool) -> dict[str, Any]:
 def _sent(mark: Mark) -> dict[str, Any]:
     """Return a mark as map.js reads it."""
     sent: dict[str, Any] = {"kind": mark.kind, "xy": float_bytes(mark.points), "size": mark.size}
-    sent |= {"dash": mark.dash, "left": mark.left, "below": mark.below, "panel": mark.panel}
+    sent |= {"dash": mark.dash, "numbered": mark.numbered, "left": mark.left, "below": mark.below, "panel": mark.panel}
     if mark.k is not None:
         sent["k"] = _class_bytes(np.asarray(mark.k))
     if mark.kind == "label":

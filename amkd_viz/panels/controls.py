@@ -14,6 +14,7 @@ from amkd_viz.panels.view_widget import close_whole
 from amkd_viz.views.labels import safe
 
 __all__ = [
+    "NEAR",
     "choice",
     "fit_objective",
     "from_field",
@@ -23,6 +24,8 @@ __all__ = [
     "only",
     "pace_control",
     "pairs",
+    "shown_number",
+    "plain",
     "slider",
     "temperature_control",
     "toggle",
@@ -36,21 +39,34 @@ SHOWN: dict[str, dict[str, Any]] = {
     "dataset": {"label": "data"},
     "num_train": {"label": "labelled"},
     "max_boundary_samples": {"label": "boundary / batch", "high": 256},
-    "step_size": {"low": 0.01, "high": 3.0, "step": 0.01},
+    "step_size": {"low": 0.01, "high": 3.0},
     "learning_rate": {"low": 1e-4, "high": 1.0},
     "temperature": {"step": 0.5},
     "epsilon": {"choices": [(f"{n}/255", n / 255) for n in range(1, 129)]},
 }
+NEAR = 0.01  # relative difference of what is the same on a log slider: one of its steps is 4 %
 TYPED = 1000  # a range of more whole numbers than this is typed
 T = TypeVar("T")
+
+
+class LogSlider(widgets.FloatLogSlider):
+    """A slider on a log scale whose moves in the page end on three digits, the ones that it shows."""
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        sent = sync_data.get("value")
+        if isinstance(sent, int | float):
+            sync_data = {name: value for name, value in sync_data.items() if name != "value"}
+            if not math.isclose(sent, self.value, rel_tol=NEAR):  # else the page only rounds otherwise
+                sync_data["value"] = float(f"{sent:.3g}")
+        super().set_state(sync_data)
 
 
 def slider(label: str, value: float, low: float, high: float, step: float, help: str, log: bool = False) -> Any:
     """Return a slider: of integers if ``step`` and ``value`` are, else of floats; with ``log``, on a log scale."""
     about = {"description": label, "tooltip": help, "style": LABEL, "continuous_update": True}
     if log:
-        ends = {"min": math.log10(low), "max": math.log10(high)}
-        return widgets.FloatLogSlider(value=value, **ends, step=step, readout_format=".3g", **about)
+        ends = {"min": _aligned(math.log10(low), math.log10(value), step), "max": math.log10(high)}
+        return LogSlider(value=value, **ends, step=step, readout_format=".3g", **about)
     if isinstance(step, int) and isinstance(value, int):
         return widgets.IntSlider(value=value, min=low, max=high, step=step, **about)
     digits = max(0, len(f"{step:g}".partition(".")[2]))
@@ -109,7 +125,7 @@ def from_field(field: Field[Any], value: Any, label: str | None = None, step: fl
 
     The metadata ``choices`` gives a menu, ``low`` and ``high`` a slider (on a log scale if they are far apart), or a
     text field if the range is too wide to slide through. A value out of the range that is shown widens it. Where None
-    is the default, 0 (or an empty text) stands for it.
+    is the default, 0 (or an empty text) stands for it, as 0 does for the first of the metadata ``words``.
 
     Args:
         label: by default the metadata ``label``, or the field's name.
@@ -127,6 +143,8 @@ def from_field(field: Field[Any], value: Any, label: str | None = None, step: fl
     low, high = about.get("low"), about.get("high")
     if field.default is None and "str" not in str(field.type):
         value, low, help = value or 0, about.get("low", 0) if "low" in shown else 0, f"{help}; 0 for all"
+    if words := about.get("words"):
+        value, low, step, help = shown_number(value), 0.0, step or 0.01, f"{help}; 0 for {words[0]}"
     if value is None or isinstance(value, str):
         about = {"description": label, "tooltip": help, "style": LABEL}
         return widgets.Text(value=value or "", continuous_update=False, **about)
@@ -138,8 +156,27 @@ def from_field(field: Field[Any], value: Any, label: str | None = None, step: fl
         return made(value=value, **ends, description=label, tooltip=help, style=LABEL)
     if whole:
         return slider(label, value, low, high, int(step or 1), help)
-    log = step is None and low > 0 and high >= 100 * low
-    return slider(label, value, low, high, 0.02 if log else step or _round_step(high - low), help, log=log)
+    if step is None and low > 0 and high >= 100 * low:
+        return slider(label, value, low, high, 0.02, help, log=True)
+    step = step or _round_step(high - low)
+    return slider(label, value, _aligned(low, value, step), high, step, help)
+
+
+def shown_number(value: Any) -> Any:
+    """Return what a slider shows: 0 for a word in place of a number."""
+    return 0.0 if isinstance(value, str) else value
+
+
+def _aligned(low: float, value: float, step: float) -> float:
+    """Return the end of a slider from which steps reach ``value``: the page would move any other value, and say so."""
+    steps = math.floor((value - low) / step + 1e-6)
+    return round(value - steps * step, 10)
+
+
+def plain(control: Any, value: Any) -> Any:
+    """Return a value of a slider as a person reads it, 6 digits: a slider adds its steps up, and rounds as it likes."""
+    sliders = widgets.FloatSlider, widgets.FloatLogSlider, widgets.BoundedFloatText
+    return float(f"{value:.6g}") if isinstance(control, sliders) else value
 
 
 def only(controls: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
@@ -164,7 +201,9 @@ def with_values(owner: T, values: Mapping[str, Any]) -> T:
             value = values[field.name]
             if isinstance(value, float):
                 value = float(f"{value:.6g}")  # a slider adds its steps up
-            changed[field.name] = None if field.default is None and not value else value
+            if not value and (field.default is None or "words" in field.metadata):
+                value = field.metadata.get("words", [None])[0]
+            changed[field.name] = value
     return replace(owner, **changed)  # type: ignore[type-var]
 
 

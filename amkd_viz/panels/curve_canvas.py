@@ -29,7 +29,7 @@ class Curve(NamedTuple):
     faint: bool = False
 
 
-class CurveCanvas(ViewWidget, scripts=["axis.js", "pen.js", "curves.js"]):
+class CurveCanvas(ViewWidget, scripts=["axis.js", "svg_pen.js", "pen.js", "curves.js"]):
     """Small axes, each with its own unit, over one range of epochs.
 
     Attributes:

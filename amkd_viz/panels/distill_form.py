@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from amkd_viz.panels.controls import (
     objective_controls,
     objective_values,
     pairs,
+    shown_number,
     with_values,
 )
 from amkd_viz.training import Recipe
@@ -77,16 +79,24 @@ class DistillForm:
             overrides=kept | numbers
         )
 
+    def also(self, **fields: Any) -> None:
+        """Replace settings that have no control."""
+        self._recipe = self._recipe.replace(**fields)
+
     def fit(self, recipe: Recipe, put: Put) -> None:
         """Set the controls to a recipe; ``put`` changes traits of a control without calling ``changed``."""
         self._recipe = recipe
         controls = {name: control for group in self.groups.values() for name, control in group.items()}
         for name in FIELDS:
             control, value = controls[name], getattr(recipe, name)
+            if name == "step_size":
+                value = shown_number(value)
             if isinstance(control, widgets.Dropdown):
                 known = dict(control.options).values()
                 put(name, options=pairs(control.options if value in known else [*control.options, value]), value=value)
-            elif isinstance(control, widgets.FloatLogSlider) or not hasattr(control, "max"):
+            elif isinstance(control, widgets.FloatLogSlider):
+                put(name, max=max(control.max, math.log10(value)), min=min(control.min, math.log10(value)), value=value)
+            elif not hasattr(control, "max"):
                 put(name, value=value)
             else:
                 put(name, max=max(control.max, value or 0), value=value or 0)

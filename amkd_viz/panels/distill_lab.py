@@ -3,33 +3,45 @@
 from __future__ import annotations
 
 import math
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 import ipywidgets as widgets
+import torch
 from PIL import Image
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.data import Dataset, short_name
-from amkd_viz.models import Classifier
+from amkd_viz.models import Classifier, inference_copy
 from amkd_viz.objectives import methods
 from amkd_viz.panels.controls import choice, pace_control
 from amkd_viz.panels.distill_form import DistillForm
-from amkd_viz.panels.distill_pictures import DistillPictures
+from amkd_viz.panels.distill_pictures import MOST, DistillPictures
 from amkd_viz.panels.distill_words import Speed, code_of, done_share, numbers, words
-from amkd_viz.panels.live import DutyCycle, LiveStudent, LookBack, Pace, Pulse, on_cpu
+from amkd_viz.panels.live import DutyCycle, LiveStudent, LookBack, Pace, Pulse, duty_for, on_cpu
+from amkd_viz.panels.offer import Offer, interrupted
 from amkd_viz.panels.panel import Panel
-from amkd_viz.panels.run_log import RunLog, value_words
-from amkd_viz.panels.session import Session
+from amkd_viz.panels.preview import OF_START, first_training, is_quick
+from amkd_viz.panels.run_log import RunLog
+from amkd_viz.panels.run_table import RunTable, run_rows, run_words
+from amkd_viz.panels.session import Session, opened
+from amkd_viz.panels.slice_maps import maps_code
 from amkd_viz.runs import Job, Run, fork
 from amkd_viz.runs.follow import EPOCHS
-from amkd_viz.training import DIGITS, EpochEnded, Event, Recipe, suggested
+from amkd_viz.training import DIGITS, EpochEnded, Event, Recipe, Training, accuracy, logits_on
+from amkd_viz.training.examples import fitted
 from amkd_viz.training.training import LIVE
 from amkd_viz.views import View, curves
-from amkd_viz.views.labels import percent
+from amkd_viz.views.labels import number, percent, value_words
+from amkd_viz.views.layout import keep
 
 __all__ = ["DistillLab"]
 
+READY = "Ready: press Start."
+ASKED = 1.0  # seconds between two questions whether another process trains the run
+JUDGED, LONGER = 500, 4  # training samples by which a teacher is judged, and by how much a poor one is trained longer
 COARSE, FINE = 64, 160  # grid resolution of maps while training, and of those that stay
 
 
@@ -37,16 +49,18 @@ class DistillLab(Panel):
     """Distill under widget controls, in a background thread, into a run folder; watch the student learn.
 
     Args:
-        what: a recipe to start from, a run to look at or resume, a session, or the name of a data set; by default the
-            digits, which need no download.
+        what: a recipe to start from, a run to look at or resume, a session, the path of either, or the name of a data
+            set; by default the digits, which need no download.
         runs: folder in which earlier runs are listed; new ones are written to ``runs/``.
         pace: maximum number of epochs per second: small nets train faster than a person can steer.
+        epoch: of the student of a run that is shown first, by default the newest.
 
     Raises:
         InputError: ``what`` or ``pace`` is invalid; see ``Session.open_run``. Other errors are shown in the panel.
     """
 
     title = "DistillLab"
+    matters = "method", "num_train", "pace"
     kept: ClassVar = {"epoch?": (None, EPOCHS)}
     about = (
         "A large net, the <i>teacher</i>, is distilled into a small one, the <i>student</i>: press Start. The maps "
@@ -58,36 +72,45 @@ class DistillLab(Panel):
     )
 
     def __init__(
-        self, what: Recipe | Run | Session | str | None = None, *, runs: str | Path = "runs", pace: float = math.inf
+        self,
+        what: Recipe | Run | Session | str | Path | None = None,
+        *,
+        runs: str | Path = "runs",
+        pace: float = math.inf,
+        epoch: int | None = None,
     ) -> None:
         if not pace > 0:
             raise InputError(f"pace must be above 0 epochs per second, got {pace!r}.")
-        if not isinstance(what, Recipe | Run | Session | str | None):
-            raise InputError(f"what must be a recipe, a run, a session or the name of a data set, got {what!r}.")
-        session = what if isinstance(what, Session) else None
-        run = session.open_run(self) if session else what if isinstance(what, Run) else None
-        recipe = run.recipe if run else what if isinstance(what, Recipe) else suggested(what or DIGITS.dataset)  # type: ignore[arg-type]
+        given = opened(what, self, Recipe, Run, type(None))
+        session = given if isinstance(given, Session) else None
+        run = session.open_run(self) if session else given if isinstance(given, Run) else None
+        recipe = run.recipe if run else given if isinstance(given, Recipe) else fitted(given or DIGITS.dataset)
         super().__init__()
         self._folder = Path(runs)
         self.run: Run | None = None
         self.job: Job | None = None
         self._live, self._duty, self._pace = LiveStudent(), DutyCycle(), Pace(pace)
         self._drawn = (-1, -1)  # epoch and batch of the student in the maps
+        self._followed = ""  # of a run that no job of this panel trains: held (by another process), idle or done
+        self._asked = 0.0  # when that was last asked
         self._looks = 0  # how often another student was chosen
         self.log: RunLog | None = None
         self._state = ""
         self._wanted: dict[str, Any] = {}  # settings that were moved while no job trains, for Resume
         self._undrawable = False  # there is no picture of this training
         self._speed = Speed()
+        self._first: Training | None = None  # what Start would begin, with the settings of the controls
         self._build(recipe, pace)
         self._pulse = Pulse(self._beat)
         if run is not None:
-            epoch = session.state.get("epoch") if session else None
+            epoch = session.state.get("epoch") if session else epoch
             self.compute.ask("open", lambda: self.open(run, epoch))
         else:
             self.form.fit(recipe, self.put)
-            self.say("Ready: press Start.")
+            self.say(READY)
             self.compute.ask("runs", self._list_runs)
+            self.compute.ask("offer", self._offer_interrupted)
+            self.compute.ask("preview", self._preview)
 
     def _build(self, recipe: Recipe, pace: float) -> None:
         self.form = DistillForm(recipe)
@@ -102,12 +125,18 @@ class DistillLab(Panel):
             "Resume": ("Resume the run on show", self.resume),
             "Fork from here": ("A new run that starts with the student of this epoch", self.fork),
         }
-        self._buttons = {name: self.button(name, *about, primary=name == "Start") for name, about in made.items()}
+        self._buttons = {
+            name: self.button(name, *about, primary=name == "Start", again=name in ("Step", "Epoch"))
+            for name, about in made.items()
+        }
         *bar, fork_button = self._buttons.values()
         self._back = LookBack(recipe.epochs)
         look_back = widgets.Box([self._back.slider, fork_button])
         look_back.add_class("amkd-bar")
         self.pictures = DistillPictures(self.paint, look_back)
+        self.offer, self.table = Offer(self), RunTable()
+        self.hint = Offer(self)  # beside what is poor: a button that does what helps
+        self._hinted: set[Any] = set()
         compare = {
             "earlier": choice("open", "", [("earlier runs ...", "")], "an earlier run, or a saved session"),
             "overlay": choice("overlay", "", [("none", "")], "curves of another run, faintly"),
@@ -117,13 +146,16 @@ class DistillLab(Panel):
         }
         self.assemble(
             self.form.groups | {"Compare": compare},
-            self.pictures.widgets,
+            [self.offer.row, self.hint.row, *self.pictures.widgets, self.table],
             [*bar, self._numbers],
             folded=["Attack", "Training", "Compare"],
             bar_first=True,
+            parts=self.pictures.parts,
+            stage=[self.pictures.maps.canvas],
         )
         self.controls["epoch"] = self._back.slider
         self._back.slider.observe(self._moved("epoch"), names="value")
+        self.table.observe(self._chosen, names="chosen")
         self._enable()
 
     # settings
@@ -138,7 +170,7 @@ class DistillLab(Panel):
         return self.form.recipe(self.values)
 
     def changed(self, name: str, value: Any) -> None:
-        label = self.controls[name].description
+        label = self.label(name)
         if name == "pace":
             self._pace.limit = value
             self._pace.hurry()
@@ -154,7 +186,8 @@ class DistillLab(Panel):
             if value:
                 self.compute.ask("open", lambda: self._open_path(Path(value)))
         elif name == "dataset":
-            recipe = suggested(value).replace(device=self["device"])
+            recipe = fitted(value).replace(device=self["device"])
+            self.compute.ask("leave", lambda: self._leave(value))
             self.paint.ask("fit", lambda: self.form.fit(recipe, self.put))
             self.say(f"{value}: settings that suit it; press Start.")
         elif name == "method":
@@ -171,6 +204,8 @@ class DistillLab(Panel):
             else:
                 self.say(f"{label}: {value_words(value)}; Start begins a new run with it.")
             self.paint.ask("sum", lambda: self.form.show_sum(self.recipe))
+        if name in OF_START:
+            self.compute.ask("preview", self._preview)
 
     # control
 
@@ -209,6 +244,8 @@ class DistillLab(Panel):
             self.job.resume()
         elif self.run is None:
             raise InputError("There is no run to resume; press Start, or open one under Compare.")
+        elif self.run.held and not self._busy:
+            raise InputError(f"Another process trains {self.run.path}; stop it there, then resume it here.")
         elif self.run.finished:
             raise InputError("This run is finished; fork it from an epoch, or press Start for a new one.")
         elif not self._busy:
@@ -226,10 +263,11 @@ class DistillLab(Panel):
 
     def _go(self, job: Job) -> None:
         self.check_open()
+        self.offer.drop()
         self._wanted, self._undrawable = {}, False
-        self._live, self._duty = LiveStudent(), DutyCycle()
+        self._live, self._duty = LiveStudent(), duty_for(job.recipe.dataset)
         self._speed, self._back.newest, self._drawn = Speed(), True, (-1, -1)
-        self.job = job
+        self.job, self._followed, self._state = job, "", ""  # this job's end is news, also if it ends between two beats
         job.start()
         self._enable()
 
@@ -283,20 +321,32 @@ class DistillLab(Panel):
         if self._busy:
             raise InputError("A training is running; stop it first.")
         self.say(f"Reading {run.path} ...", "busy")
+        self.offer.drop()
         self.job = None
         self._forget()
         self._undrawable = False
         self._attach(run)
         recipe = run.recipe_after(run.recipe.epochs)  # with its overrides, as Resume goes on
         self.paint.ask("fit", lambda: self.form.fit(recipe, self.put))
-        self._prepare(run.teacher(), run.dataset(), run.recipe)
+        self._prepare(run.teacher(), run.located().load(), run.recipe)
         self._poll()
         newest = max(run.snapshots(), default=0)
         self._put_epoch(epoch if isinstance(epoch, int) else newest, newest)
+        self._back.newest = not isinstance(epoch, int) or epoch >= newest
+        self._followed = self._following(run)
         self.paint.wait(10)
         if not self._undrawable:
             self._look()
         self._enable()
+
+    def _offer_interrupted(self) -> None:
+        """Offer to continue the run that a kernel left behind."""
+
+        def go_on(run: Run) -> None:
+            self.open(run)
+            self.resume()
+
+        self.offer.ask(interrupted(Run, self._folder, self.recipe.dataset), go_on)
 
     def _open_path(self, path: Path) -> None:
         if path.suffix == ".json":
@@ -304,6 +354,13 @@ class DistillLab(Panel):
             self.open(session.open_run(self), session.state.get("epoch"))
         else:
             self.open(Run.open(path))
+
+    def _chosen(self, change: Any) -> None:
+        """Open the run that is chosen in the table."""
+        if change["new"] and not self.closed:
+            path = Path(change["new"])
+            self.table.chosen = ""  # the same one can be chosen again
+            self.compute.ask("open", lambda: self._open_path(path))
 
     def _hear(self, event: Event) -> None:
         rests = isinstance(event, EpochEnded) and self._live.teaching is None and math.isfinite(self._pace.limit)
@@ -313,23 +370,121 @@ class DistillLab(Panel):
         if rests:
             self._pace.rest()
 
+    # before the first run: what Start would begin
+
+    def _preview(self) -> None:
+        """Ask for data, teacher and the untrained student of the controls, unless a run is on show."""
+        self.paint.wait(10)  # another data set or method moves controls first
+        if self._rests and is_quick(recipe := self.recipe):
+            self.slow.ask("preview", lambda: self._prepare_preview(recipe))
+
+    @property
+    def _rests(self) -> bool:
+        return self.run is None and self.job is None and not self.closed
+
+    def _prepare_preview(self, recipe: Recipe) -> None:
+        """In the slow thread: load the data, and load or train the teacher."""
+
+        def unwanted() -> bool:
+            return not self._rests or self.slow.waits("preview")
+
+        def tell(text: str, share: float) -> None:
+            if self._rests:
+                self.say(text, "busy", share)
+
+        self._first = first_training(recipe, self._first, unwanted, tell)
+        if self._first is not None:
+            self.compute.ask("show preview", lambda: self._show_preview(recipe))
+
+    def _show_preview(self, recipe: Recipe) -> None:
+        first = self._first
+        if not self._rests or first is None or first.teacher is None:
+            return
+        now = self.recipe
+        if any(getattr(recipe, name) != getattr(now, name) for name in OF_START):
+            return
+        self._prepare(on_cpu(first.teacher), first.full, recipe)
+        student = inference_copy(first.student).cpu()
+        if self.pictures.maps.ready:
+            self.pictures.draw(student, FINE, "untrained")
+            self.pictures.draw_joint(student)
+            self.say(READY)
+
     # the student on show
 
     def _forget(self) -> None:
-        self.run, self.log, self._wanted = None, None, {}
+        self.run, self.log, self._wanted, self._first = None, None, {}, None
         self.pictures.forget()
+
+    def _leave(self, dataset: str) -> None:
+        """Drop the run on show, with its pictures, if it is of another data set."""
+        if self.run is not None and not self._busy and self.run.recipe.dataset != dataset:
+            self.job, self._followed = None, ""
+            self._forget()
+            self._enable()
+            self._preview()
 
     def _attach(self, run: Run) -> None:
         self.run, self.log = run, RunLog(run)
+        self._list_runs()
 
     def _prepare(self, teacher: Classifier, data: Dataset, recipe: Recipe) -> None:
         """Prepare the maps; where there are none, say so in their place, and go on without."""
         try:
+            self._judge(on_cpu(teacher), data, recipe)
             self.pictures.prepare(teacher, data, recipe)
         except InputError as error:
             self._undrawable, text = True, str(error)
             self.paint.ask("note", lambda: setattr(self.pictures.maps.canvas, "note", text))
             self.say(text, "error")
+
+    # what helps
+
+    def _hint(self, key: Any, *about: Any) -> None:
+        """Offer something, once."""
+        if key not in self._hinted:
+            self._hinted.add(key)
+            self.hint.show(*about)
+
+    def _judge(self, teacher: Classifier, data: Dataset, recipe: Recipe) -> None:
+        """Offer to train the teacher for longer if it does not even know its training samples."""
+        train = data.to("cpu").train.take(torch.tensor(keep(len(data.train), JUDGED)))
+        share, chance = accuracy(logits_on(teacher, train), train.y), float(train.y.bincount().max()) / len(train)
+        if share >= (1 + chance) / 2 or recipe.teacher.endswith(".safetensors"):
+            return
+        epochs = LONGER * recipe.teacher_epochs
+        text = f"<b>The teacher classifies only {percent(share, 0)} of its training samples correctly.</b>&nbsp;"
+        self._hint(epochs, text, f"Train it for {epochs} epochs", "a new teacher", lambda: self._teach_longer(epochs))
+
+    def _teach_longer(self, epochs: int) -> None:
+        busy = self._busy
+        if self.job is not None:
+            self.job.stop()
+            self.job.wait(60)
+        self.form.also(teacher_epochs=epochs)
+        self.job = None
+        self._forget()
+        self._enable()
+        (self.start if busy else self._preview)()
+
+    def _advise(self) -> None:
+        """Offer a longer attack if no boundary sample of the last epoch reached its target class."""
+        lines = reversed(self.log.epochs if self.log is not None else [])
+        found: dict[str, Any] = next((line["metrics"] for line in lines if line.get("metrics")), {})
+        if found.get("attack.reached_target") != 0:
+            return
+        assert self.run is not None
+        size, steps = self["step_size"] or float(self.run.settled.step_size), self["attack_steps"]
+        most = self.controls["step_size"].max, self.controls["attack_steps"].max
+        newton = self["step_rule"] == "newton"  # a step of 1 leads to the boundary
+        values = {
+            "step_size": 1.05 if newton and size < 1 else min(2 * size, most[0]),
+            "attack_steps": min(2 * steps, most[1]),
+        }
+        text = "<b>0 % of the boundary samples reached their target class.</b>&nbsp;"
+        tip = f"step size {number(values['step_size'])}, {values['attack_steps']} steps at most"
+        if (size, steps) != tuple(values.values()):
+            self._hint((size, steps), text, "Take longer steps", tip, lambda: self.set(**values))
 
     def _look(self) -> None:
         """Draw the student of the chosen epoch, first coarse, then fine."""
@@ -392,8 +547,7 @@ class DistillLab(Panel):
         """In the thread of the pulse: ask for what may have changed."""
         if self.closed:
             return
-        other = self.run is not None and not self.run.finished and not self._busy
-        if self.job is not None or other:
+        if self.job is not None or self._followed in ("held", "idle"):
             self.compute.ask("beat", self._catch_up)
 
     def _catch_up(self) -> None:
@@ -402,9 +556,13 @@ class DistillLab(Panel):
             self._attach(job.run)
         training = self._live.training
         if training is not None and training.teacher is not None and not (self.pictures.maps.ready or self._undrawable):
-            self._prepare(on_cpu(training.teacher), training.full, training.recipe)
+            recipe = self.run.recipe if self.run is not None else training.recipe  # of the start: overrides change none
+            self._prepare(on_cpu(training.teacher), training.full, recipe)
             self._live.want()
         new = self._poll()
+        if job is None and self.run is not None:
+            self._follow(self.run, new)
+            return
         state = self.state
         if self._busy:
             speed = self._speed.update(self._live.seen)
@@ -419,22 +577,58 @@ class DistillLab(Panel):
                 with self._duty.turn(free=self._pace.resting):
                     taken = on_cpu(taken)
                     self.pictures.draw(taken, COARSE, f"epoch {here[0] + 1}, batch {here[1]}")
-                    self.pictures.draw_joint(taken)
+                    with suppress(InputError):  # of a net that has diverged, as its training will say
+                        self.pictures.draw_joint(taken)
             elif self._duty.due() and self._back.newest:
                 self._live.want()
         if state != self._state:
             self._state = state
             self._enable()
             if state in ("done", "idle", "failed") and job is not None:
-                self._ended(job)
+                self._ended(state, job.error)
         elif (new or self._busy) and not self.telling:
             self.say(self._words(), *done_share(self._live, state))
+
+    def _following(self, run: Run) -> str:
+        self._asked = time.monotonic()
+        return "done" if run.finished else "held" if run.held else "idle"
+
+    def _follow(self, run: Run, new: bool) -> None:
+        """Follow a run that no job of this panel trains: its maps, its words, its end."""
+        before = self._followed
+        if new or time.monotonic() - self._asked > ASKED:
+            self._followed = self._following(run)
+        if self._followed == "done" and before != "done":
+            self._enable()
+            self._ended("done")
+            return
+        if self._followed == "held" and self._back.newest and self.pictures.maps.ready and self._duty.due():
+            self._draw_followed(run)
+        if self._followed != before:
+            self._enable()
+        if (new or self._followed != before) and not self.telling:
+            epochs, done = run.recipe.epochs, self.log.done if self.log is not None else 0
+            if self._followed == "held":
+                self.say(f"Another process trains {run.path}: epoch {done} of {epochs}.", "busy", done / epochs)
+            else:
+                self.say(f"{run.path}: {done} of {epochs} epochs; Resume goes on.")
+
+    def _draw_followed(self, run: Run) -> None:
+        """Draw the newest snapshot, within the budget of live pictures."""
+        newest = max(run.snapshots(), default=0)
+        if (newest, 0) != self._drawn:
+            self._drawn = newest, 0
+            with self._duty.turn():
+                student = run.student(newest)
+                self.pictures.draw(student, COARSE, f"epoch {newest}")
+                self.pictures.draw_joint(student)
 
     def _poll(self) -> bool:
         """Read on in the run's log; return whether there were new lines."""
         new = self.log is not None and self.log.poll()
         if self.log is not None and new:
             self._draw_log()
+            self._advise()
             done = self.log.done
             self._put_epoch(done if self._back.newest else self["epoch"], done)
         return new
@@ -445,12 +639,12 @@ class DistillLab(Panel):
             text += f" You look back at epoch {self['epoch']}; the right end of that slider follows the training."
         return text
 
-    def _ended(self, job: Job) -> None:
+    def _ended(self, state: str, error: str | None = None) -> None:
         self._poll()
         self.paint.ask("numbers", lambda: setattr(self._numbers, "value", ""))
         self._list_runs()
-        if job.state == "failed":
-            self.fail(job.error or "The training failed; see its log.")
+        if state == "failed":
+            self.fail(error or "The training failed; see its log.")
             return
         if self.run is None:
             return
@@ -459,7 +653,7 @@ class DistillLab(Panel):
             self._put_epoch(newest, newest)
             self.paint.wait(10)
             self._look()
-        if job.state == "done":
+        if state == "done":
             accuracy = percent(self.run.summary.get("test_accuracy"))
             self.say(f"Done: test accuracy {accuracy} after the last epoch. {self.run.path} holds everything.", "done")
         else:
@@ -467,35 +661,37 @@ class DistillLab(Panel):
 
     def _list_runs(self) -> None:
         runs = sorted(self._folder.glob("*/config.json"), key=lambda p: p.stat().st_mtime, reverse=True)[:30]
-        paths = [(path.parent.name, str(path.parent)) for path in runs]
+        rows = run_rows(path.parent for path in runs)
+        paths = [(run_words(row), row["path"]) for row in rows]
         sessions = [(f"session {path.stem}", str(path)) for path in Session.files("sessions", self)]
         overlay = self["overlay"] if self["overlay"] in [p for _, p in paths] else ""
+        shown = str(self.run.path) if self.run is not None else ""
 
         def show() -> None:
             self.put("earlier", options=[("earlier runs ...", ""), *paths, *sessions], value="")
             self.put("overlay", options=[("none", ""), *paths], value=overlay)
+            self.table.rows, self.table.shown = rows, shown
 
         self.paint.ask("runs", show)
 
     def _enable(self) -> None:
         """Enable the controls and buttons that may be used now."""
-        state, busy = self.state, self._busy
-        unfinished = self.run is not None and not self.run.finished
-        may = {
-            "Start": not busy,
-            "Pause": state in ("running", "paused"),
-            "Step": state != "stopping",
-            "Epoch": state != "stopping",
-            "Stop": state in ("running", "paused"),
-            "Resume": not busy and unfinished,
-            "Fork from here": not busy and self.run is not None,
-        }
-        paused = state == "paused"
 
         def show() -> None:
+            state, busy = self.state, self._busy  # now, not when it was asked: several threads ask
+            unfinished = self.run is not None and not self.run.finished
+            may = {
+                "Start": not busy,
+                "Pause": state in ("running", "paused"),
+                "Step": state != "stopping" and self._followed != "held",
+                "Epoch": state != "stopping" and self._followed != "held",
+                "Stop": state in ("running", "paused"),
+                "Resume": not busy and unfinished and self._followed != "held",
+                "Fork from here": not busy and self.run is not None,
+            }
             for name, widget in self._buttons.items():
                 widget.disabled = not may[name]
-            self._buttons["Pause"].description = "Go on" if paused else "Pause"
+            self._buttons["Pause"].description = "Go on" if state == "paused" else "Pause"
             for name, control in self.controls.items():
                 control.disabled = busy and not (
                     name in LIVE or name in self.form.terms or name in ("epoch", "overlay", "layout", "pace")
@@ -508,14 +704,14 @@ class DistillLab(Panel):
     def view(self) -> View | None:
         """Return the maps of the student on show, from its snapshot."""
         student = self._student()
-        return None if student is None else self.pictures.maps.view({"student": student})
+        return None if student is None else self.pictures.maps.view({"student": student}, FINE)
 
     def page(self) -> tuple[str, list[View]]:
         """Return the maps and the layout of the student on show, and the curves of the run."""
         run, student = self.run, self._student()
         if run is None or student is None:
             return "", []
-        epoch, maps = self._back.epoch(self.run), self.pictures.maps.view({"student": student})
+        epoch, maps = self._back.epoch(self.run), self.pictures.maps.view({"student": student}, FINE)
         views = [maps, self.pictures.joint_view(student, self["layout"]), curves(run)]
         return f"{short_name(run.recipe.dataset)}, {run.recipe.method}: the student after epoch {epoch}", views
 
@@ -533,14 +729,31 @@ class DistillLab(Panel):
     def session(self) -> Session | None:
         return None if self.run is None else Session.of(self, self.run, epoch=self._back.epoch(self.run))
 
+    def line(self) -> str:
+        looks = self.differing({"layout": "pca", "overlay": "", "pace": math.inf})
+        what, run = repr(self.recipe), self.run
+        if run is not None:
+            what = f"{str(run.path)!r}, epoch={self._back.epoch(run)}" if run.snapshots() else repr(str(run.path))
+        return f"DistillLab({what})" + (f".set({looks})" if looks else "")
+
     def still(self) -> Image.Image | None:
         return self.pictures.maps.canvas.still()
 
     def code(self) -> str:
-        return code_of(self.run, self.recipe)
+        run = self.run
+        if run is None or not run.snapshots():
+            return code_of(run, self.recipe)
+        imports, drawn = maps_code(run.recipe, FINE)
+        seen = (
+            "data = run.located().load()  # all of it, so that maps of students with other samples can be compared\n"
+            f"teacher, student = run.teacher(), run.student({self._back.epoch(run)})\n"
+            f'nets = {{"teacher": teacher, "student": student}}\n{drawn}'
+            f"embedding(nets, data, most={MOST}, how={self['layout']!r})\n"
+        )
+        return code_of(run, self.recipe, f"{imports}from amkd_viz.views import embedding\n", seen)
 
     def release(self) -> None:
-        self._live = LiveStudent()
+        self._live, self._first = LiveStudent(), None
         self.pictures.release()
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 import ipywidgets as widgets
@@ -21,11 +22,11 @@ from amkd_viz.views import View, embedding
 from amkd_viz.views.chosen import choose, class_triplets
 from amkd_viz.views.curves import heading, ordered, series
 from amkd_viz.views.joint import projection_quality, spaces
-from amkd_viz.views.labels import number, percent, safe
+from amkd_viz.views.labels import number, percent, safe, shorten
 from amkd_viz.views.projection import joint_layout
 from amkd_viz.views.theme import method_colour
 
-__all__ = ["DistillPictures"]
+__all__ = ["MOST", "DistillPictures"]
 
 MOST = 300  # samples in the layout: few enough to lay out while training
 EMPTY = "Teacher, student and where they disagree: after Start."
@@ -36,13 +37,13 @@ class DistillPictures:
     """Draws in the thread that computes, and writes widgets through ``paint`` alone.
 
     Attributes:
-        widgets: from top to bottom.
+        widgets: from top to bottom. parts: those that share one place in a narrow panel.
         maps: the decision maps; ``maps.ready``: whether there is a teacher to compare with.
     """
 
     def __init__(self, paint: Worker, look_back: Any) -> None:
         self._paint = paint
-        self.maps = SliceMaps(paint, columns=3, least=160, empty=EMPTY)
+        self.maps = SliceMaps(paint, empty=EMPTY)
         self.curves = CurveCanvas(height=100)
         self.scatter = ScatterCanvas(empty="Teacher and student in one layout: after Start.")
         self.joint = JointLayout(self.scatter)
@@ -50,9 +51,11 @@ class DistillPictures:
         self.log = widgets.HTML("<pre></pre>")
         self.log.add_class("amkd-log")
         title = widgets.HTML("<b>Log</b> <span class='amkd-note'>newest first</span>")
-        below = widgets.Box([widgets.VBox([self.scatter, self._fidelity]), widgets.VBox([title, self.log])])
+        joint, log = widgets.VBox([self.scatter, self._fidelity]), widgets.VBox([title, self.log])
+        below = widgets.Box([joint, log])
         below.add_class("amkd-two")
         self.widgets = [self.maps.canvas, look_back, self.curves, below]
+        self.parts = {"Curves": self.curves, "Embedding": joint, "Log": log}
         self.forget()
 
     def forget(self) -> None:
@@ -62,7 +65,8 @@ class DistillPictures:
         def show() -> None:
             self.maps.canvas.frame, self.maps.canvas.marks, self.maps.canvas.note = {}, [], ""
             self.curves.axes, self.curves.series, self.curves.events = [], [], []
-            self.log.value = "<pre></pre>"
+            self.log.value, self._fidelity.value = "<pre></pre>", ""
+            self.scatter.teacher = self.scatter.student = b""
 
         self._paint.ask("forget", show)
 
@@ -155,13 +159,25 @@ def _curves(log: RunLog, others: Sequence[RunLog] = ()) -> tuple[Any, ...]:
     """Return what ``CurveCanvas.show`` draws: the curves of ``log``, and faintly behind them those of ``others``."""
     logs = [log, *(other for other in others if other.run.path != log.run.path)]
     read = [(each, series(each.epochs)) for each in logs]
+    names = _apart([each.run.path.name for each in logs])
     axes, curves = [], []
     for axis, panel in enumerate(ordered(key for _, curves_of in read for key in curves_of)):
         title, unit, factor = heading(panel)
         axes.append((title, unit))
-        for each, curves_of in read:
+        for (each, curves_of), name in zip(read, names, strict=True):
             points = [(epoch, value * factor) for epoch, value in curves_of.get(panel, [])]
             if points:
                 colour = method_colour(each.run.recipe.method)
-                curves.append(Curve(axis, each.run.path.name, points, colour, faint=each is not log))
+                curves.append(Curve(axis, name, points, colour, faint=each is not log))
     return axes, curves, log.marks(), log.run.recipe.epochs
+
+
+def _apart(names: Sequence[str]) -> list[str]:
+    """Return names of runs without the words with which all of them begin.
+
+    >>> _apart(["digits-amkd-seed0", "digits-kd-seed0"]), _apart(["digits-kd"])
+    (['amkd-seed0', 'kd-seed0'], ['digits-kd'])
+    """
+    parts = [name.split("-") for name in names]
+    alike = list(takewhile(lambda words: len(set(words)) == 1, zip(*parts, strict=False)))
+    return [shorten("-".join(own[len(alike) :] or own)) for own in parts]

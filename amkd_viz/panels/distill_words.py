@@ -37,15 +37,14 @@ class Speed:
 
 
 def numbers(live: LiveStudent, speed: float) -> str:
-    """Return epoch, batch, speed, time left and memory as HTML; speed in samples per second, or 0 to leave it out."""
+    """Return epoch, batch, speed and memory as HTML; speed in samples per second, or 0 to leave it out."""
     training = live.training
     if training is None or not live.batches:
         return ""
     recipe = training.recipe
     parts = [f"epoch {min(live.epoch + 1, recipe.epochs)}/{recipe.epochs}", f"batch {live.batch}/{live.batches}"]
-    left = ((recipe.epochs - live.epoch) * live.batches - live.batch) * recipe.batch_size
     if speed:
-        parts += [f"{speed:,.0f} img/s", f"{duration(left / speed)} left"]
+        parts.append(f"{speed:,.0f} img/s")
     return "&ensp;".join([*parts, _memory(training.device)])
 
 
@@ -55,7 +54,7 @@ def done_share(live: LiveStudent, state: str) -> tuple[str, float]:
         return "idle", -1.0
     if live.teaching is not None:
         return "busy", live.teaching[0] / max(1, live.teaching[1])
-    if live.training is None or not live.batches:
+    if live.training is None or not live.batches or live.ended:
         return "busy", -1.0
     return "busy", (live.epoch + live.batch / live.batches) / live.training.recipe.epochs
 
@@ -66,10 +65,14 @@ def words(live: LiveStudent, state: str, log: RunLog | None) -> str:
         return f"{state.capitalize()} at epoch {live.epoch + 1}, batch {live.batch}."
     if live.waiting:
         return live.waiting
+    if live.teaching is not None and live.teaching[0] >= live.teaching[1]:
+        return "Testing the teacher ..."
     if live.teaching is not None:
         return f"Training the teacher once: epoch {live.teaching[0]} of {live.teaching[1]}; it is kept for later."
     if state == "running" and live.training is None:
         return "Loading data and teacher ..."
+    if state == "running" and live.ended and live.training is not None:
+        return f"Testing on {len(live.training.dataset.test):,} {live.training.dataset.kind} ..."
     if state == "running":
         lines = reversed(log.lines if log is not None else [])
         metrics: dict[str, Any] = next((line["metrics"] for line in lines if line.get("metrics")), {})
@@ -79,22 +82,12 @@ def words(live: LiveStudent, state: str, log: RunLog | None) -> str:
     return "Ready: press Start." if log is None else f"{log.run.path}: {log.done} of {log.run.recipe.epochs} epochs."
 
 
-def duration(seconds: float) -> str:
-    """Return a duration in the largest unit that fits.
-
-    >>> duration(42), duration(250), duration(7300)
-    ('42 s', '4 min', '2.0 h')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def code_of(run: Run | None, controls: Recipe) -> str:
+def code_of(run: Run | None, controls: Recipe, imports: str = "", seen: str = "") -> str:
     """Return the code of the run on show, and as a comment what Start would do where the controls differ.
 
     Args:
         run: None for the controls alone.
+        imports, seen: code that draws the student of an epoch of ``run``.
     """
     if run is None:
         return f"from amkd_viz import Recipe, distill\n\n{_distilled(controls)}{CURVES}"
@@ -111,7 +104,7 @@ def code_of(run: Run | None, controls: Recipe) -> str:
     if run.interventions():
         text += "\n# with the overrides that were made by hand, at the same batches:\n"
         text += f"from amkd_viz.runs import replay\n\nrun = replay(Run.open({str(run.path)!r}))\n"
-    text += CURVES
+    text += f"\n{imports}{CURVES.lstrip()}{seen}"
     if controls != run.recipe:
         text += "\n# Start, with the controls as they stand now, would be another run:\n"
         text += textwrap.indent(_distilled(controls), "# ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import ipywidgets as widgets
@@ -18,8 +19,10 @@ from amkd_viz.panels.joint_picture import PARTS, Picture, SampleSet, code_for, g
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.sample_list import DistanceBars, SampleList
 from amkd_viz.panels.scatter import ScatterCanvas, identities
-from amkd_viz.panels.session import Session
+from amkd_viz.panels.scrubber import Scrubber
+from amkd_viz.panels.session import Session, opened
 from amkd_viz.runs import Run, example
+from amkd_viz.runs.examples import EXAMPLES
 from amkd_viz.views import View
 from amkd_viz.views.anchors import MARGIN
 from amkd_viz.views.joint import Outputs, Quality, outputs
@@ -39,7 +42,10 @@ class EmbeddingLab(Panel):
     on show.
 
     Args:
-        run: a run with snapshots, a session on one, or the name of an example: "digits", "spirals".
+        run: a run with snapshots, a session on one, the path of either, or the name of an example: "digits",
+            "spirals".
+        picked: identity of the sample whose triplets are shown: a published index, or -1 - i for the boundary sample
+            of base i.
         controls: first values of the controls, by name.
 
     Raises:
@@ -47,6 +53,7 @@ class EmbeddingLab(Panel):
     """
 
     title = "EmbeddingLab"
+    matters = "how", "kind", "margin"
     kept: ClassVar = {"samples": [range(2**31)], "morph?": SHARE, "only?": [range(2**31)]}
     about = (
         "Each mark is one sample: a circle at its place in the <i>teacher</i>'s layout, a diamond in the "
@@ -59,19 +66,25 @@ class EmbeddingLab(Panel):
     )
 
     _data: Dataset  # once there are nets
+    _last: int  # epoch of the last student
 
-    def __init__(self, run: Run | Session | str = "digits", **controls: Any) -> None:
-        session = run if isinstance(run, Session) else None
-        if not isinstance(run, Run | Session | str):
-            raise InputError(f"EmbeddingLab takes a run, a session or the name of an example, got {run!r}.")
-        self.run: Run = (
-            example(run) if isinstance(run, str) else run.open_run(self) if isinstance(run, Session) else run
-        )
+    def __init__(
+        self, run: Run | Session | str | Path = "digits", *, picked: int | None = None, **controls: Any
+    ) -> None:
+        shown = opened(run, self, Run)
+        session = shown if isinstance(shown, Session) else None
+        if isinstance(shown, str) and shown not in EXAMPLES:
+            raise InputError(
+                f"EmbeddingLab shows a run: give one, its folder, or an example ({', '.join(EXAMPLES)}); got "
+                f"{shown!r}. DistillLab trains on a data set."
+            )
+        name = shown if isinstance(shown, str) else None
+        self.run: Run = session.open_run(self) if session else example(name) if name else shown
         epochs = self.run.snapshots()
         if not epochs:
             raise InputError(f"The run {self.run.path} has no snapshot yet; train it for an epoch first.")
         super().__init__()
-        self._opened = f"example({run!r})" if isinstance(run, str) else f"Run.open({str(self.run.path)!r})"
+        self._opened = f"example({name!r})" if name else f"Run.open({str(self.run.path)!r})"
         self._nets: dict[str, Classifier] = {}
         self._student: tuple[SampleSet, int, Outputs] | None = None
         self._sample_set: SampleSet | None = None
@@ -83,27 +96,16 @@ class EmbeddingLab(Panel):
         self.numbers = widgets.HTML()
         self._build(epochs)
         self.set(**controls)
+        self._moves.clear()  # these are not for undo
         self.map.observe(lambda _: self.compute.ask("anchor", self._anchor), names="picked")
         self.say("Reading the run ...", "busy")
-        self.compute.ask("read", lambda: self._read(session))
+        self.compute.ask("read", lambda: self._read(session, picked))
 
     def _build(self, epochs: list[int]) -> None:
-        epoch = widgets.SelectionSlider(
-            options=epochs,
-            value=epochs[-1],
-            description="student's epoch",
-            tooltip="number of epochs that the student was trained for",
-            style={"description_width": "104px"},
-            layout={"flex": "1 1 auto", "width": "auto"},
-        )
-        about = {"interval": 900, "tooltip": "play the epochs", "show_repeat": False}
-        play = widgets.Play(value=len(epochs) - 1, **_range(epochs), **about)
-        self._beside.append(widgets.jslink((play, "value"), (epoch, "index")))
-        self._play = play
         newest = self.button("Newest", "read the run's folder again and show its newest epoch", self.newest)
-        scrubber = widgets.HBox([play, epoch, newest])
-        scrubber.add_class("amkd-scrubber")
-        under = widgets.VBox([self.map, scrubber, self.numbers])
+        attacked = self.button("Attack it", "open the sample that is picked in SampleLab, beneath", self.open_sample)
+        self._scrubber = Scrubber(self, epochs, newest, attacked, description="student's epoch")
+        under = widgets.VBox([self.map, self._scrubber.row, self.numbers])
         side = widgets.VBox([self.bars, self.list])
         both = widgets.Box([under, side])
         both.add_class("amkd-embedding")
@@ -121,16 +123,19 @@ class EmbeddingLab(Panel):
                     "kind": choice("embedding", "logit", list(EMBEDDINGS), "the space in which distances are measured"),
                 },
                 "Triplets": {
-                    "margin": slider("margin", MARGIN, 0.0, 4.0, 0.05, "m: by how much d(a, n) must exceed d(a, p)"),
+                    "margin": slider(
+                        "margin", MARGIN, 0.0, 4.0, 0.05, "m: how far d(a, n) must exceed d(a, p), both 4 at most"
+                    ),
                     "misleading": toggle(
                         "mark misleading triplets", False, "triplets whose order the map reverses most clearly"
                     ),
                 },
             },
             [both],
+            parts={"Map": under, "Triplets": self.bars, "Samples": self.list},
+            stage=[self.map],
         )
-        self.controls["epoch"] = epoch  # under the map: a scrubber
-        epoch.observe(self._moved("epoch"), names="value")
+        self._scrubber.register()
 
     def changed(self, name: str, value: Any) -> None:
         if name in ("part", "most", "rings"):
@@ -155,6 +160,34 @@ class EmbeddingLab(Panel):
         self.wait()
         self.map.select(ids, picked)
 
+    def pick(self, index: int) -> None:
+        """Pick the sample with this published index.
+
+        Raises:
+            InputError: it is not on the map.
+        """
+        if index not in np.frombuffer(self.map.ids, "<i4"):
+            part = self.map.part
+            raise InputError(
+                f"{part} {index} is not among the samples on the map: raise 'how many', or choose its set."
+            )
+        self.map.select([index], index)
+
+    def open_sample(self) -> Panel:
+        """Open the sample that is picked in SampleLab, beneath this panel or above it.
+
+        Raises:
+            InputError: none is picked, or it is not a test image.
+        """
+        picked = self.map.picked
+        if picked is None or self.map.part != "test":
+            raise InputError("Pick a sample of the test set first: SampleLab attacks test images.")
+        index = picked if picked >= 0 else -1 - picked  # of a boundary sample its base
+        opened: Panel = self.visit(
+            "SampleLab", lambda kind: kind(self.run, image=index), lambda panel: panel.choose(index)
+        )
+        return opened
+
     def newest(self) -> None:
         """Read the run's folder again and show its newest epoch: another process may be training it."""
         self.compute.ask("newest", self._look_again)
@@ -164,26 +197,26 @@ class EmbeddingLab(Panel):
         if epochs == known and self["epoch"] == epochs[-1]:
             self.say(f"Epoch {epochs[-1]} is the newest of this run.")
             return
-        self._nets["student"] = self.run.student(epochs[-1]).cpu()
+        self._nets["student"], self._last = self.run.student(epochs[-1]).cpu(), epochs[-1]
 
         def show() -> None:
-            for trait, value in _range(epochs).items():
-                setattr(self._play, trait, value)
-            self.put("epoch", options=epochs, value=epochs[-1])
+            self._scrubber.offer(epochs)
             self.compute.ask("place", self._place)
 
         self.paint.ask("epochs", show)
 
     # samples
 
-    def _read(self, session: Session | None) -> None:
+    def _read(self, session: Session | None, picked: int | None) -> None:
         self._data = self.run.dataset()
-        last = self.run.student() if self.run.finished else self.run.student(self.run.snapshots()[-1])
-        self._nets = {"teacher": self.run.teacher().cpu(), "student": last.cpu()}
+        self._last = self.run.snapshots()[-1]
+        self._nets = {"teacher": self.run.teacher().cpu(), "student": self.run.student(self._last).cpu()}
         if session is not None:
             self.paint.ask("restore", lambda: self._restore(session))
             self.paint.wait()
         self._gather()
+        if picked is not None:
+            self.paint.ask("selected", lambda: self.map.select(self.map.selection or [picked], picked))
         if session is not None:
             self.paint.ask("selected", lambda: self.map.select(session.state["samples"]))
 
@@ -199,7 +232,7 @@ class EmbeddingLab(Panel):
         """Choose samples, attack some of them, and evaluate the teacher on all."""
         if not self._nets:
             return
-        sample_set = gather(self.run, self._data, self._nets, self["part"], self["most"], self["rings"])
+        sample_set = gather(self.run, self._data, self._nets, self._last, self["part"], self["most"], self["rings"])
         fresh = sample_set.chosen.boundary.any() and (
             self._sample_set is None or self._sample_set.part != sample_set.part
         )
@@ -356,8 +389,14 @@ class EmbeddingLab(Panel):
             self, self.run, **self._settings, samples=samples, morph=self.map.morph, only=list(self.map.only)
         )
 
+    def line(self) -> str:
+        words = [f"picked={self.map.picked}"] if self.map.picked is not None else []
+        words += [f"epoch={self['epoch']}"] if self["epoch"] != self.controls["epoch"].options[-1] else []
+        what = self._opened.partition("(")[2].removesuffix(")")
+        return f"EmbeddingLab({', '.join([what, *words, *filter(None, [self.differing()])])})"
+
     def code(self) -> str:
-        return code_for(self._opened, self.run.recipe, self._settings)
+        return code_for(self._opened, self.run.settled, self._settings, self._picture, self.map.picked)
 
     def still(self) -> Image.Image | None:
         return None if self._picture is None else self._picture.still()
@@ -365,9 +404,3 @@ class EmbeddingLab(Panel):
     def release(self) -> None:
         self._nets, self._student, self._sample_set, self._picture = {}, None, None, None
         vars(self).pop("_data", None)
-
-
-def _range(epochs: list[int]) -> dict[str, int]:
-    """Return the range of the player: all epochs in about twenty steps."""
-    last = len(epochs) - 1
-    return {"max": last, "step": max(1, last // 20)}

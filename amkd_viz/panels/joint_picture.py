@@ -18,6 +18,7 @@ from amkd_viz.core.rng import generator
 from amkd_viz.data import Dataset
 from amkd_viz.models import Classifier
 from amkd_viz.panels.attack_controls import attack_code, sampler_of
+from amkd_viz.panels.scatter import identities
 from amkd_viz.runs import Run
 from amkd_viz.training import Recipe
 from amkd_viz.views import View, embedding
@@ -25,7 +26,7 @@ from amkd_viz.views.anchors import Anchored
 from amkd_viz.views.chosen import Chosen, choose, class_triplets
 from amkd_viz.views.decisions import logits_at
 from amkd_viz.views.joint import Outputs, Quality, facts, outputs, projection_quality, triplets_of
-from amkd_viz.views.labels import number, percent
+from amkd_viz.views.labels import number, percent, plural
 from amkd_viz.views.picture import picture
 from amkd_viz.views.projection import joint_layout
 from amkd_viz.views.quality import Aligned
@@ -43,6 +44,7 @@ class SampleSet:
     Attributes:
         part: a key of ``PARTS``. most, rings: how many samples and boundary samples were asked for.
         bases: (M,) published index of the base of each boundary sample.
+        last: epoch of the student that the bases were chosen with. there: number of samples of the part.
         triplets: (T, 3), those whose order is checked.
         first: embedding kind -> the teacher's UMAP (N, 2), once it is computed.
     """
@@ -53,18 +55,23 @@ class SampleSet:
     rings: int
     samples: BoundarySamples
     bases: Tensor
+    last: int
+    there: int
     teacher: Outputs
     triplets: NDArray[np.int64]
     first: dict[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
 
 
-def gather(run: Run, data: Dataset, nets: Mapping[str, Classifier], part: str, most: int, rings: int) -> SampleSet:
-    """Choose samples, attack the bases on which teacher and last student differ most, and evaluate the teacher on all.
+def gather(
+    run: Run, data: Dataset, nets: Mapping[str, Classifier], last: int, part: str, most: int, rings: int
+) -> SampleSet:
+    """Choose samples, attack the bases on which teacher and student (after epoch ``last``) differ most, and evaluate
+    the teacher on all.
 
     Raises:
         InputError: this part of the data is empty.
     """
-    split, recipe, teacher = getattr(data, PARTS[part]), run.recipe, nets["teacher"]
+    split, recipe, teacher = getattr(data, PARTS[part]), run.settled, nets["teacher"]
     if not len(split):
         raise InputError(f"{data.name} has no {part} sample; choose another set.")
     clean = choose(split, most=most)
@@ -76,7 +83,7 @@ def gather(run: Run, data: Dataset, nets: Mapping[str, Classifier], part: str, m
     published = torch.from_numpy(clean.index)[bases]
     chosen = choose(split, samples, published, most=most)
     seen, triplets = outputs(teacher, chosen.x, "teacher"), class_triplets(chosen.label)
-    return SampleSet(chosen, part, most, rings, samples, published, seen, triplets)
+    return SampleSet(chosen, part, most, rings, samples, published, last, len(split), seen, triplets)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -119,7 +126,8 @@ class Picture:
         (x, y) = (low + high) / 2
         marks = [Mark("dots", points, chosen.label, panel=n, size=2.5) for n, points in enumerate(layouts)]
         marks += [Mark("ring", points[chosen.boundary], panel=n) for n, points in enumerate(layouts)]
-        return picture(Scene([Panel()] * len(layouts), (x - half, x + half, y - half, y + half), marks))
+        panels = [Panel("teacher"), Panel("student", f"epoch {self.epoch}")]
+        return picture(Scene(panels, (x - half, x + half, y - half, y + half), marks), titles=True)
 
     @property
     def shown(self) -> dict[str, Any]:
@@ -130,9 +138,16 @@ class Picture:
     def words(self) -> str:
         """Say what the map shows."""
         chosen, rings = self.sample_set.chosen, int(self.sample_set.chosen.boundary.sum())
+        shown, there, part = len(chosen) - rings, self.sample_set.there, self.sample_set.part
+        many = (
+            f"{shown:,} {part} samples (all there are)" if shown == there else f"{shown:,} of {there:,} {part} samples"
+        )
+        stride = -(-there // self.sample_set.most)
+        every = f" (one in {stride}, at most {self.sample_set.most:,})" if shown < there else ""
+        few = " (no more that both nets get right)" if rings < self.sample_set.rings else ""
         return (
-            f"{self.how.upper()} of the {self.kind} embeddings of {len(chosen) - rings:,} {self.sample_set.part} "
-            f"samples and {rings} boundary samples, student after epoch {self.epoch}"
+            f"{self.how.upper()} of the {self.kind} embeddings of {many}{every} and {plural(rings, 'boundary sample')}"
+            f"{few}, student after epoch {self.epoch}"
         )
 
 
@@ -166,20 +181,43 @@ def quality_table(teacher: Quality, student: Quality) -> str:
     )
 
 
-def code_for(opened: str, recipe: Recipe, v: Mapping[str, Any]) -> str:
-    """Return Python that draws the picture with the settings ``v`` of the run that the expression ``opened`` gives."""
-    other = "" if v["part"] == "test" else f"data = dataclasses.replace(data, test=data.{PARTS[v['part']]})\n"
-    call = attack_code("teacher", "x[bases]", "sample_targets(teacher(x[bases]))", {**vars(recipe), "sampler": "bss"})
+def code_for(opened: str, recipe: Recipe, v: Mapping[str, Any], picture: Picture | None, picked: int | None) -> str:
+    """Return Python that draws the picture of the run that the expression ``opened`` gives, with the settings ``v``.
+
+    Args:
+        picked: identity of the sample whose triplets are on show.
+    """
+    part = PARTS[v["part"]]
+    other = "" if part == "test" else f"data = dataclasses.replace(data, test=data.{part})\n"
+    call = attack_code("teacher", "clean.x[bases]", "target", {**vars(recipe), "sampler": "bss"})
+    last = v["epoch"] if picture is None else picture.sample_set.last
+    at: Any = [] if picture is None else np.flatnonzero(identities(picture.sample_set.chosen) == picked)
+    anchor = ""
+    if picture is not None and len(at):
+        word = f"the boundary sample of {part} {-1 - picked}" if picked and picked < 0 else f"{part} {picked}"
+        anchor = (
+            f"\nchosen = choose(data.test, samples, torch.from_numpy(clean.index)[bases], most={v['most']})\n"
+            f"which = {at[0]}  # {word}\n"
+            'parts = [view.arrays[f"{name}.{part}"] for part in ("high", "low") for name in nets]\n'
+            f"triplets_of(*parts, chosen, which, margin={v['margin']:g})\n"
+        )
     return (
         ("import dataclasses\n\n" if other else "") + "import torch\nfrom amkd_viz import Run, example\n"
         "from amkd_viz.boundary import sample_targets, samplers, select_bases\n"
-        "from amkd_viz.views import embedding, triplets\n\n"
+        "from amkd_viz.core.rng import generator\n"
+        "from amkd_viz.views import embedding\n"
+        "from amkd_viz.views.chosen import choose\n"
+        "from amkd_viz.views.decisions import logits_at\n"
+        "from amkd_viz.views.joint import triplets_of\n\n"
         f"run = {opened}\n"
         f"data, teacher, student = run.dataset(), run.teacher(), run.student({v['epoch']})\n{other}"
-        "x, y = data.test.floats(), data.test.y\n"
-        f"bases = select_bases(teacher(x), student(x), y, {v['rings']})\n"
+        f"clean = choose(data.test, most={v['most']})\n"
+        "before, label = logits_at(teacher, clean.x), torch.from_numpy(clean.label)\n"
+        f"after = logits_at(run.student({last}), clean.x)  # the last student: where it differs most is attacked\n"
+        f"bases = select_bases(before, after, label, {v['rings']})\n"
+        'target = sample_targets(before[bases], generator("cpu", "embedding lab"))\n'
         f"samples = {call}\n"
         'nets = {"teacher": teacher, "student": student}\n'
-        f"embedding(nets, data, samples=samples, most={v['most']}, kind={v['kind']!r}, how={v['how']!r})\n"
-        f"triplets(teacher, student, data, samples, 0, margin={v['margin']:g})"
+        f"view = embedding(nets, data, samples=samples, most={v['most']}, kind={v['kind']!r}, how={v['how']!r})\n"
+        f"view\n{anchor}"
     )

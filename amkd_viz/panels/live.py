@@ -14,14 +14,20 @@ from contextlib import contextmanager
 import ipywidgets as widgets
 
 from amkd_viz.core.errors import InputError
+from amkd_viz.data import parse_name
+from amkd_viz.data.points import PROBLEMS
 from amkd_viz.models import Classifier
 from amkd_viz.runs import Run
 from amkd_viz.training import EpochEnded, Event, Started, Stepped, Training, Waiting
 
-__all__ = ["DutyCycle", "LiveStudent", "LookBack", "Pace", "Pulse", "on_cpu"]
+__all__ = ["Abandoned", "DutyCycle", "LiveStudent", "LookBack", "Pace", "Pulse", "duty_for", "on_cpu"]
 
 FIRST = 2.0  # maximum delay in seconds of the second picture by a first one, which sets libraries up
 ECHO = 2.0  # seconds within which a page may send back a value that was set here
+
+
+class Abandoned(Exception):
+    """Newer settings are waiting, or the panel is closed."""
 
 
 class LiveStudent:
@@ -31,6 +37,8 @@ class LiveStudent:
         training: the training, or None; its student belongs to its thread.
         epoch, batch, batches: where it is; batch counts from 1.
         seen: number of training samples so far.
+        ended: whether the last epoch is over, so that the student is tested.
+        taken_epoch: epochs that the student of the last copy had done.
         teaching: (epoch, epochs) of a teacher that has to be trained first, or None.
         waiting: what another process trains for this training, in a sentence, or "".
     """
@@ -38,6 +46,7 @@ class LiveStudent:
     def __init__(self) -> None:
         self.training: Training | None = None
         self.epoch = self.batch = self.batches = self.seen = 0
+        self.ended, self.taken_epoch = False, 0
         self.teaching: tuple[int, int] | None = None
         self.waiting = ""
         self._wanted = threading.Event()
@@ -51,7 +60,7 @@ class LiveStudent:
             if event.training.teacher is None:
                 self.teaching = (event.training.epoch, recipe.epochs)
                 return
-            self.training, self.teaching = event.training, None
+            self.training, self.teaching, self.ended = event.training, None, False
             self.epoch, self.batch = event.training.epoch, event.training.batch
         elif self.teaching is not None:
             if isinstance(event, EpochEnded):
@@ -60,8 +69,10 @@ class LiveStudent:
         elif isinstance(event, Stepped):
             self.epoch, self.batch, self.batches = event.epoch, event.batch + 1, event.batches
             self.seen += self.training.recipe.batch_size if self.training else 0
+        elif isinstance(event, EpochEnded):
+            self.ended = self.training is not None and event.epoch >= self.training.recipe.epochs
         if self._wanted.is_set():
-            self._taken = self.copy_now()
+            self._taken, self.taken_epoch = self.copy_now(), self.training.epoch if self.training else 0
             self._wanted.clear()
 
     def want(self) -> None:
@@ -72,10 +83,20 @@ class LiveStudent:
         """Return a copy at once, from any thread: while the training is paused."""
         return copy.deepcopy(self.training.student).requires_grad_(False).eval() if self.training else None
 
+    @property
+    def copied(self) -> bool:
+        """Whether there is a copy to take."""
+        return self._taken is not None
+
     def take(self) -> Classifier | None:
         """Return the copy that was asked for, once."""
         taken, self._taken = self._taken, None
         return taken
+
+
+def duty_for(dataset: str) -> DutyCycle:
+    """Return the budget of the live maps of a data set: those of points are cheap and come five times a second."""
+    return DutyCycle(0.1, 0.05) if parse_name(dataset)[0] in PROBLEMS else DutyCycle()
 
 
 class DutyCycle:
@@ -144,7 +165,7 @@ class Pace:
 class Pulse:
     """Calls ``beat`` every ``seconds`` in a daemon thread; ``beat`` must only ask for work."""
 
-    def __init__(self, beat: Callable[[], None], seconds: float = 0.2) -> None:
+    def __init__(self, beat: Callable[[], None], seconds: float = 0.1) -> None:
         self._stopped = threading.Event()
 
         def work() -> None:

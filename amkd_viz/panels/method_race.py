@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import ipywidgets as widgets
@@ -17,6 +18,7 @@ from amkd_viz.data import load, parse_name
 from amkd_viz.data.points import PROBLEMS
 from amkd_viz.models import Classifier, architectures, inference_copy
 from amkd_viz.objectives import methods as known_methods
+from amkd_viz.objectives.methods import OURS
 from amkd_viz.panels.controls import (
     choice,
     fit_objective,
@@ -25,22 +27,27 @@ from amkd_viz.panels.controls import (
     objective_values,
     only,
     pace_control,
+    shown_number,
     slider,
     toggle,
     with_values,
 )
-from amkd_viz.panels.live import DutyCycle, LiveStudent, Pace, Pulse
+from amkd_viz.panels.live import Abandoned, LiveStudent, Pace, Pulse, duty_for
+from amkd_viz.panels.offer import Offer, interrupted
 from amkd_viz.panels.panel import Panel
-from amkd_viz.panels.race_pictures import RacePictures
+from amkd_viz.panels.race_pictures import FINE, RacePictures
 from amkd_viz.panels.race_words import best, code_of, note_words, result_table, verdict
-from amkd_viz.panels.run_log import RunLog, value_words
-from amkd_viz.panels.session import Session
+from amkd_viz.panels.run_log import RunLog
+from amkd_viz.panels.scrubber import Scrubber
+from amkd_viz.panels.session import Session, opened
 from amkd_viz.panels.view_widget import close_whole
 from amkd_viz.runs import Race, prepare
 from amkd_viz.runs.grid import entrants
+from amkd_viz.runs.prepare import check_layers
 from amkd_viz.training import DIGITS, SPIRALS, EpochEnded, Event, Recipe, Started, Training, Waiting
 from amkd_viz.training.training import LIVE, notes_on
 from amkd_viz.views import View
+from amkd_viz.views.labels import plural, value_words
 
 __all__ = ["MethodRace"]
 
@@ -52,10 +59,6 @@ DOUBT = (
 )
 
 
-class Abandoned(Exception):
-    """Newer settings are waiting, or the panel is closed."""
-
-
 class MethodRace(Panel):
     """Train several methods side by side; the best is named after the last epoch, with what that is worth.
 
@@ -63,7 +66,7 @@ class MethodRace(Panel):
 
     Args:
         problem: "moons", "circles", "spirals", "blobs", with options as in ``load``, or "digits"; or a race, or a
-            session of this panel, to show it and go on with it.
+            session of this panel, or the path of either, to show it and go on with it.
         methods: names; more can be checked in the panel.
         seed: of initial weights, the order of the data and every random draw: the same for all methods.
 
@@ -72,6 +75,7 @@ class MethodRace(Panel):
     """
 
     title = "MethodRace"
+    matters = "problem", "num_train", "pace"
     kept: ClassVar = {"controls?": dict}
     about = (
         "Every column is a student that starts from the same weights and sees the same data in the same order; only "
@@ -85,10 +89,11 @@ class MethodRace(Panel):
 
     def __init__(
         self,
-        problem: str | Race | Session = "spirals",
+        problem: str | Path | Race | Session = "spirals",
         methods: Sequence[str] = ("kd", "bss", "amkd"),
         seed: int = 0,
     ) -> None:
+        problem = opened(problem, self, Race)
         session = problem if isinstance(problem, Session) else None
         race = session.open_race(self) if session else problem if isinstance(problem, Race) else None
         recipe = race.recipe if race else base_of(str(problem)).replace(dataset=problem, seed=seed)
@@ -109,19 +114,21 @@ class MethodRace(Panel):
         self._ready: Training | None = None  # data, teacher and the initial student of the next race
         self._entrants: tuple[Recipe, list[str], dict[str, Any]] | None = None  # of the next race
         self._live: dict[str, LiveStudent] = {}
+        self._teacher_epochs = 1
         self._students: dict[str, Classifier] = {}  # the newest copies
         self._new: set[str] = set()  # methods whose copy has not been drawn
         self._drawn: tuple[str, Any] | None = None  # the state of the race in the picture, and its place in a pause
-        self._duty, self._pace = DutyCycle(share=0.03, least=0.1), Pace(10.0)
+        self._duty, self._pace = duty_for(recipe.dataset), Pace(10.0)
         self._size = {"n": options["n"]} if "n" in options else {}
         self._guess: str | None = None
-        self._score = [0, 0]
         self._build(name, options, recipe, methods)
         for key, value in (session.state.get("controls", {}) if session else {}).items():
             if key in self.controls:
                 self._check(key, value)
                 self.put(key, value=value)
         self._prepare(None if race is None else lambda: self._open(race))
+        if race is None:
+            self.compute.ask("offer", self._offer_interrupted)
         self._pulse = Pulse(self._beat)
 
     def _build(self, name: str, options: Mapping[str, Any], recipe: Recipe, methods: Sequence[str]) -> None:
@@ -139,15 +146,18 @@ class MethodRace(Panel):
         terms = objective_controls()
         self._terms = only(terms, [key for key, made in terms.items() if not isinstance(made, kinds)])
         self._default = {key: made.value for key, made in self._terms.items()}
+        boxes = {n: toggle(n, n in methods, known_methods.about(n)) for n in known_methods}
+        first = {*OURS, *methods, *known_methods.registered}
         groups = {
-            "Methods": {n: toggle(n, n in methods, known_methods.about(n)) for n in known_methods},
+            "Methods": {n: boxes[n] for n in boxes if n in first},
+            "More methods": {n: boxes[n] for n in boxes if n not in first},
             "Race": {
                 "pace": pace_control(10.0),
                 "predict": toggle("predict the winner first", False, "the race starts once you have named the winner"),
             },
             "Problem": {
                 "problem": choice("problem", name, [*PROBLEMS, IMAGES], "2-D points, or 8x8 images of digits"),
-                "noise": slider("noise", noise, 0.0, max(0.6, noise), 0.02, "sd added to each coordinate"),
+                "noise": slider("noise", noise, 0.0, max(0.6, noise), 0.02, "sd of what is added to x₁ and x₂"),
                 "classes": slider("classes", classes, 2, max(8, classes), 1, "number of classes"),
                 **{field: fields[field] for field in OF_PROBLEM},
             },
@@ -157,16 +167,23 @@ class MethodRace(Panel):
         self._buttons = {
             "start": self.button("Start", "all methods, to the last epoch", self.start, primary=True),
             "pause": self.button("Pause", "pause after the batch that is being trained", self.pause),
-            "step": self.button("Step", "one epoch of every method", self.step),
+            "step": self.button("Step", "one epoch of every method", self.step, again=True),
             "reset": self.button("Reset", "back to the initial weights", self.reset),
         }
         self.result, self.clock, self.question = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self._asked = widgets.HBox([self.question])
         self._asked.add_class("amkd-asked")
         self._asked.layout.display = "none"
-        pictures = [self._asked, self.pictures.maps.canvas, self.pictures.curves, self.result]
+        self.offer, self._scrubber = Offer(self), Scrubber(self, [0])
+        self._scrubber.row.layout.display = "none"
+        maps = [self.pictures.maps.canvas, self._scrubber.row]
+        pictures = [self.offer.row, self._asked, *maps, self.pictures.curves, self.result]
         bar = [*self._buttons.values(), self.clock]
-        self.assemble(groups, pictures, bar, ["Training and attack", "Objective"], bar_first=True)
+        folded = ["More methods", "Training and attack", "Objective"]
+        parts = {"Curves": self.pictures.curves, "Result": self.result}
+        stage = [self.pictures.maps.canvas]
+        self.assemble(groups, pictures, bar, folded, bar_first=True, parts=parts, stage=stage)
+        self._scrubber.register()
         self._fit()
 
     # settings
@@ -195,12 +212,14 @@ class MethodRace(Panel):
         return {key: self[key] for key in keys if self[key] != self._default[key]}
 
     def changed(self, name: str, value: Any) -> None:
-        label = self.controls[name].description
+        label = self.label(name)
         if name == "pace":
             self._pace.limit = value
             self._pace.hurry()
         elif name == "predict":
             self.compute.ask("ask", self._ask)
+        elif name == "epoch":
+            self.compute.ask("epoch", self._show_epoch)
         elif self._begun and self.state in ("running", "paused") and (name in LIVE or name in self._terms):
             assert self.race is not None
             went = self.race.set(**{name: value})
@@ -229,7 +248,7 @@ class MethodRace(Panel):
         if self["student"] not in nets_for(name):
             self.put("student", options=nets_for(name), value=base.student)
             for field in ("epochs", *LIVE):
-                self.put(field, value=getattr(base, field))
+                self.put(field, value=shown_number(getattr(base, field)))
         fit_objective(self._terms, self._objectives())
         if label:
             self._prepare_or_tell(label)
@@ -266,6 +285,7 @@ class MethodRace(Panel):
         if self.state == "done":
             raise InputError("This race is over; press Reset for another one.")
         race = self._create()
+        self.offer.drop()
         self._pace.hurry()
         how(race)
         self._beat()
@@ -285,7 +305,7 @@ class MethodRace(Panel):
         self.logs = {name: RunLog(run) for name, run in race.runs.items()}
         self._live = {name: LiveStudent() for name in race.runs}
         race.like, race.listen = like, partial(self._hear, race)
-        self._drawn, self.race = None, race
+        self._drawn, self.race, self._duty = None, race, duty_for(race.recipe.dataset)
 
     def pause(self) -> None:
         """Pause after the batch that is being trained, every method at the same one."""
@@ -330,6 +350,8 @@ class MethodRace(Panel):
                 (work or self._make)()
 
         race, self.race, self._entrants, self._guess = self.race, None, None, None
+        self.offer.drop()
+        self.paint.ask("epochs", lambda: self._scrubber.offer([0]))
         self._pace.hurry()
         if race is not None:
             race.stop()
@@ -343,9 +365,13 @@ class MethodRace(Panel):
         if not methods:
             raise InputError("Check a method; with two or more there is a race.")
         recipes = entrants(recipe, methods, overrides)
+        if like is not None and parse_name(like.recipe.dataset)[0] != parse_name(recipe.dataset)[0]:
+            self.pictures.clear()
         self.say(f"{recipe.dataset}: loading ...", "busy")
         ready = prepare(recipes[methods[0]], like, self._teaching)
         assert ready.teacher is not None
+        for each in recipes.values():
+            check_layers(each, ready.full)
         self.pictures.prepare(inference_copy(ready.teacher), ready.dataset, recipe)
         self._students = dict.fromkeys(methods, inference_copy(ready.student).cpu())
         self._entrants, self._ready = (recipe, methods, overrides), ready
@@ -355,7 +381,7 @@ class MethodRace(Panel):
             self.result.value, self.clock.value = text, ""
 
         self.paint.ask("result", show)
-        self.pictures.draw(self._students)
+        self.pictures.draw(self._students, 0)
         self.pictures.numbers({}, recipe.epochs)
         self._ask()
 
@@ -364,7 +390,7 @@ class MethodRace(Panel):
         run = next(iter(race.runs.values()))
         self.pictures.prepare(run.teacher(), run.dataset(), run.recipe)
         recipes = [run.recipe_after(run.epochs_done) for run in race.runs.values()]
-        values = {name: getattr(recipes[0], name) for name in LIVE}
+        values = {name: shown_number(getattr(recipes[0], name)) for name in LIVE}
         for recipe in recipes:
             values |= {key: value for key, value in recipe.overrides.items() if key in self._terms}
 
@@ -376,14 +402,35 @@ class MethodRace(Panel):
         self._follow(race)
         self.compute.ask("beat", self._catch_up)
 
+    def _offer_interrupted(self) -> None:
+        """Offer to continue the race that a kernel left behind."""
+
+        def go_on(race: Race) -> None:
+            values = {name: name in race.runs for name in known_methods}
+            values |= {name: getattr(race.recipe, name) for name in OF_PROBLEM}
+
+            def show() -> None:
+                for name, value in values.items():
+                    self.put(name, value=value)
+
+            def work() -> None:
+                self._open(race)
+                self._go(Race.resume)
+
+            self.paint.ask("fit problem", show)
+            self._prepare(work)
+
+        self.offer.ask(interrupted(Race, Path("runs"), self.recipe.dataset), go_on)
+
     def _teaching(self, event: Event) -> None:
         if isinstance(event, Waiting):
             self.say(event.text, "busy")
         elif isinstance(event, Started):
+            self._teacher_epochs = event.training.recipe.epochs
             self.say("Training the teacher ...", "busy", 0.0)
         elif isinstance(event, EpochEnded):
-            epochs = self.recipe.teacher_epochs
-            self.say(f"Training the teacher: epoch {event.epoch} of {epochs}", "busy", event.epoch / epochs)
+            done, epochs = event.epoch, self._teacher_epochs
+            self.say(f"Training the teacher: epoch {done} of {epochs}", "busy", done / epochs)
 
     # while the race runs
 
@@ -395,7 +442,10 @@ class MethodRace(Panel):
         rests = isinstance(event, EpochEnded) and live.training is not None and math.isfinite(self._pace.limit)
         if rests:
             live.want()  # pictures in a rest cost the training nothing
+        had = live.copied
         live.hear(event)
+        if live.copied and not had and name == list(race.trainings)[-1]:
+            self._beat()  # draw at once, not with the next pulse
         if live.teaching is not None or live.waiting:
             self._teaching(event)
         elif rests and name == list(race.trainings)[-1]:
@@ -404,7 +454,7 @@ class MethodRace(Panel):
     def _beat(self) -> None:
         """In the thread of the pulse: ask for what may have changed."""
         if self.race is not None and not self.closed:
-            self.compute.ask("beat", self._catch_up)
+            self.compute.ask("beat", self._catch_up, soon=True)
 
     def _catch_up(self) -> None:
         race = self.race
@@ -414,14 +464,16 @@ class MethodRace(Panel):
         moment = state, race.place if state == "paused" else None  # it may have gone on and paused between two beats
         new = [name for name, log in self.logs.items() if log.poll()]
         turned, self._drawn = moment != self._drawn, moment  # before it is drawn: what cannot be is tried once
+        if new or turned:
+            self._numbers(race)  # before the maps, which take longer
         if state == "running":
             self._draw_live(race)
         elif turned or new:
-            self._students = self._resting(race, state)
-            self.pictures.draw(self._students)
-        if new or turned:
-            self._numbers(race)
+            self._students, epoch = self._resting(race, state)
+            self._draw(race, self._students, epoch)
         if turned:
+            epochs = (state not in ("running", "stopping") and _common(race)) or [0]
+            self.paint.ask("epochs", lambda: self._scrubber.offer(epochs))
             self._turned()
             if state == "done":
                 self._finish(race)
@@ -437,20 +489,38 @@ class MethodRace(Panel):
         training = {name for name in race.trainings if not race.runs[name].finished}
         if training and self._new >= training:
             self._new = set()
-            with self._duty.turn(free=self._pace.resting):
-                self.pictures.draw(self._students, live=True)
+            self._draw(race, dict(self._students), min(self._live[name].taken_epoch for name in training), live=True)
         elif self._duty.due():
             for live in self._live.values():
                 live.want()
 
-    def _resting(self, race: Race, state: str) -> dict[str, Classifier]:
-        """Return copies of the students as they are now: of a paused race, else of the newest common snapshot."""
+    def _draw(self, race: Race, students: Mapping[str, Classifier], epoch: int, live: bool = False) -> None:
+        """Ask for maps in a thread of their own: curves and clock do not wait for them."""
+
+        def draw() -> None:
+            if race is self.race:
+                with self._duty.turn(free=self._pace.resting or not live):
+                    self.pictures.draw(students, epoch, live)
+
+        self.worker("maps").ask("maps", draw)
+
+    def _show_epoch(self) -> None:
+        """Show the students of another epoch while nothing trains."""
+        race, epoch = self.race, self["epoch"]
+        if race is not None and race.state not in ("running", "stopping") and epoch in _common(race):
+            self._students = {name: run.student(epoch) for name, run in race.runs.items()}
+            self._draw(race, self._students, epoch)
+
+    def _resting(self, race: Race, state: str) -> tuple[dict[str, Classifier], int]:
+        """Return copies of the students as they are now, and their epoch: of a paused race, else of the newest common
+        snapshot."""
         if state == "paused":
-            return {name: live.copy_now() or self._students[name] for name, live in self._live.items()}
-        common = set.intersection(*(set(run.snapshots()) for run in race.runs.values()))
+            copies = {name: live.copy_now() or self._students[name] for name, live in self._live.items()}
+            return copies, race.epoch
+        common = _common(race)
         if not common:
-            return self._students
-        return {name: run.student(max(common)) for name, run in race.runs.items()}
+            return self._students, 0
+        return {name: run.student(common[-1]) for name, run in race.runs.items()}, common[-1]
 
     def _numbers(self, race: Race) -> None:
         end, epoch = race.recipe.epochs, min(log.done for log in self.logs.values())
@@ -462,7 +532,10 @@ class MethodRace(Panel):
             self.clock.value = f"epoch <b>{epoch}</b> of {end}"
             if race.state == "running" and epoch < end and not self.telling:
                 words = f"Epoch {epoch + 1} of {end}: the methods train a batch each in turn."
-                self.status.say(words, "busy", epoch / end)
+                self.say_now(words, "busy", epoch / end)
+            elif race.state == "running" and epoch == end and not self.telling:
+                test = self.pictures.maps.data.test
+                self.say_now(f"Testing {plural(len(race.runs), 'student')} on {len(test):,} test samples ...", "busy")
 
         self.paint.ask("clock", show)
 
@@ -500,7 +573,7 @@ class MethodRace(Panel):
                 self._buttons[name].disabled = not may
             self._buttons["start"].description = "Go on" if begun and may_start else "Start"
             if words:
-                self.status.say(words)
+                self.say_now(words)
 
         self.paint.ask("state", show)
 
@@ -508,17 +581,15 @@ class MethodRace(Panel):
         words = verdict(race, len(self.pictures.maps.data.test))
         right = ""
         if self._guess is not None:
-            won = self._guess in best(race)
-            self._score = [self._score[0] + won, self._score[1] + 1]
-            right = f"<b>You guessed {self._guess}: {'right' if won else 'no'}.</b> "
-            right += f"{self._score[0]} of {self._score[1]} so far. "
+            agrees = "agrees" if self._guess in best(race) else "does not agree"
+            right = f"<b>You named {self._guess}; this one seed {agrees}.</b> It cannot say whether you are right. "
         table = result_table(race, self.logs, self.pictures.teacher_scores[1])
         text = f"<p>{right}<b>{words}</b> {DOUBT}</p>{table}{self._notes}"
 
         def show() -> None:
             self.result.value = text
             self.question.value = "<b>The race is over.</b> Press Reset to predict the next one.&nbsp;"
-            self.status.say(f"{words} From one seed: no verdict on the methods.", "done")
+            self.say_now(f"{words} From one seed: no verdict on the methods.", "done")
 
         self.paint.ask("result", show)
 
@@ -551,24 +622,39 @@ class MethodRace(Panel):
             return None
         if self.state == "running":
             raise InputError("The race is on; press Pause, then export.")
-        return self.pictures.maps.view(self._students)
+        return self.pictures.maps.view(self._students, FINE)
 
     def session(self) -> Session:
         """The race, in a folder from now on if it had not begun, and the controls."""
-        kept = {name: value for name, value in self.values.items() if value != math.inf}
+        kept = {name: value for name, value in self.values.items() if value != math.inf and name != "epoch"}
         return Session.of(self, self._create(), controls=kept)
+
+    def line(self) -> str:
+        given = ("problem", "noise", "classes", "seed", *known_methods)
+        changed = self.differing({name: value for name, value in self._start.items() if name not in given})
+        what = f"{self.recipe.dataset!r}, {self.methods!r}, seed={self['seed']}"
+        if self.race is not None:
+            what, changed = repr(str(self.race.path)), ""
+        return f"MethodRace({what})" + (f".set({changed})" if changed else "")
 
     def still(self) -> Image.Image | None:
         return self.pictures.maps.canvas.still()
 
+    def settings(self) -> str:
+        if self.race is None:
+            return super().settings()
+        return f"{', '.join(self.race.runs)}: {self.race.recipe!r}"
+
     def code(self) -> str:
         """The race on show; before there is one, what the controls describe."""
         if self.race is None:
-            return code_of(self.recipe, self.methods, self.overrides)
+            return code_of(self.recipe, self.methods, self.overrides, FINE)
         overrides: dict[str, Any] = {}
         for run in self.race.runs.values():
             overrides |= run.recipe.overrides
-        return code_of(self.race.recipe.replace(overrides={}), list(self.race.runs), overrides, self.race)
+        earlier = self["epoch"] if self.state == "done" and self["epoch"] != self.race.recipe.epochs else None
+        recipe, methods = self.race.recipe.replace(overrides={}), list(self.race.runs)
+        return code_of(recipe, methods, overrides, FINE, self.race, earlier)
 
     # life
 
@@ -595,6 +681,11 @@ class MethodRace(Panel):
             if race is not None:
                 race.close()
         super().close()
+
+
+def _common(race: Race) -> list[int]:
+    """Return the epochs of which every run has a snapshot."""
+    return sorted(set.intersection(*(set(run.snapshots()) for run in race.runs.values())))
 
 
 def base_of(problem: str) -> Recipe:

@@ -27,7 +27,7 @@ class NetMaps:
     """
 
     def __init__(self, paint: Worker, empty: str) -> None:
-        self.canvas = MapCanvas(interactive=True, least=200, columns=3, empty=empty)
+        self.canvas = MapCanvas(interactive=True, least=200, empty=empty)
         self.maps: dict[str, Decisions] = {}
         self._paint = paint
 
@@ -38,12 +38,13 @@ class NetMaps:
         marks: Sequence[Mark],
         inside: Any = None,
         margin: bool = False,
+        notes: Mapping[str, str] | None = None,
     ) -> tuple[float, float]:
         """Draw decisions (R, R) per net, row 0 at the bottom of ``area``.
 
         Args:
             inside: (R, R) cells that the second agreement counts; by default all.
-            margin: draw lines of equal margin.
+            margin: draw lines of equal margin. notes: words beside a map's name.
 
         Returns:
             the agreement of two nets on all cells and on those ``inside``; NaN for another number of nets.
@@ -51,11 +52,11 @@ class NetMaps:
         self.maps, same, within, apart = dict(maps), nan, nan, None
         if len(maps) == 2:
             same, within = agreement(*maps.values()), agreement(*maps.values(), where=inside)
-            apart = percent(1 - same)
+            apart = f"{percent(1 - within)} {'of the map' if inside is None else 'in range'}"
 
         def show() -> None:
             self.canvas.marks = list(marks)
-            self.canvas.show(maps, area, disagreement=apart, margin=margin)
+            self.canvas.show(maps, area, notes=notes, disagreement=apart, margin=margin)
 
         self._paint.ask("maps", show)
         return same, within

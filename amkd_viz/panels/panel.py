@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import atexit
-import base64
-import io
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -17,11 +16,13 @@ from PIL import Image
 from traitlets import TraitError
 
 from amkd_viz.core.errors import InputError, unknown
+from amkd_viz.panels.controls import NEAR, plain
 from amkd_viz.panels.session import Session
 from amkd_viz.panels.status import Status
+from amkd_viz.panels.still import Still, still_html
 from amkd_viz.panels.view_widget import close_whole
 from amkd_viz.panels.worker import Worker
-from amkd_viz.views.labels import safe
+from amkd_viz.views.labels import duration, safe, value_words
 from amkd_viz.views.mark import write_own
 from amkd_viz.views.page import document
 from amkd_viz.views.view import View
@@ -30,9 +31,13 @@ from amkd_viz.views.writers import figure_block
 __all__ = ["Panel"]
 
 PATIENCE = 2.5  # seconds for which the status line keeps an answer to a person
+LONG = 2.0  # seconds after which a job says how much time is left
+TWICE = 0.6  # seconds within which a second click is part of the first
+ONE_MOVE = 1.0  # seconds between two moves of a control that are one
 SAID = 8.0  # seconds for which it keeps the name of a written file
 PARTS = ("head", "body", "controls", "pictures", "bar")
 _shown: list[Panel] = []  # open panels
+_leaving = False  # whether the kernel ends
 
 
 class _WholeOrClosed(type):
@@ -62,9 +67,15 @@ class Panel(metaclass=_WholeOrClosed):
     A program can do what a person does: ``set`` moves controls, and each button has a method.
     """
 
+    kinds: ClassVar[dict[str, type[Panel]]] = {}  # every kind of panel, by name
     title: ClassVar[str]
     kept: ClassVar[dict[str, Any]] = {}  # shape of a session's state, see core.parse
+    matters: ClassVar[Sequence[str]] = ()  # names of the controls that are there when the panel is presented
     about: ClassVar[str]  # HTML: one paragraph and one formula, with $ around LaTeX
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        Panel.kinds[cls.__name__] = cls
 
     def __init__(self) -> None:
         self._cell = _this_cell()
@@ -73,18 +84,27 @@ class Panel(metaclass=_WholeOrClosed):
                 other.close()
         self.controls: dict[str, Any] = {}
         self.status = Status()
-        self.paint = Worker(f"{type(self).__name__} paint", self.fail, pause=0.03)
+        self._still = Still()
+        self.paint = Worker(f"{type(self).__name__} paint", self.fail, pause=0.03, calm=self._keep_still)
         # the pause bundles the events of a slider; requests with soon=True end it
         self.compute = Worker(f"{type(self).__name__} compute", self.fail, pause=0.07)
-        self._slow: Worker | None = None
+        self._more: dict[str, Worker] = {}  # by name, started when first used
         self.closed = False
         self.widget: Any = None  # see ``assemble``
         self._timer: threading.Timer | None = None
         self._groups: list[tuple[Any, list[str]]] = []
         self._quiet = 0  # the thread whose changes of controls are ignored
         self._cancelled = 0
+        self._since = (0.0, 2.0)  # when the share of the present job was first shown, and that share
+        self._start: dict[str, Any] = {}  # value of each control before a person moved it
+        self._undone = True  # whether moves are those of undo or reset
+        self._moves: list[tuple[str, Any, float]] = []  # name, value before, and when it moved last
+        self._put_away: set[str] = set()  # controls that ``show`` has hidden
+        self._refused = False  # whether the status line shows an error that a person has not acted on
         self._answered = 0.0  # time until which the status line keeps an answer
         self._beside: list[Any] = []  # widgets that no other one holds
+        self.host: Panel | None = None  # the panel that opened this one beneath itself
+        self.guest: Panel | None = None  # the panel that this one opened beneath itself
         _shown.append(self)
 
     # for subclasses
@@ -111,8 +131,16 @@ class Panel(metaclass=_WholeOrClosed):
         return None
 
     def still(self) -> Image.Image | None:
-        """Return a small image for readers without a kernel."""
+        """Return a picture of what is on show for readers without a kernel; None if there is nothing."""
         return None
+
+    def settings(self) -> str:
+        """Return a line that says what the picture was made with: the recipe of the run or of the controls, if any."""
+        with suppress(InputError):  # controls that do not fit together
+            recipe = getattr(getattr(self, "run", None) or self, "recipe", None)
+            if recipe is not None:
+                return repr(recipe)
+        return ", ".join(f"{name}={value_words(value)}" for name, value in self.values.items())
 
     # building
 
@@ -123,6 +151,8 @@ class Panel(metaclass=_WholeOrClosed):
         bar: Iterable[Any] = (),
         folded: Iterable[str] = (),
         bar_first: bool = False,
+        parts: Mapping[str, Any] | None = None,
+        stage: Iterable[Any] = (),
     ) -> None:
         """Build the widget, and listen to its controls.
 
@@ -131,14 +161,33 @@ class Panel(metaclass=_WholeOrClosed):
             pictures: widgets right of the controls, from top to bottom. bar: a row of widgets under both.
             folded: groups that start closed.
             bar_first: put bar and status line above the pictures, for a panel that is taller than a screen.
+            parts: name -> picture; a narrow panel shows one of these at a time.
+            stage: the pictures that are there when the panel is presented.
         """
-        left = []
+        left: list[Any] = []
+        helps: dict[str, str] = {}
+        places: dict[str, str] = {}  # class name -> control
         for heading, own in groups.items():
             for name, control in own.items():
                 if not name.startswith("_"):
                     self.controls[name] = control
-                    control.observe(self._moved(name), names="value")
+                    control.add_class(place := f"amkd-control-{len(places)}")
+                    places[place] = name
+                    if control.tooltip:
+                        helps[place] = control.tooltip
+                    if name in self.matters:
+                        control.add_class("amkd-matters")
+                    self.listen(name)
             left.append(self._fold(heading, own, heading in folded))
+        self.status.helps, self.status.parts = helps, list(parts or ())
+        self.status.names = {place: self.label(name) for place, name in places.items()}
+        for n, part in enumerate((parts or {}).values()):
+            part.add_class("amkd-part").add_class(f"amkd-part-{n}")
+        for picture in stage:
+            picture.add_class("amkd-stage")
+        self._start, self._undone = self.values, False
+        self._places = places
+        self.status.observe(self._reset_one, names="reset")
         self._help = widgets.HTMLMath(f"<p>{self.about}</p>")
         self._code = widgets.HTML()
         for extra in (self._help, self._code):
@@ -151,7 +200,9 @@ class Panel(metaclass=_WholeOrClosed):
         steering = [own_bar, self.status] if own_bar.children else [self.status]
         self._beside.append(own_bar)
         top = [widgets.Box(head), self._help, self._code]
-        self.widget = widgets.VBox([*top, *steering, body] if bar_first else [*top, body, *steering])
+        self._below = widgets.VBox([])
+        inner = [*top, *steering, body] if bar_first else [*top, body, *steering]
+        self.widget = widgets.VBox([*inner, self._below])
         for part, name in zip((top[0], body, *body.children, own_bar), PARTS, strict=True):
             part.add_class(f"amkd-{name}")
         self.widget.add_class("amkd-panel")
@@ -175,61 +226,176 @@ class Panel(metaclass=_WholeOrClosed):
     def _head_buttons(self) -> list[Any]:
         made: dict[str, tuple[str, Callable[[], Any]]] = {
             "?": ("What am I looking at?", self.help),
+            "Undo": ("Take back the last change of a control", self.undo),
+            "Reset controls": (
+                "Every control as it was at first; a double click on a name resets one",
+                self.reset_controls,
+            ),
             "Show code": ("Python code that makes what is on show", self.show_code),
+            "Copy state": ("A line of Python that opens a panel in this state, to the clipboard", self.copy_state),
             "Save session": ("Save a small file that restores this state", self.save_session),
             "Export": ("Write the figures as a self-contained HTML page", self.export),
         }
+        if type(self).line is Panel.line:
+            del made["Copy state"]
         if type(self).session is Panel.session:
             del made["Save session"]
         if type(self).view is Panel.view:
             del made["Export"]
-        return [self.button(label, tip, action) for label, (tip, action) in made.items()]
+        again = ("?", "Show code", "Undo")
+        return [self.button(label, tip, action, again=label in again) for label, (tip, action) in made.items()]
 
-    def button(self, label: str, tip: str, action: Callable[[], Any], primary: bool = False) -> Any:
-        """Return a button that runs ``action`` in the compute thread, not in that of the callback."""
+    def button(
+        self, label: str, tip: str, action: Callable[[], Any], primary: bool = False, again: bool = False
+    ) -> Any:
+        """Return a button that runs ``action`` in the compute thread, not in that of the callback.
+
+        Args:
+            again: let each click count; by default a double click does one thing.
+        """
         style = "primary" if primary else ""
         made, key = widgets.Button(description=label, tooltip=tip, button_style=style), f"button {label}"
-        made.on_click(lambda _: self.compute.ask(key, action, soon=True))
+        free = 0.0  # when the next click counts; infinity while the action of the last one waits or runs
+
+        def press() -> None:
+            nonlocal free
+            self._refused = False
+            try:
+                action()
+            finally:
+                free = time.monotonic() + TWICE
+
+        def click(_: Any) -> None:
+            nonlocal free
+            if again or time.monotonic() >= free:
+                free = math.inf
+                self.compute.ask(key, press, soon=True)
+
+        made.on_click(click)
         return made
 
     @property
     def slow(self) -> Worker:
-        """The thread for what takes seconds, started when first used."""
-        if self._slow is None:
-            self._slow = Worker(f"{type(self).__name__} slow", self.fail)
+        """The thread for what takes seconds."""
+        return self.worker("slow")
+
+    def worker(self, name: str) -> Worker:
+        """Return a thread of this panel, started when first used."""
+        if name not in self._more:
+            self._more[name] = Worker(f"{type(self).__name__} {name}", self.fail)
             if self.closed:  # meanwhile
-                self._slow.close()
-        return self._slow
+                self._more[name].close()
+        return self._more[name]
 
     # controls
 
+    def listen(self, name: str) -> None:
+        """Hear the moves of a control that was added after ``assemble``."""
+        self.controls[name].observe(self._moved(name), names="value")
+
     def _moved(self, name: str) -> Callable[[Any], None]:
         def hear(change: Any) -> None:
-            near = 0.01 if isinstance(change["owner"], widgets.FloatLogSlider) else 1e-9  # a step of it is 4 %
+            near = NEAR if isinstance(change["owner"], widgets.FloatLogSlider) else 1e-9
             old, new = change["old"], change["new"]
             # the page's slider may send the same number again, rounded differently
             echo = isinstance(old, float) and isinstance(new, float) and math.isclose(old, new, rel_tol=near)
             if self._quiet != threading.get_ident() and not self.closed and not echo:
+                self._refused = False
+                self._remember(name, old)
                 try:
-                    self.changed(name, new)
+                    self.changed(name, plain(change["owner"], new))
                 except InputError as error:
                     self.fail(str(error))
 
         return hear
 
+    def _remember(self, name: str, before: Any) -> None:
+        now = time.monotonic()
+        if self._undone or name not in self._start:
+            return
+        if self._moves and self._moves[-1][0] == name and now - self._moves[-1][2] < ONE_MOVE:
+            before = self._moves.pop()[1]  # of the same drag
+        self._moves.append((name, before, now))
+
+    def _put_back(self, values: Mapping[str, Any]) -> list[str]:
+        """Move controls back where they can be moved; return the names of those that have moved."""
+        moved = []
+        for name, value in values.items():
+            control = self.controls[name]
+            with suppress(InputError):  # of other data: no such choice any more
+                if control.value != value and not control.disabled:
+                    self._check(name, value)
+                    self._undone = True
+                    try:
+                        control.value = value
+                    finally:
+                        self._undone = False
+                    moved.append(control.description)
+        return moved
+
+    def undo(self) -> None:
+        """Take back the last change of a control that a person or ``set`` made."""
+        while self._moves:
+            name, before, _ = self._moves.pop()
+            if self._put_back({name: before}):
+                return
+        self.tell("Nothing to undo.")
+
+    def reset_controls(self, *names: str) -> None:
+        """Put controls, by default all, back to their values at first."""
+        if not self._put_back({name: self._start[name] for name in names or self._start}):
+            self.tell("Nothing to reset.")
+
+    def _reset_one(self, change: Any) -> None:
+        if change["new"] in self._places:
+            name = self._places[change["new"]]
+            self.status.reset = ""
+            self.compute.ask(f"reset {name}", lambda: self.reset_controls(name))
+
+    def line(self) -> str:
+        """Return an expression of Python that opens a panel in the state of this one."""
+        raise NotImplementedError
+
+    def copy_state(self) -> str:
+        """Copy ``line``, with its import, to the clipboard of the page."""
+        line, name = self.line(), type(self).__name__
+        text = f"from amkd_viz import {name}{', Recipe' * ('Recipe(' in line)}; panel = {line}; panel"
+
+        def show() -> None:
+            self._unfold(self._code, _copyable(text), toggle=False)
+            self.status.copied = ""  # the same text can be copied again
+            self.status.copied = text
+
+        self.paint.ask("code", show)
+        return text
+
+    def differing(self, start: Mapping[str, Any] | None = None) -> str:
+        """Return ``NAME=value`` for the controls whose values differ from those of ``start``, by default the first."""
+        start = self._start if start is None else start
+        found = {name: self[name] for name, value in start.items() if self[name] != value}
+        if all(name.isidentifier() for name in found):
+            return ", ".join(f"{name}={_written(value)}" for name, value in found.items())
+        return "**{" + ", ".join(f"{name!r}: {_written(value)}" for name, value in found.items()) + "}"
+
     @property
     def values(self) -> dict[str, Any]:
         """Return the value of each control."""
-        return {name: control.value for name, control in self.controls.items()}
+        return {name: plain(control, control.value) for name, control in self.controls.items()}
+
+    def label(self, name: str) -> str:
+        """Return the name of a control as people read it; if others have the same, with that of its term before it."""
+        word, term = self.controls[name].description, name.partition(".")[0]
+        alike = sum(control.description == word for control in self.controls.values())
+        return f"{term} {word}" if "." in name and alike > 1 else word
 
     def __getitem__(self, name: str) -> Any:
         """Return the value of one control."""
         if name not in self.controls:
             raise unknown(f"control of {type(self).__name__}", name, self.controls)
-        return self.controls[name].value
+        return plain(self.controls[name], self.controls[name].value)
 
     def set(self, **values: Any) -> Self:
-        """Move controls, as a person would.
+        """Move controls, as a person would; an error in the status line gives way.
 
         Raises:
             InputError: a control is unknown or does not accept its value; nothing moves then.
@@ -238,6 +404,7 @@ class Panel(metaclass=_WholeOrClosed):
         for name, value in values.items():
             self[name]  # refuses unknown names
             self._check(name, value)
+        self._refused = False
         for name, value in values.items():
             self.controls[name].value = value
         return self
@@ -267,14 +434,34 @@ class Panel(metaclass=_WholeOrClosed):
             with self.controls[name].hold_sync():
                 for trait, value in traits.items():
                     setattr(self.controls[name], trait, value)
+            if "value" in traits and name in self._start:
+                self._start[name] = self.controls[name].value  # what the panel chose, as a value to go back to
         finally:
             self._quiet = 0
 
     # status line
 
     def say(self, text: str, kind: str = "idle", share: float = -1.0, cancellable: bool = False) -> None:
-        """Write the status line, from any thread."""
-        self.paint.ask("status", lambda: self.status.say(text, kind, share, cancellable), soon=True)
+        """Write the status line, from any thread; what ``fail`` wrote stays until an action of a person, or an end."""
+        self.paint.ask("status", lambda: self.say_now(text, kind, share, cancellable), soon=True)
+
+    def say_now(self, text: str, kind: str = "idle", share: float = -1.0, cancellable: bool = False) -> None:
+        """Write the status line in the paint thread."""
+        if kind == "done":
+            self._refused = False
+        if not self._refused or kind == "error":
+            text = f"{text} {self._left(share)}".rstrip()
+            self.status.say(text, kind, share, cancellable)
+
+    def _left(self, share: float) -> str:
+        """Return how much time is left of a job of which ``share`` is done, once it has run for some seconds."""
+        (begun, first), now = self._since, time.monotonic()
+        if not first <= share <= 1:
+            self._since = now, share if share >= 0 else 2.0  # another job
+            return ""
+        if share - first < 0.02 or now - begun < LONG:
+            return ""
+        return f"{duration((now - begun) * (1 - share) / (share - first))} left."
 
     def tell(self, text: str) -> None:
         """Write the status line and keep it long enough to be read: ``telling`` is true meanwhile."""
@@ -292,16 +479,34 @@ class Panel(metaclass=_WholeOrClosed):
             text = f"Unexpected error: {lines[-1]}"
             trace = "\n".join(lines)
             self.paint.ask("code", lambda: self._unfold(self._code, f"<pre>{safe(trace)}</pre>", toggle=False))
+        self._refused = True
         self.say(text, "error")
 
     def _cancel(self, count: int) -> None:
-        self._cancelled = count
+        self._cancelled, self._refused = count, False
 
     def cancel_point(self, *keys: str) -> Callable[[], bool]:
         """Return a function that says whether a long task should end: Cancel was pressed, the panel is closed, or newer
         work with one of ``keys`` waits."""
         before = self._cancelled
         return lambda: self.closed or self._cancelled != before or self.compute.waits(*keys)
+
+    def visit(self, name: str, make: Callable[[Any], Any], show: Callable[[Any], object]) -> Any:
+        """Show something in another kind of panel: the host, the guest, or a new guest beneath this panel.
+
+        Args:
+            name: of the other kind; panels find each other by name, since their modules cannot import each other.
+            make: opens a new one, given its class. show: shows it in one that is open.
+        """
+        kind = self.kinds[name]
+        for panel in (self.host, self.guest):
+            if isinstance(panel, kind) and not panel.closed:
+                show(panel)
+                return panel
+        guest = make(kind)
+        guest.host, self.guest = self, guest
+        self.paint.ask("guest", lambda: setattr(self._below, "children", (guest.widget,)))
+        return guest
 
     # buttons of the head
 
@@ -311,7 +516,7 @@ class Panel(metaclass=_WholeOrClosed):
 
     def show_code(self) -> None:
         """Show or hide the code of what is on show."""
-        text = f"<pre>{safe(self.code())}</pre>"
+        text = _copyable(self.code())
         self.paint.ask("code", lambda: self._unfold(self._code, text))
 
     def save_session(self, path: str | Path | None = None) -> Path:
@@ -384,16 +589,24 @@ class Panel(metaclass=_WholeOrClosed):
     # life
 
     def show(self, only: Iterable[str] | None = None) -> Self:
-        """Show only these controls, e.g. for a class; by default all of them.
+        """Show only these controls, e.g. for a class; by default all that the objective on show has.
+
+        Args:
+            only: names of controls; "margin" also stands for the margin of each term on show, such as
+                "boundary_triplet.margin".
 
         Raises:
             InputError: a control is unknown.
         """
-        wanted = set(self.controls) if only is None else set(only)
-        for name in wanted:
-            self[name]
-        for name, control in self.controls.items():
-            control.layout.display = None if name in wanted else "none"
+        hidden = {name for name, control in self.controls.items() if control.layout.display == "none"}
+        here = set(self.controls) - (hidden - self._put_away)  # the rest belongs to other objectives
+        wanted = here if only is None else set()
+        for name in only or ():
+            own = {name} & set(self.controls) or {known for known in here if known.rpartition(".")[2] == name}
+            wanted |= own or {str(self[name])}  # refuses unknown names
+        self._put_away = here - wanted
+        for name in here | wanted:
+            self.controls[name].layout.display = None if name in wanted else "none"
         for group, names in self._groups:
             shown = only is None or any(name in wanted for name in names)
             group.layout.display = None if shown else "none"
@@ -409,7 +622,7 @@ class Panel(metaclass=_WholeOrClosed):
         """
         self.check_open()
         for _ in range(4):  # painting may request work, and work painting
-            if not all(worker.wait(seconds) for worker in (self.compute, self._slow, self.paint) if worker):
+            if not all(worker.wait(seconds) for worker in (self.compute, *self._more.values(), self.paint)):
                 raise InputError(f"{type(self).__name__} was still busy after {seconds:g} s; wait longer.")
         return self
 
@@ -427,44 +640,62 @@ class Panel(metaclass=_WholeOrClosed):
 
     def _end(self) -> None:
         self.closed = True
+        if self.guest is not None:
+            self.guest.close()
         if self in _shown:
             _shown.remove(self)
-        workers = [worker for worker in (self.compute, self._slow, self.paint) if worker]
+        workers = [self.compute, *self._more.values(), self.paint]
         for worker in workers:
             worker.close()
         for worker in workers:
             worker.join(PATIENCE)
         if self._timer is not None:
             self._timer.cancel()
-        for part in (self.widget or self.status, *self._beside):
-            close_whole(part)
+        if not _leaving:  # the page keeps what a kernel leaves behind
+            self._keep_still()
+            for part in (self.widget or self.status, *self._beside):
+                close_whole(part)
 
     def release(self) -> None:
         """Drop nets, data and trainings: a notebook keeps a closed panel in ``Out``."""
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        bundle = self.widget._repr_mimebundle_(**kwargs)
-        data, *rest = bundle if isinstance(bundle, tuple) else (bundle,)
-        data = dict(data) | {"text/plain": repr(self)}
-        picture = self.still()
-        if picture is not None:
-            file = io.BytesIO()
-            picture.save(file, "PNG", optimize=True)
-            source = base64.b64encode(file.getvalue()).decode()
-            data["text/html"] = (
-                f'<figure><img alt="{safe(self.title)}" style="width:100%;max-width:{picture.width}px" '
-                f'src="data:image/png;base64,{source}"><figcaption>{safe(self.title)}: a still picture; run the '
-                "cell for the live panel.</figcaption></figure>"
-            )
-        return (data, *rest) if rest else data
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        bundle = self.widget._repr_mimebundle_()
+        data = dict(bundle[0] if isinstance(bundle, tuple) else bundle)
+        # a reader that knows no widgets takes the empty HTML, and then the still
+        display(data | {"text/plain": repr(self), "text/html": ""}, raw=True)
+        self._still.display(self._still_html())
+
+    def _still_html(self) -> str:
+        return still_html(self.title, self.still(), self.status.text, self.settings())
+
+    def _keep_still(self) -> None:
+        """Keep the picture in the notebook."""
+        if self._still.displayed:
+            self._still.update(self._still_html())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({'closed' if self.closed else self.status.text})"
 
 
+def _copyable(text: str) -> str:
+    return f"<button class='jupyter-button amkd-copy' title='To the clipboard'>Copy</button><pre>{safe(text)}</pre>"
+
+
+def _written(value: Any) -> str:
+    """Return a control's value as Python."""
+    if isinstance(value, float):
+        return 'float("inf")' if value == math.inf else repr(float(f"{value:.12g}"))
+    return repr(value)
+
+
 @atexit.register
 def _close_all() -> None:
     """Close all panels when the kernel ends, so that trainings leave checkpoints."""
+    global _leaving
+    _leaving = True
     for panel in list(_shown):
         panel.close()
 

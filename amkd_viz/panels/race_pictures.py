@@ -15,11 +15,11 @@ from amkd_viz.panels.worker import Worker
 from amkd_viz.training import Recipe, accuracy, logits_on
 from amkd_viz.views.curves import METRICS, series
 from amkd_viz.views.labels import percent
-from amkd_viz.views.theme import method_colour
+from amkd_viz.views.theme import method_colours
 
-__all__ = ["RacePictures"]
+__all__ = ["FINE", "RacePictures"]
 
-LIVE_CELLS, FINE = 30_000, 200  # cells of all maps together while training; grid resolution of maps that stay
+LIVE_CELLS, FINE = 16_000, 200  # cells of all maps together while training; grid resolution of maps that stay
 LIVE_PLANE = 50  # grid resolution of a slice while training: an image costs more than a point
 SHOWN = ("val_accuracy", "val_agreement")
 
@@ -39,6 +39,15 @@ class RacePictures:
         self.teacher_scores = (math.nan, math.nan)
         self._paint = paint
 
+    def clear(self) -> None:
+        """Show nothing until ``prepare``: the problem is another one."""
+        self.maps.ready, canvas = False, self.maps.canvas
+
+        def show() -> None:
+            canvas.frame, canvas.marks, canvas.facts = {}, [], []
+
+        self._paint.ask("clear", show)
+
     def prepare(self, teacher: Classifier, data: Dataset, recipe: Recipe) -> None:
         """Choose on what the nets are compared, and score the teacher."""
         self.maps.prepare(teacher, data, recipe)
@@ -46,21 +55,21 @@ class RacePictures:
         validation, test = (accuracy(logits_on(self.maps.teacher, part), part.y) for part in parts)
         self.teacher_scores = validation, test
 
-    def draw(self, students: Mapping[str, Classifier], live: bool = False) -> None:
+    def draw(self, students: Mapping[str, Classifier], epoch: int, live: bool = False) -> None:
         """Draw the teacher's map and one per student, ``live`` at a resolution at which many cost no more than few."""
         side = (
             LIVE_PLANE if self.maps.slice.plane is not None else min(math.isqrt(LIVE_CELLS // (1 + len(students))), 100)
         )
-        self.maps.draw(students, side if live else FINE)
+        self.maps.draw(students, side if live else FINE, when=f"epoch {epoch}" if epoch else "untrained")
 
     def numbers(self, logs: Mapping[str, RunLog], end: int) -> None:
         """Show accuracy, agreement and cost beneath each map, and the curves up to epoch ``end``."""
-        facts, curves = self._facts(logs), self._curves(logs, end)
+        facts, curves, pair = self._facts(logs), self._curves(logs, end), [1, -1] if len(logs) > 1 else [0, 1]
         axes = [METRICS[key][:2] for key in SHOWN] if any(log.done for log in logs.values()) else []
         marks = list(dict.fromkeys(mark for log in logs.values() for mark in log.marks()))
 
         def show() -> None:
-            self.maps.canvas.facts = facts
+            self.maps.canvas.facts, self.maps.canvas.pair = facts, pair
             self.curves.show(axes, curves, marks, end)
 
         self._paint.ask("numbers", show)
@@ -69,26 +78,29 @@ class RacePictures:
         seconds = {name: log.step_seconds for name, log in logs.items()}
         base = next(iter(seconds), "")
         facts: list[dict[str, Any]] = [{"rows": [["validation", percent(self.teacher_scores[0])]]}]
+        colours = method_colours({name: name for name in logs})
         for name, log in logs.items():
             last: dict[str, Any] = (log.epochs or [{}])[-1]
-            cost = f"{_short(1000 * seconds[name])} ms ({_short(seconds[name] / seconds[base])} × {base})"
+            factor = seconds[name] / seconds[base]
             rows = [
                 ["validation", percent(last.get("val_accuracy"))],
-                ["teacher agreement", percent(last.get("val_agreement"))],
-                ["a step", cost if seconds[name] / seconds[base] > 0 else "—"],
+                ["same as teacher", percent(last.get("val_agreement"))],
+                ["a step", f"{_short(1000 * seconds[name])}\u00a0ms" if factor > 0 else "—"],
+                [f"steps of {base}", f"{_short(factor)}\u00a0×" if factor > 0 else "—"],
             ]
-            facts.append({"colour": method_colour(name), "rows": rows})
+            facts.append({"colour": colours[name], "rows": rows})
         return facts
 
     def _curves(self, logs: Mapping[str, RunLog], end: int) -> list[Curve]:
         level = 100 * self.teacher_scores[0]
         curves = [Curve(0, "teacher", [(0, level), (end, level)], faint=True)]
+        colours = method_colours({name: name for name in logs})
         for name, log in logs.items():
             values = series(log.epochs)
             for axis, key in enumerate(SHOWN):
                 points = [(epoch, METRICS[key][2] * value) for epoch, value in values.get(key, [])]
                 if points:
-                    curves.append(Curve(axis, name, points, method_colour(name)))
+                    curves.append(Curve(axis, name, points, colours[name]))
         return curves
 
 

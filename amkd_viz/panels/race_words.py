@@ -7,6 +7,7 @@ from typing import Any
 
 from amkd_viz.objectives import READING_OF_AMKD
 from amkd_viz.panels.run_log import RunLog
+from amkd_viz.panels.slice_maps import maps_code
 from amkd_viz.runs import Race, reading, table
 from amkd_viz.runs.groups import apart
 from amkd_viz.training import Recipe
@@ -62,11 +63,19 @@ def _scores(race: Race) -> dict[str, float]:
     return {name: run.summary.get("test_accuracy") or 0.0 for name, run in race.runs.items()}
 
 
-def code_of(recipe: Recipe, methods: Sequence[str], overrides: Mapping[str, Any], race: Race | None = None) -> str:
+def code_of(
+    recipe: Recipe,
+    methods: Sequence[str],
+    overrides: Mapping[str, Any],
+    resolution: int,
+    race: Race | None = None,
+    epoch: int | None = None,
+) -> str:
     """Return the code of a race; of one with logged overrides, also the code that makes them again.
 
     Args:
-        race: where it has begun.
+        resolution: of its maps.
+        race: where it has begun. epoch: of the students on its maps, by default the last.
     """
     given, passed = (f"overrides = {dict(overrides)!r}\n", ", overrides=overrides") if overrides else ("", "")
     replayed = ""
@@ -75,8 +84,11 @@ def code_of(recipe: Recipe, methods: Sequence[str], overrides: Mapping[str, Any]
             "\n# the same race with the overrides that were made by hand, at the same batches:\n"
             f"race = Race.open({str(race.path.resolve())!r}).replay()\nrace.resume()\nrace.wait()\n"
         )
+    imports, drawn = maps_code(recipe, resolution)
+    which = "" if epoch is None else epoch
     return (
         "from amkd_viz import Recipe, views\n"
+        f"{imports}"
         "from amkd_viz.runs import Race, compare, format_table, fresh_folder, reading, table\n\n"
         f"recipe = {recipe!r}\n"
         f"methods = {list(methods)!r}\n"
@@ -86,6 +98,10 @@ def code_of(recipe: Recipe, methods: Sequence[str], overrides: Mapping[str, Any]
         "race.wait()\n"
         f"{replayed}"
         "print({method: run.summary['test_accuracy'] for method, run in race.runs.items()})\n\n"
+        "run = next(iter(race.runs.values()))\n"
+        "data, teacher = run.dataset(), run.teacher()\n"
+        f'nets = {{"teacher": teacher}} | {{method: run.student({which}) for method, run in race.runs.items()}}\n'
+        f"{drawn}\n"
         "# One seed proves little. Five of them, with their spread:\n"
         f"runs = compare(recipe, methods, seeds=5, out=fresh_folder(recipe){passed})\n"
         "print(format_table(table(runs)), *reading(table(runs)), sep='\\n')\n"

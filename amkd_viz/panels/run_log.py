@@ -7,8 +7,9 @@ import statistics
 from typing import Any
 
 from amkd_viz.runs import Run
+from amkd_viz.views.labels import value_words
 
-__all__ = ["RunLog", "value_words"]
+__all__ = ["RunLog"]
 
 Line = dict[str, Any]
 
@@ -67,11 +68,6 @@ class RunLog:
     def text(self, most: int = 200) -> str:
         """Return the last ``most`` lines in words, newest first."""
         return "\n".join(_words(line) for line in reversed(self.lines[-most:]))
-
-
-def value_words(value: Any) -> str:
-    """Return a setting as text: numbers short."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _words(line: Line) -> str:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import ipywidgets as widgets
 import torch
 from PIL import Image
 from torch import nn
 
 from amkd_viz.boundary import BoundarySamples, samplers
 from amkd_viz.boundary.samples import Status as Ending
-from amkd_viz.core.errors import InputError, unknown
-from amkd_viz.data import Dataset, parse_name
+from amkd_viz.core.errors import InputError
+from amkd_viz.data import Dataset, load, parse_name
 from amkd_viz.data.points import PROBLEMS
-from amkd_viz.models import Classifier, inference_copy
+from amkd_viz.models import Classifier, inference_copy, load_teacher
 from amkd_viz.models.classifier import unwrapped
 from amkd_viz.panels.attack_controls import (
     attack,
@@ -29,7 +31,7 @@ from amkd_viz.panels.controls import choice, temperature_control, toggle
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.prediction import Prediction
 from amkd_viz.panels.sample_plane import FINE, SamplePlane
-from amkd_viz.panels.session import Session
+from amkd_viz.panels.session import Session, opened
 from amkd_viz.panels.thumbs import Thumbs
 from amkd_viz.panels.view_widget import class_names
 from amkd_viz.panels.walk_canvas import WalkCanvas
@@ -37,6 +39,7 @@ from amkd_viz.runs import Run, example
 from amkd_viz.runs.examples import EXAMPLES
 from amkd_viz.training import DIGITS, EpochEnded, Event, Recipe
 from amkd_viz.views import View, boundary_path, plane_map
+from amkd_viz.views.crossings import crossings_of
 from amkd_viz.views.decisions import logits_at
 from amkd_viz.views.labels import class_label
 from amkd_viz.views.layout import keep
@@ -49,7 +52,8 @@ __all__ = ["SampleLab"]
 PAGE = 20  # thumbnails per page of the strip
 PATIENCE = 0.3  # seconds after which the status line says that the maps are being refined
 LARGE = 1000  # numbers in an image; nets of larger images get all cores
-TRIES = 8  # images among which the first one is chosen
+TRIES = 32  # images among which the first one is chosen
+STEPS = range(3, 11)  # of its attack
 EXAMPLE = DIGITS.replace(step_size=0.15, attack_steps=15)  # with the published 0.3 most digits cross in one step
 OF_CLASSES = ("shown", "negative", "target")  # controls that offer classes, once these are known
 NEWER = ("load", "attack", "plane")  # requests that end the refinement of the maps
@@ -68,8 +72,10 @@ class SampleLab(Panel):
     """Choose an image, follow its attack step by step with both nets' predictions, and show the plane through it.
 
     Args:
-        run: a finished run on images, a session on one, or the name of an example.
-        teacher, student, dataset: nets and images without a run; ``student`` is optional.
+        run: a finished run on images, a session on one, the path of either, or "digits", an example.
+        teacher, student, dataset: nets (or their files) and images (or their name, see ``load``) without a run;
+            ``student`` is optional.
+        image, second: published indices of the test image to attack, and of the negative that is chosen.
         controls: first values of the controls, by name.
 
     Raises:
@@ -78,6 +84,7 @@ class SampleLab(Panel):
     """
 
     title = "SampleLab"
+    matters = "sampler", "target", "step_size"
     kept: ClassVar = {"base?": (None, range(2**31)), "second?": (None, range(2**31)), "controls?": dict}
     about = (
         "Choose an image; the <i>attack</i> changes its pixels step by step until the net predicts another class. The "
@@ -94,24 +101,33 @@ class SampleLab(Panel):
 
     def __init__(
         self,
-        run: Run | Session | str | None = None,
+        run: Run | Session | str | Path | None = None,
         *,
-        teacher: nn.Module | None = None,
-        student: nn.Module | None = None,
-        dataset: Dataset | None = None,
+        teacher: nn.Module | str | Path | None = None,
+        student: nn.Module | str | Path | None = None,
+        dataset: Dataset | str | None = None,
+        image: int | None = None,
+        second: int | None = None,
         **controls: Any,
     ) -> None:
+        run = opened(run, self, Run, type(None))
         self._session = run if isinstance(run, Session) else None
         self.run = run if isinstance(run, Run) else self._session.open_run(self) if self._session else None
         self._example = run if isinstance(run, str) else "digits"
-        if not isinstance(run, Run | Session | str | None):
-            raise InputError(f"SampleLab takes a run, a session or the name of an example, got {run!r}.")
-        if self._example not in EXAMPLES:
-            raise unknown("example", self._example, EXAMPLES)
-        self._given = _given(self.run, teacher, student, dataset)
+        _check_example(self._example)
+        # as text in the code that is shown
+        self._names = {
+            name: value
+            for name, value in (("dataset", dataset), ("teacher", teacher), ("student", student))
+            if isinstance(value, str | Path)
+        }
+        teacher, student = (load_teacher(n) if isinstance(n, str | Path) else n for n in (teacher, student))
+        data = load(dataset) if isinstance(dataset, str) else dataset
+        self._given = _given(self.run, teacher, student, data)
         super().__init__()
         self._threads = torch.get_num_threads()
-        recipe = self.run.recipe if self.run else EXAMPLE if self._given is None else Recipe()
+        self._at_first: dict[str, Any] = {"base": image, "second": second}
+        recipe = self.run.settled if self.run else EXAMPLE if self._given is None else Recipe()
         self._nets: dict[str, nn.Module] = {}
         self._page: tuple[Any, int] | None = None  # class and page of the strip
         self._shown: Shown | None = None
@@ -120,6 +136,7 @@ class SampleLab(Panel):
         for name in controls:
             self[name]  # refuses unknown names
         self.set(**{name: value for name, value in controls.items() if name not in OF_CLASSES})
+        self._moves.clear()  # these are not for undo
         self._later = {name: value for name, value in controls.items() if name in OF_CLASSES}
         self.say("Reading the nets ...", "busy")
         self.compute.ask("load", self._load)
@@ -131,6 +148,7 @@ class SampleLab(Panel):
         self.canvas = self.plane.canvas
         self.prediction = Prediction(self)
         names = ["teacher", "student"] if self._given is None else list(self._given[0])
+        plane = widgets.VBox([self.canvas, self.plane.numbers, self.plane.point])
         self.assemble(
             {
                 "Image": {
@@ -152,7 +170,10 @@ class SampleLab(Panel):
                     "temperature": temperature_control(),
                 },
             },
-            [self.thumbs, self.prediction.row, self.walk, self.canvas, self.plane.numbers, self.plane.point],
+            [self.thumbs, self.prediction.row, self.walk, plane],
+            [self.button("Among the others", "show the image in EmbeddingLab, beneath", self.open_embedding)],
+            parts={"Path": self.walk, "Plane": plane},
+            stage=[self.thumbs, self.canvas],
         )
         self._use(self["sampler"])
         self.thumbs.observe(lambda _: self.compute.ask("attack", self._attack), names="chosen")
@@ -172,6 +193,25 @@ class SampleLab(Panel):
         self._place(index)
         self.thumbs.chosen = int(index)
         return self.attack()
+
+    def choose(self, index: int) -> None:
+        """Choose the test image with this published index; raises as ``pick``."""
+        self._place(index)
+        self.thumbs.chosen = int(index)
+
+    def open_embedding(self) -> Panel:
+        """Show the image in EmbeddingLab, beneath this panel or above it.
+
+        Raises:
+            InputError: the nets were given without a run, or the image is not on the map.
+        """
+        run, index = self.run, self.thumbs.chosen
+        if run is None or index is None:
+            raise InputError("EmbeddingLab shows runs: open SampleLab on a run.")
+        opened: Panel = self.visit(
+            "EmbeddingLab", lambda kind: kind(run, picked=index, how="pca"), lambda panel: panel.pick(index)
+        )
+        return opened
 
     def attack(self) -> BoundarySamples:
         """Wait for the attack that the controls describe, and return its boundary sample.
@@ -239,9 +279,10 @@ class SampleLab(Panel):
             torch.set_num_threads(self._threads)  # in this thread: no training runs beside it
         names = class_names(data.classes)
         classes = [(name, k) for k, name in enumerate(names)]
-        restored = self._session.state if self._session else {}
+        restored = self._session.state if self._session else self._at_first
         base = restored.get("base")
         base = self._first_image() if base is None else base
+        self._place(base)  # refuses an image that is not there
 
         def show() -> None:
             self.canvas.classes(data.classes)
@@ -265,7 +306,8 @@ class SampleLab(Panel):
             self.say(f"Training the example, once, for about ten seconds: epoch {event.epoch} ...", "busy")
 
     def _first_image(self) -> int:
-        """Return the published index of a test image that both nets classify correctly, with a long attack path."""
+        """Return the published index of a test image that both nets classify correctly, whose attack shows something:
+        a few steps, one crossing into the target, and the largest difference."""
         test = self._data.test
         tried = torch.tensor(keep(len(test), 2 * TRIES))  # spread out: the images of a folder are sorted by class
         x, y = test.floats(tried), test.y[tried]
@@ -274,9 +316,14 @@ class SampleLab(Panel):
         rows = rows[keep(len(rows), TRIES)]
         if not len(rows):
             return int(test.index[0])
-        samples = attack(self._nets[self["net"]], x[rows], self.values)
-        best = (samples.steps * (samples.status == Ending.TARGET)).argmax()
-        return int(test.index[tried[rows[best]]])
+        net = self._nets[self["net"]]
+        samples = attack(net, x[rows], self.values)
+        few = (samples.steps >= STEPS.start) & (samples.steps < STEPS.stop)
+        size = (samples.x - samples.origin).flatten(1).norm(dim=1)
+        score = size / size.max().clamp_min(1e-9) + 2 * (samples.status == Ending.TARGET) + few
+        order = score.argsort(descending=True).tolist()
+        clean = (i for i in order[:4] if len(crossings_of(net, samples, i)) == 1)
+        return int(test.index[tried[rows[next(clean, order[0])]]])
 
     def _show_page(self) -> None:
         if not self._nets:
@@ -336,7 +383,7 @@ class SampleLab(Panel):
 
         def show() -> None:
             self.walk.show(path, classes, temperature=temperature, step=step, hidden=hidden)
-            self.status.say(words)
+            self.say_now(words)
 
         self.paint.ask("walk", show)
 
@@ -419,13 +466,14 @@ class SampleLab(Panel):
             return None
         name = self._shown.path.attacked
         nets = {name: self._nets[name]} | self._nets  # the attacked one first
-        return boundary_path(nets, self._shown.samples, 0, self._data.classes)
+        return boundary_path(nets, self._shown.samples, 0, self._data.classes, temperature=self["temperature"])
 
     def view(self) -> View | None:
         ground = self.plane.ground
         if ground is None or ground.images is None or self.prediction.hidden:
             return None
-        return plane_map(self._nets, ground.images, self._data.classes, resolution=FINE, names=self._images)
+        look = {"resolution": FINE, "names": self._images, "temperature": self["temperature"]}
+        return plane_map(self._nets, ground.images, self._data.classes, **look)
 
     @property
     def _images(self) -> tuple[str, str, str]:
@@ -444,6 +492,18 @@ class SampleLab(Panel):
             return None
         return Session.of(self, self.run, base=self.thumbs.chosen, second=self.thumbs.second, controls=self.values)
 
+    def line(self) -> str:
+        names = [f"{name}={str(value)!r}" for name, value in self._names.items()]
+        if self._given is not None:
+            names += [f"{name}={name}" for name in ("dataset", *self._nets) if name not in self._names]
+        elif self.run is None or self._example_is(self.run):
+            names = [repr(self._example)]
+        else:
+            names = [repr(str(self.run.path))]
+        for name, index in (("image", self.thumbs.chosen), ("second", self.thumbs.second)):
+            names += [] if index is None else [f"{name}={index}"]
+        return f"SampleLab({', '.join([*names, *filter(None, [self.differing()])])})"
+
     def still(self) -> Image.Image | None:
         return self.canvas.still()
 
@@ -460,7 +520,7 @@ class SampleLab(Panel):
             values, target, chosen = shown.values, shown.path.target, int(self._data.test.index[shown.place])
             word = class_words(self._data.classes, target)
         if self._given is not None:
-            source = "# data, " + ", ".join(names) + ": the ones that you gave\n"
+            source = self._source(names)
         elif self.run is None or self._example_is(self.run):
             source = f"run = amkd_viz.example({self._example!r})\n"
         else:
@@ -470,26 +530,53 @@ class SampleLab(Panel):
         third = "data.test.floats([...])[0]  # an image of another class"
         if self._negative is not None:
             third = f"data.test.floats(data.test.index == {int(self._data.test.index[self._negative])})[0]"
-        attacked = values["net"]
-        order = [attacked, *(name for name in names if name != attacked)]
-        nets = ", ".join(f"{name!r}: {name}" for name in order)
+        attacked, warm = values["net"], ""
+        if self["temperature"] != 1:
+            warm = f", temperature={self['temperature']:g}"
+        first = "nets" if attacked == names[0] else f"{{{attacked!r}: {attacked}}} | nets"  # the attacked one
+        nets = ", ".join(f"{name!r}: {name}" for name in names)
+        plane = (
+            f"negative = {third}\n"
+            f"images, names = [x[0], samples.x[0], negative], {self._images!r}\n"
+            f"plane_map(nets, images, data.classes, resolution={FINE}, names=names{warm})\n"
+        )
+        if shown is not None and self.plane.ground is None:
+            plane = f"# {self.canvas.empty}\n"
         return (
             "import amkd_viz\nimport torch\n"
             "from amkd_viz.boundary import samplers\n"
+            "from amkd_viz.core.rng import generator\n"
             "from amkd_viz.views import boundary_path, plane_map\n\n"
             f"{source}"
-            f"nets = {{{nets}}}  # the attacked one first\n\n"
+            f"nets = {{{nets}}}\n\n"
             f"x = data.test.floats(data.test.index == {chosen})\n"
             f"target = torch.tensor([{target}])  # {word}\n"
             f"samples = {attack_code(attacked, 'x', 'target', values)}\n"
-            "boundary_path(nets, samples, 0, data.classes)\n\n"
-            f"negative = {third}\n"
-            f"images, names = [x[0], samples.x[0], negative], {self._images!r}\n"
-            f"plane_map(nets, images, data.classes, resolution={FINE}, names=names)\n"
+            f"boundary_path({first}, samples, 0, data.classes{warm})\n\n{plane}"
         )
+
+    def _source(self, names: list[str]) -> str:
+        """Return the code of nets and data that were given."""
+        own = [f"{'data' if name == 'dataset' else name}" for name in ("dataset", *names) if name not in self._names]
+        text = f"# {', '.join(own)}: the ones that you gave\n" if own else ""
+        for name, value in self._names.items():
+            call = f"load({value!r})" if name == "dataset" else f"load_teacher({str(value)!r})"
+            text += f"{'data' if name == 'dataset' else name} = amkd_viz.{call}\n"
+        return text
 
     def _example_is(self, run: Run) -> bool:
         return self._session is None and run.recipe == DIGITS and run.path.parent.name == "examples"
+
+
+def _check_example(name: str) -> None:
+    """Refuse the name of anything but an example of images."""
+    if parse_name(name)[0] in PROBLEMS:
+        raise InputError(f"SampleLab shows images, not 2-D points like {name}; use BoundaryLab for those.")
+    if name not in EXAMPLES:
+        raise InputError(
+            f"SampleLab needs nets for {name}: give a run on it, or teacher= and dataset={name!r}; without nets it "
+            "shows the example 'digits'."
+        )
 
 
 def _given(

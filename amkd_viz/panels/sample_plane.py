@@ -14,7 +14,7 @@ from torch import nn
 from amkd_viz.boundary import BoundarySamples
 from amkd_viz.data import Dataset
 from amkd_viz.panels.net_maps import NetMaps
-from amkd_viz.panels.slice_maps import slice_marks, slice_words
+from amkd_viz.panels.slice_maps import UNITS, slice_marks, slice_words
 from amkd_viz.panels.walk_canvas import PointCanvas
 from amkd_viz.panels.worker import Worker
 from amkd_viz.views.adaptive import Refined
@@ -51,6 +51,7 @@ class SamplePlane:
     def __init__(self, paint: Worker) -> None:
         self.maps = NetMaps(paint, "The plane opens with the first attack.")
         self.canvas = self.maps.canvas
+        self.canvas.units = UNITS[True]
         self.numbers, self.point = widgets.HTML(), PointCanvas(empty="")
         self.ground: Slice | None = None
         self.temperature = 1.0
@@ -123,7 +124,7 @@ class SamplePlane:
         maps = {name: level.again(self.temperature) for name, level in levels.items()}
         same, within = self.maps.draw(maps, ground.area, marks, inside)
         if len(levels) == 2:
-            agree = f"The nets agree on {percent(same)} of the map, {percent(within)} of the valid pixel range."
+            agree = f"The nets agree on {percent(within)} of the valid pixel range, {percent(same)} of the whole map."
             words = [*words, agree]
         asked = " and ".join(f"{level.evaluations:,} of the {name}" for name, level in levels.items())
         counted = f"Evaluated {asked} on {FINE**2:,} grid points{' so far' * growing}; the rest is interpolated."

@@ -26,7 +26,9 @@ FACTS = ("teacher class", "teacher p", "student class", "student p", "d(a, p)", 
 
 
 class ScatterCanvas(
-    ViewWidget, scripts=["pen.js", "scatter_marks.js", "scatter_draw.js", "scatter.js"], style="scatter.css"
+    ViewWidget,
+    scripts=["svg_pen.js", "pen.js", "scatter_marks.js", "scatter_draw.js", "scatter.js"],
+    style="scatter.css",
 ):
     """N samples at their places in the teacher's and in the student's layout. Morph, hover, arrow keys and lasso happen
     in the page, without the kernel.

@@ -15,7 +15,7 @@ from amkd_viz.core.files import claim, readable, write_atomic
 from amkd_viz.core.parse import checked, read
 from amkd_viz.runs import Race, Run
 
-__all__ = ["Session"]
+__all__ = ["Session", "opened"]
 
 FORMAT = 2
 SESSION = {"panel": str, "folder": str, "recipe": str, "state": object}
@@ -121,3 +121,28 @@ class Session:
             hashes = f"{shown.recipe.hash}, not {self.recipe}"
             raise InputError(f"The run in {self.folder} has another recipe than this session ({hashes}).")
         return shown
+
+
+def opened(what: Any, panel: object, *kinds: type) -> Any:
+    """Return the session, run or race at a path, or what is given as it is: a text may be another name.
+
+    Args:
+        panel: which is to show it. kinds: of objects that it takes beside sessions and texts.
+
+    Raises:
+        InputError: nothing that the panel takes is there, or another object is given.
+    """
+    found = what
+    if isinstance(what, str | Path):
+        path = Path(what)
+        if path.suffix == ".json":
+            found = Session.open(path)
+        elif (path / "race.json").is_file():
+            found = Race.open(path)
+        elif isinstance(what, Path) or (path / "config.json").is_file():
+            found = Run.open(path)
+    if not isinstance(found, (str, Session, *kinds)):
+        names = [kind.__name__ for kind in kinds if kind is not type(None)]
+        takes = f"a {' or '.join(name.lower() for name in names)}, the path of one or of a session, or a name"
+        raise InputError(f"{type(panel).__name__} takes {takes}; got {what!r}.")
+    return found

@@ -6,22 +6,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from amkd_viz.core.errors import InputError
-from amkd_viz.data import Dataset
+from amkd_viz.data import Dataset, parse_name
+from amkd_viz.data.points import PROBLEMS
 from amkd_viz.models import Classifier
 from amkd_viz.panels.canvas import MapCanvas
 from amkd_viz.panels.live import on_cpu
 from amkd_viz.panels.worker import Worker
 from amkd_viz.training import Recipe
+from amkd_viz.training.step_size import settled
 from amkd_viz.views import View, boundary_map, plane_map
 from amkd_viz.views.decisions import Decisions, agreement
 from amkd_viz.views.labels import class_name, percent
 from amkd_viz.views.scene import Mark
 from amkd_viz.views.slices import NAMES, Slice, telling_triple
 
-__all__ = ["SliceMaps", "slice_marks", "slice_words"]
+__all__ = ["UNITS", "SliceMaps", "maps_code", "slice_marks", "slice_words"]
 
-CELLS = 200  # grid resolution of an exported map
 POINTS, RADIUS = 300, 2.6  # training points on a map, and their size
+UNITS = (["x₁", "x₂"], ["L2", "L2"])  # names of the axes of points, and of a plane
 
 
 class SliceMaps:
@@ -53,6 +55,7 @@ class SliceMaps:
         Raises:
             InputError: no attack moves an image, so that there is no plane.
         """
+        recipe = settled(recipe, teacher, data)
         teacher, data = on_cpu(teacher), data.to("cpu")
         triple: tuple[Any, ...] = ()
         if data.kind != "points":
@@ -66,11 +69,11 @@ class SliceMaps:
                 f"{recipe.attack_steps} moves no image away from itself; raise one of them."
             ) from error
         self.teacher, self.data, self._fixed = teacher, data, {}
-        marks = slice_marks(self.slice)
+        marks, units = slice_marks(self.slice), UNITS[self.slice.plane is not None]
 
         def show() -> None:
             self.canvas.classes(data.classes)
-            self.canvas.marks = marks
+            self.canvas.marks, self.canvas.units = marks, units
 
         self._paint.ask("marks", show)
         self.ready = True
@@ -81,12 +84,15 @@ class SliceMaps:
         for name in ("slice", "teacher", "data"):
             vars(self).pop(name, None)
 
-    def draw(self, students: Mapping[str, Classifier], resolution: int, words: str | None = None) -> None:
+    def draw(
+        self, students: Mapping[str, Classifier], resolution: int, words: str | None = None, when: str = ""
+    ) -> None:
         """Draw the teacher's map and one per student.
 
         Args:
             words: beside the map of the only student, next to which a map shows where it differs from the teacher; by
                 default the agreement of each student with the teacher stands there.
+            when: before it, such as the epoch.
         """
         here = self.slice
         if resolution not in self._fixed:
@@ -95,20 +101,39 @@ class SliceMaps:
         teacher, inside = self._fixed[resolution]
         drawn = {name: here.decisions(on_cpu(net), resolution) for name, net in students.items()}
         same = {name: agreement(teacher, found, where=inside) for name, found in drawn.items()}
-        notes = {name: f"same on {percent(share, 0)}" if words is None else words for name, share in same.items()}
+        of = "of the map" if inside is None else "in range"
+        start = f"{when}, " if when else ""
+        shares = {name: f"{start}same on {percent(share, 0)} {of}" for name, share in same.items()}
+        notes = shares if words is None else dict.fromkeys(same, words)
         maps, apart = {"teacher": teacher} | drawn, None
         if words is not None:
-            apart = percent(1 - agreement(*maps.values()))
-            apart += "" if inside is None else f", in range {percent(1 - min(same.values()), 0)}"
+            apart = f"{percent(1 - min(same.values()))} {of}"
         self.maps = maps
         self._paint.ask("maps", lambda: self.canvas.show(maps, here.area, notes=notes, disagreement=apart))
 
-    def view(self, students: Mapping[str, Classifier]) -> View:
+    def view(self, students: Mapping[str, Classifier], resolution: int) -> View:
         """Return the same maps as a figure to be exported."""
         nets = {"teacher": self.teacher, **students}
         if self.slice.images is None:
-            return boundary_map(nets, self.data, resolution=CELLS)
-        return plane_map(nets, self.slice.images, self.data.classes, resolution=CELLS, names=NAMES)
+            return boundary_map(nets, self.data, resolution=resolution, split="train", points=POINTS)
+        return plane_map(nets, self.slice.images, self.data.classes, resolution=resolution, names=NAMES)
+
+
+def maps_code(recipe: Recipe, resolution: int) -> tuple[str, str]:
+    """Return Python that imports what draws the same maps, and that draws them.
+
+    It needs the names ``run``, ``teacher``, ``nets`` (the teacher first) and ``data``.
+    """
+    if parse_name(recipe.dataset)[0] in PROBLEMS:
+        drawn = f'boundary_map(nets, data, resolution={resolution}, split="train", points={POINTS})\n'
+        return "from amkd_viz.views import boundary_map\n", drawn
+    size, steps, rule = recipe.step_size, recipe.attack_steps, recipe.step_rule
+    number = "run.settled.step_size" if isinstance(size, str) else f"{size:g}"
+    return (
+        "from amkd_viz.views import plane_map\nfrom amkd_viz.views.slices import NAMES, telling_triple\n",
+        f"images, _ = telling_triple(teacher, data, step_size={number}, steps={steps}, step_rule={rule!r})\n"
+        f"plane_map(nets, images, data.classes, resolution={resolution}, names=NAMES)\n",
+    )
 
 
 def slice_marks(here: Slice) -> list[Mark]:

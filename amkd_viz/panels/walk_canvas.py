@@ -49,14 +49,17 @@ class WalkCanvas(ViewWidget, scripts=["axis.js", "pixels.js", "walk.js"], style=
         """
         rows = way.leading()
         many = 1 if hidden else way.steps + 2
-        change = way.difference()
+        images = way.path.ndim == 4  # points have no picture of their own: they are on the map
+        change = way.difference() if images else np.zeros(0, np.float32)
         factor = magnifier(change)
         predictions = {name: (z / temperature).softmax(1) for name, z in way.logits.items()}
         frame = {
             "serial": serial(),
             "steps": 0 if hidden else way.steps,
-            **_pictures(way.path[:many]),
-            "signed": _signed(_small(way.path.new_tensor(change)[:many, None])[:, 0].numpy() * factor),
+            **(_pictures(way.path[:many]) if images else {"size": [0, 0, 0], "images": b""}),
+            "signed": _signed(_small(way.path.new_tensor(change)[:many, None])[:, 0].numpy() * factor)
+            if images
+            else b"",
             "factor": factor,
             "base": class_name(classes, way.base),
             "target": class_name(classes, way.target),
@@ -66,9 +69,7 @@ class WalkCanvas(ViewWidget, scripts=["axis.js", "pixels.js", "walk.js"], style=
             "gap": float_bytes(np.stack([way.gap(name) for name in way.logits])[:, :many]),
             "attacked": list(way.logits).index(way.attacked),
             "crossed": way.crossed and not hidden,
-            "crossings": [
-                None if c is None or hidden else [c.at, c.gap] for c in (way.crossings[name] for name in way.logits)
-            ],
+            "crossings": [None if hidden else way.first(name) for name in way.logits],
             "hidden": hidden,
         }
         with self.hold_sync():

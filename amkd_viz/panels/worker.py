@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 
 from amkd_viz.core.errors import InputError
-from amkd_viz.training.device import threads_here
+from amkd_viz.training.device import one_heap, threads_here
 
 __all__ = ["Worker"]
 
+CALM, LONGEST = 1.0, 20.0  # seconds without a task, or of tasks without a pause, after which ``calm`` is called
 SWITCH = 0.001  # seconds after which a busy thread lets another one run: a message passes through several
 
 
@@ -22,11 +24,20 @@ class Worker:
         name: name of the thread.
         failed: called in the thread with one sentence (or a traceback) when a task raises.
         pause: seconds to wait after a round of tasks, so that a burst of requests is bundled.
+        calm: called in the thread when the tasks have come to rest, and from time to time while they do not.
     """
 
-    def __init__(self, name: str, failed: Callable[[str], None], pause: float = 0.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        failed: Callable[[str], None],
+        pause: float = 0.0,
+        calm: Callable[[], object] | None = None,
+    ) -> None:
+        one_heap()
         sys.setswitchinterval(min(SWITCH, sys.getswitchinterval()))
-        self._failed, self._pause = failed, pause
+        self._failed, self._pause, self._calm = failed, pause, calm
+        self._stirred = False  # whether a task has run since ``calm``
         self._waiting: dict[str, Callable[[], object]] = {}
         self._news = threading.Condition()
         self._busy = False
@@ -72,14 +83,22 @@ class Worker:
 
     def _work(self) -> None:
         threads_here(1)  # the other cores are for a training and the page
+        rested = time.monotonic()
         while True:
             with self._news:
-                self._news.wait_for(lambda: self._closed or bool(self._waiting))
+                stirred = self._calm is not None and self._stirred
+                seconds = max(0.0, min(CALM, rested + LONGEST - time.monotonic())) if stirred else None
+                self._news.wait_for(lambda: self._closed or bool(self._waiting), seconds)
                 if self._closed:
                     return
-                key = next(iter(self._waiting))
-                task = self._waiting.pop(key)
-                self._busy, self._soon = True, False
+                over = time.monotonic() > rested + LONGEST
+                if stirred and (over or not self._waiting):
+                    task, self._stirred, rested = self._calm, False, time.monotonic()
+                else:
+                    task = self._waiting.pop(next(iter(self._waiting)))
+                    rested = rested if self._stirred else time.monotonic()
+                    self._busy, self._soon, self._stirred = True, False, True
+            assert task is not None
             try:
                 task()
             except InputError as error:

@@ -32,7 +32,7 @@ from amkd_viz.training.events import EpochEnded, Event, Started
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.training import Training
 
-__all__ = ["Ended", "known_elsewhere", "local", "processes", "serve"]
+__all__ = ["Cells", "Ended", "Hear", "known_elsewhere", "local", "own_process", "processes", "serve", "train_here"]
 
 
 @dataclass(frozen=True)
@@ -114,15 +114,21 @@ _Worker = subprocess.Popen[str]
 
 
 def _worker() -> _Worker:
-    """Start a process that trains cells. It runs ``serve`` and nothing of the user's script or notebook."""
+    """Start a process that trains cells."""
+    return own_process(
+        "from amkd_viz.runs.engines import serve; serve()", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+
+
+def own_process(code: str, *words: str, **pipes: Any) -> _Worker:
+    """Start Python on one CPU thread with ``code``, its arguments, and nothing of the user's script or notebook."""
     path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", "from amkd_viz.runs.engines import serve; serve()"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        [sys.executable, "-P", "-c", code, *words],
         text=True,
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
         start_new_session=True,  # Ctrl-C reaches this process only, which ends the others
+        **pipes,
     )
 
 
@@ -160,6 +166,8 @@ def _close(worker: _Worker) -> None:
     with suppress(OSError):
         worker.stdin.close()
     worker.wait()
+    assert worker.stdout is not None
+    worker.stdout.close()
 
 
 def serve() -> None:
@@ -190,6 +198,20 @@ def serve() -> None:
             reason = _why(error)
         answer(reason=reason)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # an exception while the interpreter ends would be printed
+
+
+_lent: list[Training] = []  # of the last cell that this process has trained
+
+
+def train_here(path: str, recipe: Mapping[str, Any]) -> str | None:
+    """Train a cell on one CPU thread in a process that trains several; return why it is not finished, or None."""
+    torch.set_num_threads(1)
+    try:
+        like = _train(Path(path), Recipe.from_json(recipe), lambda event: None, _lent[-1] if _lent else None)
+    except Exception as error:
+        return _why(error)
+    _lent[:] = [like] if like is not None else []
+    return None
 
 
 def known_elsewhere(recipe: Recipe) -> bool:

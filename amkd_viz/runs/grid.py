@@ -7,12 +7,12 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import check_writable, claim, files_below
 from amkd_viz.objectives import methods as known_methods
-from amkd_viz.runs.engines import Ended, known_elsewhere, local, processes
+from amkd_viz.runs.engines import Cells, Ended, Hear, known_elsewhere, local, processes
 from amkd_viz.runs.prepare import OF_DATA, OF_TEACHER, prepare
 from amkd_viz.runs.run import Run
 from amkd_viz.training.device import on_one_thread
@@ -63,6 +63,15 @@ class Unfinished(InputError):
 Listener = Callable[[Event | Counted], None]
 
 
+class Engine(Protocol):
+    """Trains cells elsewhere."""
+
+    def connect(self, out: Path) -> None:
+        """Raise InputError if cells cannot be trained into ``out``."""
+
+    def __call__(self, cells: Cells, hear: Hear) -> None: ...
+
+
 def compare(
     recipe: Recipe,
     methods: Sequence[str],
@@ -71,6 +80,7 @@ def compare(
     *,
     overrides: Mapping[str, Any] | None = None,
     jobs: int | None = None,
+    engine: Engine | None = None,
     listen: Listener | None = None,
 ) -> list[Run]:
     """Train ``recipe`` by each method with seeds 0 .. seeds - 1, each into its own folder ``out/METHOD-seedK``.
@@ -79,7 +89,7 @@ def compare(
 
     Args:
         overrides: of terms, by default those of ``recipe``; each goes to the methods that have its term.
-        jobs, listen: see ``train_cells``.
+        jobs, engine, listen: see ``train_cells``.
 
     Raises:
         InputError: an unknown method, one named twice or none, no seed, a change that no method has a term for; or see
@@ -87,7 +97,8 @@ def compare(
     """
     if seeds < 1:
         raise InputError(f"seeds must be at least 1, got {seeds}.")
-    return train_cells(cells(recipe, overrides, method=methods, seed=range(seeds)), out, jobs=jobs, listen=listen)
+    grid = cells(recipe, overrides, method=methods, seed=range(seeds))
+    return train_cells(grid, out, jobs=jobs, engine=engine, listen=listen)
 
 
 def cells(
@@ -116,7 +127,12 @@ def cells(
 
 
 def train_cells(
-    cells: Mapping[str, Recipe], out: str | Path, *, jobs: int | None = None, listen: Listener | None = None
+    cells: Mapping[str, Recipe],
+    out: str | Path,
+    *,
+    jobs: int | None = None,
+    engine: Engine | None = None,
+    listen: Listener | None = None,
 ) -> list[Run]:
     """Train each recipe into the folder ``out/NAME``, missing teachers first.
 
@@ -128,6 +144,7 @@ def train_cells(
         jobs: number of processes, with one CPU thread each. By default one per core where all networks train on one
             thread (points, images below 16 x 16); else the cells train one after the other in this process. Recipes
             with a name that was added by ``register`` always train in this process, which alone knows it.
+        engine: trains them elsewhere in place of ``jobs`` processes here, such as ``cluster.Cluster()``.
         listen: called with each event that happens in this process, with ``EpochEnded`` of the others, and with
             ``Counted`` at the start and after each run.
 
@@ -144,6 +161,8 @@ def train_cells(
     runs = _runs_there(folders, out)
     todo = {path: recipe for path, recipe in folders.items() if path not in runs or not runs[path].finished}
     check_writable(out)
+    if engine is not None:
+        engine.connect(out)
     reasons: dict[str, str] = {}
     ended = 0
 
@@ -168,10 +187,10 @@ def train_cells(
         if jobs is None and all(like.device.type == "cpu" and on_one_thread(like.dataset.shape) for like in likes):
             jobs = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         elsewhere = {path: recipe for path, recipe in todo.items() if known_elsewhere(recipe)}
-        if jobs is None or min(jobs, len(elsewhere)) < 2:
+        if engine is None and (jobs is None or min(jobs, len(elsewhere)) < 2):
             elsewhere = {}
         if elsewhere:
-            processes(elsewhere, hear, jobs or 1)
+            engine(elsewhere, hear) if engine is not None else processes(elsewhere, hear, jobs or 1)
         here = {path: recipe for path, recipe in todo.items() if path not in elsewhere}
         local(here, hear, one_thread=jobs is not None, like=likes[0] if likes else None)
     except KeyboardInterrupt as stop:

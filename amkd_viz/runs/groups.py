@@ -36,6 +36,13 @@ class Group(NamedTuple):
     def method(self) -> str:
         return self.runs[0].recipe.method
 
+    @property
+    def median(self) -> Run:
+        """The run of median test accuracy, the lower one of two: to be drawn, since the first or best may be lucky."""
+        finished = [run for run in self.runs if run.finished and run.summary.get("test_accuracy") is not None]
+        ranked = sorted(finished, key=lambda run: float(run.summary["test_accuracy"]))
+        return ranked[(len(ranked) - 1) // 2] if ranked else self.runs[0]
+
 
 def draw_of(run: Run) -> Draw:
     """Return what a run draws from: students of different methods with the same draw are a pair."""

@@ -65,6 +65,7 @@ class Race:
         self.error: str | None = None
         self._turns = threading.Condition()
         self._jobs: dict[str, Job] = {}  # in the order in which they were started
+        self._left: set[str] = set()  # methods whose job has ended
         self._places: dict[str, Place] = {}  # of the jobs that train
         self._limit: Place = (0, 0)  # no job begins a batch from here on
         self._begun: Place = (0, 0)  # the end of the furthest batch that a job has begun
@@ -162,7 +163,7 @@ class Race:
     def state(self) -> str:
         """idle, running, paused, stopping, done or failed."""
         with self._turns:
-            active = [name for name, job in self._jobs.items() if job.state in ("running", "paused", "stopping")]
+            active = [name for name in self._jobs if name not in self._left]
             if not active:
                 if self.error is not None:
                     return "failed"
@@ -258,7 +259,7 @@ class Race:
             if self.state in ("idle", "failed"):
                 self._share_overrides()
                 self.like, self.trainings = next(iter(self.trainings.values()), self.like), {}
-                self._jobs, self._places, self._stopping, self.error = {}, {}, False, None
+                self._jobs, self._left, self._places, self._stopping, self.error = {}, set(), {}, False, None
                 self._begun = (0, 0)
                 self._start_next()
             elif self.state == "stopping":
@@ -324,19 +325,17 @@ class Race:
                 self._pending = []
 
     def _may_train(self, name: str) -> bool:
-        if any(other not in self._places and self._active(other) for other in self._unfinished):
+        if any(other not in self._places and other not in self._left for other in self._unfinished):
             return False  # still loading
         behind = min(self._places.values())
         first = next(other for other in self.runs if self._places.get(other) == behind)
         return name == first and (behind < self._limit or behind[0] >= self.recipe.epochs)
 
-    def _active(self, name: str) -> bool:
-        return name not in self._jobs or self._jobs[name].state in ("running", "paused", "stopping")
-
     def _leave(self, name: str) -> None:
         """A job has ended: let the others go on, or stop them where it failed."""
         with self._turns:
             self._places.pop(name, None)
+            self._left.add(name)
             job = self._jobs[name]
             if job.state == "failed":
                 self.error = self.error or f"{name}: {job.error}"

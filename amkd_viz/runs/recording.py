@@ -9,11 +9,11 @@ from typing import Any
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import check_writable, claim
-from amkd_viz.data import Dataset, load, short_name
+from amkd_viz.data import Dataset, short_name
 from amkd_viz.models import Classifier, build
 from amkd_viz.objectives import methods
 from amkd_viz.runs.prepare import prepare
-from amkd_viz.runs.run import Listener, Run, changes_in
+from amkd_viz.runs.run import Listener, Run, changes_in, follow_rank
 from amkd_viz.training.events import Event
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.training import Training, changed, numbered
@@ -46,7 +46,7 @@ def distill(
     check_writable(claim(Path(out) if out is not None else fresh_folder(recipe)))  # before training a teacher
     # then the training: a recipe that does not fit its data leaves no folder behind
     training = training or prepare(recipe, listen=listen)
-    if training.recipe != recipe or not training.follows_recipe:
+    if training.asked != recipe or not training.follows_recipe:
         raise InputError(
             "What is recorded must be what the recipe says: give a sum of your own a name by methods.register, and a "
             "net of your own one by models.register, then name them in the recipe."
@@ -76,6 +76,26 @@ def resume(run: Run, *, listen: Listener | None = None, **overrides: Any) -> Run
     if overrides:
         raise InputError(f"The run {run.path} is finished; fork it from one of its epochs with other settings.")
     return run
+
+
+def take_part(recipe: Recipe, run: Run | None = None) -> None:
+    """Train on another rank than the first, which calls ``distill`` or ``resume`` with the same recipe or run.
+
+    Raises:
+        InputError: see ``distill``.
+    """
+    recipe.check_nets()
+    if run is None:
+        follow_rank(lambda: prepare(recipe))
+    elif not run.finished:
+        follow_rank(lambda: prepare(run.located()))
+
+
+def begun(recipe: Recipe, out: str | Path | None = None) -> Run | None:
+    """Return the run that ``distill(recipe, out)`` has begun before, or None."""
+    last = [path for path in _folders(recipe) if path.exists()][-1:] if out is None else [Path(out)]
+    found = [Run.open(path) for path in last if (path / "config.json").exists()]
+    return next((run for run in found if run.recipe == recipe), None)
 
 
 def continued(
@@ -108,7 +128,7 @@ def fork(run: Run, epoch: int, out: str | Path | None = None, **changes: Any) ->
     student = run.student(epoch)
     before = run.located()
     if (recipe.dataset, recipe.root) != (before.dataset, before.root):
-        _check_fits(student, load(recipe.dataset, root=recipe.root, seed=recipe.data_seed))
+        _check_fits(student, recipe.load())
     parent = {"path": str(run.path.resolve()), "epoch": epoch, "recipe": run.recipe.hash}
     made = Run.create(out if out is not None else fresh_folder(recipe), recipe, parent=parent)
     peers = numbered("peer", recipe.peers) if recipe.peers == run.recipe.peers else {}  # other peers start anew
@@ -129,7 +149,7 @@ def _changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
 def _check_fits(student: Classifier, data: Dataset) -> None:
     """Refuse data that the student does not fit; compares weights, since some nets take any height and width."""
     try:
-        fitting = build(student.architecture, data).state_dict()
+        fitting = build(student.architecture, data, shortcut=getattr(student.body, "shortcut", None)).state_dict()
     except InputError:  # no such net for data of this kind
         fitting = {}
     own = student.state_dict()
@@ -161,11 +181,18 @@ def replay(run: Run, out: str | Path | None = None, *, listen: Listener | None =
 
 def fresh_folder(recipe: Recipe, parent: str | Path = "runs", kind: str = "") -> Path:
     """Return the path of a folder that does not exist yet, named after the recipe; ``kind`` replaces its method."""
+    *_, path = _folders(recipe, parent, kind)
+    return path
+
+
+def _folders(recipe: Recipe, parent: str | Path = "runs", kind: str = "") -> Iterator[Path]:
+    """Yield the folders of a recipe's runs, STEM, STEM-2, ..., up to the first that does not exist."""
     stem = f"{short_name(recipe.dataset)}-{kind or recipe.method}-seed{recipe.seed}-{recipe.hash}"
     path, number = Path(parent) / stem, 2
+    yield path
     while path.exists():
         path, number = Path(parent) / f"{stem}-{number}", number + 1
-    return path
+        yield path
 
 
 def _hear(run: Run, happening: Iterable[Event], listen: Listener | None) -> Run:

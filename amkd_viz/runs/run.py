@@ -4,7 +4,7 @@ config.json          the recipe, versions, device, what tells its teacher and it
 metrics.jsonl        one object a line, appended
 student.safetensors  the student of the last epoch; peer.safetensors a peer that learned with it
 checkpoints/         the last two states of training, each with its checksum
-snapshots/           the student after each epoch, for looking back
+snapshots/           the student after each epoch, of 100 epochs at most, for looking back
 summary.json         last-epoch numbers; its presence says that the run is finished
 """
 
@@ -13,13 +13,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import platform
 import re
 import textwrap
 import time
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,24 +29,30 @@ import torch
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import append_line, check_writable, claim, files_below, readable, write_atomic
+from amkd_viz.core.locks import held
 from amkd_viz.core.parse import NUMBER, SHARE, Between, checked, read
 from amkd_viz.core.pauses import pause_point
+from amkd_viz.core.ranks import RankLost, joined
 from amkd_viz.core.version import __version__
-from amkd_viz.data import Dataset, load
+from amkd_viz.data import Dataset, moved, parse_name, with_size
 from amkd_viz.models import Classifier, load_teacher, save_classifier
 from amkd_viz.runs.follow import EPOCHS, Follower, Held, locked
+from amkd_viz.runs.teacher_check import in_order
 from amkd_viz.training.device import pick_device, pick_precision, tf32_use
 from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped, Waiting
 from amkd_viz.training.loop import events
 from amkd_viz.training.recipe import Recipe, renamed
+from amkd_viz.training.step_size import fixed, is_auto
 from amkd_viz.training.teachers import cached_teacher, fingerprint, teacher_recipe
 from amkd_viz.training.training import Training, changed, finite, numbered
 
-__all__ = ["Listener", "Run", "finished_run", "teacher_for"]
+__all__ = ["Listener", "Run", "finished_run", "follow_rank", "teacher_for"]
 
 FORMAT = 1
 KEEP_CHECKPOINTS = 2
-CHECKPOINT_SECONDS = 60.0  # within an epoch; at its end there is always one
+CHECKPOINT_SECONDS = 60.0  # between two checkpoints within an epoch
+EPOCH_SECONDS = 0.5  # between two checkpoints at the ends of epochs: short epochs took less time than writing them
+SNAPSHOTS = 100  # longer runs keep every second epoch, every third ..., and the last
 SNAPSHOT_MB = 200
 LOOK = 0.2  # seconds between two looks at a run that another process writes
 # What is read of them; other keys are kept as they are.
@@ -53,11 +60,13 @@ VERSIONS = {str: (None, NUMBER, str)}
 CONFIG = {
     "recipe": dict,
     "folder?": str,
+    "source?": str,
     "objective?": str,
     "teacher_weights?": str,
     "data?": str,
     "classes?": [str],
     "replay_of?": str,
+    "step_size?": Between(1e-3, 10),
     "versions?": VERSIONS,
     "parent?": {"epoch": EPOCHS, "path": str, "recipe?": str},
 }
@@ -70,11 +79,20 @@ CHECKPOINT = {
     "nets?": {str: dict},
     "modules?": dict,
     "optimiser?": dict,
+    "order?": {str: torch.Tensor},
 }
 SUMMARY = {
     **{
-        f"{key}?": (None, SHARE) for key in ("test_accuracy", "test_agreement", "val_accuracy", "teacher_test_accuracy")
+        f"{key}?": (None, SHARE)
+        for key in (
+            "test_accuracy",
+            "test_balanced_accuracy",
+            "test_agreement",
+            "val_accuracy",
+            "teacher_test_accuracy",
+        )
     },
+    "test_class_accuracies?": [(None, SHARE)],
     **{f"{key}?": (None, Between(-1.01, 1.01)) for key in ("magsim", "angsim")},
     "train_seconds?": (None, Between(0)),
     "versions?": VERSIONS,
@@ -91,6 +109,10 @@ class Run:
         self.config = config
         self.recipe = Recipe.from_json(config["recipe"])
         self._sizes: dict[int, dict[Path, int]] | None = None  # epoch -> snapshot files and their bytes
+        self._lines: tuple[object, list[dict[str, Any]]] = (
+            None,
+            [],
+        )  # state of the log when it was read, and its lines
 
     def __repr__(self) -> str:
         state = "finished" if self.finished else f"{self.epochs_done} of {self.recipe.epochs} epochs"
@@ -123,6 +145,7 @@ class Run:
             "recipe": recipe.to_json(),
             # what relative paths of the recipe are relative to
             "folder": str(Path.cwd()).encode(errors="replace").decode(),
+            "source": recipe.source,
             "objective": str(recipe.objective),
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "versions": versions(recipe.device, recipe),
@@ -157,6 +180,12 @@ class Run:
         return f"{self.recipe.dataset} {self.recipe.method} seed {self.recipe.seed}"
 
     @property
+    def settled(self) -> Recipe:
+        """The recipe with the step size that was measured where it says "auto", once training has begun."""
+        known = self.config.get("step_size")
+        return self.recipe if known is None else fixed(self.recipe, known)
+
+    @property
     def objective(self) -> str:
         """The sum that the run was trained with, as text: a registered method may stand for another one by now."""
         known = self.config.get("objective") or self.recipe.objective
@@ -165,6 +194,11 @@ class Run:
     @property
     def finished(self) -> bool:
         return (self.path / "summary.json").exists()
+
+    @property
+    def held(self) -> bool:
+        """Whether a writer has the run now, in this process or another; False where there are no locks."""
+        return held(self.path / "lock")
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -186,7 +220,15 @@ class Run:
 
     def lines(self) -> list[dict[str, Any]]:
         """Return every complete line of metrics.jsonl; a damaged line becomes a note."""
-        return self.follow().poll()
+        try:
+            about = (self.path / "metrics.jsonl").stat()
+        except OSError:
+            return self.follow().poll()
+        state, lines = self._lines
+        if state != (about.st_ino, about.st_size, about.st_mtime_ns):  # a report asks seven times
+            lines = self.follow().poll()
+            self._lines = (about.st_ino, about.st_size, about.st_mtime_ns), lines
+        return list(lines)
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the epochs so far, one dict each."""
@@ -220,7 +262,12 @@ class Run:
 
     def follow(self) -> Follower:
         """Return a follower that reads new lines while another process or thread writes the run."""
-        return Follower(self.path / "metrics.jsonl")
+        return self.follow_at(self.path)
+
+    @staticmethod
+    def follow_at(path: Path) -> Follower:
+        """Return a follower of the run that will be in this folder."""
+        return Follower(path / "metrics.jsonl")
 
     def student(self, epoch: int | None = None) -> Classifier:
         """Return the student of the last epoch, or its snapshot after ``epoch`` (0: before training).
@@ -272,7 +319,7 @@ class Run:
         Raises:
             InputError: the run has no teacher; see also ``teacher_for``.
         """
-        teacher = teacher_for(self.located())
+        teacher = teacher_for(self.located(), classes=self.config.get("classes"))
         if (told := self.compare_teacher(fingerprint(teacher))) is not None:
             warnings.warn(told, stacklevel=2)
         return teacher
@@ -290,20 +337,25 @@ class Run:
     def dataset(self) -> Dataset:
         """Return the data that the student saw, see ``Recipe.subset``."""
         recipe = self.located()
-        return recipe.subset(load(recipe.dataset, root=recipe.root, seed=recipe.data_seed))
+        return recipe.subset(recipe.load())
 
     def located(self, recipe: Recipe | None = None) -> Recipe:
         """Return ``recipe`` (default: the run's own) with relative paths that can be found from here.
 
         A path that does not exist here is looked up in the folder where the run was made.
         """
-        recipe, kind = recipe or self.recipe, "folder:"
-        folder = recipe.dataset.removeprefix(kind)
+        recipe = recipe or self.recipe
+        own = recipe.dataset == self.recipe.dataset
         return recipe.replace(
-            dataset=recipe.dataset if folder == recipe.dataset else kind + self._found(folder),
+            dataset=moved(with_size(recipe.dataset, self._size) if own else recipe.dataset, self._found),
             root=recipe.root and self._found(recipe.root),
             teacher="+".join(self._found(n) if n.endswith(".safetensors") else n for n in recipe.teachers),
         )
+
+    @property
+    def _size(self) -> int:
+        """The height of the images, which earlier versions read at 64 pixels where no size was given."""
+        return int(parse_name(self.config.get("source", ""))[1].get("size", 64)) if "source" in self.config else 64
 
     def _found(self, path: str) -> str:
         there = Path(self.config.get("folder", "."), path)
@@ -324,7 +376,7 @@ class Run:
         Args:
             prepared: returns the training of the recipe; called once the run is locked.
             planned: see ``events``; those that the log has after the checkpoint are made again too.
-            snapshots: keep the nets of each epoch.
+            snapshots: keep the nets of each epoch, of ``SNAPSHOTS`` epochs at most.
             overrides: settings from the first batch on, see ``Training.override``; the log records them.
 
         Raises:
@@ -335,6 +387,8 @@ class Run:
         with self.writing():
             training = prepared()
             self.check_data(training.full)
+            if (size := self.config.get("step_size")) is not None:  # another processor may measure another one
+                training.settle(size)
             state = self.load_checkpoint()
             if state is not None:
                 self._note_versions()
@@ -352,9 +406,18 @@ class Run:
             if overrides:
                 training.override(**overrides)
             undone = self.rewind(training.epoch, training.batch)
-            yield from self._record(training, [*planned, *changes_in(undone)], snapshots)
+            planned = [*planned, *changes_in(undone)]
+            if training.ranks.count > 1:
+                _hand_over(training, state, planned, overrides)
+            try:
+                yield from self._record(training, planned, snapshots)
+            except RankLost as error:
+                self.save_checkpoint(training.state())
+                place = f"epoch {training.epoch}, batch {training.batch}"
+                raise RankLost(f"{error} The run {self.path} has a checkpoint of {place}; resume it.") from error
 
     def _record(self, training: Training, planned: Iterable[Changed], snapshots: bool) -> Iterator[Event]:
+        every = math.ceil(self.recipe.epochs / SNAPSHOTS)
         saved, noted = time.monotonic(), {line.get("text") for line in self.lines()}  # a run that goes on has its notes
         for event in events(training, planned):
             for note in training.notes:
@@ -374,9 +437,10 @@ class Run:
                 case EpochEnded(epoch, metrics):
                     step = epoch * len(training.loader)  # a fork's parent counts as if it had had the same batches
                     self.log({"kind": "epoch", "epoch": epoch, "step": step, **metrics})
-                    self.save_checkpoint(training.state())
-                    saved = time.monotonic()
-                    if snapshots:
+                    if time.monotonic() - saved >= EPOCH_SECONDS or epoch == self.recipe.epochs:
+                        self.save_checkpoint(training.state())
+                        saved = time.monotonic()
+                    if snapshots and (epoch % every == 0 or epoch == self.recipe.epochs):
                         self.save_snapshot(training.learning, epoch)
                 case Finished(summary):
                     self.finish(training.learning, summary)
@@ -424,7 +488,8 @@ class Run:
 
     def _note_versions(self) -> None:
         """Note what differs from the machine on which the run was begun."""
-        then, now = self.config.get("versions", {}), versions(self.recipe.device, self.recipe)
+        one = {"ranks": "1"}
+        then, now = one | self.config.get("versions", {}), one | versions(self.recipe.device, self.recipe)
         apart = [name for name in now if name != "python" and then.get(name, now[name]) != now[name]]
         if apart:
             words = ", ".join(f"{name} {now[name]} (begun with {then[name]})" for name in apart)
@@ -441,7 +506,9 @@ class Run:
 
     def save_snapshot(self, nets: Mapping[str, Classifier], epoch: int) -> None:
         """Keep the learning nets, by name, as they are after ``epoch``."""
-        files = [save_classifier(net, self._snapshot(epoch, name), epoch=epoch) for name, net in nets.items()]
+        files = [
+            save_classifier(net, self._snapshot(epoch, name), flush=False, epoch=epoch) for name, net in nets.items()
+        ]
         if self._sizes is None:  # of this writer; listing the folder once per epoch took as long as training
             self._sizes = {}
             for path in self._snapshot_files():
@@ -559,7 +626,8 @@ class Run:
     def finish(self, nets: Mapping[str, Classifier], summary: dict[str, Any]) -> None:
         """Write the nets that learned, by name, then the summary."""
         for name, net in nets.items():
-            save_classifier(net, self.path / f"{name}.safetensors", recipe=self.recipe.to_json())
+            facts = {"classes": self.config["classes"]} if "classes" in self.config else {}
+            save_classifier(net, self.path / f"{name}.safetensors", recipe=self.recipe.to_json(), **facts)
         about = {
             "notes": [line.get("text") for line in self.lines() if line.get("kind") == "note"],
             "recipe": self.recipe.hash,
@@ -569,10 +637,36 @@ class Run:
         write_atomic(self.path / "summary.json", json.dumps(_finite({**summary, **about}), indent=2) + "\n")
 
 
+def _hand_over(
+    training: Training, state: dict[str, Any] | None, planned: list[Changed], overrides: Mapping[str, Any] | None
+) -> None:
+    """Give the other ranks what rank 0 knows of a run beside its recipe."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    training.ranks.everyone(buffer.getvalue())
+    training.ranks.each([[(c.epoch, c.batch, c.changes) for c in planned], dict(overrides or {})])
+
+
+def follow_rank(prepared: Callable[[], Training]) -> None:
+    """Train on another rank than the first, which alone writes the run."""
+    training = prepared()
+    content = training.ranks.everyone(b"")[0]
+    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    planned, overrides = training.ranks.each(None)[0]
+    if state is not None:
+        training.restore(state)
+    if overrides:
+        training.override(**overrides)
+    for _ in events(training, [Changed(*change) for change in planned]):
+        pass
+
+
 def _facts(training: Training) -> dict[str, Any]:
     """Return what tells teacher and data of a training from others."""
     full, teacher = training.full, training.teacher_weights
-    facts = {"data": full.fingerprint, "classes": list(full.classes)}
+    facts: dict[str, Any] = {"data": full.fingerprint, "classes": list(full.classes)}
+    if is_auto(training.asked) and not is_auto(training.recipe):
+        facts["step_size"] = training.boundary.sampler.step_size  # type: ignore[attr-defined]  # of bss
     return {"teacher_weights": teacher, **facts} if teacher else facts
 
 
@@ -629,7 +723,11 @@ def _begun(path: Path, recipe: Recipe) -> Run:
 
 
 def teacher_for(
-    recipe: Recipe, listen: Listener | None = None, data: Dataset | None = None, place: int = 0
+    recipe: Recipe,
+    listen: Listener | None = None,
+    data: Dataset | None = None,
+    place: int = 0,
+    classes: Sequence[str] | None = None,
 ) -> Classifier:
     """Return a teacher of a recipe, in eval mode without gradients. One that has no file is a run in the user's cache,
     trained when it is first needed.
@@ -638,6 +736,7 @@ def teacher_for(
         listen: called with the events of its training, and with ``Waiting`` while another process trains it.
         data: the recipe's data set without its limit, where it is loaded already.
         place: which of ``recipe.teachers``.
+        classes: of the data set, by default those of ``data``: a file that names them in another order is reordered.
 
     Raises:
         InputError: the recipe has no such teacher, or its training fails.
@@ -646,11 +745,11 @@ def teacher_for(
         raise InputError(f"teacher must name a net, got {recipe.teacher!r}: this is how a teacher itself is trained.")
     name = recipe.teachers[place]
     if name.endswith(".safetensors"):
-        return load_teacher(name)
+        return in_order(load_teacher(name), classes if data is None else data.classes)
     own = teacher_recipe(recipe, place)
 
     def prepared() -> Training:
-        full = load(own.dataset, root=own.root, seed=own.data_seed) if data is None else data
+        full = own.load() if data is None else data
         return Training(own, full, {})
 
     return finished_run(cached_teacher(own, data), own, prepared, listen, snapshots=False).student()
@@ -666,6 +765,8 @@ def versions(device_name: str = "auto", recipe: Recipe | None = None) -> dict[st
         found["precision"] = pick_precision(recipe.precision, str(where))[0]
         if on_gpu:
             found["tf32"] = tf32_use(recipe.tf32)
+        if joined().count > 1:
+            found["ranks"] = str(joined().count)
     return found
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.data import Dataset
+from amkd_viz.runs.measures import measured
 from amkd_viz.runs.prepare import OF_DATA, OF_TEACHER, check_pair
 from amkd_viz.runs.run import Run
 
@@ -33,7 +34,7 @@ def sound(runs: Iterable[Run], dataset: Dataset | None = None) -> tuple[list[Run
     kept, left_out, fitting = [], [], set[tuple[object, ...]]()
     for run in runs:
         try:
-            _ = run.summary
+            _ = run.summary, measured(run)
             if dataset is not None:
                 check_pair(run.student(), dataset, f"Student of {run.path}")
                 source = tuple(getattr(run.recipe, name) for name in OF_DATA + OF_TEACHER)

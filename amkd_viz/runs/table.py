@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.objectives import READING_OF_AMKD
 from amkd_viz.objectives import methods as known_methods
 from amkd_viz.runs.groups import Draw, Group, draw_of, groups
+from amkd_viz.runs.measures import MEASURES, measured
 from amkd_viz.runs.run import Run
 from amkd_viz.runs.sound import sound
 from amkd_viz.runs.stats import Difference, holm, paired, welch
@@ -24,6 +25,7 @@ __all__ = [
     "between",
     "format_table",
     "holm_words",
+    "measures_table",
     "notes",
     "pairs",
     "reading",
@@ -37,7 +39,7 @@ class Row:
     """Numbers of the last epoch of one training over its random draws.
 
     ``test_accuracy``, ``test_agreement`` (with the teacher), ``magsim`` and ``angsim`` are shares; seconds are those
-    of training.
+    of training. Runs that were measured have the numbers of ``MEASURES`` too.
 
     Attributes:
         values: number -> (seed, data_seed) -> value.
@@ -71,6 +73,7 @@ class Row:
         }
 
 
+POINTS = 1.0  # of test accuracy: a difference that is worth seeing
 # number -> heading, scale, digits
 COLUMNS: dict[str, tuple[str, float, int]] = {
     "test_accuracy": ("test accuracy %", 100, 2),
@@ -102,10 +105,10 @@ def table(runs: Sequence[Run]) -> list[Row]:
 
 
 def _row(dataset: str, label: str, group: Group) -> Row:
-    summaries = {draw_of(run): run.summary for run in group.runs}
+    summaries = {draw_of(run): run.summary | measured(run) for run in group.runs}
     values = {
         name: {draw: float(summary[name]) for draw, summary in summaries.items() if summary.get(name) is not None}
-        for name in COLUMNS
+        for name in (*COLUMNS, *MEASURES)
     }
     repeated = tuple(sorted({run.recipe.seed for run in group.repeats}))
     versions = [run.config.get("versions", {}) for run in group.runs]
@@ -121,8 +124,11 @@ def _row(dataset: str, label: str, group: Group) -> Row:
     )
 
 
-def format_table(rows: Sequence[Row]) -> str:
+def format_table(rows: Sequence[Row], columns: Mapping[str, tuple[str, float, int]] = COLUMNS) -> str:
     """Return the table as text, one line per row.
+
+    Args:
+        columns: number -> heading, scale, digits.
 
     >>> accuracy, seconds = {(0, 0): 0.9272, (1, 0): 0.9352}, {(0, 0): 1, (1, 0): 3}
     >>> print(format_table([Row("digits", "kd", {"test_accuracy": accuracy, "train_seconds": seconds})]))
@@ -130,21 +136,26 @@ def format_table(rows: Sequence[Row]) -> str:
     method  test accuracy %  agreement %  MagSim  AngSim  seconds
     kd      93.12 ± 0.57     -            -       -       2.0 ± 1.4
     """
+    blocks = _blocks(rows, columns)
+    if any(row.method.startswith("amkd") for row in rows):
+        blocks.append(READING_OF_AMKD)
+    return "\n\n".join(blocks)
+
+
+def _blocks(rows: Sequence[Row], columns: Mapping[str, tuple[str, float, int]]) -> list[str]:
     blocks = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
         own = [row for row in rows if row.dataset == dataset]
         over = "mean ± sd over " if len(own[0].seeds) > 1 else ""
         lines = [f"{dataset}, last epoch, {over}{seed_words(own[0].seeds)}"]
-        cells = [["method", *(head for head, _, _ in COLUMNS.values())]]
+        cells = [["method", *(head for head, _, _ in columns.values())]]
         cells += [
-            [_name(row, own[0]), *(_cell(row.numbers.get(name), *COLUMNS[name][1:]) for name in COLUMNS)] for row in own
+            [_name(row, own[0]), *(_cell(row.numbers.get(name), *columns[name][1:]) for name in columns)] for row in own
         ]
         widths = [max(map(len, column)) + 2 for column in zip(*cells, strict=True)]
         lines += ["".join(f"{c:{w}s}" for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
         blocks.append("\n".join(lines))
-    if any(row.method.startswith("amkd") for row in rows):
-        blocks.append(READING_OF_AMKD)
-    return "\n\n".join(blocks)
+    return blocks
 
 
 def seed_words(seeds: Sequence[int]) -> str:
@@ -168,18 +179,21 @@ def _cell(number: tuple[float, float | None] | None, scale: float, digits: int) 
     return f"{mean * scale:.{digits}f}" + (f" ± {sd * scale:.{digits}f}" if sd is not None else "")
 
 
-def between(row: Row, other: Row) -> Difference | None:
-    """Return the difference of two rows' test accuracies: paired where they share two draws or more, else Welch's.
+def between(row: Row, other: Row, name: str = "test_accuracy") -> Difference | None:
+    """Return a hundred times the difference of two rows: paired where they share two draws or more, else Welch's.
 
     None for fewer than two seeds, and for seeds that do not vary.
+
+    Args:
+        name: of the number; the test accuracy by default.
     """
-    values, others = row.values.get("test_accuracy", {}), other.values.get("test_accuracy", {})
+    values, others = row.values.get(name, {}), other.values.get(name, {})
     common = sorted(values.keys() & others.keys())
     if len(common) > 1:
         return paired([values[draw] for draw in common], [others[draw] for draw in common])
     if min(len(values), len(others)) < 2:
         return None
-    (mean, sd), (other_mean, other_sd) = row.numbers["test_accuracy"], other.numbers["test_accuracy"]
+    (mean, sd), (other_mean, other_sd) = row.numbers[name], other.numbers[name]
     return welch(mean, sd or 0.0, len(values), other_mean, other_sd or 0.0, len(others))
 
 
@@ -223,11 +237,10 @@ class Pair(NamedTuple):
 
 def pairs(rows: Sequence[Row]) -> list[Pair]:
     """Return all pairs of rows of the same data set, without those that stand apart."""
-    rank = {name: place for place, name in enumerate(known_methods)}
     found = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
         own = [row for row in rows if row.dataset == dataset and not row.apart and "test_accuracy" in row.values]
-        own.sort(key=lambda row: rank.get(row.method, len(rank)))
+        own = _ranked(own)
         both = [(row, other, between(row, other)) for other, row in itertools.combinations(own, 2)]
         seen = iter(holm([difference.p for _, _, difference in both if difference]))
         found += [Pair(row, other, difference, bool(difference) and next(seen)) for row, other, difference in both]
@@ -248,11 +261,55 @@ def reading(rows: Sequence[Row]) -> list[str]:
             if pair.difference:
                 low, high = pair.difference.interval
                 text += f", 95 % interval {low:+.2f} to {high:+.2f} ({pair.test})"
-            sentences.append(f"{text}: {pair.verdict}.")
+            sentences.append(f"{text}: {pair.verdict}{_power(pair)}.")
         tested = sum(pair.difference is not None for pair in own)
         if tested > 1:
             sentences.append(f"{dataset}: {holm_words(tested)}")
     return sentences + notes(rows)
+
+
+def _power(pair: Pair) -> str:
+    """Return how many more seeds a difference of one point needs, where none is seen."""
+    if pair.seen or pair.difference is None or not pair.difference.paired:
+        return ""
+    more = pair.difference.seeds_to_show(POINTS) - pair.difference.counts[0]
+    return f"; {more} more seeds would show a difference of {POINTS:g} point" if more > 0 else ""
+
+
+def measures_table(rows: Sequence[Row]) -> str:
+    """Return the measures as text: tables, what each measure is, and which differences are beyond the noise."""
+    names = [name for name in MEASURES if any(name in row.values for row in rows)]
+    rows = _ranked(rows)
+    blocks = []
+    for part in (names[:7], names[7:]):
+        blocks += _blocks(rows, {name: MEASURES[name][:3] for name in part}) if part else []
+    if any(row.method.startswith("amkd") for row in rows):
+        blocks.append(READING_OF_AMKD)
+    blocks.append("\n".join(f"{MEASURES[name].heading}: {MEASURES[name].meaning}." for name in names))
+    for dataset in dict.fromkeys(row.dataset for row in rows):
+        own = [row for row in rows if row.dataset == dataset and not row.apart]
+        lines = [f"{dataset}, {line}" for name in names if (line := _measure_reading(own, name))]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _measure_reading(rows: Sequence[Row], name: str) -> str:
+    """Return which pairs of rows differ in a measure, by Holm's procedure over its pairs; "" without two seeds."""
+    heading, scale, digits, _ = MEASURES[name]
+    both = [(row, other, between(row, other, name)) for other, row in itertools.combinations(rows, 2)]
+    tested = [(row, other, difference) for row, other, difference in both if difference]
+    parts = []
+    for (row, other, difference), seen in zip(tested, holm([d.p for *_, d in tested]), strict=True):
+        if seen:
+            mean, low, high = (value * scale / 100 for value in (difference.points, *difference.interval))
+            parts.append(f"{row.label} over {other.label} {mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]")
+    return f"{heading}: {'; '.join(parts) or 'all differences are within the noise'}." if tested else ""
+
+
+def _ranked(rows: Sequence[Row]) -> list[Row]:
+    """Return rows from the plainest method to the fullest."""
+    rank = {name: place for place, name in enumerate(known_methods)}
+    return sorted(rows, key=lambda row: rank.get(row.method, len(rank)))
 
 
 def holm_words(count: int) -> str:

@@ -15,6 +15,8 @@ from amkd_viz.core.pauses import held_seconds
 
 __all__ = ["Clock"]
 
+AHEAD = 2  # steps that the host may be ahead of a GPU: a stop, a pause and a new setting take effect that soon
+
 
 class Clock:
     """Adds up the seconds of steps: on a CUDA device those between two of its events, elsewhere those until the call
@@ -31,7 +33,9 @@ class Clock:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Time the step that is computed in this context."""
+        """Time the step that is computed in this context; on a GPU, first wait for all but the last ``AHEAD`` - 1."""
+        if len(self._running) >= AHEAD:
+            self._running[-AHEAD][1].synchronize()
         held, begun = held_seconds(), time.perf_counter()
         start = self._event()
         try:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from amkd_viz.core.pauses import without_pauses
+from amkd_viz.core.rng import defaults_seeded
 from amkd_viz.objectives import Step
 
 __all__ = ["CudaRecorder", "Recorder", "StepGraph", "Work"]
@@ -68,7 +69,9 @@ class CudaRecorder:
     def record(self, work: Callable[[], R]) -> R:
         self.forget()
         pool = torch.cuda.graph_pool_handle()
-        with self._one_by_one, torch.cuda.device(self._stream.device), _no_collection():
+        # before PyTorch 2.14 no other thread may draw from the default RNGs during a capture, as steps with dropout do
+        alone = defaults_seeded(0, ())
+        with alone, self._one_by_one, torch.cuda.device(self._stream.device), _no_collection():
             graph = torch.cuda.CUDAGraph()
             try:
                 result = self._capture(graph, work, pool)
@@ -102,10 +105,11 @@ class CudaRecorder:
 
         Before PyTorch 2.14 the allocator stays in its state of capture and keeps the pool, and the allocator of pinned
         memory may still ask the graph, so that this small object must outlive the process's other work. All generators
-        stay in their state of capture too; a capture that succeeds puts them back.
+        stay in their state of capture too; a capture that succeeds puts them back. Where only the work failed, as by an
+        interrupt, the capture has ended as usual, and the graph releases its pool itself: twice would end the process.
         """
         device = self._stream.device
-        if NEWER:
+        if NEWER or _ended(graph):
             graph.reset()
         else:
             self._broken.append(graph)
@@ -114,6 +118,15 @@ class CudaRecorder:
                     undo(device.index, pool)
         with suppress(RuntimeError):
             self._capture(torch.cuda.CUDAGraph(), lambda: torch.zeros((), device=device))
+
+
+def _ended(graph: torch.cuda.CUDAGraph) -> bool:
+    """Return whether a capture has ended as usual."""
+    try:
+        graph.pool()
+    except RuntimeError:
+        return False
+    return True
 
 
 @contextmanager
@@ -196,7 +209,7 @@ class StepGraph:
         put_back = self._work.keep()
         recorded, replayed = None, None
         try:
-            recorded = self._record(batch, weights)
+            recorded = self._record(batch, weights, put_back)
             self._work.reseed()
             replayed = self._fingerprint(self._replay(recorded, batch, weights))
         except RuntimeError as error:
@@ -221,12 +234,19 @@ class StepGraph:
         self._kind, self._step, self._gradients = None, None, []
         self._recorder.forget()
 
-    def _record(self, batch: tuple[Tensor, ...], weights: dict[str, float]) -> Step:
-        step = self._work.new_step(*(part.clone(memory_format=torch.preserve_format) for part in batch))
-        step.weights = {name: torch.full((), w, device=batch[0].device) for name, w in weights.items()}
-        for p in self._work.parameters:
-            p.grad = None  # so that the recorded work makes them
+    def _record(self, batch: tuple[Tensor, ...], weights: dict[str, float], put_back: Callable[[], None]) -> Step:
+        def made() -> Step:
+            step = self._work.new_step(*(part.clone(memory_format=torch.preserve_format) for part in batch))
+            step.weights = {name: torch.full((), w, device=batch[0].device) for name, w in weights.items()}
+            for p in self._work.parameters:
+                p.grad = None  # so that the recorded work makes them
+            return step
+
         with without_pauses():
+            # weights are tensors here, so some kernels are new, and a capture may not load them
+            self._recorder.aside(lambda: self._work.loss(made()).backward())
+            put_back()
+            step = made()
             self._recorder.record(lambda: self._work.loss(step).backward())
         self._filled = dict(weights)
         self._gradients = [p.grad for p in self._work.parameters]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -21,7 +21,7 @@ from amkd_viz.training.training import Training
 __all__ = ["events"]
 
 
-def events(training: Training, planned: Iterable[Changed] = ()) -> Iterator[Event]:
+def events(training: Training, planned: Iterable[Changed] = ()) -> Generator[Event]:
     """Train from where ``training`` stands, and yield what happens. Nothing is written to disk.
 
     The caller may stop between any two events. ``runs.prepare(recipe)`` makes a training.
@@ -43,7 +43,7 @@ def events(training: Training, planned: Iterable[Changed] = ()) -> Iterator[Even
         yield Started(training)
         for epoch in range(training.epoch, training.recipe.epochs):
             before, seen = training.clock.seconds, 0
-            for x, y, index in training.loader.epoch(epoch, training.batch):
+            for x, y, index in training.batches():
                 pause_point()
                 by_hand = list(training.waiting())
                 left = _without(left, {name for overrides in by_hand for name in overrides}) if by_hand else left
@@ -52,9 +52,9 @@ def events(training: Training, planned: Iterable[Changed] = ()) -> Iterator[Even
                     training.change(overrides)
                     yield Changed(epoch, training.batch, overrides)
                 step = training.step(x, y, index)
-                seen += len(x)
+                seen += len(index)
                 yield Stepped(epoch, training.batch - 1, len(training.loader), step.terms, step.made("boundary"))
-            terms = training.log.read()  # CPU-GPU sync point, so that the clock is read after the work
+            terms = training.averages()  # CPU-GPU sync point, so that the clock is read after the work
             took = training.clock.seconds - before
             speed = seen / took if took else math.nan  # a session that began after the last batch
             yield EpochEnded(epoch + 1, {"images_per_s": speed, **terms, **training.end_epoch()})
@@ -82,7 +82,7 @@ def final_scores(training: Training) -> dict[str, Any]:
             training.student,
             test.floats(chosen),
             test.y[chosen],
-            step_size=recipe.step_size,
+            step_size=float(recipe.step_size),
             steps=recipe.attack_steps,
             step_rule=recipe.step_rule,
             max_targets=9,

@@ -9,20 +9,29 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from amkd_viz.boundary import Sampler, samplers
+from amkd_viz.boundary.selection import BASES
 from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.core.fields import Fields, option
-from amkd_viz.data import Dataset, parse_name
+from amkd_viz.data import Dataset, load, parse_name, path_kind, with_size
 from amkd_viz.data.points import PROBLEMS
 from amkd_viz.models import architectures, is_architecture
+from amkd_viz.models.checkpoint import is_checkpoint
+from amkd_viz.models.libraries import is_pretrained
+from amkd_viz.models.resnet import SHORTCUTS
+from amkd_viz.models.weights import size_of
+from amkd_viz.models.zoo import in_library
 from amkd_viz.objectives import Boundary, Objective, methods
+from amkd_viz.training.orders import NAMES, order_for
+from amkd_viz.training.schedule import SCHEDULES, check_schedule
+from amkd_viz.training.update import UPDATES
 
 __all__ = ["Recipe", "renamed"]
 
 # Fields of Recipe that a sampler takes where it has a field of the name on the right.
 SHARED = {"step_size": "step_size", "attack_steps": "steps", "step_rule": "step_rule"}
 PRECISIONS = ("fp32", "bf16", "auto")
-SCHEDULES = ("onecycle", "step", "constant")
 RULES = ("gap", "newton")
+WITHIN = ("global", "rank")
 # Names in run folders of earlier versions.
 RENAMED = {
     "attacked": "max_boundary_samples",
@@ -34,7 +43,21 @@ RENAMED = {
     "boundary_triplet.reading": "boundary_triplet.variant",
 }
 RENAMED_VALUES = {("rule", "code"): "gap", ("rule", "paper"): "newton"}
-LATER = [("tf32", "default")]  # defaults of newer fields: recipes that have them keep the hash that they had before
+LATER = [
+    ("tf32", "default"),
+    ("trust_teacher", False),
+    ("finetune_epochs", 5),
+    ("warm_up", 0),
+    ("shortcut", "pad-end"),
+    ("order", "shuffle"),
+    ("update", "sum"),
+    ("batch_statistics", "global"),
+    ("batch_relations", "global"),
+    ("cache_teacher", False),
+    ("boundary_bases", "difference"),
+    ("boundary_refined", 0),
+    ("boundary_kept", 1.0),
+]  # defaults of newer fields: recipes that have them keep the hash that they had before
 AUGMENTS = ("auto", "none", "crop", "crop-flip")
 
 
@@ -53,14 +76,22 @@ class Recipe(Fields):
     """
 
     dataset: str = option(
-        "digits", "data set name, folder:PATH with one folder per class, or moons:noise=0.2,classes=3 (2-D problems)"
+        "digits",
+        "data set name, folder:PATH with one folder per class (folder:PATH,size=96: in pixels), or "
+        "moons:noise=0.2,classes=3 (2-D problems)",
     )
     root: str | None = option(None, "folder of the downloaded data sets; default: the user's cache")
     teacher: str = option(  # "": none, as a teacher itself is trained
         "cnn",
-        "architecture or torchvision:NAME (trained once, then cached) or a .safetensors file; join several by +",
+        "architecture, torchvision:NAME or timm:NAME (trained once, then cached; with ,pretrained only a new last "
+        "layer is), or a .safetensors file; join several by +",
     )
-    student: str = option("cnn-tiny", "architecture of the student, or torchvision:NAME")
+    student: str = option("cnn-tiny", "architecture of the student, torchvision:NAME or timm:NAME")
+    shortcut: str = option(
+        "pad-end",
+        "shortcuts of CIFAR ResNets; conv in most papers on CIFAR-100",
+        choices=SHORTCUTS,
+    )
     peer: str | None = option(None, "architecture of a second net that learns with the student; join several by +")
     method: str = option("amkd", "named objective")
     overrides: Mapping[str, Any] = option(
@@ -82,13 +113,33 @@ class Recipe(Fields):
     learning_rate: float = option(0.1, "peak learning rate of SGD", low=1e-6, high=10.0)
     schedule: str = option(
         "onecycle",
-        "onecycle: up for 15 %, cosine down; step: x 0.1 from epochs E / 2 and 3 E / 4 on",
+        "onecycle: up for 15 %, cosine down; step: x 0.1 from epochs E / 2 and 3 E / 4 on; or milestones:150,180,210: "
+        "x 0.1 after these epochs",
         choices=SCHEDULES,
     )
+    warm_up: int = option(0, "epochs in which the learning rate rises linearly", low=0, high=1000)
     momentum: float = option(0.9, "SGD momentum", low=0.0, high=0.999)
     weight_decay: float = option(1e-4, "SGD weight decay, on every parameter", low=0.0, high=1.0)
+    update: str = option(
+        "sum",
+        "one momentum for all terms (sum), or one each: dot (labels, teacher), mjkd (labels, features, logits), deepkd",
+        choices=UPDATES,
+    )
+    order: str = option(
+        "shuffle",
+        "which sample when: shuffle, margins (sure ones first), classes (class after class), hard (a pool of hard "
+        "ones), part:0,1,2 (some classes only), tasks:5 (classes in tasks), replay:5 (tasks with a buffer)",
+        choices=NAMES,
+    )
     sampler: str = option("bss", "how boundary samples are made", choices=samplers)
-    step_size: float = option(0.3, "step size of the BSS attack, in the normalised space", low=1e-3, high=10.0)
+    step_size: float | str = option(
+        0.3,
+        "step size of the BSS attack, in the normalised space; auto: the largest that leaves samples near the boundary "
+        "of the teacher, measured once on training images",
+        low=1e-3,
+        high=10.0,
+        words=("auto",),
+    )
     step_rule: str = option(
         "gap",
         "step of the BSS attack: gap (published code), proportional to the logit gap, or newton (the paper's formula)",
@@ -96,13 +147,35 @@ class Recipe(Fields):
     )
     attack_steps: int = option(10, "maximum number of attack steps", low=1, high=100)
     max_boundary_samples: int = option(64, "maximum number of boundary samples per batch", low=1)
+    boundary_bases: str = option(
+        "difference",
+        "which images are attacked first: those on which the nets differ most, or those of the least margin",
+        choices=BASES,
+    )
+    boundary_refined: int = option(0, "bisections of each boundary sample, towards the boundary", low=0, high=20)
+    boundary_kept: float = option(
+        1.0, "share of the boundary samples that is kept, the nearest to the boundary", low=0.05, high=1.0
+    )
     boundary_bn: str = option(
         "separate", "how batch norms of the student treat boundary samples", choices=("separate", "joint", "frozen")
+    )
+    batch_statistics: str = option(
+        "global", "batch norms of several ranks see the global batch, or that of each rank", choices=WITHIN
+    )
+    batch_relations: str = option(
+        "global",
+        "terms, boundary samples and negatives of several ranks come from the global batch, or from that of each rank",
+        choices=WITHIN,
     )
     teacher_epochs: int = option(40, "epochs of a teacher that is trained here", low=1, high=10_000)
     teacher_batch_size: int = option(128, "batch size of a teacher that is trained here", low=2, high=65_536)
     teacher_learning_rate: float = option(0.1, "learning rate of a teacher that is trained here", low=1e-6, high=10.0)
+    finetune_epochs: int = option(5, "epochs of the last layer of a pretrained teacher", low=1, high=10_000)
+    trust_teacher: bool = option(False, "go on with a teacher from a file whose accuracy is near chance")
     data_seed: int = option(0, "seed of the validation split, the subset and generated problems", low=0)
+    cache_teacher: bool = option(
+        False, "compute the teacher's logits on clean images once, before the first step; needs augment=none"
+    )
     evaluate_every: int = option(1, "epochs between validations; the last epoch is always validated", low=1)
     magsim_samples: int = option(100, "test images for MagSim and AngSim; 0 to skip", low=0)
 
@@ -113,12 +186,23 @@ class Recipe(Fields):
                 f"overrides must map TERM.FIELD to numbers, e.g. {{'kd.scale': 2}}, not {self.overrides!r}."
             )
         parse_name(self.dataset)  # refuses unknown names and options
+        check_schedule(self.schedule)
+        order_for(self.order)
+        if self.order in ("margins", "classes", "hard") and not self.teacher:
+            raise InputError(f"order must not be {self.order} without a teacher, whose outputs it reads.")
         for role, names in (("student", (self.student,)), ("teacher", self.teachers), ("peer", self.peers)):
             for name in names:
                 if not (is_architecture(name) or (role == "teacher" and name.endswith(".safetensors"))):
-                    more = ["torchvision:NAME", *(["FILE.safetensors"] if role == "teacher" else [])]
+                    if is_checkpoint(name):
+                        raise InputError(
+                            f"{role} must be an architecture or a .safetensors file, got {name!r}; import the "
+                            f"checkpoint first: amkd-viz import {name} --mean ... --std ..."
+                        )
+                    more = ["torchvision:NAME", "timm:NAME", *(["FILE.safetensors"] if role == "teacher" else [])]
                     error = unknown(role, name, [*architectures(), *more])
                     raise InputError(f"{error} Add your own by models.register({name!r}, builder).")
+                if is_pretrained(name) and role != "teacher" and self.teachers:  # a teacher itself has none
+                    raise InputError(f"{role} must be a net that learns as a whole, got {name!r}; make it the teacher.")
         self._check_terms()
         sampler, numbers = self._split(self.overrides)
         plain = methods[self.method]().plain(numbers)  # refuses unknown ones
@@ -175,6 +259,23 @@ class Recipe(Fields):
                 f"{', '.join(fitting)}, such as teacher='mlp' and student='mlp-small'."
             )
 
+    @property
+    def source(self) -> str:
+        """The name of the data set with the size at which image files are read: that of ``dataset``, else that
+        of a teacher from a file, else see ``list_folder``.
+
+        Raises:
+            InputError: the folder or the teacher's file cannot be read.
+        """
+        if path_kind(self.dataset) in ("", "npz:", "pack:") or "size" in parse_name(self.dataset)[1]:
+            return self.dataset
+        file = next((name for name in self.teachers if name.endswith(".safetensors")), None)
+        return with_size(self.dataset, size_of(file) if file else None)
+
+    def load(self) -> Dataset:
+        """Load the data set, without ``num_train``; raises as ``data.load``."""
+        return load(self.source, root=self.root, seed=self.data_seed)
+
     def subset(self, full: Dataset) -> Dataset:
         """Return the data set with the training samples that the student sees: ``num_train`` of them, or all.
 
@@ -193,7 +294,13 @@ class Recipe(Fields):
     @property
     def boundary(self) -> Boundary:
         """What makes the boundary samples of a batch."""
-        return Boundary(self._sampler(self._split(self.overrides)[0]), self.max_boundary_samples)
+        return Boundary(
+            self._sampler(self._split(self.overrides)[0]),
+            self.max_boundary_samples,
+            bases=self.boundary_bases,
+            refined=self.boundary_refined,
+            kept=self.boundary_kept,
+        )
 
     @property
     def teachers(self) -> tuple[str, ...]:
@@ -204,6 +311,10 @@ class Recipe(Fields):
     def peers(self) -> tuple[str, ...]:
         """The architectures of ``peer``, one for each net "peer", "peer2", ..."""
         return tuple(_parts(self.peer)) if self.peer else ()
+
+    def shortcut_of(self, name: str) -> str | None:
+        """Return the shortcut of an architecture, None where it has no choice of it."""
+        return self.shortcut if in_library(name) and name.startswith("resnet") else None
 
     def replace(self, **changes: Any) -> Recipe:
         """Return the same recipe with other values, checked again."""

@@ -3,10 +3,44 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
-__all__ = ["drops", "learning_rate"]
+from amkd_viz.core.errors import InputError, unknown
+
+__all__ = ["SCHEDULES", "check_schedule", "drops", "learning_rate"]
 
 WARM_UP = 0.15
+MILESTONES = "milestones:"
+
+
+class _Schedules(tuple[str, ...]):
+    """The names of schedules, and all words that begin like milestones; ``check_schedule`` reads the rest."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or str(name).startswith(MILESTONES)
+
+
+SCHEDULES = _Schedules(("onecycle", "step", "constant"))
+
+
+def check_schedule(schedule: str) -> tuple[int, ...]:
+    """Return the milestones of a schedule: numbers of whole epochs after which the rate is divided by ten.
+
+    Raises:
+        InputError: an unknown schedule, or milestones that are not rising numbers of epochs.
+
+    >>> check_schedule("milestones:150,180,210"), check_schedule("constant")
+    ((150, 180, 210), ())
+    """
+    if schedule not in SCHEDULES:
+        raise unknown("schedule", schedule, [*SCHEDULES, f"{MILESTONES}150,180,210"])
+    if not schedule.startswith(MILESTONES):
+        return ()
+    words = schedule.removeprefix(MILESTONES).split(",")
+    found = tuple(int(word) if word.isdecimal() else 0 for word in words)
+    if 0 in found or any(a >= b for a, b in pairwise(found)):
+        raise InputError(f"schedule must be {MILESTONES} with rising numbers of epochs, got {schedule!r}.")
+    return found
 
 
 def drops(step: int, steps: int, epochs: int) -> int:
@@ -22,13 +56,25 @@ def drops(step: int, steps: int, epochs: int) -> int:
     return (2 * epoch >= epochs) + (4 * epoch >= 3 * epochs) if epoch > 1 else 0
 
 
-def learning_rate(schedule: str, peak: float, step: int, steps: int, epochs: int) -> float:
-    """Return the learning rate at ``step``, counted from 0, of all ``steps`` in ``epochs`` epochs."""
-    if schedule == "constant":
-        return peak
+def learning_rate(schedule: str, peak: float, step: int, steps: int, epochs: int, warm_up: int = 0) -> float:
+    """Return the learning rate at ``step``, counted from 0, of all ``steps`` in ``epochs`` epochs.
+
+    Args:
+        warm_up: epochs in which the rate rises linearly, from the first step's share of them to all.
+
+    Raises:
+        InputError: see ``check_schedule``.
+
+    >>> [learning_rate("milestones:2,3", 0.1, step, 40, 4) for step in (0, 19, 20, 39)]
+    [0.1, 0.1, 0.01, 0.001]
+    """
+    milestones, done = check_schedule(schedule), step / steps
+    if warm_up:
+        peak *= min(1.0, (step + 1) * epochs / (steps * warm_up))
+    if schedule == "onecycle":
+        if done < WARM_UP:
+            return peak * (0.04 + 0.96 * done / WARM_UP)
+        return peak * 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
     if schedule == "step":
         return peak * 0.1 ** drops(step, steps, epochs)
-    done = step / steps
-    if done < WARM_UP:
-        return peak * (0.04 + 0.96 * done / WARM_UP)
-    return peak * 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
+    return peak / 10 ** sum(step * epochs // steps >= epoch for epoch in milestones)

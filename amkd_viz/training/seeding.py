@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from amkd_viz.core.pauses import without_pauses
+from amkd_viz.core.ranks import ALONE, Ranks
 from amkd_viz.core.rng import defaults_seeded, mix
 from amkd_viz.models.classifier import buffers_kept
 
@@ -20,13 +21,18 @@ class Seeding:
 
     Args:
         nets: the nets that learn. x: (2, ...) inputs on their device, to see whether they draw.
+        ranks: dropout differs from rank to rank. apart: so do all other draws of the step.
 
     Attributes:
         generator: the RNG of the step, on the device. draws: whether a net draws from the default RNGs (dropout).
     """
 
-    def __init__(self, seed: int, nets: Iterable[nn.Module], x: Tensor) -> None:
+    def __init__(
+        self, seed: int, nets: Iterable[nn.Module], x: Tensor, ranks: Ranks = ALONE, apart: bool = False
+    ) -> None:
         self._seed = seed
+        self._rank = [ranks.rank] if ranks.rank else []
+        self._apart = self._rank if apart else []
         self._place = (0, 0)
         self.generator = torch.Generator(x.device)
         self._defaults = _defaults(x.device)
@@ -46,7 +52,7 @@ class Seeding:
 
     def seed(self) -> None:
         """Start the RNGs of the step anew; from within ``at``."""
-        self.generator.manual_seed(mix(self._seed, "step", *self._place))
+        self.generator.manual_seed(mix(self._seed, "step", *self._place, *self._apart))
         self._seed_layers()
 
     @contextmanager
@@ -58,7 +64,7 @@ class Seeding:
     def _seed_layers(self, *cell: str) -> None:
         if self.draws:
             for own in self._defaults:
-                own.manual_seed(mix(self._seed, "layers", *self._place, *cell))
+                own.manual_seed(mix(self._seed, "layers", *self._place, *cell, *self._rank))
 
     def _draws(self, net: nn.Module, x: Tensor) -> bool:
         training, put_back = net.training, buffers_kept(net)

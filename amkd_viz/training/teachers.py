@@ -5,23 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from amkd_viz.core.rng import mix
-from amkd_viz.data import Dataset, data_fingerprint, short_name
+from amkd_viz.data import PATH_KINDS, Dataset, data_fingerprint, moved, short_name
 from amkd_viz.data.where import cache_folder
+from amkd_viz.models.libraries import is_pretrained
 from amkd_viz.training.recipe import Recipe
 
 __all__ = ["cache_folder", "cached_teacher", "fingerprint", "teacher_recipe"]
 
-MAY_DIFFER = ("folder:", "tiny-imagenet")  # the same name, other images: a class that was added, or left out
+MAY_DIFFER = (*PATH_KINDS, "tiny-imagenet")  # the same name, other images: a class that was added, or left out
 
 
 def teacher_recipe(recipe: Recipe, place: int = 0) -> Recipe:
-    """Return how a teacher of ``recipe`` is trained: on the whole training split, by cross-entropy.
+    """Return how a teacher of ``recipe`` is trained: on the whole training split, by cross-entropy;
+    of a pretrained one the last layer.
 
     Its seed depends on its architecture, and on how many teachers before it have the same one, so that no student and
     no other teacher starts from its weights or sees the data in its order.
@@ -30,16 +33,17 @@ def teacher_recipe(recipe: Recipe, place: int = 0) -> Recipe:
         place: which of ``recipe.teachers``.
     """
     name = recipe.teachers[place]
-    folder = recipe.dataset.removeprefix("folder:")
+    epochs = recipe.finetune_epochs if is_pretrained(name) else recipe.teacher_epochs
     return Recipe(
         # a relative path names other images elsewhere, and the teacher is found again by this name
-        dataset=recipe.dataset if folder == recipe.dataset else f"folder:{Path(os.path.expanduser(folder)).resolve()}",
+        dataset=moved(recipe.source, lambda folder: str(Path(os.path.expanduser(folder)).resolve())),
         root=recipe.root,
         teacher="",
         student=name,
+        shortcut=recipe.shortcut_of(name) or Recipe.shortcut,
         seed=mix("teacher", name, recipe.teachers[:place].count(name)) >> 32,
         method="ce",
-        epochs=recipe.teacher_epochs,
+        epochs=epochs,
         batch_size=recipe.teacher_batch_size,
         device=recipe.device,
         precision=recipe.precision,
@@ -47,7 +51,7 @@ def teacher_recipe(recipe: Recipe, place: int = 0) -> Recipe:
         augment=recipe.augment,
         learning_rate=recipe.teacher_learning_rate,
         data_seed=recipe.data_seed,
-        evaluate_every=recipe.teacher_epochs,
+        evaluate_every=epochs,
         magsim_samples=0,
     )
 
@@ -58,7 +62,7 @@ def cached_teacher(recipe: Recipe, data: Dataset | None = None) -> Path:
     Args:
         recipe: of the teacher itself, see ``teacher_recipe``. data: its data set, where it is loaded already.
     """
-    name = f"{short_name(recipe.dataset)}-{recipe.student.replace(':', '-')}-{_key(recipe, data)}"
+    name = f"{short_name(recipe.dataset)}-{re.sub('[:,=]', '-', recipe.student)}-{_key(recipe, data)}"
     return cache_folder() / "teachers" / name
 
 

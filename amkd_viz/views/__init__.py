@@ -9,12 +9,14 @@ from amkd_viz.views.embedding import embedding
 from amkd_viz.views.epochs import epochs
 from amkd_viz.views.gallery import gallery
 from amkd_viz.views.plane_map import plane_map
+from amkd_viz.views.regimes import Regime, regimes
 from amkd_viz.views.report import write_report
 from amkd_viz.views.theme import class_colour, method_colour, method_colours
 from amkd_viz.views.triplets import triplets
 from amkd_viz.views.view import View
 
 __all__ = [
+    "Regime",
     "View",
     "boundary_map",
     "boundary_path",
@@ -28,6 +30,7 @@ __all__ = [
     "method_colour",
     "method_colours",
     "plane_map",
+    "regimes",
     "triplets",
     "write_report",
 ]

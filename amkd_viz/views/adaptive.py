@@ -16,7 +16,7 @@ from torch import Tensor
 from amkd_viz.core.errors import InputError
 from amkd_viz.views.decisions import Decisions, decisions, joined
 
-__all__ = ["Refined", "adaptive_levels", "check_resolution"]
+__all__ = ["Refined", "adaptive_levels", "check_resolution", "in_doubt"]
 
 CELLS = 12  # first cells along a side, at least
 SMALL = 48  # grids of a lower resolution are evaluated completely
@@ -201,7 +201,7 @@ class _Grid:
         for part in self._pieces(len(cells), 4):
             ends = cells[part, None] + size * QUARTERS
             at = self._logits[self._place[ends[..., 0], ends[..., 1]]]
-            split = _in_doubt(at) | _broken(at) if size > FINEST else _broken(at) & (size > 1)
+            split = in_doubt(at) | _broken(at) if size > FINEST else _broken(at) & (size > 1)
             parts.append(split.numpy())
         return np.concatenate(parts)
 
@@ -242,8 +242,8 @@ class _Grid:
         return np.argwhere(near & ~self.inside)
 
 
-def _in_doubt(at: Tensor) -> Tensor:
-    """(N,) bool of cells with corner logits (N, 4, K)."""
+def in_doubt(at: Tensor) -> Tensor:
+    """Return (N,) bool: which cells with corner logits (N, C, K) to split."""
     winner = at.argmax(2)
     change = (at.amax(1) - at.amin(1)).amax(1)
     return (winner != winner[:, :1]).any(1) | (_gap(at).amin(1) < CAUTION * change)

@@ -14,8 +14,8 @@ from plotly.subplots import make_subplots
 from amkd_viz.core.errors import InputError
 from amkd_viz.objectives import terms as known_terms
 from amkd_viz.runs.groups import groups
-from amkd_viz.views.labels import safe
-from amkd_viz.views.layout import axes, keep
+from amkd_viz.views.labels import safe, value_words
+from amkd_viz.views.layout import LEAST, axes, keep
 from amkd_viz.views.short import short
 from amkd_viz.views.theme import LIGHT, method_colours, template
 from amkd_viz.views.view import View
@@ -35,6 +35,7 @@ METRICS = {
     "val_agreement": ("agreement with the teacher", "% of validation", 100),
     "triplet.active": ("active triplets", "% of triplets", 100),
     "boundary.kl": ("KL at the boundary", "nats", 1),
+    "attack.gap": ("two largest probabilities apart", "% at boundary samples", 100),
     "boundary.student_flipped": ("student flips too", "% of boundary samples", 100),
 }
 
@@ -85,6 +86,7 @@ def curves(runs: Run | Sequence[Run], *, metrics: Sequence[str] | None = None, c
                 arrays[f"{method}.{panel.removeprefix('terms.')}"] = np.array(mean)[keep(len(mean), MOST_POINTS)]
                 text = f"mean of {len(own)}" if len(own) > 1 else f"seed {own[0][0].recipe.seed}"
                 figure.add_trace(_line(mean, factor, text, *look, thin=False).update(where))
+    beyond = _cut_spikes(figure, panels, [(labels[id(run)], run.recipe.seed, own) for run, own in read])
     for method in methods:  # one entry per method, whatever terms it has
         line = {"color": colours[method], "width": 3}
         figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=safe(names[method]), showlegend=True)
@@ -100,6 +102,7 @@ def curves(runs: Run | Sequence[Run], *, metrics: Sequence[str] | None = None, c
         "Loss terms before weighting, averaged over the epoch's steps, then metrics on the validation split. "
         + ("Thin lines are seeds, strong ones their mean. " if seeds > 1 else "")
         + "A curve ends where the weight of its term reaches 0: it is no longer computed."
+        + (f" Beyond its axes for single epochs: {'; '.join(beyond)}." if beyond else "")
         + (f" {key}" if key else ""),
         "Loss terms and metrics",
     )
@@ -150,6 +153,30 @@ def _mean(runs: Sequence[Sequence[tuple[int, float]]]) -> list[tuple[int, float]
     return [(epoch, sum(values) / len(values)) for epoch, values in sorted(by_epoch.items())]
 
 
+def _cut_spikes(figure: go.Figure, panels: Sequence[str], read: Sequence[tuple[str, int, Series]]) -> list[str]:
+    """End the axes of a panel below the values of single epochs that would press all others flat; return these."""
+    beyond = []
+    for number, panel in enumerate(panels):
+        factor = heading(panel)[2]
+        rest: list[tuple[float, int, str, int]] = []
+        alone: list[tuple[float, int, str, int]] = []
+        for label, seed, own in read:
+            points = own.get(panel, [])
+            for i, (epoch, value) in enumerate(points):
+                near = [points[j][1] for j in (i - 2, i + 2) if 0 <= j < len(points)]
+                single = len(near) == 2 and value > 2 * max(*near, 0)
+                (alone if single else rest).append((factor * value, epoch, label, seed))
+        if not rest or not alone:
+            continue
+        top, low = max(rest)[0], min(*rest, *alone)[0]
+        value, epoch, label, seed = max(alone)
+        if value > 1.5 * top > 0:
+            room = 0.06 * (top - low)
+            figure.layout[f"yaxis{axes(number)}"].range = [low - room, top + room]
+            beyond.append(f"{heading(panel)[0]}, {value:.3g} at epoch {epoch} ({label}, seed {seed})")
+    return beyond
+
+
 def _line(
     points: Sequence[tuple[int, float]], factor: float, text: str, method: str, colour: str, thin: bool
 ) -> go.Scatter:
@@ -178,7 +205,7 @@ def _axes(panels: Sequence[str], columns: int, methods: Sequence[str]) -> go.Fig
     figure = make_subplots(rows, columns, horizontal_spacing=0.055, vertical_spacing=between, subplot_titles=headings)
     top = 72 + legend + more
     figure.update_layout(template=template(), height=height, margin={"t": top, "l": 40, "r": 10, "b": 40})
-    figure.update_layout(legend={"y": 1, "yref": "container", "yanchor": "top"})
+    figure.update_layout(legend={"y": 1, "yref": "container", "yanchor": "top"}, meta={"least": LEAST * columns})
     for number, note in enumerate(figure.layout.annotations):
         note.update(x=0, xref=f"x{axes(number)} domain", xanchor="left", align="left", font={"size": 12})
         if number + columns >= len(panels):
@@ -206,7 +233,8 @@ def _interventions(figure: go.Figure, runs: Sequence[Run], panels: Sequence[str]
             figure.add_shape(type="line", line={"color": LIGHT.accent, "width": 1, "dash": "dot"}, **upright, **where)
     # in the strip above the headings, right of the legend: two lines fit
     above = 50 + LINE * (max(_heading(panel).count("<br>") for panel in panels) - 1)
-    notes = [", ".join(f"{name} → {value}" for name, value in c["changes"].items()) + " (you)" for c in changes]
+    named = [[f"{name} → {value_words(value)}" for name, value in change["changes"].items()] for change in changes]
+    notes = [f"{', '.join(words)} (you)" for words in named]
     notes = notes if len(notes) <= 2 else [notes[0], f"{notes[1]}, and {len(notes) - 2} more"]
     corner = {"x": 1, "y": 1, "xref": "paper", "yref": "paper", "xanchor": "right", "yanchor": "bottom"}
     look = {"showarrow": False, "font": {"size": 11, "color": LIGHT.accent}}

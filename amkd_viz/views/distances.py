@@ -19,14 +19,16 @@ from amkd_viz.objectives.losses.triplets import negatives_of
 from amkd_viz.views.anchors import MARGIN
 from amkd_viz.views.joint import spaces
 from amkd_viz.views.labels import class_label, number, percent, plural, safe, used_of
-from amkd_viz.views.layout import axes, keep, named
+from amkd_viz.views.layout import LEAST, axes, keep, named
 from amkd_viz.views.theme import LIGHT, template
 from amkd_viz.views.view import View
 
 __all__ = ["class_distances", "distances"]
 
 BINS = np.linspace(0, 4, 41)
-DIVERGING, RISING = [[0, "#3f90da"], [0.5, LIGHT.paper], [1, "#e76300"]], [[0, LIGHT.paper], [1, LIGHT.accent]]
+# zero is transparent: it has the colour of the paper in both themes
+RISING = [[0, "rgba(63,144,218,0)"], [1, "rgb(63,144,218)"]]
+DIVERGING = [[0, "rgb(63,144,218)"], [0.5, "rgba(63,144,218,0)"], [0.5, "rgba(231,99,0,0)"], [1, "rgb(231,99,0)"]]
 
 
 def class_distances(space: NDArray[Any], label: NDArray[Any], classes: int) -> NDArray[np.float64]:
@@ -113,10 +115,10 @@ def _figure(names: list[str], arrays: Mapping[str, NDArray[Any]], dataset: Datas
     titles = [f"<b>{safe(n)}</b>" for n in names] + ([""] if pair else [])
     titles += [f"<b>{safe(n)}</b>, class to class" for n in names] + (["<b>difference</b>"] if pair else [])
     figure = make_subplots(
-        2, columns, row_heights=[0.4, 0.6], vertical_spacing=0.17, horizontal_spacing=0.08, subplot_titles=titles
+        2, columns, row_heights=[0.4, 0.6], vertical_spacing=0.17, horizontal_spacing=0.1, subplot_titles=titles
     )
     figure.update_layout(template=template(), height=640, barmode="overlay", margin={"t": 64, "b": 40, "l": 60})
-    figure.update_layout(legend={"y": 1, "yref": "container", "yanchor": "top"})
+    figure.update_layout(legend={"y": 1, "yref": "container", "yanchor": "top"}, meta={"least": LEAST * columns})
     for note in figure.layout.annotations:
         note.update(xanchor="left", x=note.x - 0.5 / columns + 0.04, font={"size": 13})
     for n, name in enumerate(names):
@@ -136,7 +138,7 @@ def _figure(names: list[str], arrays: Mapping[str, NDArray[Any]], dataset: Datas
                 **above,
             )
         figure.update_xaxes(title="squared distance, of 4 at most", range=[0, 4], **above)
-        figure.update_yaxes(title="% of pairs" if n == 0 else "", **above)
+        figure.update_yaxes(title="% of pairs" if n == 0 else "", matches="y" if n else None, **above)
     tables = [(arrays[f"{name}.classes"], 0.0, 4.0) for name in names]
     if pair:
         gap = tables[1][0] - tables[0][0]
@@ -150,6 +152,8 @@ def _figure(names: list[str], arrays: Mapping[str, NDArray[Any]], dataset: Datas
     ticks = {"tickvals": places[::step], "ticktext": labels[::step], "showgrid": False, "constrain": "domain"}
     for n, (matrix, low, high) in enumerate(tables):
         below = {"row": 2, "col": n + 1}
+        domain = figure.layout[f"xaxis{axes(columns + n)}"].domain
+        bar = {"x": domain[1], "xpad": 4, "y": 0, "yanchor": "bottom", "len": 0.46, "thickness": 9, "outlinewidth": 0}
         figure.add_heatmap(
             z=matrix,
             x=places,
@@ -158,7 +162,8 @@ def _figure(names: list[str], arrays: Mapping[str, NDArray[Any]], dataset: Datas
             colorscale=DIVERGING if low < 0 else RISING,
             zmin=low,
             zmax=high,
-            showscale=False,
+            colorbar=bar,
+            showscale=n != 0 or not pair,  # the first two tables share a scale
             hovertemplate="%{customdata}: %{z:.2f}<extra></extra>",
             **below,
         )

@@ -14,8 +14,9 @@ from amkd_viz.data import Dataset
 from amkd_viz.views.chosen import choose, class_triplets
 from amkd_viz.views.joint import NEIGHBOURS, projection_quality, spaces
 from amkd_viz.views.labels import class_label, number, percent, safe, used_of
-from amkd_viz.views.layout import DOTTED, RING, SYMBOLS, alike, axes, class_legend, named, segments, squares
+from amkd_viz.views.layout import CROSS, DOTTED, RING, SYMBOLS, alike, axes, class_legend, named, segments, squares
 from amkd_viz.views.projection import joint_layout
+from amkd_viz.views.scene import SIGNS
 from amkd_viz.views.theme import LIGHT, class_colour
 from amkd_viz.views.view import View
 
@@ -96,7 +97,10 @@ def embedding(
         figure.add_traces([trace.update(where) for trace in _contradicted(low, misleading[list(given)[n]], words)])
         for k, (u, v) in _centres(low[~ring], label[~ring]).items():
             figure.add_annotation(_name(class_label(dataset.classes, k), u, v, axes(n)))
-    class_legend(figure, dataset.classes)
+    signs = {SIGNS["ring"]: {"marker": RING}} if ring.any() else {}
+    if any(len(found) for found in misleading.values()):
+        signs["the layout misleads"] = {"marker": CROSS}
+    class_legend(figure, dataset.classes, signs=signs)
     return View(
         figure,
         {"index": chosen.index, "label": label, "boundary": ring, "triplets": triplets}

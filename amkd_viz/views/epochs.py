@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from amkd_viz.core.errors import InputError
+from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.data import Dataset
 from amkd_viz.views.decisions import agreement, by_area
 from amkd_viz.views.figure import slider
@@ -21,6 +21,7 @@ from amkd_viz.views.view import View
 __all__ = ["epochs"]
 
 MOST_FRAMES = 61
+OPENS = {"first": 0, "last": -1}
 
 
 def epochs(
@@ -33,6 +34,7 @@ def epochs(
     area: Area | None = None,
     resolution: int = 160,
     points: int = 300,
+    opens: str = "last",
 ) -> View:
     """Draw the student's map after each epoch behind a slider: a 2-D problem exactly, images on a plane through three.
 
@@ -48,14 +50,16 @@ def epochs(
         area: (x0, x1, y0, y1); by default around the data or the anchors.
         resolution: grid resolution, cells per side.
         points: maximum number of test points to draw.
+        opens: epoch shown before the slider moves, "first" or "last".
 
     Returns:
         arrays ``epoch`` (E,), ``winner`` and ``confidence`` (E, R, R), ``x``, ``y`` (R,); of a plane ``anchors``
         (3, 2), ``box`` (V, 2), ``inside`` (R, R), else ``points`` (P, 2), ``label`` (P,); with a teacher
-        ``teacher.winner`` and ``teacher.confidence`` (R, R). Notes ``agreement`` (E,) with the teacher, NaN without.
+        ``teacher.winner`` and ``teacher.confidence`` (R, R). Notes ``agreement`` (E,) with the teacher (of a
+        plane in the valid pixel range), NaN without.
 
     Raises:
-        InputError: no net, or a data set of images without three anchors.
+        InputError: no net, a data set of images without three anchors, or ``opens`` is another word.
 
     >>> from amkd_viz import build, load
     >>> moons = load("moons", n=40)
@@ -64,17 +68,21 @@ def epochs(
     """
     if not nets:
         raise InputError("epochs needs at least one net.")
+    if opens not in OPENS:
+        raise unknown("opens", opens, OPENS)
     here = Slice(dataset, anchors, labels, area)
     order = sorted(nets)
     # an even stride: frames that skip now one epoch, now two would look like a jump in training
     order = sorted({*order[:: -(-len(order) // MOST_FRAMES)], order[-1]})
     maps = [here.decisions(nets[epoch], resolution) for epoch in order]
     reference = here.decisions(teacher, resolution) if teacher is not None else None
-    shares = [agreement(reference, found) if reference else float("nan") for found in maps]
+    inside = here.arrays(resolution).get("inside")
+    shares = [agreement(reference, found, where=inside) if reference else float("nan") for found in maps]
     names = [f"{n}: {class_name(dataset.classes, k)}" for n, k in zip(NAMES, labels, strict=False)] or NAMES
     marks, beside = here.marks(names, points=points), [Panel("teacher", map=reference)] if reference else []
     largest = by_area([*maps, *([reference] if reference else [])], len(dataset.classes))
-    words = [f", agrees on {percent(share)}" if reference else "" for share in shares]
+    of = "of the map" if inside is None else "in range"
+    words = [f", agrees on {percent(share)} {of}" if reference else "" for share in shares]
     scenes = [
         Scene(
             [*beside, Panel("student", f"epoch {epoch}{same}", found)],
@@ -105,7 +113,7 @@ def epochs(
     if reference:
         caption += f"Agreement with the teacher: {percent(shares[0])} first, {percent(shares[-1])} last. "
     return View(
-        slider(scenes, [str(epoch) for epoch in order], "epoch "),
+        slider(scenes, [str(epoch) for epoch in order], "epoch ", OPENS[opens]),
         arrays,
         {"agreement": shares},
         (caption + colours).strip(),

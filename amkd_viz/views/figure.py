@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from amkd_viz.views.labels import safe, shorten
 from amkd_viz.views.layout import CROSS, DOTTED, RING, axes, class_legend, squares
 from amkd_viz.views.raster import WARM, place, png
-from amkd_viz.views.scene import Mark, Panel, Scene
+from amkd_viz.views.scene import SIGNS, Mark, Panel, Scene
 from amkd_viz.views.theme import LIGHT, class_colour
 
 __all__ = ["figure", "slider"]
@@ -33,18 +33,18 @@ def figure(scene: Scene) -> go.Figure:
     drawn.layout.images = _images(scene)
     for n, panel in enumerate(scene.panels):
         where = {"xaxis": f"x{axes(n)}", "yaxis": f"y{axes(n)}"}
-        if panel.margin is not None and panel.map is not None:
-            drawn.add_trace(_contour(panel, scene).update(where))
+        for level in panel.margins:
+            drawn.add_trace(_contour(panel, level, scene).update(where))
         for mark in scene.marks:
             if mark.panel in (None, n):
                 _draw(drawn, mark, scene, where)
-    class_legend(drawn, scene.classes, scene.legend)
+    class_legend(drawn, scene.classes, scene.legend, _signs(scene))
     return drawn
 
 
-def slider(scenes: Sequence[Scene], names: Sequence[str], prefix: str) -> go.Figure:
-    """Draw scenes of the same area and marks behind a slider; the last one is shown first."""
-    drawn, last = figure(scenes[-1]), len(scenes) - 1
+def slider(scenes: Sequence[Scene], names: Sequence[str], prefix: str, opens: int = -1) -> go.Figure:
+    """Draw scenes of the same area and marks behind a slider, which opens on the scene number ``opens``."""
+    drawn = figure(scenes[opens])
     notes = [note.to_plotly_json() for note in drawn.layout.annotations]
     frames = []
     for scene, name in zip(scenes, names, strict=True):
@@ -56,11 +56,23 @@ def slider(scenes: Sequence[Scene], names: Sequence[str], prefix: str) -> go.Fig
     steps = [{"method": "animate", "label": name, "args": [[name], at_once]} for name in names]
     place_ = {"x": 0, "len": 1, "y": 0, "yanchor": "top", "pad": {"t": 46}}
     drawn.update_layout(
-        sliders=[{"steps": steps, "active": last, "currentvalue": {"prefix": prefix}, **place_}],
+        sliders=[{"steps": steps, "active": opens % len(scenes), "currentvalue": {"prefix": prefix}, **place_}],
         margin={"b": (drawn.layout.margin.b or 0) + ROOM},
         meta={**drawn.layout.meta, "extra": drawn.layout.meta["extra"] + ROOM},
     )
     return drawn
+
+
+def _signs(scene: Scene) -> dict[str, Any]:
+    """Return what the marks mean, for a legend: words -> the look of a trace."""
+    line = {"color": LIGHT.ink, "width": 1.4}
+    looks: dict[str, Any] = {"path": {"line": line}, "dash": {"line": {**line, "dash": "dash"}}}
+    looks |= {"ring": {"marker": RING}, "cross": {"marker": CROSS}}
+    kinds = {mark.kind for mark in scene.marks} | {"dash" for mark in scene.marks if mark.dash}
+    found = {SIGNS[kind]: look for kind, look in looks.items() if kind in kinds}
+    if levels := dict.fromkeys(f"{level:g}" for panel in scene.panels for level in panel.margins):
+        found[f"{SIGNS['margin']} {', '.join(levels)}"] = {"line": {**line, "dash": DOTTED}}
+    return found
 
 
 def _title(panel: Panel) -> str:
@@ -88,7 +100,7 @@ def _images(scene: Scene) -> list[dict[str, Any]]:
     return found
 
 
-def _contour(panel: Panel, scene: Scene) -> go.Contour:
+def _contour(panel: Panel, level: float, scene: Scene) -> go.Contour:
     assert panel.map is not None
     x0, x1, y0, y1 = scene.area
     size = len(panel.map.margin)
@@ -99,11 +111,11 @@ def _contour(panel: Panel, scene: Scene) -> go.Contour:
         dx=step * (x1 - x0) / size,
         y0=y0 + (y1 - y0) / size / 2,
         dy=step * (y1 - y0) / size,
-        contours={"start": panel.margin, "end": panel.margin, "size": 1, "coloring": "none"},
+        contours={"start": level, "end": level, "size": 1, "coloring": "none"},
         line={"color": LIGHT.ink, "width": 1.2, "dash": DOTTED},
         showscale=False,
         hoverinfo="skip",
-        name=f"{panel.title}: margin {panel.margin:g}",
+        name=f"{panel.title}: margin {level:g}",
     )
 
 
@@ -122,7 +134,13 @@ def _draw(drawn: go.Figure, mark: Mark, scene: Scene, where: dict[str, str]) -> 
             drawn.add_shape(_veil(scene.area, xy, where))
             xy = np.concatenate([xy, xy[:1]])
         line = {"color": LIGHT.ink, "width": 1.4 if mark.kind == "box" else 1, "dash": "dash" if mark.dash else "solid"}
-        drawn.add_scatter(x=xy[:, 0], y=xy[:, 1], mode="lines", line=line, hoverinfo="skip", **where)
+        look: dict[str, Any] = {"mode": "lines"}
+        if mark.numbered:
+            text = ["", *map(str, range(1, len(xy)))]
+            size, font = [0] + [4] * (len(xy) - 1), {"size": 10, "color": LIGHT.ink}
+            look = {"mode": "lines+markers+text", "text": text, "textposition": "top right", "textfont": font}
+            look["marker"] = {"size": size, "color": LIGHT.ink}
+        drawn.add_scatter(x=xy[:, 0], y=xy[:, 1], line=line, hoverinfo="skip", **look, **where)
         return
     kind = go.Scattergl if len(xy) > MANY else go.Scatter
     trace = kind(x=xy[:, 0], y=xy[:, 1], mode="markers", marker=_marker(mark), **where)

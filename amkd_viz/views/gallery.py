@@ -13,7 +13,7 @@ from amkd_viz.boundary import BoundarySamples
 from amkd_viz.core.errors import InputError
 from amkd_viz.views.decisions import logits_at
 from amkd_viz.views.labels import class_label, number, percent, plural, safe
-from amkd_viz.views.layout import SYMBOLS, blank, named
+from amkd_viz.views.layout import LEAST, SYMBOLS, blank, named
 from amkd_viz.views.raster import image_pixels, place, png, signed_pixels
 from amkd_viz.views.theme import LIGHT, class_colour
 from amkd_viz.views.view import View
@@ -22,6 +22,7 @@ __all__ = ["gallery"]
 
 ROW = 104  # pixels per sample
 SIDE = 0.86  # share of a row that the images take
+FAR = 0.9  # probability of the class where a sample ended, above which it is not near the boundary
 FAINT = 0.35  # opacity of a sample that never crossed
 
 
@@ -45,7 +46,9 @@ def gallery(
     Returns:
         arrays ``base``, ``boundary``, ``difference`` (N, C, H, W), ``l2`` (N,), ``NAME.base`` and ``NAME.boundary``
         (N, K) probabilities; notes ``crossed`` and ``NAME.flipped``: the share of samples that a net
-        predicts differently than their base images.
+        predicts differently than their base images; ``far``: how many of those drawn the attacked net puts into
+        another class with a probability over 0.9, so that they are not near its boundary; ``gap``: by how much the
+        two largest probabilities of that net differ at the median sample that crossed, 0 on its boundary, NaN if none.
 
     Raises:
         InputError: no sample, or samples that are not images.
@@ -66,11 +69,13 @@ def gallery(
     l2 = difference.flatten(1).norm(dim=1)
     before = {name: logits_at(net, samples.origin).softmax(1).cpu() for name, net in given.items()}
     after = {name: logits_at(net, samples.x).softmax(1).cpu() for name, net in given.items()}
+    first = next(iter(given))
+    far = samples.crossed.cpu() & (after[first].amax(1) > FAR)
     size = float(difference[:shown].mean(1).abs().max())
     scale = 1 / size if size > 0 and np.isfinite(size) else 1.0
 
-    figure = blank(height=ROW * shown + 74, showlegend=True)
-    columns = {"base": 0.0, "boundary": 1.0, "difference": 2.0}
+    figure = blank(height=ROW * shown + 74, showlegend=True, meta={"least": 3 * LEAST})
+    columns = {"base": 0.0, "boundary": 1.0, "difference": 2.0, "ends in": 2.95}
     figure.update_layout(
         xaxis={"domain": [0.14, 0.49], "range": [-0.02, 3.9], "visible": False},
         xaxis2={"domain": [0.58, 0.745], "anchor": "y"},  # as wide as the next one: they are compared by eye
@@ -89,7 +94,7 @@ def gallery(
     for i in range(shown):
         b, k, crossed = int(samples.base[i]), int(samples.target[i]), bool(samples.crossed[i])
         pixels = (image_pixels(base[i].numpy()), image_pixels(boundary[i].numpy()))
-        for x, picture in zip(columns.values(), (*pixels, signed_pixels(difference[i].numpy(), scale)), strict=True):
+        for x, picture in zip((0.0, 1.0, 2.0), (*pixels, signed_pixels(difference[i].numpy(), scale)), strict=True):
             look = {"sizing": "contain", "opacity": 1.0 if crossed or not x else FAINT}
             figure.add_layout_image(place(png(picture), x, i + 0.5 + SIDE / 2, 0.9, SIDE) | look)
         word = f"{_muted(safe(names[i]))}<br>" if names else ""
@@ -97,9 +102,12 @@ def gallery(
         row = {"y": i + 0.5, "xanchor": "left", "align": "left", "showarrow": False}
         words = f"{word}<b>{class_label(classes, b, 14)}</b><br>{way if crossed else _muted(way)}"
         figure.add_annotation(text=words, x=0, xref="paper", **row)
-        lines = [f"L2 {number(float(l2[i]))}", _muted(plural(int(samples.steps[i]), "step"))]
-        if not crossed:
-            lines = ["<b>not crossed</b>", *lines]
+        p, last = (float(v) for v in after[first][i].max(0))
+        sure = f"{class_label(classes, int(last), 9)}: {percent(p, 0)}"
+        lines = [] if crossed else ["<b>not crossed</b>"]
+        lines += [f"<b>{sure}</b>" if far[i] else sure]
+        lines += [f"L2 {number(float(l2[i]))}", _muted(plural(int(samples.steps[i]), "step"))]
+        lines += ["far past it"] if far[i] else []
         figure.add_annotation(text="<br>".join(lines if crossed else map(_muted, lines)), x=2.95, **row)
         for axis in ("x2", "x3"):
             for y, which in ((i + 0.34, b), (i + 0.66, k)):
@@ -118,7 +126,10 @@ def gallery(
         marker = {"symbol": SYMBOLS[min(n, 1)], "size": 10, "color": LIGHT.ink}
         figure.add_scatter(x=[None], y=[None], mode="markers", marker=marker, name=safe(name))
     flipped = {name: before[name].argmax(1) != after[name].argmax(1) for name in given}
-    notes = {"crossed": float(samples.crossed.float().mean()), "scale": scale}
+    notes = {"crossed": float(samples.crossed.float().mean()), "scale": scale, "far": float(far[:shown].sum())}
+    past = samples.crossed.cpu()
+    two = after[first].topk(2).values
+    notes["gap"] = float((two[:, 0] - two[:, 1])[past].median()) if bool(past.any()) else float("nan")
     notes |= {f"{name}.flipped": float(changed.float().mean()) for name, changed in flipped.items()}
     return View(
         figure,
@@ -175,10 +186,23 @@ def _dots(
 
 
 def _caption(notes: Mapping[str, float], nets: Mapping[str, nn.Module], count: int, shown: int, pale: bool) -> str:
+    past = plural(int(notes["far"]), "sample")
     flips = ", ".join(f"{name} {percent(notes[f'{name}.flipped'], 0)}" for name in nets)
     return (
         f"{shown} of {count} boundary samples. Difference: orange positive, blue negative, times {notes['scale']:.1f}, "
         f"mean over channels; L2 in units of pixel values in [0, 1]. {percent(notes['crossed'], 0)} of all crossed"
         + ("; faint samples ended on the base's side of the boundary" if pale else "")
+        + (
+            f"; far past the boundary, where {next(iter(nets))} is over {percent(FAR, 0)} sure of the class: {past} of "
+            "those shown"
+            if notes["far"]
+            else ""
+        )
         + f". Another class than on the base image: {flips} of all samples."
+        + (
+            f" At the median of those that crossed, the two largest probabilities of {next(iter(nets))} differ by "
+            f"{percent(notes['gap'], 0)}: 0 on its boundary."
+            if notes["gap"] == notes["gap"]
+            else ""
+        )
     )

@@ -15,6 +15,7 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.models import Classifier, freeze
 from amkd_viz.models.classifier import unwrapped
 from amkd_viz.objectives.metric import embed
+from amkd_viz.training.evaluation import inputs_at_once
 from amkd_viz.views.anchors import MARGIN, Anchored, anchored, nearest_negatives
 from amkd_viz.views.chosen import Chosen
 from amkd_viz.views.decisions import decisions
@@ -46,7 +47,7 @@ def outputs(net: nn.Module, x: Tensor, name: str = "net") -> Outputs:
     if not isinstance(net, Classifier):
         raise InputError(f"{name} is a {type(net).__name__} without embed(); wrap(module, ...) it first.")
     with freeze(net), torch.no_grad():
-        parts = [net.outputs(part) for part in x.split(500)]
+        parts = [net.outputs(part) for part in x.split(inputs_at_once(x.shape[1:], x.device))]
     return Outputs(
         torch.cat([part.logits.float().cpu() for part in parts]),
         torch.cat([part.features.float().cpu() for part in parts]),

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from amkd_viz.core.escape import for_html as safe
 
-__all__ = ["class_label", "class_name", "mean_sd", "number", "percent", "plural", "safe", "shorten", "used_of"]
+__all__ = [
+    "class_label",
+    "class_name",
+    "duration",
+    "mean_sd",
+    "number",
+    "percent",
+    "plural",
+    "safe",
+    "shorten",
+    "used_of",
+    "value_words",
+]
 
 DASH = "\N{EM DASH}"
 
@@ -58,6 +71,26 @@ def plural(count: int, word: str) -> str:
     ('1 step', '1,200 steps')
     """
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in the largest unit that fits.
+
+    >>> duration(42), duration(250), duration(7300)
+    ('42 s', '4 min', '2.0 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def value_words(value: Any) -> str:
+    """Return a setting as text: numbers short.
+
+    >>> value_words(1.600000023841858), value_words("all")
+    ('1.6', 'all')
+    """
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def used_of(used: int, there: int, word: str) -> str:

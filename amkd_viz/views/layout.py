@@ -20,6 +20,7 @@ __all__ = [
     "CROSS",
     "DASHES",
     "DOTTED",
+    "LEAST",
     "RING",
     "NAMED",
     "SYMBOLS",
@@ -33,6 +34,7 @@ __all__ = [
     "largest_only",
     "named",
     "squares",
+    "with_bar",
 ]
 
 # Teacher first: solid line and circle; student: dashed and diamond; boundary sample: ring; crossing: small cross.
@@ -45,6 +47,8 @@ CROSS = {"symbol": "x-thin", "size": 7, "color": LIGHT.ink, "line": {"width": 1.
 NAMED = 12  # classes that a legend names; colours of more are too similar to tell apart by eye
 
 TITLE, TICKS, UNIT, LEGEND = 34, 22, 18, 30  # pixels: titles above panels, numbers and units below, a legend line
+BAR = 28  # pixels: Plotly's mode bar
+LEAST = 245  # pixels of one of several panels: what its title needs; a narrower page scrolls
 
 
 def named(nets: nn.Module | Mapping[str, nn.Module]) -> dict[str, nn.Module]:
@@ -88,7 +92,8 @@ def squares(
     bottom = TICKS + (UNIT if unit else 0)
     figure.update_layout(template=template(), showlegend=False, margin={"l": 4, "r": 4, "t": TITLE, "b": bottom})
     gaps = (rows - 1) * (TITLE + TICKS)
-    figure.layout.meta = {"aspect": rows / columns, "extra": TITLE + bottom + gaps, "high": min(680 * rows, 980)}
+    sides = {"aspect": rows / columns, "extra": TITLE + bottom + gaps, "high": min(680 * rows, 980)}
+    figure.layout.meta = {**sides, "least": LEAST * columns if columns > 1 else 0}
     for number in range(count - columns, count) if unit else ():
         figure.layout[f"xaxis{axes(number)}"].title = {"text": unit, "standoff": 2}
     for number, note in enumerate(figure.layout.annotations):
@@ -109,19 +114,28 @@ def squares(
     return figure
 
 
-def class_legend(figure: go.Figure, classes: Sequence[str], shown: Sequence[int] | None = None) -> None:
-    """Add a legend of class colours below the panels: all classes up to a dozen, else those ``shown``."""
+def class_legend(
+    figure: go.Figure,
+    classes: Sequence[str],
+    shown: Sequence[int] | None = None,
+    signs: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
+    """Add a legend below the panels: of class colours, all classes up to a dozen, else those ``shown``; and of the
+    marks: words -> the look of a trace."""
     if len(classes) <= NAMED:
         shown = range(len(classes))
-    if not shown:
+    colours = [(class_label(classes, k, 24), class_colour(k)) for k in shown or ()]
+    entries: list[tuple[str, Any]] = [
+        (name, {"marker": {"size": 10, "symbol": "square", "color": colour}}) for name, colour in colours
+    ]
+    entries += (signs or {}).items()
+    if not entries:
         return
     figure.update_traces(showlegend=False)
-    for k in shown:
-        mark = {"size": 10, "symbol": "square", "color": class_colour(k)}
-        figure.add_scatter(
-            x=[None], y=[None], mode="markers", marker=mark, name=class_label(classes, k, 24), showlegend=True
-        )
-    lines = 1 + sum(len(class_label(classes, k, 24)) + 6 for k in shown) // 130
+    for words, look in entries:
+        mode = "markers" if "marker" in look else "lines"
+        figure.add_scatter(x=[None], y=[None], mode=mode, **look, name=words, showlegend=True)
+    lines = 1 + sum(len(words) + 6 for words, _ in entries) // 130
     figure.update_layout(
         showlegend=True,
         legend={"y": 0, "yref": "container", "yanchor": "bottom", "x": 0, "itemclick": False},
@@ -161,6 +175,20 @@ def height_of(figure: go.Figure, width: float) -> int:
     if "aspect" not in meta:
         return int(figure.layout.height or 420)
     return round(min(meta["high"], width * meta["aspect"] + meta["extra"]))
+
+
+def with_bar(figure: go.Figure) -> go.Figure:
+    """Return a copy with room above all words for Plotly's mode bar, which appears there under the pointer."""
+    made = go.Figure(figure)
+    top = made.layout.margin.t
+    made.update_layout(margin={"t": BAR + (made.layout.template.layout.margin.t or 100 if top is None else top)})
+    if "aspect" in (meta := made.layout.meta or {}):
+        made.update_layout(meta={**meta, "extra": meta["extra"] + BAR, "high": meta["high"] + BAR})
+        return made
+    height = height_of(figure, 0)
+    if made.layout.legend.yref == "container" and made.layout.legend.y is not None:  # stays as far from the bottom
+        made.update_layout(legend={"y": made.layout.legend.y * height / (height + BAR)})
+    return made.update_layout(height=height + BAR)
 
 
 def keep(count: int, most: int) -> list[int]:

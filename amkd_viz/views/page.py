@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import cache
 from importlib import resources
-from itertools import count
 from typing import Any
 
 import plotly.graph_objects as go
@@ -16,7 +15,7 @@ from amkd_viz.core.errors import unknown
 from amkd_viz.views.labels import safe
 from amkd_viz.views.theme import DARK, FONT, LIGHT, THEMES, Theme
 
-__all__ = ["bundle", "document", "figures_js", "spec"]
+__all__ = ["bundle", "dark_style", "document", "figures_js", "revived", "spec", "variables"]
 
 SOURCE = f"https://cdn.plot.ly/plotly-{get_plotlyjs_version()}.min.js"  # for pages made of a notebook by nbconvert
 # A page may fetch nothing, whatever its figures contain. Plotly's WebGL traces compile their shaders with Function.
@@ -24,7 +23,6 @@ POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; "
     "font-src data:"
 )
-_ids = count(1)
 
 
 def document(title: str, body: str, *, theme: str = "auto") -> str:
@@ -45,8 +43,8 @@ def document(title: str, body: str, *, theme: str = "auto") -> str:
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <title>{safe(title)}</title>
 <style>
-{_variables(LIGHT, ":root")}
-{_variables(DARK, ':root[data-shown="dark"]')}
+{variables(LIGHT, ":root")}
+{variables(DARK, ':root[data-shown="dark"]')}
 {_asset("page.css")}
 </style>
 </head>
@@ -64,7 +62,8 @@ def document(title: str, body: str, *, theme: str = "auto") -> str:
 """
 
 
-def _variables(theme: Theme, selector: str) -> str:
+def variables(theme: Theme, selector: str) -> str:
+    """Return a CSS rule with the colours of a theme as custom properties."""
     return selector + " {" + " ".join(f"--{name}: {value};" for name, value in asdict(theme).items()) + "}"
 
 
@@ -80,29 +79,59 @@ def figures_js() -> str:
 
 
 def bundle(figure: go.Figure) -> dict[str, Any]:
-    """Return the MIME bundle of a notebook cell: Plotly's own type, which JupyterLab draws, and HTML for nbconvert.
+    """Return the MIME bundle of a notebook cell: Plotly's own type, which JupyterLab draws.
 
-    That HTML loads plotly.js from its public address unless the page has it already.
+    JupyterLab adds a static picture to it, which readers without plotly.js show: GitHub, and a page of nbconvert. HTML
+    beside it would take its place there.
     """
     figure.update_layout(autosize=True)
-    name = f"amkd-view-{next(_ids)}"
-    html = f"""<div id="{name}" style="height:{figure.layout.height or 420}px"></div>
-<script>(() => {{
-  const spec = {spec(figure)}, at = document.currentScript.previousElementSibling;
-  const draw = () => Plotly.newPlot(at, spec.data, spec.layout, {{responsive: true}})
-    .then(() => spec.frames && Plotly.addFrames(at, spec.frames));
+    return dict(pio.renderers["plotly_mimetype"].to_mimebundle(figure.to_dict()))
+
+
+def revived(figure: go.Figure) -> str:
+    """Return a script for the output after that of :func:`bundle`: in a page made by nbconvert it draws the live figure
+    in place of the static picture, once plotly.js has come from its public address. In JupyterLab it does nothing."""
+    height = figure.layout.height or 420
+    return f"""<script>(() => {{
+  const own = document.currentScript.closest(".jp-OutputArea-child, .output_area");
+  const at = own?.previousElementSibling?.querySelector(".jp-OutputArea-output, .output_subarea");
+  if (!at || document.getElementById("jupyter-config-data")) return;  // that is JupyterLab
+  const spec = {spec(figure)};
+  const draw = () => {{
+    at.replaceChildren();
+    at.style.height = "{height}px";
+    Plotly.newPlot(at, spec.data, spec.layout, {{responsive: true}})
+      .then(() => spec.frames && Plotly.addFrames(at, spec.frames));
+  }};
   if (window.Plotly) return draw();
-  window.amkdPlotly ??= new Promise((done) => {{  // while "define" exists, plotly.js would hide itself in a module
+  window.amkdPlotly ??= new Promise((done, failed) => {{  // while "define" exists, plotly.js hides itself in a module
     const script = document.createElement("script"), define = window.define;
     window.define = undefined;
     script.src = "{SOURCE}";
     script.onload = () => {{ window.define = define; done(); }};
-    script.onerror = () => {{ window.define = define; at.textContent = "plotly.js is not reachable."; }};
+    script.onerror = () => {{ window.define = define; failed(); }};
     document.head.append(script);
   }});
-  window.amkdPlotly.then(draw);
+  window.amkdPlotly.then(draw, () => {{
+    if (!at.querySelector("img")) at.textContent =
+      "A figure that needs the network: plotly.js is not reachable. Saved by JupyterLab, the notebook has a picture.";
+  }});
 }})()</script>"""
-    return {**pio.renderers["plotly_mimetype"].to_mimebundle(figure.to_dict()), "text/html": html}
+
+
+@cache
+def dark_style() -> str:
+    """Return a style sheet for figures in JupyterLab Dark: it replaces each colour of the light theme that Plotly has
+    written by its dark counterpart. The notebook keeps the light figure, and class colours stay."""
+    rules = []
+    for light, dark in zip(asdict(LIGHT).values(), asdict(DARK).values(), strict=True):
+        written = "rgb({}, {}, {})".format(*(int(light[i : i + 2], 16) for i in (1, 3, 5)))
+        # as the browser writes a colour, and as a figure's own spans have it
+        for part, colour in (*((part, written) for part in ("fill", "stroke", "background")), ("fill", light)):
+            for gap in ("", " "):
+                at = f'body[data-jp-theme-light="false"] .js-plotly-plot [style*="{part}:{gap}{colour}"]'
+                rules.append(f"{at}{{{part}:{dark}!important}}")
+    return f"<style>{''.join(rules)}</style>"
 
 
 @cache

@@ -51,6 +51,9 @@ def _draw(square: Image.Image, mark: Mark, area: Any, colours: Theme) -> None:
         for a, b in pairwise(at):
             if np.isfinite([a, b]).all():
                 pen.line([*a, *b], fill=colours.ink)
+        for number, (u, v) in enumerate(at[1:] if mark.numbered else (), 1):
+            pen.ellipse((u - 2, v - 2, u + 2, v + 2), fill=colours.ink)
+            pen.text((u + 4, v - 13), str(number), fill=colours.ink, font=ImageFont.load_default(10))
     elif mark.kind == "image" and mark.pixels is not None:
         (x, y), size = at[0], round(IMAGE * side)
         left, top = x - size - 8 if mark.left else x + 8, y + 8 if mark.below else y - size - 8

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from amkd_viz.core.errors import InputError
-from amkd_viz.views.decisions import by_area, decide
+from amkd_viz.views.decisions import agreement, by_area, decide
 from amkd_viz.views.figure import figure
 from amkd_viz.views.labels import class_name, percent
 from amkd_viz.views.layout import NAMED, largest_only, named
@@ -33,6 +33,7 @@ def plane_map(
     exact: bool = False,
     area: Area | None = None,
     columns: int | None = None,
+    temperature: float = 1.0,
 ) -> View:
     """Draw what each net predicts on the plane through three images, every point of which is an image.
 
@@ -49,6 +50,7 @@ def plane_map(
         resolution: grid resolution, cells per side.
         exact: evaluate each cell; otherwise coarse to fine, with a tenth of the evaluations.
         area: (x0, x1, y0, y1) in L2 units from the first anchor.
+        temperature: divides the logits: softer probabilities, the same classes.
 
     Returns:
         arrays ``x``, ``y`` (R,), ``anchors`` (3, 2), ``box`` (V, 2), ``inside`` (R, R) bool and per net
@@ -76,23 +78,24 @@ def plane_map(
         raise InputError("plane_map draws images (C, H, W); for points use boundary_map.")
     arrays: dict[str, NDArray[Any]] = here.arrays(resolution)
     found = {name: plane_regions(net, here.plane, here.area, resolution, exact) for name, net in given.items()}
-    maps = {name: result.decisions for name, result in found.items()}
+    maps = {name: result.again(temperature) for name, result in found.items()}
     panels, shares = compared(maps, arrays["inside"])
     notes: dict[str, Any] = {"inside": float(arrays["inside"].mean())} | shares
     notes |= {f"{name}.evaluations": result.evaluations for name, result in found.items()}
     if len(maps) == 2:
         one, other = maps.values()
-        panels.append(differing(one, other))
+        panels.append(differing(one, other, f"{percent(1 - agreement(one, other, where=arrays['inside']))} in range"))
     largest = by_area(list(maps.values()), len(classes))
     scene = Scene(panels, here.area, here.marks(names), classes, here.units, columns, largest[:NAMED])
-    for name, (decided, evaluated, *_) in found.items():
+    for name, decided in maps.items():
         arrays |= {f"{name}.winner": decided.winner, f"{name}.confidence": decided.confidence}
-        arrays[f"{name}.evaluated"] = evaluated
+        arrays[f"{name}.evaluated"] = found[name].evaluated
     first, net = next(iter(given.items()))
     seen = [class_name(classes, int(k)) for k in decide(net, images).winner]
     called = [f"{name} “{k}”" for name, k in zip(names, seen, strict=True)]
     caption = "Each point of the plane is an image; colour is the class that the net predicts, opacity its confidence. "
     caption += f"{first} calls {', '.join(called[:2])} and {called[2]}. "
+    caption += f"Probabilities at temperature {temperature:g}. " if temperature != 1 else ""
     caption += _caption(list(given), notes, exact, resolution) + largest_only(len(classes), len(largest))
     return View(figure(scene), arrays, notes, caption.strip(), "Plane map")
 

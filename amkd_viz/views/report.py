@@ -21,6 +21,7 @@ from amkd_viz.runs.sound import sound
 from amkd_viz.runs.table import COLUMNS, Pair, Row, holm_words, notes, pairs, seed_words, table
 from amkd_viz.training import Recipe
 from amkd_viz.training.teachers import fingerprint
+from amkd_viz.training.training import IMBALANCE
 from amkd_viz.views.boundary_map import boundary_map
 from amkd_viz.views.comparison import compare
 from amkd_viz.views.curves import curves
@@ -137,9 +138,39 @@ def _section(name: str, runs: Sequence[Run], dataset: Dataset) -> str:
         f"<h3>Each method against each other</h3><div class='card'>{_pairs(tested)}</div>" if tested else "",
     ]
     pictures = _image_pictures if dataset.kind == "images" else _point_pictures
+    parts += [_classes(runs, dataset)] if _imbalanced(dataset) else []
     parts += pictures(runs, dataset)
     parts += ["<h3>Loss terms, one by one</h3>", figure_block(curves(runs))]
     return "\n".join(parts)
+
+
+def _imbalanced(dataset: Dataset) -> bool:
+    counts = dataset.train.y.bincount(minlength=dataset.num_classes)
+    return bool(counts.max() >= IMBALANCE * counts.min().clamp_min(1))
+
+
+def _classes(runs: Sequence[Run], dataset: Dataset) -> str:
+    """Return the HTML table of accuracies by class, of data whose classes differ in size: mean over the seeds."""
+    found = {label: [run.summary for run in group.runs] for label, group in groups(runs).items()}
+    found = {label: own for label, own in found.items() if all("test_class_accuracies" in s for s in own)}
+    if not found:  # runs of earlier versions
+        return ""
+    counts = [part.y.bincount(minlength=dataset.num_classes).tolist() for part in (dataset.train, dataset.test)]
+    head = "".join(f"<th>{safe(label)}</th>" for label in found)
+    balanced = [torch.tensor([s["test_balanced_accuracy"] for s in own]).mean() for own in found.values()]
+    body = (
+        f"<tr><td>all, balanced</td><td></td><td></td>{''.join(f'<td>{percent(float(b))}</td>' for b in balanced)}</tr>"
+    )
+    for k, label in enumerate(dataset.classes):
+        shares = [[s["test_class_accuracies"][k] for s in own] for own in found.values()]
+        cells = "".join(f"<td>{percent(sum(own) / len(own)) if None not in own else '-'}</td>" for own in shares)
+        body += f"<tr><td>{safe(label)}</td><td>{counts[0][k]}</td><td>{counts[1][k]}</td>{cells}</tr>"
+    return (
+        "<h3>Accuracy by class</h3><div class='card'><table><thead><tr><th>class</th><th>training<small>samples</small>"
+        f"</th><th>test<small>samples</small></th>{head}</tr></thead><tbody>{body}</tbody></table><p class='quiet'>The "
+        "classes differ in size, so the accuracy over all samples is mostly that of the large ones. Balanced: the mean "
+        "over the classes.</p></div>"
+    )
 
 
 def attack_words(recipe: Recipe) -> str:
@@ -161,16 +192,18 @@ def _image_pictures(runs: Sequence[Run], dataset: Dataset) -> list[str]:
     found = groups(runs)
     label = next((name for name, group in found.items() if group.method == "amkd"), list(found)[-1])
     files = short_files(run.recipe.teacher for run in runs)
-    run = found[label].runs[0]
-    recipe, teacher, student = run.recipe, run.teacher(), run.student()
+    run = found[label].median
+    recipe, teacher, student = run.settled, run.teacher(), run.student()
     nets = {"teacher": teacher, f"student ({recipe.method})": student}
     samples, index = boundary_samples(teacher, student, dataset, recipe, LAID_OUT)
     if not len(samples):
         return ["<p>No test sample is classified correctly by both nets, so there is no boundary sample to show.</p>"]
     names = [f"test {int(i)}" for i in index]
     of = used_of(min(CANDIDATES, len(dataset.test)), len(dataset.test), "test sample")
-    seen = f"Teacher {files[recipe.teacher]} and the {short(found).names[label]} student of seed {recipe.seed}. "
+    seen = f"Teacher {files[recipe.teacher]} and the {short(found).names[label]} student of median accuracy, seed "
+    seen += f"{recipe.seed}. "
     seen += f"Bases are chosen among {of}, and moved by the attack of its recipe: {attack_words(recipe)}."
+    seen += " The step size was measured on training images." * (run.recipe.step_size == "auto")
     return [
         "<h3>From a base image over the teacher's boundary</h3>",
         f"<p class='quiet'>{safe(seen)} The attack moves an image until the teacher's prediction changes; a "
@@ -184,11 +217,11 @@ def _image_pictures(runs: Sequence[Run], dataset: Dataset) -> list[str]:
 def _point_pictures(runs: Sequence[Run], dataset: Dataset) -> list[str]:
     every = groups(runs)
     names, files = short(every).names, short_files(run.recipe.teacher for run in runs)
-    found = {names[label]: group.runs[0] for label, group in every.items()}
+    found = {names[label]: group.median for label, group in every.items()}
     seeds = seed_words(sorted({run.recipe.seed for run in found.values()}))
     parts = [
         "<h3>Decision maps of all nets</h3>",
-        f"<p class='quiet'>Students of {seeds}. Rings are the "
+        f"<p class='quiet'>Of each method the student of median accuracy ({seeds}). Rings are the "
         "teacher's boundary samples, found by Newton steps and refined by bisection: they lie on its boundary, "
         "and a student that has learned it has its boundary there too.</p>",
     ]

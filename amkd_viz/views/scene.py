@@ -17,9 +17,19 @@ from amkd_viz.views.decisions import Decisions, agreement
 from amkd_viz.views.labels import percent
 from amkd_viz.views.raster import class_pixels, warm_pixels
 
-__all__ = ["Area", "Mark", "Panel", "Scene", "compared", "differing"]
+__all__ = ["SIGNS", "Area", "Mark", "Panel", "Scene", "compared", "differing"]
 
 Area = tuple[float, float, float, float]
+SIGNS = {  # what a mark, or a line or hatching of a panel, means in a legend
+    "dots": "data points",
+    "path": "path of the attack",
+    "dash": "on the student",
+    "ring": "boundary sample",
+    "cross": "enters another class",
+    "box": "valid pixel range",
+    "margin": "margin",
+    "apart": "the nets differ",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +45,7 @@ class Mark:
         pixels: (H, W, 4) RGBA of an image.
         panel: index of the only panel that shows the mark; None for all.
         size: radius in CSS pixels; by default that of the kind.
-        dash: whether a path is dashed.
+        dash: whether a path is dashed. numbered: whether its points after the first have a dot and a number.
         left, below: on which side of its point an image or a label stands.
     """
 
@@ -47,6 +57,7 @@ class Mark:
     panel: int | None = None
     size: float = 0
     dash: bool = False
+    numbered: bool = False
     left: bool = False
     below: bool = False
 
@@ -68,14 +79,14 @@ class Panel:
         title: a few words; note: what follows them, less prominent.
         map: what a net decides, (R, R), row 0 at the bottom.
         apart: (R, R) where two nets differ, in place of a map.
-        margin: draw the dotted line on which the two largest probabilities differ by this much.
+        margins: draw dotted lines on which the two largest probabilities differ by these much.
     """
 
     title: str = ""
     note: str = ""
     map: Decisions | None = None
     apart: NDArray[np.bool_] | None = None
-    margin: float | None = None
+    margins: Sequence[float] = ()
 
     @cached_property
     def pixels(self) -> NDArray[np.uint8] | None:
@@ -107,17 +118,17 @@ class Scene:
 
 
 def compared(
-    maps: Mapping[str, Decisions], inside: NDArray[np.bool_] | None = None, margin: float | None = None
+    maps: Mapping[str, Decisions], inside: NDArray[np.bool_] | None = None, margins: Sequence[float] = ()
 ) -> tuple[list[Panel], dict[str, float]]:
     """Make a panel of each net's map; the first net is the reference.
 
     Args:
         inside: (R, R) the valid pixel range, over which agreement is counted a second time.
-        margin: see :class:`Panel`.
+        margins: see :class:`Panel`.
 
     Returns:
-        the panels, whose notes give the agreement or the undecided share, and by name ``NAME.undecided``,
-        ``NAME.agreement`` with the first net, and with ``inside`` also ``NAME.agreement_inside``.
+        the panels, whose notes give the agreement (in range, if there is one) or the undecided share; and by name
+        ``NAME.undecided``, ``NAME.agreement`` with the first net, and with ``inside`` also ``NAME.agreement_inside``.
     """
     reference = next(iter(maps.values()))
     panels, notes = [], {}
@@ -126,10 +137,11 @@ def compared(
         note = ""
         if found is not reference:
             notes[f"{name}.agreement"] = agreement(reference, found)
-            note = f"agrees on {percent(notes[f'{name}.agreement'])}"
+            note = f"agrees on {percent(notes[f'{name}.agreement'])} of the map"
             if inside is not None:
                 notes[f"{name}.agreement_inside"] = agreement(reference, found, where=inside)
-        panels.append(Panel(name, f"undecided {percent(undecided)}" if undecided else note, found, margin=margin))
+                note = f"agrees on {percent(notes[f'{name}.agreement_inside'])} in range"
+        panels.append(Panel(name, f"undecided {percent(undecided)}" if undecided else note, found, margins=margins))
     return panels, notes
 
 

@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from amkd_viz.boundary import bss, sample_targets
+from amkd_viz.boundary import Status, bss, sample_targets
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.rng import generator
 from amkd_viz.data import Dataset
+from amkd_viz.training.evaluation import inputs_at_once
 from amkd_viz.views.adaptive import Refined, adaptive_levels, check_resolution
 from amkd_viz.views.decisions import Decisions, decide, decisions, joined, logits_at
 from amkd_viz.views.labels import class_name
@@ -37,7 +38,6 @@ __all__ = [
 
 NAMES = ("base", "boundary", "negative")  # the anchors of a plane across the boundary
 RINGS = (NAMES[1], "attacked")  # names of anchors drawn as a ring
-PER_BATCH = 1024  # images of a plane evaluated at a time: a whole grid of them takes 500 MB
 
 
 def window(dataset: Dataset, pad: float = 0.08) -> Area:
@@ -82,9 +82,9 @@ def grid_points(area: Area, resolution: int) -> Tensor:
     return torch.from_numpy(cell_centres(area, resolution).astype(np.float32))
 
 
-def exact_map(model: nn.Module, area: Area, resolution: int = 200) -> Decisions:
+def exact_map(model: nn.Module, area: Area, resolution: int = 200, temperature: float = 1.0) -> Decisions:
     """Evaluate a net of 2-D points at the centre of every cell; returns (R, R), row 0 at the bottom."""
-    return decide(model, grid_points(area, resolution), 8192).shaped(resolution, resolution)
+    return decide(model, grid_points(area, resolution), 8192, temperature).shaped(resolution, resolution)
 
 
 def plane_regions(net: nn.Module, plane: Plane, area: Area, resolution: int, exact: bool = False) -> Refined:
@@ -96,8 +96,10 @@ def plane_regions(net: nn.Module, plane: Plane, area: Area, resolution: int, exa
 def plane_levels(net: nn.Module, plane: Plane, area: Area, resolution: int, exact: bool = False) -> Iterator[Refined]:
     """Yield coarser maps of a plane after each round of evaluations, the final one last."""
 
+    at_once = inputs_at_once(plane.shape, torch.device("cpu"))
+
     def ask(cells: NDArray[np.int64]) -> Iterator[Tensor]:
-        for part in np.array_split(cells, -(-len(cells) // PER_BATCH)):
+        for part in np.array_split(cells, -(-len(cells) // at_once)):
             yield logits_at(net, plane.images(cell_centres(area, resolution, part)))
 
     def every(temperature: float = 1.0) -> Decisions:
@@ -146,11 +148,11 @@ class Slice:
         """What the x axis and the y axis measure."""
         return ("x1", "x2") if self.plane is None else ("L2, pixel values in [0, 1]", "")
 
-    def decisions(self, net: nn.Module, resolution: int) -> Decisions:
+    def decisions(self, net: nn.Module, resolution: int, temperature: float = 1.0) -> Decisions:
         """Return what ``net`` decides, (R, R), row 0 at the bottom: exact for points, coarse to fine for images."""
         if self.plane is None:
-            return exact_map(net, self.area, resolution)
-        return plane_regions(net, self.plane, self.area, resolution).decisions
+            return exact_map(net, self.area, resolution, temperature)
+        return plane_regions(net, self.plane, self.area, resolution).again(temperature)
 
     def outside(self, resolution: int = 100) -> float:
         """Return the share of the area outside the valid pixel range; 0 for points."""
@@ -204,7 +206,8 @@ def telling_triple(teacher: nn.Module, data: Dataset, *, tries: int = 32, **atta
     boundary sample, and a negative from a third class.
 
     Of ``tries`` evenly spread test images the one is chosen whose boundary sample is farthest away among those that
-    reached their target. With two classes the negative is any other image.
+    reached their target and that the teacher classifies correctly; where there is none, among those that came nearest
+    to that. With two classes the negative is any other image.
 
     Args:
         attack: options of ``bss``.
@@ -218,8 +221,10 @@ def telling_triple(teacher: nn.Module, data: Dataset, *, tries: int = 32, **atta
         logits = teacher(x).float()
     target = sample_targets(logits, generator("cpu", "telling triple"))
     found = bss(teacher, x, target, **attack)
-    distance = (found.x - x).flatten(1).norm(dim=1) * (found.status == 1) * (found.base == y)
-    best = int(distance.argmax())
+    distance = (found.x - x).flatten(1).norm(dim=1)
+    # a teacher may be wrong on all of them: then one that crossed, or at least moved, still spans a plane
+    rank = (distance > 0).long() + found.crossed + (found.status == Status.TARGET) * (1 + (found.base == y).long())
+    best = int(distance.masked_fill(rank < rank.max(), -1).argmax())
     base, towards = int(found.base[best]), int(found.target[best])
     every = data.test.y.cpu()
     outside = ((every != base) & (every != towards)).nonzero()[:, 0].tolist()

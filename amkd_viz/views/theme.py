@@ -25,13 +25,24 @@ __all__ = [
     "template",
 ]
 
-# Petroff, "Accessible Color Sequences for Data Visualization", arXiv 2107.02270: ten and six colours.
+# Of classes. Petroff, "Accessible Color Sequences for Data Visualization", arXiv 2107.02270: ten colours.
 TEN = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"]
-SIX = ["#5790fc", "#f89c20", "#e42536", "#964a8b", "#9c9ca1", "#7a21dd"]
-GREEN = "#1e8553"  # a seventh, visible in both themes and as distinct from the six, also to the colour-blind
-METHODS = dict(
-    zip(("kd", "bss", "amkd", "triplet-kd", "ce", "amkd-student", "amkd-calibrated"), [*SIX, GREEN], strict=True)
-)
+# Of methods: at least 22 apart in CIELAB from those ten, 33 from each other, with L* of 40 to 74. The seven of AMKD's
+# family are at least 59 apart, and 29 as seen without green cones.
+METHODS = {
+    "kd": "#925500",
+    "bss": "#186d3d",
+    "amkd": "#ff49db",
+    "triplet-kd": "#24ce00",
+    "ce": "#5586ff",
+    "amkd-student": "#7900ff",
+    "amkd-calibrated": "#db92aa",
+}
+OTHERS = [
+    *("#ff0049", "#3dc2e7", "#b6b600", "#496192", "#b61861", "#24ce79", "#9e55aa", "#867961"),
+    *("#ff866d", "#0055ff", "#499200", "#86c29e", "#ff3d00", "#b6aaf3", "#e700ff"),
+]
+GREY = "#8a909c"  # of Plotly's mode bar, in both themes
 DARKEST, LIGHTEST = 38.0, 70.0  # L* of a method's several settings: contrast over 2 on both papers
 
 
@@ -77,24 +88,35 @@ def class_colour(k: int) -> str:
 
 
 def method_colour(name: str) -> str:
-    """Return the hex colour of a method; unknown names get one of the ten by their letters."""
-    return METHODS.get(name) or TEN[sum(map(ord, name)) % len(TEN)]
+    """Return the hex colour of a method that is drawn alone; see ``method_colours`` for several."""
+    return METHODS.get(name) or OTHERS[_place(name)]
+
+
+def _place(name: str) -> int:
+    return sum(map(ord, name)) % len(OTHERS)
 
 
 def method_colours(methods: Mapping[str, str]) -> dict[str, str]:
     """Return the hex colour of each label, given label -> method: the method's colour, or, if it has several labels,
-    its hue from dark to light in their order.
+    its hue from dark to light in their order. Up to 15 methods beside AMKD's family have different colours.
 
     >>> found = method_colours({"ce": "ce", "kd (epochs=1)": "kd", "kd (epochs=2)": "kd"})
     >>> found["ce"] == method_colour("ce"), found["kd (epochs=1)"], found["kd (epochs=2)"]
-    (True, '#044cd6', '#80abfd')
+    (True, '#834c00', '#fa9200')
     """
-    found = {}
+    found, each, taken = {}, {}, set[int]()
+    for method in dict.fromkeys(methods.values()):
+        each[method] = method_colour(method)
+        if method not in METHODS:
+            free = [(_place(method) + step) % len(OTHERS) for step in range(len(OTHERS))]
+            place = next((at for at in free if at not in taken), free[0])
+            taken.add(place)
+            each[method] = OTHERS[place]
     for label, method in methods.items():
         own = [other for other in methods if methods[other] == method]
         share = own.index(label) / max(1, len(own) - 1)
         light = DARKEST + (LIGHTEST - DARKEST) * share
-        found[label] = method_colour(method) if len(own) == 1 else _at_lightness(method_colour(method), light)
+        found[label] = each[method] if len(own) == 1 else _at_lightness(each[method], light)
     return found
 
 
@@ -145,6 +167,7 @@ def template(theme: Theme = LIGHT) -> go.layout.Template:
             "colorway": TEN,
             "margin": {"l": 8, "r": 8, "t": 34, "b": 8},
             "hovermode": "closest",
+            "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": GREY},
             "hoverlabel": {"bgcolor": theme.paper, "bordercolor": theme.line, "font": {"color": theme.ink}},
             "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 12}},
             "xaxis": axis,

@@ -16,7 +16,7 @@ from amkd_viz.objectives.losses.triplets import negatives_of
 from amkd_viz.views.anchors import MARGIN, anchored
 from amkd_viz.views.joint import spaces
 from amkd_viz.views.labels import class_label, class_name, number, percent, used_of
-from amkd_viz.views.layout import RING, keep, segments
+from amkd_viz.views.layout import LEAST, RING, keep, segments
 from amkd_viz.views.projection import joint_layout
 from amkd_viz.views.quality import trustworthiness
 from amkd_viz.views.theme import LIGHT, class_colour, template
@@ -98,6 +98,7 @@ def _figure(
     low: Any, y: Any, shown: Any, wrong: Any, d_ap: float, d_an: Any, margin: float, classes: Sequence[str]
 ) -> Any:
     figure = make_subplots(1, 2, column_widths=[0.5, 0.5], horizontal_spacing=0.12)
+    figure.update_layout(meta={"least": 3 * LEAST})
     figure.update_layout(template=template(), height=460, showlegend=False, margin={"t": 36, "b": 46, "l": 10, "r": 20})
     left, right = {"row": 1, "col": 1}, {"row": 1, "col": 2}
     colours, drawn = [class_colour(int(k)) for k in y], low[2:][shown]

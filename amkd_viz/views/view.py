@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from amkd_viz.core.errors import unknown
 from amkd_viz.views.caption import html_caption
-from amkd_viz.views.layout import height_of
+from amkd_viz.views.layout import height_of, with_bar
 from amkd_viz.views.mark import refuse_others, write_own
-from amkd_viz.views.page import bundle
+from amkd_viz.views.page import bundle, dark_style, revived
 from amkd_viz.views.scene import Scene
 from amkd_viz.views.theme import in_theme
 
@@ -53,15 +53,15 @@ class View:
         from IPython.display import HTML, display
 
         display(self._repr_mimebundle_(), raw=True)
-        if text := html_caption(self.caption):
-            display(HTML(text))
+        display(HTML(html_caption(self.caption) + dark_style() + revived(self.for_notebook())))
 
     def _repr_mimebundle_(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        return bundle(self.for_notebook())
+        return bundle(self.for_notebook()) | {"text/plain": repr(self)}
 
     def for_notebook(self) -> go.Figure:
         """Return the figure with the height its panels need: an output cell has a width, but no height."""
-        return go.Figure(self.figure).update_layout(height=height_of(self.figure, NOTEBOOK_WIDTH))
+        made = with_bar(self.figure)
+        return made.update_layout(height=height_of(made, NOTEBOOK_WIDTH))
 
     def in_theme(self, name: str) -> View:
         """Return the same view in "light" or "dark"."""

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from amkd_viz.boundary import BoundarySamples, Status, refine
+from amkd_viz.boundary import BoundarySamples
 from amkd_viz.core.errors import InputError, unknown
+from amkd_viz.views.crossings import Crossing, crossings
 from amkd_viz.views.decisions import logits_at
 
-__all__ = ["Crossing", "Walk", "magnifier", "walk"]
+__all__ = ["Walk", "magnifier", "walk"]
 
 FACTORS = (100, 50, 30, 20, 10, 5, 3, 2, 1)
-
-
-class Crossing(NamedTuple):
-    """Where a net leaves the class it predicts for the base image, found by bisection between two iterates.
-
-    Attributes:
-        at: in steps, with a fraction. x: (...) the image there. gap: the net's logit gap there.
-    """
-
-    at: float
-    x: Tensor
-    gap: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,13 +25,14 @@ class Walk:
     """The path of one attacked sample, in S steps.
 
     Attributes:
-        path: (S + 2, ...) the iterates from the base image on, and last the refined point of the boundary.
-        at: (S + 2,) their positions in steps: 0 .. S, and the refined point between two of them.
+        path: (S + 2, ...) the iterates from the base image on, and last the point of the first crossing (without one:
+            the last iterate again).
+        at: (S + 2,) their positions in steps: 0 .. S, and the first crossing between two of them.
         attacked: name of the net that was attacked.
         base, target: the attacked net's class of the base image, and the target class.
         crossed: whether the attacked net changed its class.
         logits: per net (S + 2, K), on the CPU.
-        crossings: per net, where it leaves its class of the base image, or None.
+        crossings: per net, where it changes its class on this path.
     """
 
     path: Tensor
@@ -53,7 +42,7 @@ class Walk:
     target: int
     crossed: bool
     logits: dict[str, Tensor]
-    crossings: dict[str, Crossing | None]
+    crossings: dict[str, list[Crossing]]
 
     @property
     def steps(self) -> int:
@@ -63,6 +52,25 @@ class Walk:
         """Return (S + 2,) the logit of the base class minus that of the target class: above 0 on the base's side."""
         z = self.logits[name]
         return np.asarray((z[:, self.base] - z[:, self.target]).numpy())
+
+    def first(self, name: str) -> list[float] | None:
+        """Return where a net first changes its class, in steps, and its logit gap there; None if it does not."""
+        if not self.crossings[name]:
+            return None
+        z = self.crossings[name][0].logits
+        return [self.crossings[name][0].at, float(z[self.base] - z[self.target])]
+
+    def changed(self, most: int) -> list[int]:
+        """Return at most ``most`` >= 2 iterates, the first and the last among them: those between which the image and
+        the predictions change alike."""
+        end = self.steps
+        moved = (self.path[1 : end + 1] - self.path[:end]).flatten(1).norm(dim=1).cpu()
+        turns = [z[: end + 1].softmax(1).diff(dim=0).abs().sum(1) for z in self.logits.values()]
+        turned = torch.stack(turns).sum(0)
+        share = [step / step.sum().clamp_min(1e-9) for step in (moved, turned)]
+        way = np.append(0.0, np.cumsum((share[0] + share[1]).numpy()))
+        wanted = np.linspace(0, way[-1], min(most, end + 1))
+        return sorted({0, end, *(int(np.abs(way - w).argmin()) for w in wanted)})
 
     def l2(self) -> NDArray[np.float32]:
         """Return (S + 2,) the distance from the base image, in units of pixel values in [0, 1]."""
@@ -102,46 +110,12 @@ def walk(nets: Mapping[str, nn.Module], samples: BoundarySamples, which: int = 0
     first = next(iter(nets)) if attacked is None else attacked
     if first not in nets:
         raise unknown("net", first, nets)
-    refined = refine(nets[first], own)
-    path = torch.cat([iterates, refined.x])
-    at = np.append(np.arange(steps + 1.0), _position(iterates, steps, refined.x) if steps else 0.0)
+    ways = {name: crossings(net, iterates) for name, net in nets.items()}
+    left = ways[first][0] if ways[first] else None
+    path = torch.cat([iterates, iterates[-1:] if left is None else left.x[None]])
+    at = np.append(np.arange(steps + 1.0), float(steps) if left is None else left.at)
     logits = {name: logits_at(net, path).cpu() for name, net in nets.items()}
-    base, target = int(own.base), int(own.target)
-    made = Walk(path, at, first, base, target, bool(own.crossed), logits, {})
-    for name, net in nets.items():
-        if name == first:
-            gap = float(made.gap(name)[-1])
-            made.crossings[name] = Crossing(float(at[-1]), path[-1], gap) if made.crossed else None
-        else:
-            made.crossings[name] = _crossing(net, own, iterates, logits[name][: steps + 1].argmax(1), (base, target))
-    return made
-
-
-def _crossing(
-    net: nn.Module, own: BoundarySamples, iterates: Tensor, winner: Tensor, sides: tuple[int, int]
-) -> Crossing | None:
-    """Bisect the segment of the path on which another net leaves its first class."""
-    left = (winner != winner[0]).nonzero()
-    if not len(left):
-        return None
-    step = int(left[0])
-    piece = replace(
-        own,
-        inside=iterates[step - 1 : step],
-        x=iterates[step : step + 1],
-        base=torch.full_like(own.base, int(winner[0])),
-        status=torch.full_like(own.status, int(Status.OTHER)),
-    )
-    x = refine(net, piece).x
-    z = logits_at(net, x)[0]
-    return Crossing(_position(iterates, step, x), x[0], float(z[sides[0]] - z[sides[1]]))
-
-
-def _position(iterates: Tensor, step: int, x: Tensor) -> float:
-    """Return where x (1, ...) lies on the segment that ends at iterate ``step``, in steps."""
-    start, end = iterates[step - 1], iterates[step]
-    length = float((end - start).norm())
-    return step - 1 + (float((x[0] - start).norm()) / length if length else 1.0)
+    return Walk(path, at, first, int(own.base), int(own.target), bool(own.crossed), logits, ways)
 
 
 def magnifier(difference: NDArray[np.float32]) -> int:

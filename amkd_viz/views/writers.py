@@ -12,6 +12,7 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.views.caption import captioned, wrapped
 from amkd_viz.views.chromium import rendered
 from amkd_viz.views.labels import safe
+from amkd_viz.views.layout import with_bar
 from amkd_viz.views.page import document, spec
 from amkd_viz.views.picture import GAP, animation
 from amkd_viz.views.theme import in_theme
@@ -28,7 +29,7 @@ def figure_block(view: View) -> str:
     text = f"<figcaption>{safe(view.caption)}</figcaption>" if view.caption else ""
     return (
         f'<figure><div class="plot" role="img" aria-label="{safe(view.title or "figure")}"></div>'
-        f'<script type="application/json">{spec(view.figure)}</script>{text}</figure>'
+        f'<script type="application/json">{spec(with_bar(view.figure))}</script>{text}</figure>'
     )
 
 

@@ -1,6 +1,35 @@
-"""Exercises of the notebooks: ``check("02.a", answer)``. Notebooks import this folder from beside them."""
+"""What the notebooks ask: ``predict("00.map", view)`` before a result, ``check("02.a", answer)`` after it.
 
-from exercises.checking import Verdict, check, exercises
+Notebooks import this folder from beside them.
+"""
+
+from exercises.build import hinge_losses, walk, with_kd
+from exercises.checking import Verdict, check, exercises, hint
+from exercises.circle import TripletCircle, triplet_circle
+from exercises.classroom import guesses, share
+from exercises.knowledge import attention_maps, rank_lists, relation_maps, weights_over_margin
 from exercises.pictures import example_folder
+from exercises.predictions import predict, questions
+from exercises.seeds import Seeds
 
-__all__ = ["Verdict", "check", "example_folder", "exercises"]
+__all__ = [
+    "Seeds",
+    "TripletCircle",
+    "Verdict",
+    "attention_maps",
+    "check",
+    "example_folder",
+    "exercises",
+    "guesses",
+    "hinge_losses",
+    "hint",
+    "predict",
+    "questions",
+    "rank_lists",
+    "relation_maps",
+    "share",
+    "triplet_circle",
+    "walk",
+    "weights_over_margin",
+    "with_kd",
+]

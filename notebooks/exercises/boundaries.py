@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,12 +12,21 @@ import torch
 from amkd_viz.runs import distill, example
 from amkd_viz.training import SPIRALS, Recipe
 from amkd_viz.views import boundary_map
-from exercises.checking import LookAgain, choice, exercise
+from exercises.checking import LookAgain, exercise, number
+from exercises.predictions import question
 
+NEAR = 0.1  # distance from a labelled point
 WANTED = 0.92  # agreement with the teacher over the window, from 0.85
 
 
-@exercise("01.a", "Give a point (x1, x2) of the square that the teacher and the kd student put into different classes.")
+@exercise(
+    "01.a",
+    "Give a point (x1, x2) of the square that the teacher and the kd student put into different classes.",
+    (
+        "Look for a place where the same spot has two colours.",
+        "Between the arms of the spirals, left of the middle; hover over both maps there.",
+    ),
+)
 def a_point_between(answer: Any) -> str:
     try:
         x1, x2 = map(float, answer)
@@ -43,27 +53,90 @@ def a_point_between(answer: Any) -> str:
 
 @exercise(
     "01.b",
-    "Where the two nets disagree, is the teacher's margin (its largest minus its second probability), on average, "
-    "'smaller' or 'larger' than where they agree?",
+    f"On what share, in per cent, of the cells within {NEAR:g} of a labelled point do the teacher and the kd student "
+    "predict the same class? Take the map of both nets: its arrays x, y, teacher.winner and student.winner.",
+    (
+        "torch.cdist(cells, data.train.x).amin(1) is each cell's distance from the nearest labelled point.",
+        'torch.cartesian_prod(y, x).flip(1) lists the cells (x, y) in the order of arrays["teacher.winner"].ravel().',
+    ),
 )
-def margins(answer: Any) -> str:
-    word = choice(answer, ("smaller", "larger"))
+def near_the_points(answer: Any) -> str:
+    value = number(answer, "a percentage")
     run = example("spirals", "kd")
-    arrays = boundary_map({"teacher": run.teacher(), "kd": run.student()}, run.dataset()).arrays
-    apart = arrays["teacher.winner"] != arrays["kd.winner"]
-    there, elsewhere = (float(arrays["teacher.margin"][where].mean()) for where in (apart, ~apart))
-    if (word == "smaller") != (there < elsewhere):
-        raise LookAgain("margins are 0 on the boundary itself; the dotted lines are where they are 0.5.")
+    data = run.dataset()
+    arrays = boundary_map({"teacher": run.teacher(), "kd": run.student()}, data).arrays
+    x, y = (torch.as_tensor(arrays[name]).float() for name in ("x", "y"))
+    near = (torch.cdist(torch.cartesian_prod(y, x).flip(1), data.train.x).amin(1) <= NEAR).numpy()
+    same = (arrays["teacher.winner"] == arrays["kd.winner"]).ravel()
+    right, rest = 100 * same[near].mean(), 100 * same[~near].mean()
+    turned = (torch.cdist(torch.cartesian_prod(x, y), data.train.x).amin(1) <= NEAR).numpy()
+    wrong = {
+        right / 100: "that is a share between 0 and 1; the question asks for per cent.",
+        100 * same.mean(): "that is the share of the whole square.",
+        rest: "those are the cells farther away.",
+        100 * same[turned].mean(): "x and y are exchanged: row i of the array is at y[i], column j at x[j].",
+    }
+    nearest = min(wrong, key=lambda other: abs(value - other))
+    if abs(value - right) > 0.3:
+        first = f"find the cells within {NEAR:g} of a labelled point first, then count agreement on them."
+        raise LookAgain(wrong[nearest] if abs(value - nearest) < 0.3 else first)
     return (
-        f"{there:.2f} where they disagree and {elsewhere:.2f} elsewhere. But {there:.2f} is still a confident teacher: "
-        "the student is wrong in places where the teacher has no doubt."
+        f"{right:.1f} % near the labelled points, {rest:.1f} % elsewhere. Beside its points the student knows what the "
+        "teacher predicts; where it has none it guesses."
     )
+
+
+@question(
+    "01.sure",
+    "Where the student predicts another class, on what share of these cells is the teacher more than 90 % sure?",
+    unit=" %",
+)
+def sure_where_wrong(view: Any) -> tuple[float, str]:
+    apart = view.arrays["teacher.winner"] != view.arrays["student.winner"]
+    sure, margin = view.arrays["teacher.confidence"] > 0.9, view.arrays["teacher.margin"]
+    return 100 * float(sure[apart].mean()), (
+        "These are not just undecided points: the student is wrong in places where the teacher has no doubt. The "
+        f"teacher's margin is {margin[apart].mean():.2f} there and {margin[~apart].mean():.2f} elsewhere."
+    )
+
+
+@question(
+    "01.landing",
+    "The attack moves this point from spiral 2 towards spiral 3 until the teacher's prediction changes. Click where it "
+    "will end.",
+    of="teacher",
+    classes=("spiral 1", "spiral 2", "spiral 3"),
+    unit="units",
+)
+def landing(view: Any, samples: Any) -> tuple[tuple[float, float], str]:
+    (x0, y0), (x1, y1) = samples.origin[0].tolist(), samples.x[0].tolist()
+    return (x1, y1), (
+        f"It went {math.hypot(x1 - x0, y1 - y0):.2f} units in {int(samples.steps[0])} step(s), along the gradient: not "
+        "to the nearest boundary, and past the one that it crossed. Notebook 02 shows why, and how refine() goes back."
+    )
+
+
+@question(
+    "01.rise",
+    "By how many percentage points does the agreement over the square rise with boundary samples?",
+    low=-5.0,
+    high=15.0,
+    step=0.5,
+    unit=" points",
+)
+def rise(view: Any) -> tuple[float, str]:
+    kd, bss = (100 * view.notes[f"{name}.agreement"] for name in ("kd", "bss"))
+    return bss - kd, f"From {kd:.1f} to {bss:.1f} %, with the same 100 labelled points and this one seed."
 
 
 @exercise(
     "01.c",
     "Change one field of the recipe, other than teacher, student and method, so that the student agrees with the "
     f"teacher on at least {WANTED:.0%} of the square. Give the recipe; it is trained for you (epochs up to 200).",
+    (
+        "What does a student lack that has seen 100 points of three long arms?",
+        "num_train is the number of labelled points; epochs=200 suffices as well.",
+    ),
 )
 def closer(answer: Any) -> str:
     base = SPIRALS.replace(method="kd")

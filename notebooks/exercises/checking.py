@@ -1,4 +1,4 @@
-"""``check("02.a", answer)`` tells whether an answer is right and why, or what to look at again."""
+"""``check("02.a", answer)`` tells whether an answer is right, or what to look at again; ``hint("02.a")`` helps."""
 
 from __future__ import annotations
 
@@ -6,11 +6,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from amkd_viz.core.errors import InputError, unknown
 
-__all__ = ["Exercise", "LookAgain", "Verdict", "check", "choice", "exercise", "exercises", "number"]
+__all__ = [
+    "Exercise",
+    "LookAgain",
+    "NotAnswered",
+    "Verdict",
+    "check",
+    "choice",
+    "exercise",
+    "exercises",
+    "hint",
+    "number",
+]
 
 TOPICS = {
     "00": "start",
@@ -20,19 +32,27 @@ TOPICS = {
     "04": "distilling",
     "05": "comparing",
     "06": "your_own",
+    "07": "many",
+    "08": "teachers",
 }
+ANSWERS = Path(__file__).parent.parent / "instructor" / "answers.md"  # not in a copy for students
 COLOURS = {True: "#3a7d44", False: "#b3541e", None: "#6b7280"}
 
 
-class LookAgain(Exception):
+class LookAgain(InputError):
     """Raised by a checker: what to look at again."""
 
 
+class NotAnswered(Exception):
+    """Raised by a checker of a function that is not written yet."""
+
+
 class Exercise(NamedTuple):
-    """A question, and a checker that returns why an answer is right or raises :class:`LookAgain`."""
+    """A question, a checker that returns why an answer is right or raises :class:`LookAgain`, and two hints."""
 
     question: str
     why: Callable[[Any], str]
+    hints: tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -41,28 +61,33 @@ class Verdict:
 
     right: bool | None
     text: str
+    lead: str = "Not answered yet. "
 
     def __bool__(self) -> bool:
         return bool(self.right)
 
     def __repr__(self) -> str:
-        return {True: "Right: ", False: "Look again: ", None: "Not answered yet. "}[self.right] + self.text
+        return {True: "Right: ", False: "Look again: ", None: self.lead}[self.right] + self.text
 
     def _repr_html_(self) -> str:
         return (
-            f'<div style="border-left:4px solid {COLOURS[self.right]};padding:.3em .9em;max-width:50em">'
+            f'<div style="border-left:4px solid {COLOURS[self.right]};padding:.3em .9em;max-width:50em;'
+            f'white-space:pre-line">'
             f"{escape(repr(self))}</div>"
         )
 
 
 _known: dict[str, Exercise] = {}
+_given: dict[str, int] = {}  # hints so far
 
 
-def exercise(name: str, question: str) -> Callable[[Callable[[Any], str]], Callable[[Any], str]]:
-    """Register a checker under ``name``, such as "02.a"."""
+def exercise(
+    name: str, question: str, hints: tuple[str, str]
+) -> Callable[[Callable[[Any], str]], Callable[[Any], str]]:
+    """Register a checker under ``name``, such as "02.a"; the second hint says more than the first."""
 
     def register(why: Callable[[Any], str]) -> Callable[[Any], str]:
-        _known[name] = Exercise(question, why)
+        _known[name] = Exercise(question, why, hints)
         return why
 
     return register
@@ -70,13 +95,13 @@ def exercise(name: str, question: str) -> Callable[[Callable[[Any], str]], Calla
 
 def exercises() -> dict[str, str]:
     """Return every exercise: name -> question."""
-    for topic in TOPICS.values():
+    for topic in (*TOPICS.values(), "build"):
         import_module(f"exercises.{topic}")
     return {name: _known[name].question for name in sorted(_known)}
 
 
 def check(name: str, answer: Any = ...) -> Verdict:
-    """Check an answer; ``...`` asks the question again.
+    """Check an answer; ``...`` asks the question again, "hint" gives a hint.
 
     Args:
         name: such as "02.a", as in the notebook.
@@ -92,22 +117,41 @@ def check(name: str, answer: Any = ...) -> Verdict:
     >>> bool(check("03.a", 0.1))
     True
     """
-    topic = TOPICS.get(str(name).partition(".")[0])
-    if topic is not None:
-        import_module(f"exercises.{topic}")
-    if name not in _known:
-        raise unknown("exercise", name, exercises())
-    question, why = _known[name]
+    question, why, _ = _exercise(name)
     if answer is ...:
         return Verdict(None, question)
+    if isinstance(answer, str) and answer == "hint":
+        return hint(name)
     try:
         return Verdict(True, why(answer))
-    except LookAgain as hint:
-        return Verdict(False, str(hint))
-    except InputError as error:  # the library refused the answer and says why
+    except NotAnswered:
+        return Verdict(None, question)
+    except InputError as error:  # a hint of ours, or the library refused the answer and says why
         return Verdict(False, str(error))
     except Exception as error:  # an answer may be anything at all
         return Verdict(False, f"this answer cannot be checked ({type(error).__name__}: {error}). {question}")
+
+
+def hint(name: str) -> Verdict:
+    """Give a first hint, at the next call a second one, then the answer where the lecturer's part is at hand.
+
+    Raises:
+        InputError: ``name`` is unknown.
+    """
+    hints, count = _exercise(name).hints, _given.get(name, 0)
+    _given[name] = count + 1
+    if count < len(hints):
+        return Verdict(None, f"Hint {count + 1} of {len(hints)}: {hints[count]}", lead="")
+    if not ANSWERS.exists():
+        return Verdict(None, "There is no further hint. Your lecturer has the answers.", lead="")
+    text = ANSWERS.read_text(encoding="utf-8").partition(f"### {name}\n")[2].partition("\n#")[0]
+    return Verdict(None, f"The answer: {text.replace('```python', '').replace('```', '').strip()}", lead="")
+
+
+def _exercise(name: str) -> Exercise:
+    if name not in exercises():
+        raise unknown("exercise", name, exercises())
+    return _known[name]
 
 
 def number(answer: Any, what: str = "one number") -> float:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import math
+import statistics
 from typing import Any
 
-from amkd_viz.runs.stats import welch
-from exercises.checking import LookAgain, choice, exercise, number
+import numpy as np
 
+from amkd_viz.runs.stats import welch
+from exercises.checking import LookAgain, exercise, number
+from exercises.predictions import question
+
+METHODS = ("ce", "kd", "bss", "amkd")
+SD = 0.3  # points, of the methods of exercise 05.c
+BEST_OF_TEN = 1.5388  # mean of the largest of ten standard normal draws
 RESULT = welch(0.6056, 0.0044, 3, 0.6071, 0.0015, 3)  # amkd and bss as in README: 2,000 images, three seeds
 
 
@@ -15,6 +22,10 @@ RESULT = welch(0.6056, 0.0044, 3, 0.6071, 0.0015, 3)  # amkd and bss as in READM
     "05.a",
     "On 2,000 images of CIFAR-10, three seeds each, bss reaches 60.71 ± 0.15 % and amkd 60.56 ± 0.44 %. What is the "
     "standard error of their difference, in points?",
+    (
+        "The variance of a mean of n is sd^2 / n; variances of independent means add.",
+        "sqrt(0.15^2 / 3 + 0.44^2 / 3).",
+    ),
 )
 def error_of_difference(answer: Any) -> str:
     assert RESULT is not None
@@ -34,6 +45,10 @@ def error_of_difference(answer: Any) -> str:
     "05.b",
     "With the same two standard deviations: how many seeds of each method would it take, at least, until a true "
     "difference of 0.15 points is two standard errors or more?",
+    (
+        "Set two standard errors equal to 0.15 and solve for n.",
+        "n = (2 / 0.15)^2 (0.15^2 + 0.44^2), rounded up.",
+    ),
 )
 def seeds_needed(answer: Any) -> str:
     value, exact = number(answer, "a number of seeds"), (2 / 0.15) ** 2 * (0.15**2 + 0.44**2)
@@ -46,14 +61,71 @@ def seeds_needed(answer: Any) -> str:
 
 @exercise(
     "05.c",
-    "A colleague trains ten methods with one seed each, keeps the best test accuracy of any epoch, and names a winner. "
-    "Is that winner's printed accuracy, on average, 'too high', 'too low' or 'fair'?",
+    "Ten methods are equally good; one seed of each is trained, and test accuracies of one method vary with a standard "
+    f"deviation of {SD:g} points from seed to seed. By how many points is the best of the ten printed accuracies above "
+    "the true one, on average?",
+    (
+        "Draw ten numbers of a normal distribution and take the largest. Repeat this 100,000 times.",
+        "torch.randn(100_000, 10).amax(1).mean(), times the standard deviation.",
+    ),
 )
 def winners_curse(answer: Any) -> str:
-    if choice(answer, ("too high", "too low", "fair")) != "too high":
-        raise LookAgain("both the epoch and the method were chosen because the number was large. On which images?")
+    value = number(answer, "a number of points")
+    if abs(value) < 0.02:
+        raise LookAgain("each number alone is fair, but the winner was chosen because its number was large.")
+    if abs(value - SD) < 0.02:
+        raise LookAgain("that is what one method varies by; the largest of ten is farther out.")
+    if abs(value - BEST_OF_TEN) < 0.05:
+        raise LookAgain("that is in standard deviations; the question asks for points.")
+    if abs(value - SD * BEST_OF_TEN) > 0.03:
+        raise LookAgain("simulate it: ten draws, the largest, the mean over many repetitions.")
     return (
-        "too high: the largest of many noisy numbers is large partly by luck, twice here, over epochs and over "
-        "methods. "
-        "So this library prints the last epoch, and test images choose nothing."
+        f"{SD * BEST_OF_TEN:.2f} points, although all ten are equal, and more if each keeps its best epoch. So this "
+        "library prints the last epoch, and test images choose nothing."
+    )
+
+
+@question("05.best", "Which method has the best mean test accuracy over three seeds?", choices=METHODS)
+def best_of_three(view: Any) -> tuple[str, str]:
+    mean = {name: 100 * view.notes[f"{name}.mean"] for name in METHODS}
+    order = sorted(mean, key=lambda name: -mean[name])
+    return order[0], ", ".join(f"{name} {mean[name]:.1f} %" for name in order) + "."
+
+
+@question(
+    "05.spread",
+    "How many points lie between the best and the worst seed of one method, on average over the four?",
+    high=20.0,
+    step=0.5,
+    unit=" points",
+)
+def spread(text: str, view: Any) -> tuple[float, str]:
+    spreads = [100 * float(np.ptp(view.arrays[name])) for name in METHODS]
+    mean = [100 * view.notes[f"{name}.mean"] for name in METHODS]
+    first, second = sorted(mean)[:-3:-1]
+    return statistics.fmean(spreads), (
+        f"The two best methods are {first - second:.1f} points apart. Look at how far apart the dots of one method are "
+        "first, and only then at the bars."
+    )
+
+
+@question("05.alone", "With seed 0 alone, which method wins?", choices=METHODS)
+def winner_of_one(view: Any) -> tuple[str, str]:
+    mean = {name: 100 * view.notes[f"{name}.mean"] for name in METHODS}
+    best = max(mean, key=lambda name: mean[name])
+    return best, f"With {mean[best]:.1f} %. Nothing in this picture says that another seed has another winner."
+
+
+@question(
+    "05.more",
+    "With 400 labelled points: how many points lie between the best and the worst method?",
+    high=20.0,
+    step=0.5,
+    unit=" points",
+)
+def with_more_points(view: Any) -> tuple[float, str]:
+    mean = {name: 100 * view.notes[f"{name}.mean"] for name in METHODS}
+    return max(mean.values()) - min(mean.values()), (
+        f"Here the labels alone nearly suffice: ce has {mean['ce']:.1f} %. That holds for these spirals, this teacher "
+        "and two seeds."
     )

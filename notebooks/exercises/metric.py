@@ -9,6 +9,7 @@ import torch
 from amkd_viz.objectives.losses.triplets import negatives_of
 from amkd_viz.objectives.metric import triplet_hinge
 from exercises.checking import LookAgain, exercise, number
+from exercises.predictions import question
 
 POSITIVE, NEGATIVES, MARGIN = 0.3, (0.5, 0.9, 1.6), 0.5
 BASE, TARGET = 3, 8
@@ -26,6 +27,10 @@ def _loss(mining: str) -> float:
     "03.a",
     f"d(a, p) = {POSITIVE:g}, the three negatives lie at d(a, n) = {NEGATIVES[0]:g}, {NEGATIVES[1]:g} and "
     f'{NEGATIVES[2]:g}, and the margin is {MARGIN:g}. What is the loss with mining "all"?',
+    (
+        "Write down one bracket per negative, and cut off below 0.",
+        "The brackets are 0.3, -0.1 and -0.8 before the cut; the mean is over all three.",
+    ),
 )
 def hinge(answer: Any) -> str:
     value, right, hard = number(answer), _loss("all"), _loss("hard")
@@ -44,6 +49,10 @@ def hinge(answer: Any) -> str:
     f"A boundary sample leaves class {BASE} for class {TARGET} (digits, classes 0 to 9). Which classes may its "
     "negatives "
     "have in the default variant? Give a set.",
+    (
+        "Between which two classes does the sample lie?",
+        "It should stay near both of its classes, so neither may push.",
+    ),
 )
 def negative_classes(answer: Any) -> str:
     y = torch.arange(10)
@@ -67,6 +76,10 @@ def negative_classes(answer: Any) -> str:
     "03.c",
     "Find a margin in [0, 4] with which between 45 and 55 % of the student's triplets are active, for the samples and "
     "the distances() view above. Give that View.",
+    (
+        "The table of active shares above tells between which two margins the half lies.",
+        "Between 1 and 2.",
+    ),
 )
 def half_active(answer: Any) -> str:
     notes = getattr(answer, "notes", None)
@@ -86,4 +99,45 @@ def half_active(answer: Any) -> str:
         f"{result}, with d(a, p) at {d_ap:.2f} and d(a, n) at {d_an:.2f} on average. A margin near their "
         "difference keeps "
         "about half of the triplets at work."
+    )
+
+
+@question(
+    "03.nearer",
+    "What share of the valid negatives is active, that is, nearer to the anchor than the positive plus the margin?",
+    unit=" %",
+)
+def active_share(view: Any) -> tuple[float, str]:
+    return 100 * view.notes["active"], (
+        f"The positive is at d(a, p) = {view.notes['d_ap']:.2f} of at most 4, so the band ends at "
+        f"{view.notes['d_ap'] + 1:.2f}."
+    )
+
+
+@question(
+    "03.positive",
+    "What has changed in the student that was trained with triplets?",
+    choices=("the positive is nearer", "the negatives are farther", "both", "neither"),
+)
+def what_moved(view: Any, before: Any) -> tuple[str, str]:
+    near = before.notes["d_ap"], view.notes["d_ap"]
+    far = float(before.arrays["d_an"].mean()), float(view.arrays["d_an"].mean())
+    nearer, farther = near[1] < near[0] - 0.02, far[1] > far[0] + 0.02
+    words = {(True, True): "both", (True, False): "the positive is nearer", (False, True): "the negatives are farther"}
+    return words.get((nearer, farther), "neither"), (
+        f"d(a, p) went from {near[0]:.2f} to {near[1]:.2f}, the mean of the drawn nearest negatives from {far[0]:.2f} "
+        f"to {far[1]:.2f}. One sample is an anecdote; the next picture has all."
+    )
+
+
+@question(
+    "03.margin",
+    "Which margin teaches the student more?",
+    choices=("0: only triplets in the wrong order count", "4: every triplet counts", "neither"),
+)
+def extreme_margin(text: str) -> tuple[str, str]:
+    return "neither", (
+        "A triplet that is not active has no gradient. When all are active, the loss is the mean of d(a, p) - d(a, n) "
+        "plus a constant: every negative is pushed on, even those that are already far away. The default is 1, chosen "
+        "on a validation split of 2,000 CIFAR-10 images from a grid that is published with the library."
     )

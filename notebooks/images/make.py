@@ -17,6 +17,7 @@ from amkd_viz.core.rng import generator
 from amkd_viz.runs import Job
 from amkd_viz.training import DIGITS
 from amkd_viz.views import View, boundary_map, boundary_path, compare, curves, distances, plane_map
+from exercises import attention_maps
 
 HERE = Path(__file__).parent
 
@@ -25,7 +26,7 @@ def pictures(folder: Path) -> Iterator[tuple[str, View]]:
     """Name and view of each picture; ``folder`` takes a run."""
     run = example("spirals", "kd")
     data, teacher = run.dataset(), run.teacher()
-    yield "00", boundary_map({"teacher": teacher, "a student": run.student()}, data)
+    yield "00", boundary_map({"teacher": teacher}, data, split="train")  # no student: the notebook asks for them
     x = data.test.floats(slice(30))
     target = sample_targets(teacher(x), generator("cpu", "pictures"))
     samples = bss(teacher, x, target, step_rule="newton", step_size=1.05, steps=20, keep_path=True)
@@ -52,6 +53,7 @@ def pictures(folder: Path) -> Iterator[tuple[str, View]]:
     assert job.run is not None
     yield "04", curves(job.run)
     yield "05", compare([example("spirals", method) for method in ("ce", "kd", "bss", "amkd")])
+    yield "07", attention_maps({"teacher": teacher}, data)
     yield "06", plane_map(nets, x[[0, 1, 2]], data.classes, names=("A", "B", "C"))
 
 

@@ -1,8 +1,9 @@
-"""Write a clean twin of each notebook: its code and its headings without prose or outputs, to lecture from.
+"""Write a clean twin of each notebook: code, headings and questions without prose or outputs, to lecture from.
 
     make twins
 
-Twins are written beside the notebooks, as ``clean_00_start_here.ipynb``, and are not committed.
+Twins are written beside the notebooks, as ``clean_00_start_here.ipynb``, and are not committed. Each is also a set of
+slides: ``jupyter nbconvert --to slides --execute clean_00_start_here.ipynb`` (reveal.js comes from the network).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 import nbformat
 
 NOTEBOOKS = Path(__file__).parent.parent
+KEPT = ("#", "**What will happen?**", "**Exercise ")
 
 
 def twin(path: Path) -> nbformat.NotebookNode:
@@ -19,7 +21,8 @@ def twin(path: Path) -> nbformat.NotebookNode:
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = "\n".join(line for line in cell.source.splitlines() if line.startswith("#"))
+            cell.source = "\n\n".join(line for line in cell.source.splitlines() if line.startswith(KEPT))
+            cell.metadata["slideshow"] = {"slide_type": "slide"}
         else:
             cell.outputs, cell.execution_count = [], None
     notebook.cells = [cell for cell in notebook.cells if cell.source]

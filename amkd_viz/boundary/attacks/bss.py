@@ -19,6 +19,7 @@ from amkd_viz.boundary.samples import (
     logits_in,
     space_of,
     status_of,
+    whole,
 )
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.fields import option
@@ -34,7 +35,7 @@ def bss(
     x: Tensor,
     target: Tensor,
     *,
-    step_size: float = 0.3,
+    step_size: float | Tensor = 0.3,
     steps: int = 10,
     step_rule: str = "gap",
     space: str = "normalised",
@@ -61,7 +62,7 @@ def bss(
             normalised space a compiled classifier is used as it was before torch.compile.
         x: (M, C, H, W) images in [0, 1], or (M, 2) points. M may be 0.
         target: (M,) class to move to; a sample whose target is its own class is returned where it is.
-        step_size: a > 0.
+        step_size: a > 0; a scalar tensor is not checked, so that an exported attack can take it as an input.
         steps: at most this many updates, >= 1.
         space: "normalised" (the net's own normalisation) or "pixel".
         clamp: None for the valid pixel range (images; points have none); a number c for [-c, c] in ``space``. The
@@ -78,8 +79,11 @@ def bss(
         check_inputs(x)
     if step_rule not in ("gap", "newton"):
         raise InputError(f"step_rule must be 'gap' or 'newton', got {step_rule!r}.")
-    if not step_size > 0 or steps < 1:
+    if isinstance(step_size, str):
+        raise InputError(f"step_size must be a number here, got {step_size!r}; calibrate(net, x) returns one.")
+    if not (isinstance(step_size, Tensor) or step_size > 0) or steps < 1:
         raise InputError(f"The attack needs step_size > 0 and steps >= 1, got step_size={step_size}, steps={steps}.")
+    steps = whole(steps, "steps")
     here = space_of(model, x, space, clamp)
     compact = x.device.type == "cpu" if compact is None else compact
     power = 1 if step_rule == "gap" else 2
@@ -142,7 +146,9 @@ class BSS(Attack):
     """Boundary supporting samples; see ``bss``."""
 
     function: ClassVar[Callable[..., BoundarySamples]] = staticmethod(bss)
-    step_size: float = option(0.3, "step size a, in the normalised space", low=1e-3, high=10.0)
+    step_size: float | str = option(
+        0.3, "step size a, in the normalised space; a recipe may say auto", low=1e-3, high=10.0, words=("auto",)
+    )
     steps: int = option(10, "maximum number of attack steps", low=1, high=100)
     step_rule: str = option("gap", "gap (published code) or newton (the paper's formula)", choices=("gap", "newton"))
     space: str = option("normalised", "space in which the attack moves", choices=("normalised", "pixel"))

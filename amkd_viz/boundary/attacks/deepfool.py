@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from amkd_viz.boundary.sampler import Attack, samplers
-from amkd_viz.boundary.samples import BoundarySamples, Passes, check_target, logits_in, space_of, status_of
+from amkd_viz.boundary.samples import BoundarySamples, Passes, check_target, logits_in, space_of, status_of, whole
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.fields import option
 from amkd_viz.data.checks import check_inputs
@@ -46,6 +46,7 @@ def deepfool(
         check_inputs(x)
     if steps < 1 or overshoot < 0:
         raise InputError(f"deepfool needs steps >= 1 and overshoot >= 0, got {steps} and {overshoot}.")
+    steps = whole(steps, "steps")
     here = space_of(model, x, "pixel", None)
     shape = (-1,) + (1,) * (x.ndim - 1)
     with freeze(model), torch.inference_mode(False), torch.enable_grad():

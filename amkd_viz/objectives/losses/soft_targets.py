@@ -31,7 +31,13 @@ def soft_cross_entropy(teacher_logits: Tensor, student_logits: Tensor, temperatu
 class kd(Term):
     """Knowledge distillation (Hinton et al., 2015, arXiv 1503.02531): H(softmax(T / t), softmax(S / t)).
 
-    Published recipes differ in the factor t^2, which ``t2`` adds.
+    Formula: H(p, q), times t^2 where t2 is set; p and q are the softmaxes of teacher and student at temperature t.
+    Weights: ce .1, kd .9 at t 4 with t^2 (the method hinton); 4 -> 1 at t 3 without (kd).
+    Source: Hinton, Vinyals, Dean, 2015, arXiv 1503.02531
+    Reading: exact
+    Trap: the value is KL + H(p) in nats, so it does not reach 0; its gradient is that of KL. A weight copied from
+    another recipe counts t^2 times as much or as little where that recipe has, or lacks, the factor.
+    Checked: zoo_kd
     """
 
     name: ClassVar[str] = "kd"
@@ -55,7 +61,15 @@ class kd(Term):
 
 @dataclass(frozen=True, repr=False)
 class boundary_kd(kd):
-    """Knowledge distillation on the boundary samples (arXiv 1805.05532, equation 8): ``kd(on="boundary")`` by name."""
+    """Knowledge distillation on the boundary samples (arXiv 1805.05532, equation 8): ``kd(on="boundary")`` by name.
+
+    Formula: H(p, q) on samples that an attack has moved just across the teacher's boundary.
+    Weights: 2 -> 0 at three quarters of training, temperature 3.
+    Source: Heo, Lee, Yun, Choi, AAAI 2019, arXiv 1805.05532
+    Reading: exact
+    Trap: an attack in each step: about twice the time of kd.
+    Checked: the published attack on CIFAR-10
+    """
 
     name: ClassVar[str] = "boundary_kd"
     title: ClassVar[str] = "KD on boundary samples"

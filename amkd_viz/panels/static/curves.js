@@ -104,9 +104,9 @@ class Curves extends View {
     const events = this.get("events");
     for (const { x } of events) line([[X(x), PAD.top], [X(x), bottom]], colours.accent, 1, [2, 3]);
     for (const s of curves) {
-      pen.globalAlpha = s.faint ? 0.45 : 1;
+      pen.globalAlpha = s.faint ? 0.75 : 1;
       const colour = s.colour || colours.ink;
-      line([...s.x].map((x, i) => [X(x), Y(s.y[i])]), colour, s.faint ? 1.2 : 2);
+      line([...s.x].map((x, i) => [X(x), Y(s.y[i])]), colour, s.faint ? 1.4 : 2, s.faint ? [5, 3] : []);
       if (s.x.length === 1) dot(X(s.x[0]), Y(s.y[0]), colour);
     }
     pen.globalAlpha = 1;

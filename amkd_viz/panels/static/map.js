@@ -2,10 +2,25 @@
 // and their colours; hovering, dragging and drawing happen here, without a round trip.
 
 const MOST = 12; // classes in the legend
+const DISTINCT = 10; // classes whose colours differ at a glance; regions of more carry a letter, too
 const NONE = 65535; // an undecided cell
 const PAD = { left: 34, right: 6, top: 4, bottom: 20 };
 const IMAGE = 0.13; // side of an anchor's image as a share of the map
+const EDGE = "#fefefe"; // of a point, in both themes: dark colours are visible on dark paper, too
 const SIZES = { dots: 3, ring: 5, cross: 4, diamond: 4, square: 4 };
+const LEAST = [118, 150]; // pixels to which up to three maps, and four, shrink before one of them goes to the next row
+const LARGE = 1.5; // letters and lines for an audience
+const LONG = 24; // letters of a fact that gets a line of its own
+const SYMBOLS = { // of 18 x 10, for the legend
+  dots: '<circle cx="9" cy="5" r="3"/>',
+  path: '<path d="M0 5h18"/>',
+  dash: '<path d="M0 5h18" stroke-dasharray="5 4"/>',
+  ring: '<circle class="amkd-line" cx="9" cy="5" r="4"/>',
+  cross: '<path d="M5 1l8 8m-8 0l8 -8"/>',
+  box: '<path d="M1 9l4 -8h12l-3 8z"/>',
+  margin: '<path d="M0 5h18" stroke-dasharray="1.5 3"/>',
+  apart: '<path class="amkd-warm" d="M0 10l10 -10m-4 10l10 -10m-4 10l6 -6m-18 0l4 -4"/>',
+};
 
 const bytes = (view) => new Uint8Array(raw(view));
 
@@ -48,9 +63,8 @@ class Maps extends View {
     super(model);
     this.root = make(el, "div", { class: "amkd-maps" });
     this.row = make(this.root, "div", { class: "amkd-maps-row" });
-    this.row.style.setProperty("--amkd-least", `${model.get("least")}px`);
-    this.row.style.setProperty("--amkd-columns", model.get("columns"));
     this.keys = make(this.root, "div", { class: "amkd-keys" });
+    this.signs = make(this.root, "div", { class: "amkd-keys amkd-signs" });
     this.read = make(this.root, "div", { class: "amkd-read" });
     this.cells = [];
     this.images = new Map();
@@ -59,7 +73,7 @@ class Maps extends View {
     this.stops.push(onTheme(this.ask));
     this.resized(this.row, this.ask);
     this.hear("frame table names", () => this.take());
-    this.hear("marks point levels interactive empty note", this.ask);
+    this.hear("marks point levels interactive empty note pair units step", this.ask);
     this.hear("facts", () => this.cells.forEach((cell) => this.state(cell)));
     this.take();
   }
@@ -102,25 +116,52 @@ class Maps extends View {
     }
   }
 
-  // The colours of the classes, if few enough to tell apart.
+  // The colours of the classes; of many, those of the largest regions. What does not occur is faint.
   legend() {
-    const names = this.frame ? this.get("names") : [], palette = this.get("palette");
-    const key = JSON.stringify([names, palette]);
+    const names = this.frame ? this.get("names") : [], palette = this.get("palette"), occur = this.frame?.occur || [];
+    const key = JSON.stringify([names, palette, [...occur].sort()]);
     if (key === this.named) return; // frames come often while training: lay out again only when something changed
     this.named = key;
     this.keys.replaceChildren();
-    for (const [k, name] of (names.length > MOST ? [] : names).entries()) {
-      const entry = make(this.keys, "span");
+    for (const k of names.length > MOST ? occur.slice(0, MOST) : names.keys()) {
+      const entry = make(this.keys, "span", { class: occur.includes(k) ? "" : "amkd-absent" });
       make(entry, "i").style.background = palette[k % palette.length];
-      entry.append(name);
+      if (names.length > DISTINCT && this.letter(k) !== names[k]) make(entry, "b", {}, `${this.letter(k)} `);
+      entry.append(names[k]);
     }
+    const rest = names.length > MOST ? occur.length - MOST : 0;
+    if (rest > 0) make(this.keys, "span", {}, `and ${rest} more: point at the map`);
+  }
+
+  // What the marks on show mean.
+  explain() {
+    const marks = this.frame ? this.get("marks") : [], levels = this.get("levels"), words = this.get("signs");
+    const there = new Set(marks.flatMap((m) => (m.dash ? [m.kind, "dash"] : [m.kind])));
+    if (this.frame?.disagreement) there.add("apart");
+    if (this.frame?.maps[0].margin && levels.length) there.add("margin");
+    const kinds = Object.keys(SYMBOLS).filter((kind) => there.has(kind)), key = kinds.join() + levels;
+    if (key === this.explained) return;
+    this.explained = key;
+    this.signs.replaceChildren();
+    for (const kind of kinds) {
+      const entry = make(this.signs, "span");
+      entry.innerHTML = `<svg width="18" height="10" aria-hidden="true">${SYMBOLS[kind]}</svg> `; // constants alone
+      entry.append(kind === "margin" ? `${words[kind]} ${levels.map((v) => String(v).replace("0.", ".")).join(" ")}` : words[kind]);
+    }
+  }
+
+  // Maps in a row: up to four of them shrink before one goes to the next row; more are spread evenly.
+  across(count) {
+    const wide = this.row.clientWidth + 10, least = count > 4 ? this.get("least") : LEAST[Number(count > 3)];
+    const most = clamp(Math.floor(wide / (least + 10)), 1, count);
+    return Math.ceil(count / Math.ceil(count / most));
   }
 
   // The numbers beneath a map, and the colour that stands for its net in the curves.
   state(cell) {
     const { rows = [], colour = "" } = this.get("facts")[cell.index] || {};
     cell.facts.replaceChildren();
-    for (const word of rows.flat()) make(cell.facts, "span", {}, word);
+    for (const word of rows.flat()) make(cell.facts, "span", { class: word.length > LONG ? "amkd-long" : "" }, word);
     cell.figure.style.setProperty("--amkd-own", colour || "transparent");
     cell.figure.classList.toggle("amkd-coloured", Boolean(colour));
   }
@@ -190,7 +231,7 @@ class Maps extends View {
     const words = [`(${at.map((v) => v.toFixed(digits).replace("-", "\u2212")).join(", ")})`];
     for (const map of this.maps.filter(({ mask }) => !mask)) {
       const k = map.winner[i], name = names[k] || `class ${k}`;
-      words.push(`${map.title}: ${k === NONE ? "undecided" : `${name} ${Math.round(map.confidence[i] / 2.55)} %`}`);
+      words.push(`${map.title}: ${k === NONE ? "undecided" : `${name}, ${Math.round(map.confidence[i] / 2.55)} %`}`);
     }
     this.read.textContent = words.join("   \u00b7   ");
   }
@@ -206,7 +247,12 @@ class Maps extends View {
     }
     if (!this.cells.length) this.row.textContent = "";
     this.build(this.maps.length);
+    this.explain();
     const ink = coloursOf(this.root), interactive = this.get("interactive");
+    this.large = this.root.closest(".amkd-present") ? LARGE : 1;
+    const pair = this.large > 1 ? this.get("pair").map((n) => (n + this.maps.length) % this.maps.length) : null;
+    this.cells.forEach(({ figure, index }) => { figure.hidden = Boolean(pair) && !pair.includes(index); });
+    this.row.style.gridTemplateColumns = `repeat(${this.across(pair ? pair.length : this.maps.length)}, minmax(0, 1fr))`;
     for (const cell of this.cells) {
       const map = this.maps[cell.index], { canvas } = cell;
       cell.title.textContent = map.title;
@@ -214,13 +260,14 @@ class Maps extends View {
       cell.note.title = map.note;
       const width = Math.floor(cell.figure.clientWidth);
       if (width < 60) continue;
-      const size = width - PAD.left - PAD.right;
+      cell.pad = Object.fromEntries(Object.entries(PAD).map(([side, room]) => [side, Math.round(room * this.large)]));
+      const { pad } = cell, size = width - pad.left - pad.right;
       canvas.tabIndex = interactive ? 0 : -1;
       canvas.classList.toggle("amkd-point", interactive);
       const about = interactive ? ", arrow keys move the point" : "";
       canvas.setAttribute("aria-label", `${map.title} ${map.note}: decision map${about}`);
-      cell.box = { left: PAD.left, top: PAD.top, size };
-      this.paint(fitted(canvas, width, size + PAD.top + PAD.bottom), cell, map, ink);
+      cell.box = { left: pad.left, top: pad.top, size };
+      this.paint(fitted(canvas, width, size + pad.top + pad.bottom), cell, map, ink);
     }
     if (!this.pointed) this.readOut(null);
     this.drawn += 1;
@@ -240,6 +287,7 @@ class Maps extends View {
     context.fillRect(left, top, size, size);
     context.imageSmoothingEnabled = false;
     context.drawImage(map.mask ? hatched(map.mask, size, ink) : map.pixels, left, top, size, size);
+    if (!map.mask && this.get("names").length > DISTINCT) this.letters(context, map, ink, left, top, size);
     if (map.margin) this.contours(context, map, ink, left, top, size);
     for (const mark of this.get("marks")) {
       if (mark.panel === null || mark.panel === cell.index) this.mark(context, mark, ink, X, Y, size);
@@ -250,20 +298,49 @@ class Maps extends View {
     context.strokeStyle = ink.line;
     context.lineWidth = 1;
     context.strokeRect(left + 0.5, top + 0.5, size - 1, size - 1);
-    context.fillStyle = ink.muted;
-    context.font = "11px system-ui, sans-serif";
+    this.axes(context, cell, ink, X, Y);
+  }
+
+  // Numbers, where no name and no edge is in their way, and the names at the ends of the axes.
+  axes(context, { box: { left, top, size }, pad }, ink, X, Y) {
+    const [x0, x1, y0, y1] = this.frame.area, [across, up] = this.get("units"), high = 11 * this.large;
+    const room = (pixels) => ((x1 - x0) * pixels) / size, wanted = Math.max(2, size / (80 * this.large));
+    Object.assign(context, { fillStyle: ink.muted, font: `${high}px system-ui, sans-serif`, textBaseline: "top" });
+    const end = left + size - context.measureText(across).width - 3, written = { x: [], y: [] };
     context.textAlign = "center";
-    context.textBaseline = "top";
-    const wanted = Math.max(2, size / 80);
-    for (const [v, word] of ticks(x0, x1, wanted)) {
-      const half = context.measureText(word).width / 2;
-      if (X(v) - half > left - 8 && X(v) + half < left + size + PAD.right) context.fillText(word, X(v), top + size + 4);
+    for (const [v, word] of ticks(x0 + room(8), x1 - room(left + size - end + 8), wanted)) {
+      context.fillText(word, X(v), top + size + 4);
+      written.x.push(word);
     }
-    context.textAlign = "right";
-    context.textBaseline = "middle";
-    for (const [v, word] of ticks(y0, y1, wanted)) {
-      if (Y(v) > top + 5 && Y(v) < top + size - 2) context.fillText(word, left - 4, Y(v));
+    context.textAlign = "left";
+    context.fillText(across, end + 3, top + size + 4);
+    Object.assign(context, { textAlign: "right", textBaseline: "middle" });
+    for (const [v, word] of ticks(y0 + room(2), y1 - room(high + 8), wanted)) {
+      context.fillText(word, left - 4, Y(v));
+      written.y.push(word);
     }
+    context.fillText(up, left - 4, top + high / 2);
+    Object.assign(this.root.dataset, { ticks: `${written.x.join(" ")} | ${written.y.join(" ")}`, pad: pad.left });
+  }
+
+  // The letters of the largest regions, each well inside its own.
+  letters(context, map, ink, left, top, size) {
+    const { side, occur } = this.frame;
+    map.middles ||= occur.slice(0, MOST).map((k) => [k, middle(map.winner, side, k)]).filter(([, at]) => at);
+    Object.assign(context, { font: `600 ${12 * this.large}px system-ui, sans-serif`, textAlign: "center", textBaseline: "middle", lineWidth: 3 });
+    for (const [k, [column, row]] of map.middles) {
+      const x = left + ((column + 0.5) / side) * size, y = top + (1 - (row + 0.5) / side) * size;
+      context.strokeStyle = ink.paper;
+      context.strokeText(this.letter(k), x, y);
+      context.fillStyle = ink.ink;
+      context.fillText(this.letter(k), x, y);
+    }
+    if (map === this.maps[0]) this.root.dataset.letters = map.middles.map(([k]) => this.letter(k)).join(" ");
+  }
+
+  letter(k) {
+    const name = this.get("names")[k] || "";
+    return name && name.length <= 2 ? name : String(k);
   }
 
   contours(context, map, ink, left, top, size) {
@@ -283,6 +360,12 @@ class Maps extends View {
       trace(context, spots);
       stroke(context, ...line);
       for (const [x, y] of spots.slice(1, -1)) disc(context, x, y, 1.8, ink.ink);
+      if (mark.numbered) numbers(context, spots, ink);
+      const step = this.get("step"); // the place of a walk's slider
+      if (mark.numbered && step >= 0) {
+        disc(context, ...spots[Math.min(step, spots.length - 1)], 5.5, ink.paper);
+        stroke(context, ink.accent, 2.5);
+      }
     } else if (mark.kind === "box") {
       trace(context, spots);
       context.closePath();
@@ -306,21 +389,21 @@ class Maps extends View {
       const palette = this.get("palette"), kinds = mark.k ? classes(mark.k, spots.length) : null;
       spots.forEach(([x, y], i) => {
         const colour = kinds ? palette[kinds[i] % palette.length] : ink.ink;
-        symbol(context, mark.kind, x, y, mark.size || SIZES[mark.kind], colour, ink);
+        symbol(context, mark.kind, x, y, (mark.size || SIZES[mark.kind]) * this.large, colour, ink);
       });
     }
   }
 
   label(context, mark, ink, [x, y], X) {
-    context.font = "11px system-ui, sans-serif";
+    context.font = `${11 * this.large}px system-ui, sans-serif`;
     context.textBaseline = "middle";
     context.textAlign = "left";
     const wide = context.measureText(mark.text).width, [x0, x1] = this.frame.area;
     const wanted = x + (mark.left ? -9 - wide : 9), left = clamp(wanted, X(x0) + 4, X(x1) - wide - 4);
-    const middle = y + (left === wanted ? 0 : 16); // a label that had to move stands below its point
+    const middle = y + (left === wanted ? 0 : 16 * this.large); // a label that had to move stands below its point
     context.globalAlpha = 0.85;
     context.fillStyle = ink.paper;
-    context.fillRect(left - 2, middle - 8, wide + 4, 16);
+    context.fillRect(left - 2, middle - 8 * this.large, wide + 4, 16 * this.large);
     context.globalAlpha = 1;
     context.fillStyle = ink.ink;
     context.fillText(mark.text, left, middle);
@@ -338,9 +421,41 @@ class Maps extends View {
   }
 }
 
+// The column and row of the cell of class k that is farthest from other classes; null where there are only a few cells.
+function middle(winner, side, k) {
+  const far = new Uint16Array(side * side);
+  let best = -1, most = 0;
+  const at = (r, c) => (r < 0 || c < 0 || r >= side || c >= side ? 0 : far[r * side + c]);
+  const pass = (r, c, dr, dc) => {
+    const i = r * side + c, near = 1 + Math.min(at(r + dr, c), at(r, c + dc));
+    if (winner[i] !== k) far[i] = 0;
+    else far[i] = dr < 0 ? near : Math.min(far[i], near);
+  };
+  for (let r = 0; r < side; r++) for (let c = 0; c < side; c++) pass(r, c, -1, -1);
+  for (let r = side - 1; r >= 0; r--) for (let c = side - 1; c >= 0; c--) {
+    pass(r, c, 1, 1);
+    if (far[r * side + c] > most) [best, most] = [r * side + c, far[r * side + c]];
+  }
+  return most > side / 30 ? [best % side, Math.floor(best / side)] : null;
+}
+
 function disc(context, x, y, r, colour) {
   shape(context, "circle", x, y, r);
   fill(context, colour);
+}
+
+// The number of each step beside its dot, where it has room.
+function numbers(context, spots, ink) {
+  Object.assign(context, { font: "10px system-ui, sans-serif", textAlign: "left", textBaseline: "bottom", lineWidth: 3 });
+  let last = [-1e4, -1e4];
+  spots.forEach(([x, y], step) => {
+    if (!step || Math.hypot(x - last[0], y - last[1]) < 13) return;
+    context.strokeStyle = ink.paper;
+    context.strokeText(step, x + 4, y - 3);
+    context.fillStyle = ink.ink;
+    context.fillText(step, x + 4, y - 3);
+    last = [x, y];
+  });
 }
 
 function symbol(context, kind, x, y, r, colour, ink) {
@@ -350,7 +465,7 @@ function symbol(context, kind, x, y, r, colour, ink) {
     stroke(context, ink.ink, kind === "ring" ? 2 : 1.8);
   } else {
     fill(context, colour);
-    stroke(context, ink.paper, kind === "dots" ? 0.7 : 1);
+    stroke(context, EDGE, kind === "dots" ? 0.7 : 1);
   }
 }
 

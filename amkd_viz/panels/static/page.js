@@ -21,7 +21,11 @@ function onTheme(react) {
   // While JupyterLab swaps stylesheets nothing has a size to draw in; when they are in place it sets the style of the body.
   const attributeFilter = ["data-jp-theme-light", "data-jp-theme-name", "style"];
   observer.observe(document.body, { attributes: true, attributeFilter });
-  return () => observer.disconnect();
+  document.addEventListener("amkd-draw", react); // somebody wants the picture once more: see leave.js
+  return () => {
+    observer.disconnect();
+    document.removeEventListener("amkd-draw", react);
+  };
 }
 
 function make(parent, tag, about = {}, text = "") {

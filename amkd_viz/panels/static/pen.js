@@ -2,6 +2,7 @@
 
 // The context of a canvas of this size in CSS pixels, cleared; its units are CSS pixels.
 function fitted(canvas, width, height) {
+  if (canvas.amkdPen) return (canvas.amkdPen = new SvgPen(width, height)); // what is on the page stays
   const ratio = window.devicePixelRatio || 1, wide = Math.round(width * ratio), high = Math.round(height * ratio);
   if (canvas.width !== wide || canvas.height !== high) Object.assign(canvas, { width: wide, height: high });
   Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });

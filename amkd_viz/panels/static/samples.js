@@ -7,8 +7,8 @@ const SIDE = 34; // pixels of a thumbnail
 const COLUMNS = [
   ["sample", (s, i) => s.word(i), (s, i) => s.ids[i]],
   ["class", (s, i) => s.className(s.label[i]), (s, i) => s.label[i]],
-  ["teacher", (s, i) => prediction(s, i, 0), (s, i) => s.fact(i, 1)],
-  ["student", (s, i) => prediction(s, i, 2), (s, i) => s.fact(i, 3)],
+  ["teacher", (s, i) => predicted(s, i, 0), (s, i) => s.fact(i, 1), (s, i) => sure(s, i, 0)],
+  ["student", (s, i) => predicted(s, i, 2), (s, i) => s.fact(i, 3), (s, i) => sure(s, i, 2)],
   ["d(a, p)", (s, i) => decimals(s.fact(i, 4)), (s, i) => s.fact(i, 4)],
   ["d(a, n)", (s, i) => decimals(s.fact(i, 5)), (s, i) => s.fact(i, 5)],
 ];
@@ -18,7 +18,8 @@ const TIPS = {
   "d(a, p)": "Squared distance between the teacher's and the student's embedding of this sample, at most 4",
   "d(a, n)": "Squared distance from the teacher's embedding of this sample to the student's of the nearest sample of another class, at most 4",
 };
-const prediction = (s, i, at) => (Number.isFinite(s.fact(i, at)) ? `${s.className(s.fact(i, at))} \u00b7 ${percent(s.fact(i, at + 1))}` : "\u2014");
+const predicted = (s, i, at) => (Number.isFinite(s.fact(i, at)) ? s.className(s.fact(i, at)) : "\u2014");
+const sure = (s, i, at) => (Number.isFinite(s.fact(i, at)) ? ` \u00b7 ${percent(s.fact(i, at + 1))}` : "");
 
 class List extends View {
   constructor(model, el, map) {
@@ -141,10 +142,12 @@ class List extends View {
   row(body, i) {
     const { samples } = this;
     const row = make(body, "tr", { tabindex: 0, "data-id": samples.ids[i] });
-    COLUMNS.forEach(([, text], n) => {
-      const cell = make(row, "td");
+    COLUMNS.forEach(([, text, , after], n) => {
+      const cell = make(row, "td"), words = text(samples, i);
       if (n === 1) make(cell, "i").style.background = samples.colour(i);
-      cell.append(text(samples, i));
+      if (n < 1 || n > 3) return cell.append(words);
+      make(cell, "span", { title: words }, words); // a long name gives way to the numbers
+      if (after) make(cell, "b", {}, after(samples, i));
     });
     const student = samples.fact(i, 2);
     if (Number.isFinite(student) && student !== samples.fact(i, 0)) row.cells[3].className = "amkd-differs";

@@ -44,6 +44,7 @@ class Scatter extends Drawing {
     this.range.setAttribute("aria-label", "Morph from teacher to student");
     this.range.addEventListener("input", () => this.model.set("morph", Number(this.range.value)));
     this.range.addEventListener("change", () => this.model.save_changes());
+    this.range.addEventListener("keydown", (event) => this.scrub(event));
     this.ends.push(button("\u25c6 student", "Show the student's layout", end(1), { class: "amkd-end" }));
     make(bar, "span", { class: "amkd-gap" });
     this.tools = {
@@ -52,6 +53,7 @@ class Scatter extends Drawing {
     };
     button("+", "Zoom in", () => this.zoom(1.5));
     button("\u2212", "Zoom out", () => this.zoom(1 / 1.5));
+    button("clear", "Clear the selection", () => this.choose([], false));
     button("fit", "Show all samples", () => ((this.camera = { x: 0, y: 0, zoom: 1 }), this.ask()));
     this.stage = make(this.root, "div", { class: "amkd-scatter-stage" });
     this.dots = make(this.stage, "canvas", { "aria-hidden": "true" }); // all samples: drawn when they change
@@ -263,6 +265,15 @@ class Scatter extends Drawing {
     else return;
     event.preventDefault();
     event.stopPropagation();
+  }
+
+  // Arrows on the slider go a twentieth of the way; JupyterLab would take them for its cells.
+  scrub(event) {
+    const by = { ArrowLeft: -0.05, ArrowDown: -0.05, ArrowRight: 0.05, ArrowUp: 0.05 }[event.key];
+    event.stopPropagation();
+    if (!by) return;
+    event.preventDefault();
+    this.send({ morph: clamp(Math.round(20 * (this.get("morph") + by)) / 20, 0, 1) });
   }
 
   // Go to the nearest sample in this direction; sideways counts double.

@@ -91,7 +91,8 @@ class Drawing extends View {
 
   draw() {
     this.width = this.stage.clientWidth;
-    this.height = Math.round(Math.max(300, Math.min(560, this.width * 0.92)));
+    const most = this.root.closest(".amkd-present") ? window.innerHeight - 260 : Math.min(560, 0.65 * window.innerHeight);
+    this.height = Math.round(Math.max(300, Math.min(most, this.width * 0.92)));
     if (!this.width) return;
     const ratio = window.devicePixelRatio || 1;
     const grown = this.canvas.width !== Math.round(this.width * ratio) || this.canvas.height !== Math.round(this.height * ratio);
@@ -128,9 +129,10 @@ class Drawing extends View {
     const [x0, y0] = [this.middle[0] + this.camera.x, this.middle[1] + this.camera.y];
     const stamp = (i) => {
       const x = left + (this.at[2 * i] - x0) * s - half, y = top - (this.at[2 * i + 1] - y0) * s - half;
-      context.drawImage(pictures[samples.label[i] % pictures.length][samples.boundary[i]], Math.round(x), Math.round(y));
+      if (context.vector) stamps.draw(context, samples.colour(i), kind, samples.boundary[i], ...this.spot(i), selected.has(i) ? 1 : alpha);
+      else context.drawImage(pictures[samples.label[i] % pictures.length][samples.boundary[i]], Math.round(x), Math.round(y));
     };
-    context.globalAlpha = selected.size ? 0.22 : 0.85;
+    const alpha = (context.globalAlpha = selected.size ? 0.22 : 0.85);
     for (let i = 0; i < samples.ids.length; i++) if (samples.visible(i) && !selected.has(i)) stamp(i);
     context.globalAlpha = 1;
     for (const i of selected) if (samples.visible(i)) stamp(i);

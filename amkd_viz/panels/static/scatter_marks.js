@@ -21,16 +21,19 @@ class Stamps {
       const canvas = new OffscreenCanvas(side, side);
       const context = canvas.getContext("2d");
       context.scale(this.ratio, this.ratio);
-      sampleShape(context, kind, this.half, this.half, ring ? RADIUS - 0.6 : RADIUS);
-      fill(context, colour);
-      stroke(context, this.tone.paper, 0.7);
-      if (ring) {
-        shape(context, "circle", this.half, this.half, RADIUS + 2.4);
-        stroke(context, this.tone.ink, 1.4);
-      }
+      this.draw(context, colour, kind, ring, this.half, this.half, 1);
       this.made.set(key, canvas);
     }
     return this.made.get(key);
+  }
+
+  draw(context, colour, kind, ring, x, y, opacity) {
+    sampleShape(context, kind, x, y, ring ? RADIUS - 0.6 : RADIUS);
+    fill(context, colour, opacity);
+    stroke(context, this.tone.paper, 0.7);
+    if (!ring) return;
+    shape(context, "circle", x, y, RADIUS + 2.4);
+    stroke(context, this.tone.ink, 1.4);
   }
 }
 

@@ -31,10 +31,23 @@ class Walk extends View {
     this.play.addEventListener("click", () => (this.timer ? this.stop() : this.start()));
     this.refined.addEventListener("click", () => this.go(this.frame.steps + 1));
     this.slider.addEventListener("input", () => (this.stop(), this.go(Number(this.slider.value))));
-    this.slider.addEventListener("keydown", (event) => event.stopPropagation());
+    this.root.addEventListener("keydown", (event) => this.key(event));
     this.plot.addEventListener("pointerdown", (event) => (this.plot.setPointerCapture(event.pointerId), this.stop(), this.seek(event)));
     this.plot.addEventListener("pointermove", (event) => event.buttons && this.seek(event));
     this.take();
+  }
+
+  // Space plays and pauses; arrows scrub, also where the slider has not the focus.
+  key(event) {
+    if (event.key === "?") return; // the panel's
+    event.stopPropagation();
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key], { frame } = this;
+    if (event.key === " " && event.target === this.slider) this.play.click();
+    else if (by && frame && event.target !== this.slider) {
+      this.stop();
+      this.go(clamp(this.get("step") + by, 0, frame.steps));
+    } else return;
+    event.preventDefault();
   }
 
   take() {
@@ -49,7 +62,8 @@ class Walk extends View {
       if (frame.hidden) this.stop();
       this.answers.shape(frame);
       this.slider.max = Math.max(frame.steps, 1);
-      paintImage(this.base.canvas, frame, 0);
+      this.root.classList.toggle("amkd-walk-points", !frame.size[0]);
+      if (frame.size[0]) paintImage(this.base.canvas, frame, 0);
       this.label(this.base, "base", frame.base, `base image, ${frame.base}`);
       this.shape();
     }
@@ -166,8 +180,10 @@ class Walk extends View {
     this.note.textContent = frame ? "" : this.get("empty");
     if (!frame) return;
     const step = Math.min(this.get("step"), frame.many - 1), refined = step === frame.steps + 1;
-    paintImage(this.now.canvas, frame, step);
-    paintSigned(this.change.canvas, frame, step);
+    if (frame.size[0]) {
+      paintImage(this.now.canvas, frame, step);
+      paintSigned(this.change.canvas, frame, step);
+    }
     const place = refined ? "refined point" : step ? `step ${step}` : "base";
     this.label(this.now, place, refined || !step ? "" : `of ${frame.steps}`, `the image, ${place}`);
     this.label(this.change, "difference", frame.hidden ? "" : `\u00d7${frame.factor}`, `the change from the base, magnified ${frame.factor} times`);

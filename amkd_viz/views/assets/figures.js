@@ -6,10 +6,12 @@ function drawFigures(selector, dark, after = () => {}) {
 
   function draw({ div, text }) {
     if (dark()) for (const key in THEMES[0]) text = text.replaceAll(THEMES[0][key], THEMES[1][key]);
-    const { data, layout, frames } = JSON.parse(text), { aspect, extra, high } = layout.meta || {};
-    const width = div.clientWidth, height = aspect ? Math.min(high, width * aspect + extra) : layout.height || 420;
-    div.style.height = `${height}px`;
-    div.dataset.width = width;
+    const { data, layout, frames } = JSON.parse(text), { aspect, extra, high, least = 0 } = layout.meta || {};
+    const width = Math.max(div.clientWidth, least); // on a phone it scrolls in its own box
+    const height = aspect ? Math.min(high, width * aspect + extra) : layout.height || 420;
+    div.toggleAttribute("data-scrolls", width > div.clientWidth);
+    div.style.height = `${height + (width > div.clientWidth ? 14 : 0)}px`; // with the bar
+    div.dataset.width = div.clientWidth;
     return Plotly.react(div, data, { ...layout, width, height, autosize: false }, config)
       .then(() => frames && Plotly.addFrames(div, frames));
   }

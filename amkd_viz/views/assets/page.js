@@ -12,3 +12,6 @@ const repaint = drawFigures(".plot", () => shown() === "dark", () => { root.data
 const change = () => { themed(); repaint(); };
 button.onclick = () => { root.dataset.theme = shown() === "dark" ? "light" : "dark"; change(); };
 system.addEventListener("change", change);
+const scrolls = ({ target }) => target.toggleAttribute("data-scrolls", target.scrollWidth > target.clientWidth + 1);
+const cards = new ResizeObserver((entries) => entries.forEach(scrolls));
+document.querySelectorAll(".card").forEach((card) => cards.observe(card));

@@ -1,0 +1,139 @@
+"""Cells of a grid as tasks of Ray, on this machine or on a cluster whose workers see the same folders."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from amkd_viz.core.errors import InputError
+from amkd_viz.core.files import explained
+from amkd_viz.data.where import cache_folder
+from amkd_viz.runs.engines import Cells, Ended, Hear, train_here
+from amkd_viz.runs.run import Run
+from amkd_viz.training.events import EpochEnded
+
+__all__ = ["Cluster"]
+
+LOOK = 0.3  # seconds between two looks at the logs
+CONNECT = 10.0  # seconds to wait for a cluster
+RETRIES = 5  # of a cell whose worker has died
+
+
+class Cluster:
+    """Trains cells on a Ray cluster: one task per cell, with one CPU thread, which goes on where a worker has died.
+
+    Args:
+        address: HOST:PORT of the cluster, or "auto" for the one that runs here; None starts one on this machine, which
+            listens on its loopback interface alone and ends with this process.
+        jobs: number of cells at once of a cluster that is started here; default: one per core.
+        gpus_per_cell: share of a GPU that each cell takes.
+    """
+
+    def __init__(self, address: str | None = None, jobs: int | None = None, gpus_per_cell: float = 0.0) -> None:
+        if gpus_per_cell < 0:
+            raise InputError(f"gpus_per_cell must be at least 0, got {gpus_per_cell:g}.")
+        self._address, self._jobs, self._gpus = address, jobs, gpus_per_cell
+
+    def connect(self, out: Path) -> None:
+        """Connect to the cluster before anything is trained.
+
+        Raises:
+            InputError: it cannot be reached, has fewer GPUs than a cell takes, or a node of it does not see ``out``.
+        """
+        if self._address is None:  # Ray reads it when it is imported: its processes then listen on loopback alone
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        import ray
+
+        if not ray.is_initialized():
+            self._start(ray)
+        most = max((node["Resources"].get("GPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
+        if self._gpus > most:
+            raise InputError(
+                f"gpus_per_cell must be at most {most:g}, the GPUs of the largest node, got {self._gpus:g}."
+            )
+        self._check_seen(ray, Path(os.path.abspath(out)))
+
+    def _start(self, ray: Any) -> None:
+        own: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": False}
+        own["runtime_env"] = {"env_vars": _environment()}
+        if self._address is None:
+            cores = self._jobs or os.cpu_count()
+            ray.init(num_cpus=cores, include_dashboard=False, _node_ip_address="127.0.0.1", **own)
+            return
+        try:
+            if self._address != "auto":
+                host, _, port = self._address.removeprefix("ray://").rpartition(":")
+                socket.create_connection((host, int(port)), timeout=CONNECT).close()  # Ray itself waits for minutes
+            ray.init(address=self._address, **own)
+        except (OSError, ValueError, RuntimeError) as error:
+            why = " ".join(str(error).split())[:120]
+            raise InputError(
+                f"No Ray cluster answers at {self._address} ({why}); start one with 'ray start --head', or leave the "
+                "address out to use this machine."
+            ) from error
+
+    def _check_seen(self, ray: Any, out: Path) -> None:
+        """Refuse a folder that a node does not see, or sees as another one."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        token = out / f".seen-{uuid.uuid4().hex}"
+        with explained(out):
+            out.mkdir(parents=True, exist_ok=True)
+            token.write_bytes(b"")
+        try:
+            sees = ray.remote(num_cpus=0)(os.path.exists)
+            nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+            asked = {
+                name: sees.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
+                    str(token)
+                )
+                for node, name in nodes.items()
+            }
+            blind = [name for name, answer in asked.items() if not ray.get(answer)]
+        finally:
+            with suppress(OSError):
+                token.unlink()
+        if blind:
+            raise InputError(
+                f"Workers on {', '.join(blind)} do not see {out}; give a folder on a drive that all share."
+            )
+
+    def __call__(self, cells: Cells, hear: Hear) -> None:
+        """Train cells; ``hear`` is called in this thread as by ``engines.processes``."""
+        import ray
+
+        task = ray.remote(num_cpus=1, num_gpus=self._gpus, max_retries=RETRIES)(train_here)
+        waiting = {task.remote(os.path.abspath(path), recipe.to_json()): path for path, recipe in cells.items()}
+        logs = {path: (Run.follow_at(path), 0) for path in cells}
+        try:
+            while waiting:
+                ended, _ = ray.wait(list(waiting), timeout=LOOK)
+                for path, (follower, last) in list(logs.items()):
+                    for line in follower.poll():
+                        if line.get("kind", "epoch") == "epoch" and line["epoch"] > last:  # a run may go back
+                            last = line["epoch"]
+                            hear(path, EpochEnded(last, {"images_per_s": 0.0, **line}))
+                    logs[path] = follower, last
+                for one in ended:
+                    path = waiting.pop(one)
+                    logs.pop(path)
+                    try:
+                        reason = ray.get(one)
+                    except ray.exceptions.RayError as error:
+                        reason = f"its worker has died {RETRIES + 1} times ({type(error).__name__})"
+                    hear(path, Ended(reason))
+        finally:
+            for one in waiting:
+                ray.cancel(one, force=True)
+
+
+def _environment() -> dict[str, str]:
+    """Return the variables of this process that its workers need."""
+    path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
+    kept = {name: os.environ[name] for name in ("AMKD_VIZ_DATA",) if name in os.environ}
+    return {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "AMKD_VIZ_CACHE": str(cache_folder().resolve()), **kept}

@@ -1,0 +1,106 @@
+"""Speed of the playground in Chromium, and its students beside the library's.
+
+    python -m benchmarks.playground [--page FILE.html] [--seeds 10]
+
+Steps per second with the curves, maps per second, seconds until the page is ready; then the mean final accuracy of the
+page's students and of the library's over the same seeds: the same step, in another order of the points and with other
+draws.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from .students import write_result
+from .timing import host, quartiles
+
+METHODS = ("ce", "kd", "bss", "amkd")
+ROUNDS = 5
+# runs in the page: milliseconds of 60 steps, and of 20 times all maps and numbers
+TIME_STEPS = """async (method) => {
+    await window.playground.set({ step: 0, log: [[0, "method", method]] });
+    const begun = performance.now();
+    await window.playground.step(60);
+    return (performance.now() - begun) / 60;
+}"""
+TIME_MAPS = """async () => {
+    const begun = performance.now();
+    for (let i = 0; i < 20; i++) await window.playground.set({});
+    return (performance.now() - begun) / 20;
+}"""
+FINAL = """async ([method, seed]) => {
+    await window.playground.set({ seed, log: [[0, "method", method]] });
+    return (await window.playground.step(1e6)).accuracy;
+}"""
+
+
+def library(method: str, seeds: int) -> list[float]:
+    """Return the final test accuracies of the library's students."""
+    from amkd_viz.runs.prepare import prepare
+    from amkd_viz.training import SPIRALS, Finished, events
+
+    found = []
+    for seed in range(seeds):
+        training = prepare(SPIRALS.replace(method=method, seed=seed, magsim_samples=0))
+        done = [event for event in events(training) if isinstance(event, Finished)]
+        found.append(float(done[0].summary["test_accuracy"]))
+    return found
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Mean and standard error, in %."""
+    error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+    return {"mean": round(100 * statistics.mean(values), 2), "standard error": round(100 * error, 2), "n": len(values)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--page", type=Path, help="a page of the spirals (default: one is written first)")
+    parser.add_argument("--seeds", type=int, default=10, help="at most 10; 0 to measure speed alone (default: 10)")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/playground.json"))
+    args = parser.parse_args()
+    from playwright.sync_api import sync_playwright
+
+    from amkd_viz.playground import write_playground
+    from amkd_viz.views.chromium import browser
+
+    begun = time.time()
+    with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
+        file = args.page or write_playground(Path(scratch) / "spirals.html")
+        own = playwright.chromium.launch(executable_path=browser(), args=["--no-sandbox", "--disable-gpu"])
+        page = own.new_page(viewport={"width": 1200, "height": 900})
+        opened = time.perf_counter()
+        page.goto(file.resolve().as_uri())
+        page.wait_for_function("document.body.dataset.ready", timeout=120_000)
+        results: dict[str, Any] = {"seconds until ready": round(time.perf_counter() - opened, 2)}
+        steps = {method: [] for method in METHODS}  # type: dict[str, list[float]]
+        maps = []
+        for number in range(ROUNDS + 1):
+            for method in METHODS:
+                took = page.evaluate(TIME_STEPS, method)
+                if number:  # the first opens the graph
+                    steps[method].append(1000 / took)
+            if number:
+                maps.append(1000 / page.evaluate(TIME_MAPS))
+        results |= {"steps per second": {method: quartiles(values) for method, values in steps.items()}}
+        results |= {"maps per second": quartiles(maps), "megabytes": round(file.stat().st_size / 1e6, 2)}
+        if args.seeds:
+            for method in METHODS:
+                there = [page.evaluate(FINAL, [method, seed]) for seed in range(args.seeds)]
+                results[f"final accuracy %, {method}"] = {
+                    "page": spread(there),
+                    "library": spread(library(method, args.seeds)),
+                }
+        own.close()
+    write_result(args.out, begun, what=__doc__, host=host(1) | {"clock": "wall"}, results=results)
+    for name, value in results.items():
+        print(f"{name}: {value}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""The results of the study (benchmarks/results/study_LEVEL.json) in plain words, for the page "Where AMKD helps"."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from amkd_viz.views import Regime, View, regimes
+
+__all__ = ["gains", "results", "section", "trained", "view"]
+
+# bss - kd before the study: benchmarks/results/tuned_digits.json, and the demo and CIFAR-10 of the README
+KNOWN = [
+    Regime("digits, each tuned", "cnn-small", 5, 1.65, 0.80, 2.49, True),
+    Regime("spirals", "mlp-small", 33, 2.51, -0.07, 5.09, False),
+    Regime("cifar10", "resnet8", 200, 0.61, -1.02, 2.24, False),
+]
+RESULTS = Path(__file__).parent.parent / "benchmarks/results"
+
+
+def results() -> dict[str, Any] | None:
+    """Return the analysis of the largest level that has one, or None."""
+    files = [RESULTS / f"study_{level}.json" for level in ("full", "small")]
+    file = next((path for path in files if path.exists()), None)
+    found: dict[str, Any] | None = None if file is None else json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def gains(found: Mapping[str, Any], pair: str) -> list[Regime]:
+    """Return the gain ``pair`` ("bss - kd") in each regime that has it; "best - bss" is the leading reading's."""
+    cells = []
+    for own in found["regimes"].values():
+        name = pair.replace("best", own["readings"][0]) if own["readings"] else pair
+        if (tested := own["points"].get(name)) is not None:
+            interval = tested["difference"]
+            cells.append(Regime(own["data"], own["student"], own["labels_per_class"], *interval, tested["shown"]))
+    return cells
+
+
+def view(found: Mapping[str, Any] | None, pair: str = "bss - kd") -> View:
+    """Draw one difference over all regimes: of the study, or bss - kd as known before it."""
+    return regimes(KNOWN if found is None else gains(found, pair), pair)
+
+
+def trained() -> int:
+    """Return how many cells of the study are trained."""
+    return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in RESULTS.glob("study_*_cells.jsonl"))
+
+
+def section(found: Mapping[str, Any]) -> str:
+    """Return what the study found, as Markdown: per regime a table of means, and a sentence per difference."""
+    first, last = found["seeds"]
+    about = found["versions"]
+    parts = [
+        f"`{found['command']}`: {found['cells']} cells, test accuracy over seeds {first} to {last}; "
+        f"torch {about['torch']}, Python {about['python']}, {about['device']}. Differences are paired by seed, with "
+        "95 % intervals; *shown* is what Holm's procedure tells from 0 among the differences of a regime."
+    ]
+    return "\n\n".join([*parts, *(part for name, own in found["regimes"].items() for part in _regime(name, own))])
+
+
+def _regime(name: str, own: Mapping[str, Any]) -> Iterator[str]:
+    yield f"### {name}"
+    yield (
+        f"{own['data']}, {own['labels']} labels ({own['labels_per_class']:.0f} per class), student {own['student']}. "
+        "Each candidate has the weights that five trials on the validation split chose for it:"
+    )
+    rows = [f"| `{c}` | {mean:.2f} ± {sd:.2f} |" for c, (mean, sd) in own["test"].items()]
+    yield "\n".join(["| candidate | test accuracy % |", "| --- | --- |", *rows])
+    lines = []
+    for pair, tested in own["points"].items():
+        points, low, high = tested["difference"]
+        verdict = "shown" if tested["shown"] else "nothing is seen here"
+        lines.append(f"- {pair}: {points:+.2f} [{low:.2f}, {high:.2f}] points, {verdict}.")
+    yield "\n".join(lines)

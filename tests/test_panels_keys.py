@@ -1,0 +1,329 @@
+"""All five panels by hand in a real JupyterLab: help, names, focus and keys, small windows, presenting, what leaves by
+button, and clicks at random."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from PIL import Image
+
+pytest.importorskip("anywidget")
+
+from amkd_viz.panels import DistillLab
+from tests.lab import Lab, browser, chromium
+from tests.test_panels_given_back import TINY
+
+CLICKS = int(os.environ.get("AMKD_VIZ_FUZZ", 30))
+HEAR = """
+import warnings
+from amkd_viz.panels.panel import Panel
+heard, fail = [], Panel.fail
+def hear(panel, text):
+    heard.extend([text] if len(text.strip().splitlines()) > 1 else [])
+    fail(panel, text)
+Panel.fail = hear
+warnings.showwarning = lambda message, *_, **__: heard.append(str(message))
+"""
+CELLS = [
+    "from amkd_viz.panels import BoundaryLab, DistillLab, EmbeddingLab, MethodRace, SampleLab\n"
+    "from amkd_viz.runs import distill\n"
+    "from tests.test_panels_given_back import DIGITS, TINY\n"
+    "run = distill(DIGITS, 'digits')",
+    "one = DistillLab(TINY.replace(epochs=500))\none",
+    "two = EmbeddingLab(run, how='pca', most=50)\ntwo",
+    "three = SampleLab(run)\nthree",
+    "four = BoundaryLab('blobs').set(epochs=1, num_train=40)\nfour",
+    "five = MethodRace('blobs:classes=12').set(epochs=2, num_train=40)\nfive",
+]
+SETTLED = ("Ready", "The map", "From ", "From ", "Press Start")
+SIZES = {"700 px": (700, 900), "1280 x 720 at 150 %": (853, 480)}  # in CSS pixels
+# Of panel n: the names of its controls; what each slider announces, and what stands beside it.
+NAMES = """(n) => {
+    const panel = document.querySelectorAll(".amkd-panel")[n], all = (rule) => [...panel.querySelectorAll(rule)];
+    const parts = all(".amkd-controls :is(.noUi-handle, select, input:not([type=checkbox], .widget-readout))");
+    return [
+        parts.map((e) => e.getAttribute("aria-label")),
+        all(".amkd-controls .noUi-handle").map((e) => [e.getAttribute("aria-valuetext"),
+            e.closest(".jupyter-widgets").querySelector(".widget-readout").textContent]),
+    ];
+}"""
+# Of panel n: its height; where its maps begin; what is cut; whether the controls are there.
+LAYOUT = """(n) => {
+    const panel = document.querySelectorAll(".amkd-panel")[n], all = (rule) => [...panel.querySelectorAll(rule)];
+    const there = (e) => e.getClientRects().length > 0;
+    const words = ".amkd-map figcaption, .amkd-facts span, .amkd-curves figcaption, .amkd-scroll, .widget-html-content";
+    const cut = all(words).filter((e) => e.clientWidth && e.scrollWidth > e.clientWidth + 1).map((e) => e.className);
+    return {
+        height: panel.getBoundingClientRect().height,
+        tops: all(".amkd-map canvas").filter(there).map((e) => Math.round(e.getBoundingClientRect().top)),
+        sides: all(".amkd-map canvas").filter(there).map((e) => e.clientWidth),
+        controls: all(".amkd-controls").some(there),
+        moved: all(".amkd-controls .widget-inline-hbox, .amkd-controls .widget-checkbox").filter(there).length,
+        letters: all(".amkd-map figcaption").filter(there).map((e) => parseFloat(getComputedStyle(e).fontSize)),
+        ticks: all(".amkd-maps").filter(there).map((e) => e.dataset.ticks),
+        signs: all(".amkd-signs").map((e) => e.innerText),
+        cut,
+    };
+}"""
+
+
+def test_every_control_of_a_recipe_has_a_help() -> None:
+    panel = DistillLab(TINY)
+    try:
+        assert [name for name, control in panel.controls.items() if not control.tooltip] == []
+        helps = panel.status.helps
+        for control in panel.controls.values():
+            if control is not panel._back.slider:  # among the pictures
+                (place,) = [name for name in control._dom_classes if name.startswith("amkd-control-")]
+                assert helps[place] == control.tooltip
+    finally:
+        panel.close()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    if chromium() is None:
+        pytest.skip("needs Chromium")
+    server = Lab(tmp_path_factory.mktemp("keys"), OMP_NUM_THREADS="1")
+    try:
+        allowed = ["clipboard-read", "clipboard-write"]
+        with browser(viewport={"width": 1400, "height": 2000}, permissions=allowed) as context:
+            notebook = server.open(context, server.write("keys.ipynb", *CELLS))
+            for number in range(len(CELLS)):
+                notebook.run(number)
+            for number, words in enumerate(SETTLED):
+                notebook.settled(words, panel=number)
+            notebook.page.amkd = notebook
+            yield notebook.page
+            assert notebook.errors == []
+    finally:
+        server.close()
+
+
+def arranged(page: Any, number: int, right: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Wait until the layout of a panel is ``right``, and return it."""
+    seen: dict[str, Any] = {}
+
+    def look() -> bool:
+        seen.update(page.evaluate(LAYOUT, number))
+        return right(seen)
+
+    try:
+        page.amkd.until(look, 10)
+    except AssertionError as error:
+        raise AssertionError(f"panel {number}: {seen}") from error
+    return seen
+
+
+@pytest.mark.browser
+class TestInABrowser:
+    def test_help_names_and_values(self, page: Any) -> None:
+        page.wait_for_selector(".amkd-controls [data-help]")
+        without = page.evaluate(
+            """() => [...document.querySelectorAll(".amkd-controls :is(.noUi-handle, select, input)")]
+                .filter((e) => !e.getAttribute("aria-description") || e.getAttribute("aria-description") === "null"
+                    || !(e.getAttribute("aria-label") || e.closest("label")?.textContent.trim()))
+                .map((e) => e.closest(".jupyter-widgets").textContent)"""
+        )
+        assert without == []
+        for number in range(5):
+            names, said = page.evaluate(NAMES, number)
+            assert len(names) >= 6
+            assert len(set(names)) == len(names), sorted(names)
+            assert all(value == shown for value, shown in said), said
+        assert "boundary_kd weight ×" in page.evaluate(NAMES, 0)[0]
+        panel = page.locator(".amkd-panel").nth(0)
+        panel.get_by_role("button", name="Training").click()
+        rate = panel.locator(".noUi-handle[aria-label='learning rate']")
+        assert rate.get_attribute("aria-valuetext") == "0.100"
+        rate.focus()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function(
+            """() => {
+                const handle = document.querySelector(".noUi-handle[aria-label='learning rate']");
+                const shown = handle.closest(".jupyter-widgets").querySelector(".widget-readout").textContent;
+                return shown !== "0.100" && handle.getAttribute("aria-valuetext") === shown;
+            }"""
+        )
+        box = rate.locator("xpath=ancestor::*[@data-help]")
+        assert "learning rate" in box.evaluate("(e) => getComputedStyle(e, '::after').content")
+
+    def test_the_focus_stays_in_the_row_of_a_button_that_is_disabled(self, page: Any) -> None:
+        panel = page.locator(".amkd-panel").nth(0)
+        start = panel.get_by_role("button", name="Start", exact=True)
+        start.focus()
+        page.keyboard.press("Enter")
+        page.wait_for_function("() => document.activeElement.textContent === 'Pause'")
+        page.amkd.ask("one.stop()")
+        page.amkd.settled("Stopped", panel=0)
+        page.wait_for_function("() => document.activeElement.closest('.amkd-bar')")
+
+    def test_a_question_mark_opens_the_help(self, page: Any) -> None:
+        for number in range(5):
+            panel = page.locator(".amkd-panel").nth(number)
+            about = panel.locator(".amkd-about").nth(0)
+            panel.locator(".amkd-head button").nth(1).focus()
+            for shown in (True, False):
+                page.keyboard.press("?")
+                about.wait_for(state="visible" if shown else "hidden")
+
+    def test_the_morph_follows_arrows_and_clear_clears(self, page: Any) -> None:
+        panel = page.locator(".amkd-panel").nth(1)
+        root, slider = panel.locator(".amkd-scatter"), panel.locator("input[type=range]").nth(0)
+        slider.focus()
+        before = float(root.get_attribute("data-morph"))
+        for key, after in (("ArrowRight", 0.05), ("ArrowRight", 0.1), ("ArrowLeft", 0.05)):
+            page.keyboard.press(key)
+            page.wait_for_function(
+                "(v) => Math.abs(Number(document.querySelectorAll('.amkd-scatter')[1].dataset.morph) - v) < 1e-6",
+                arg=before + after,
+            )
+        canvas = panel.locator(".amkd-scatter canvas[tabindex]")
+        for clear in (lambda: page.keyboard.press("Escape"), lambda: panel.get_by_role("button", name="Clear").click()):
+            canvas.focus()
+            page.keyboard.press("ArrowRight")
+            page.keyboard.press("Enter")
+            page.amkd.until(lambda: root.get_attribute("data-selected") == "1")
+            clear()
+            page.amkd.until(lambda: root.get_attribute("data-selected") == "0")
+
+    def test_space_plays_and_pauses_and_arrows_scrub(self, page: Any) -> None:
+        walk = page.locator(".amkd-panel").nth(2).locator(".amkd-walk")
+        slider, play = walk.locator("input[type=range]"), walk.locator("button").nth(0)
+        slider.focus()
+        page.keyboard.press("Home")
+        page.keyboard.press("ArrowRight")
+        page.amkd.until(lambda: page.amkd.ask("print(three.walk.step)") == 1)
+        page.keyboard.press("Space")
+        page.amkd.until(lambda: "pause" in play.inner_text())
+        page.keyboard.press("Space")
+        page.amkd.until(lambda: "play" in play.inner_text())
+        page.keyboard.press("Home")
+        play.focus()
+        page.keyboard.press("ArrowRight")
+        page.amkd.until(lambda: page.amkd.ask("print(three.walk.step)") == 1)
+
+    @pytest.mark.parametrize("size", SIZES)
+    def test_in_a_small_window_nothing_is_cut_and_two_screens_are_enough(self, page: Any, size: str) -> None:
+        width, height = SIZES[size]
+        page.amkd.ask("two.map.names = [f'a class with a long name {k}' for k in range(10)]")
+        page.set_viewport_size({"width": width, "height": height})
+        try:
+            for number in range(5):
+                panel = page.locator(".amkd-panel").nth(number)
+                tabs = panel.locator(".amkd-tabs button")
+                rows = 1 + (number == 4)  # teacher and three methods: two by two
+                for tab in range(max(1, tabs.count())):
+                    if tabs.count():
+                        tabs.nth(tab).click()
+                    arranged(page, number, lambda seen: seen["height"] <= 2 * height and not seen["controls"])
+                    arranged(page, number, lambda seen, rows=rows: len(set(seen["tops"])) <= rows and not seen["cut"])
+                for there in (True, False):
+                    panel.locator(".amkd-drawer").click()
+                    arranged(page, number, lambda seen, there=there: seen["controls"] is there)
+        finally:
+            page.set_viewport_size({"width": 1400, "height": 2000})
+
+    def test_wide_gives_the_pictures_the_room_of_the_controls(self, page: Any) -> None:
+        for number in (0, 2, 3, 4):
+            panel = page.locator(".amkd-panel").nth(number)
+            narrow = min(arranged(page, number, lambda seen: seen["controls"] and min(seen["sides"]) > 218)["sides"])
+            panel.get_by_role("button", name="Wide").click()
+            arranged(page, number, lambda seen, at=narrow: not seen["controls"] and min(seen["sides"]) > at + 40)
+            panel.get_by_role("button", name="Wide").click()
+            arranged(page, number, lambda seen, at=narrow: seen["controls"] and min(seen["sides"]) == at)
+
+    def test_an_audience_sees_two_maps_in_large_type_and_three_controls(self, page: Any) -> None:
+        for number in range(5):
+            panel, maps = page.locator(".amkd-panel").nth(number), 0 if number == 1 else 2
+            panel.get_by_role("button", name="Present").click()
+            arranged(page, number, lambda seen, maps=maps: seen["moved"] == 3 and len(seen["sides"]) == maps)
+            arranged(page, number, lambda seen: min(seen["letters"], default=18) >= 18)
+            assert panel.locator(".amkd-head").is_visible()
+            page.keyboard.press("Escape")
+            arranged(page, number, lambda seen: seen["moved"] > 3)
+            assert page.locator(".amkd-present").count() == 0
+
+    def test_maps_name_their_axes_and_their_marks(self, page: Any) -> None:
+        for number in (0, 2, 3, 4):
+            for axis in page.evaluate(LAYOUT, number)["ticks"][0].split(" | "):
+                assert len(axis.split()) >= 2
+        letters = page.locator(".amkd-panel").nth(4).locator(".amkd-maps").get_attribute("data-letters").split()
+        assert len(letters) >= 3  # of twelve classes: colours alone do not tell so many apart
+        assert set(letters) <= set(map(str, range(12)))
+        (words,) = page.evaluate(LAYOUT, 3)["signs"]
+        for word in ("data points", "path of the attack", "on the student", "boundary sample", "margin .25 .5 .75"):
+            assert word in words
+
+    def test_pictures_code_and_state_leave_by_button(self, page: Any, tmp_path: Path) -> None:
+        clipboard = "navigator.clipboard.readText()"
+        for number, name in enumerate(("one", "two", "three")):
+            panel = page.locator(".amkd-panel").nth(number)
+            files = []
+            for kind in ("PNG", "SVG"):
+                panel.locator(".amkd-menu summary").click()
+                with page.expect_download() as got:
+                    panel.locator(".amkd-menu button", has_text=kind).click()
+                files.append(tmp_path / got.value.suggested_filename)
+                got.value.save_as(files[-1])
+            root = ElementTree.parse(files[1]).getroot()
+            size = int(root.get("width", "")), int(root.get("height", ""))
+            with Image.open(files[0]) as picture:
+                assert picture.size == (2 * size[0], 2 * size[1])
+                assert len(set(picture.convert("L").resize((64, 64)).getdata())) > 8
+            assert len(root.findall(".//{*}path")) > 10  # lines, not pixels
+            words = " ".join("".join(text.itertext()) for text in root.iter("{http://www.w3.org/2000/svg}text"))
+            title = page.amkd.ask(f"print(type({name}).__name__)")
+            assert title in words
+            assert "teacher" in words
+            panel.locator(".amkd-menu summary").click()
+            panel.locator(".amkd-menu button", has_text="Copy").click()
+            page.amkd.settled("Copied the pictures.", panel=number)
+            kinds = page.evaluate("navigator.clipboard.read().then((items) => items[0].types)")
+            assert kinds == ["image/png"]
+            panel.get_by_role("button", name="Copy state").click()
+            line = f"panel = {page.amkd.ask(f'print({name}.line())')}; panel"
+            page.amkd.until(lambda line=line: str(page.evaluate(clipboard)).endswith(line))  # type: ignore[misc]
+            panel.get_by_role("button", name="Show code").click()
+            page.amkd.until(lambda panel=panel: "import" in panel.locator("pre").first.inner_text())  # type: ignore[misc]
+            panel.locator(".amkd-copy").first.click()
+            code = page.amkd.ask(f"import json; print(json.dumps({name}.code()))")
+            page.amkd.until(lambda code=code: page.evaluate(clipboard) == code)  # type: ignore[misc]
+            panel.get_by_role("button", name="Show code").click()
+
+    def test_a_double_click_on_a_name_resets_its_control(self, page: Any) -> None:
+        page.amkd.ask("three.set(step_size=1.0).wait()")
+        panel = page.locator(".amkd-panel").nth(2)
+        panel.locator(".widget-label", has_text="step size").dblclick()
+        page.amkd.until(lambda: page.amkd.ask("print(three['step_size'] < 0.5)") == "True")
+        panel.get_by_role("button", name="Undo").click()
+
+    def test_clicks_at_random_find_no_error(self, page: Any) -> None:
+        page.amkd.ask(HEAR)
+        draw, avoided = random.Random(0), ("data", "teacher", "student", "device", "layout", "open", "overlay")
+        parts = ".amkd-controls .noUi-handle, .amkd-controls select, .amkd-controls input[type=checkbox], button"
+        for _ in range(CLICKS):
+            panel = page.locator(".amkd-panel").nth(draw.randrange(3))
+            found = [part for part in panel.locator(parts).all() if part.is_visible() and part.is_enabled()]
+            part = draw.choice(found)
+            name, words = part.get_attribute("aria-label"), part.text_content()
+            if name in avoided or words in ("Export", "Among the others", "Attack it") or part.count() != 1:
+                continue
+            tag = part.evaluate("(e) => e.tagName")
+            if tag == "SELECT":
+                part.select_option(index=draw.randrange(part.locator("option").count()))
+            elif tag == "DIV":
+                part.focus()
+                for _ in range(draw.randrange(1, 8)):
+                    page.keyboard.press(draw.choice(["ArrowRight", "ArrowLeft", "PageUp", "Home"]))
+            else:
+                part.click()
+        page.amkd.ask("one.stop(); [panel.wait(300) for panel in (one, two, three)]")
+        assert page.amkd.ask("import json; print(json.dumps(heard))") == []
+        assert page.amkd.errors == []
