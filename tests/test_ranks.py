@@ -79,7 +79,8 @@ with join() as ranks:
         except InputError as error:
             found[name] = str(error)
     found["means"] = ranks.each(ranks.rank + 1)
-    (out / f"found{ranks.rank}.json").write_text(json.dumps(found))
+found["threads"] = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+(out / f"found{ranks.rank}.json").write_text(json.dumps(found))
 """
 
 
@@ -149,6 +150,14 @@ def test_ranks_with_batches_of_their_own_learn_one_student(found: Path, tmp_path
     assert first["means"] == second["means"] == [1, 2]
     own = fingerprint(distill(APART["apart"], tmp_path / "one").student())
     assert first["apart"][0] != own  # which one process, with one batch, does not learn
+
+
+def test_no_thread_of_the_ranks_outlives_them(found: Path) -> None:
+    """A thread of gloo that lets go of a tensor while Python shuts down would abort the process."""
+    for rank in (0, 1):
+        threads = json.loads((found / f"found{rank}.json").read_text())["threads"]
+        assert threads
+        assert not [name for name in threads if "gloo" in name]
 
 
 def test_ranks_that_differ_are_refused_in_a_sentence(found: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn  # its functions take the group that is there when they are imported and would keep it
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
