@@ -1,6 +1,6 @@
 """The numbers of a demo, which the README quotes: accuracy by method and weights, and differences paired by seed.
 
-    make demo && python -m benchmarks.demo --runs demo-out
+make demo && python -m benchmarks.demo --runs demo-out
 """
 
 from __future__ import annotations
