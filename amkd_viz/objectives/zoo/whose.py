@@ -97,11 +97,13 @@ class Gate(nn.Module):
 class mst(Term):
     """Transfer predictions of several teachers, for each sample of those that a router chooses.
 
-    Formula: soft: sum_m w_m t^2 KL_m, w = gate(S), which learns from sum_m w_m (t^2 KL_m + CE_m) of fixed losses;
-    best: the teacher with the least CE; code: the largest w, and the gate learns from KL(uniform || mean w) / m alone
+    Formula: soft: t^2 KL(sum_m w_m T_m || S), w = gate(S), which learns from sum_m w_m (t^2 KL_m + CE_m) of fixed
+    losses; best: the teacher with the least CE; code: mean of t^2 KL_m of the ``top`` largest w, and the gate learns
+    from KL(uniform || mean w) / m alone
     Weights: ce 1, mst 1, t 4.
     Source: MST-Distill, ACM MM 2025, arXiv 2507.07015, github.com/Gray-OREO/MST-Distill
-    Reading: exact losses (code); soft and best are our reading: the released router does not learn whom to choose
+    Reading: exact losses of the student (soft, code); best, and what the gate of soft learns from, are our reading: the
+    released router does not learn whom to choose
     Trap: needs teacher="a+b".
     Checked: seed2_mst
     """
@@ -110,6 +112,7 @@ class mst(Term):
     temperature: float = option(4.0, "softens both predictions", low=0.25, high=20.0)
     teachers: int = option(2, "number of teachers", low=2, high=8)
     route: str = option("soft", "how a teacher is chosen", choices=("soft", "best", "code"))
+    top: int = option(1, "number of teachers of a sample (code)", low=1, high=8)
 
     @property
     def names(self) -> list[str]:
@@ -130,9 +133,10 @@ class mst(Term):
         w = step.modules[self.label](s if self.route == "code" else s.detach())
         step.metrics |= {f"mst.{name}": share for name, share in zip(self.names, w.detach().mean(0), strict=True)}
         if self.route == "code":
-            return each.gather(1, w.argmax(1, keepdim=True))[:, 0] + balance(w)
+            return each.gather(1, w.topk(min(self.top, len(t)), 1).indices).mean(1) + balance(w)
+        mixed = (w.detach()[:, :, None] * torch.stack(t, 1)).sum(1)
         learned = (w * (each + wrong).detach()).sum(1)
-        return (w.detach() * each).sum(1) + learned - learned.detach()
+        return self.temperature**2 * kl(s, mixed, self.temperature) + learned - learned.detach()
 
 
 def balance(w: Tensor) -> Tensor:
