@@ -143,9 +143,12 @@ def test_the_teachers_head_is_the_students():
     term = simkd()
     part = term.module({(n, None): (nets[n].feature_width,) for n in nets}, nets)
     assert isinstance(part, Reused)
-    part.after_step(nets)
     x = torch.rand(4, 1, 8, 8, generator=gen())
     s, t = (nets[n].outputs(x) for n in ("student", "teacher"))
+    part(s.features)  # moves the running statistics
+    part.eval()
+    part.after_step(nets)
+    s = nets["student"].outputs(x)
     torch.testing.assert_close(s.logits, nets["teacher"].head(part(s.features)))
     loss = term(step_of(s, t, modules={"simkd": part}))
     torch.testing.assert_close(loss, (part(s.features) - t.features).square().mean(1))

@@ -146,33 +146,37 @@ def balance(w: Tensor) -> Tensor:
 
 
 class Reused(nn.Module):
-    """A linear map to the teacher's features; after each update the student's head becomes the teacher's head on it."""
+    """A linear map to the teacher's features, with batch norm; after each update the student's head is the teacher's
+    head of it, by the running statistics."""
 
     def __init__(self, narrow: int, wide: int, teacher: str) -> None:
         super().__init__()
-        self.map, self.teacher = nn.Linear(narrow, wide), teacher
+        self.map, self.norm, self.teacher = nn.Linear(narrow, wide, bias=False), nn.BatchNorm1d(wide), teacher
 
     def forward(self, f: Tensor) -> Tensor:
-        made: Tensor = self.map(f)
+        made: Tensor = self.norm(self.map(f))
         return made
 
     @torch.no_grad()
     def after_step(self, nets: Mapping[str, Classifier]) -> None:
-        own, theirs = nets["student"].head, nets[self.teacher].head
+        own, theirs, norm = nets["student"].head, nets[self.teacher].head, self.norm
         assert isinstance(own, nn.Linear)
         assert isinstance(theirs, nn.Linear)
-        own.weight.copy_(theirs.weight @ self.map.weight)
-        own.bias.copy_(theirs.weight @ self.map.bias + theirs.bias)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+        own.weight.copy_(theirs.weight @ (scale[:, None] * self.map.weight))
+        own.bias.copy_(theirs.weight @ (norm.bias - scale * norm.running_mean) + theirs.bias)
 
 
 @dataclass(frozen=True, repr=False)
 class simkd(Pair):
     """Transfer the teacher's features alone, and take its head: the student has none of its own.
 
-    Formula: mean of (W f + b - g)^2; the student's head is the teacher's head of W f + b
+    Formula: mean of (R f - g)^2, R linear with batch norm, learned; the student's head is the teacher's head of R f
     Weights: 1, alone.
     Source: Knowledge distillation with the reused teacher classifier (SimKD), CVPR 2022, arXiv 2203.14001
-    Reading: our reading: a linear map in place of three convolutions, so that both are one linear head
+    Reading: our reading: one map with batch norm in place of three convolutions with it, so that both are a linear head
     Trap: no label is read; mistakes of the teacher's head are the student's.
     Checked: slow loop
     """
