@@ -39,7 +39,7 @@ PAPERS = {
         "amkd amkd-student amkd-calibrated amkd-raw amkd-alone amkd-two-sides amkd-pairs amkd-student-negatives "
         "amkd-scheduled amkd-feature amkd-crd"
     ),
-    "TALD, WACV 2023": "tald sampler:particles",
+    "TALD, WACV 2023": "tald sampler:particles sampler:particles-released",
     "CCD and JDA, ACCV 2022": "ccd view:jda weight:cosine",
     "Multi-perspective augmentation in KD, Neurocomputing 2024": "experiment:augmentations",
     "MFFKD, Sci. Rep. 2024": "fused",
@@ -73,7 +73,7 @@ PAPERS = {
     "TAKD, AAAI 2020": "experiment:assistants",
     "N2N, ICLR 2018": "experiment:shrink",
     "BPKD, WACV 2024": "bpkd weight:near",
-    "FF-G2M, AAAI 2023": "graph",
+    "FF-G2M, AAAI 2023": "graph two-sides",
     "Curriculum Designer, ICCV 2023": "order:classes order:margins",
     "Wav2Small, 2024": "ccc teacher-only",
     "SALT, ICLR 2026": "latents view:hidden",

@@ -195,7 +195,7 @@ def test_registries_refuse_names_of_the_library_and_wrong_things(registry, name,
 
 
 def test_library_entries():
-    assert samplers() == ["bss", "deepfool", "fgsm", "noise", "particles"]
+    assert samplers() == ["bss", "deepfool", "fgsm", "noise", "particles", "particles-released"]
     assert terms()[:5] == ["ce", "kd", "boundary_kd", "boundary_triplet", "triplet"]
     with pytest.raises(InputError, match="Unknown sampler 'bbs'; did you mean 'bss'"):
         Recipe(sampler="bbs")
