@@ -62,6 +62,7 @@ PAPERS = {
         "prob-mse experiment:generations experiment:ridge_generations"
     ),
     "DisWOT, CVPR 2023": "experiment:which_student",
+    "ICKD, ICCV 2021": "ickd",
     "Margin-MSE, 2020": "margin-mse boundary-margin",
     "LEAF, 2025": "leaf experiment:retrieval",
     "ProKD, AAAI 2023": "prototypes",
