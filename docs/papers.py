@@ -43,7 +43,7 @@ PAPERS = {
     "CCD and JDA, ACCV 2022": "ccd view:jda weight:cosine",
     "Multi-perspective augmentation in KD, Neurocomputing 2024": "experiment:augmentations",
     "MFFKD, Sci. Rep. 2024": "fused",
-    "MTKD-SSR, IJCV 2023": "channel byot",
+    "MTKD-SSR, IJCV 2023": "ssr channel byot",
     "MJKD, Electronics 2024": "update:mjkd",
     "DOT, ICCV 2023": "update:dot",
     "DeepKD, 2025": "deepkd update:deepkd",
