@@ -111,7 +111,7 @@ PAPERS = {
     "SimKD, CVPR 2022": "simkd",
     "DML, CVPR 2018": "dml",
     "Mean teacher, NeurIPS 2017": "ema-self self:ema",
-    "mixup, ICLR 2018; CutMix, ICCV 2019": "mixup cutmix view:mixup view:cutmix",
+    "mixup, ICLR 2018; CutMix, ICCV 2019": ("mixup cutmix cutmix-pick view:mixup view:cutmix view:cutmix-pick"),
 }
 # Reading, and what a test compares with, of the papers that no method stands for.
 ABOUT = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -219,6 +221,26 @@ def test_a_mixture_is_made_of_two_samples_by_its_share(view):
         assert 0 < int(touched.sum()) < 16
         weaker = matrix.rows.diagonal()[step.clean.y] < matrix.rows.diagonal()[step.clean.y[mixed.other]]
         assert ((mixed.share >= 0.5) == weaker)[touched].all()
+
+
+def test_mixtures_are_picked_by_the_entropy_of_the_teacher():
+    teacher = build("cnn-tiny", shape=(3, 16, 16), num_classes=12, seed=3).eval()
+    made = []
+    for view in ("cutmix-pick", "cutmix"):
+        step, _ = step_on("poor", n=12)
+        step.nets = {**step.nets, "teacher": teacher}
+        made.append(step.batch(view))
+        if view == "cutmix":  # the two draws of the same generator
+            made.append(step.sources["cutmix"](step))
+    picked, *both = made
+    x, rows = torch.cat([one.x for one in both]), [*range(12)] * 2
+    p = teacher(x).softmax(1).detach()
+    entropy = [-sum(float(v) * math.log(float(v)) for v in row) for row in p]
+    kept = sorted(range(24), key=lambda i: -entropy[i])[:12]
+    assert torch.equal(picked.x, x[kept])
+    assert picked.rows.tolist() == picked.y.tolist() == [rows[i] for i in kept]
+    torch.testing.assert_close(picked.other, torch.cat([one.other for one in both])[kept])
+    torch.testing.assert_close(picked.share, torch.cat([one.share for one in both])[kept])
 
 
 def test_labels_of_a_mixture_count_by_their_shares():
