@@ -48,7 +48,7 @@ PAPERS = {
     "DOT, ICCV 2023": "update:dot",
     "DeepKD, 2025": "deepkd update:deepkd",
     "FFL, 2019; FFCL, IJDSN 2021": "ffl ffcl",
-    "PURF, Appl. Soft Comput. 2024": "smoothed view:noisy",
+    "PURF, Appl. Soft Comput. 2024": "smoothed steady view:noisy experiment:steady_teacher",
     "Probability shift, 2019": "swapped",
     "CLIP-SD, part PSD, TMM 2026; DLB, CVPR 2022; GKD, 2020": "psd dlb gkd weight:right",
     "D3, DSP 2024": "margin-bins dkd",

@@ -151,6 +151,17 @@ def test_a_student_is_the_next_teacher(tmp_path):
     assert steps.view.notes["chain"] == steps.runs["chain"].summary["test_accuracy"]
 
 
+def test_a_smooth_teacher_and_a_plain_one(tmp_path):
+    recipe = IMAGES.replace(method="hinton", teacher_epochs=10, num_train=None)
+    made = experiments.steady_teacher(recipe, tmp_path / "steady", jobs=1)
+    assert list(made.runs) == ["teacher.plain", "plain", "teacher.steady", "steady"]
+    assert made.runs["teacher.steady"].recipe.method == "steady"
+    assert made.runs["steady"].recipe.teacher == str(made.runs["teacher.steady"].path / "student.safetensors")
+    assert made.view.notes["distance.steady"] > 0
+    assert made.view.notes["distance.plain"] > 0
+    np.testing.assert_allclose(made.view.arrays["student"], [made.view.notes[name] for name in ("plain", "steady")])
+
+
 def test_classes_apart_and_one_after_another(tmp_path):
     made = experiments.class_parts(TINY, 2, tmp_path / "parts", jobs=1)
     assert made.runs["part1"].recipe.order == "part:2,3"

@@ -19,7 +19,7 @@ from amkd_viz.objectives import Batch, Step, ce, confusion, kd, methods, rest
 from amkd_viz.objectives.sources import views
 from amkd_viz.objectives.zoo.mixes import mixed_ce, pasted
 from amkd_viz.objectives.zoo.per_sample import Confusions
-from amkd_viz.objectives.zoo.poorer import Guess, latents, privileged, smoothed
+from amkd_viz.objectives.zoo.poorer import Guess, latents, privileged, smoothed, steady
 from amkd_viz.objectives.zoo.twin import LastBatch, agree, cross_affinity, dlb, motion
 from amkd_viz.runs.prepare import prepare
 from amkd_viz.training import Recipe
@@ -293,6 +293,13 @@ def test_losses_across_views():
     step._outputs |= {("student", "clean"): outputs(s), ("teacher", "noisy"): outputs(four)}
     p = (sum(four[4 * i : 4 * i + 4] for i in range(4)) / 16).softmax(1)
     torch.testing.assert_close(smoothed()(step), -16 * (p * (s / 4).log_softmax(1)).sum(1))
+    s.requires_grad_(), four.requires_grad_()
+    step._outputs["student", "noisy"] = outputs(four)
+    q, near, apart = s.detach().softmax(1), four.detach().softmax(1), steady()(step)
+    expected = [float((q[i % 4] * (q[i % 4] / near[i]).log()).sum()) for i in range(16)]
+    torch.testing.assert_close(apart.detach(), torch.tensor(expected, dtype=torch.float64))
+    apart.sum().backward()
+    assert s.grad is None  # the sample's own prediction is a target
 
 
 def test_hidden_maps_count_only_where_they_are_hidden():
