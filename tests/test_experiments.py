@@ -221,6 +221,26 @@ def test_what_one_run_shows(run):
     assert torch.equal(same.eval()(x), run.teacher().eval()(x))
 
 
+def test_stages_of_other_widths_are_joined(tmp_path):
+    recipe = IMAGES.replace(teacher="cnn-small", num_train=None, epochs=4, teacher_epochs=10, batch_size=64)
+    run = distill(recipe, tmp_path / "narrow")
+    made = experiments.hybrids(run, epochs=3).view
+    assert (made.arrays["swapped"] > 0.15).all()  # ten classes; by least squares alone
+    assert (made.arrays["trained"] > made.arrays["swapped"] + 0.1).all()
+    assert made.notes["assembled"] > 0.2
+    teacher, student, x = run.teacher(), run.student(), run.dataset().train.floats(slice(0, 64))
+    part = swapped_stage(teacher, student, "stage2", x).body.stage2
+    m, n = teacher.eval().outputs(x, [-2]).layers[-2], student.eval().outputs(x, [-2]).layers[-2]
+    rows, wanted = (maps.movedim(1, 3).flatten(0, 2).detach().double() for maps in (m, n))
+    rows = torch.cat([rows, torch.ones(len(rows), 1).double()], 1)
+    best = (rows @ torch.linalg.lstsq(rows, wanted).solution - wanted).square().mean()
+    found = (part.enter(m) - n).square().mean().detach()
+    assert float(found) == pytest.approx(float(best), rel=1e-2)
+    points = [build(name, shape=(2,), num_classes=3) for name in ("mlp-small", "mlp-tiny")]
+    with pytest.raises(InputError, match=r"hybrids need"):
+        swapped_stage(*points, points[0].stages[0])
+
+
 def _features(run):
     teacher, data = run.teacher().eval(), run.dataset()
     with torch.no_grad():
