@@ -76,13 +76,12 @@ def test_scores_of_students_are_those_of_the_published_code():
 
 def test_rewards_are_those_of_the_published_code():
     numbers = stored("seed2_n2n_reward")
-    names = ("acc", "params", "teacher_acc", "teacher_params", "size_constraint", "reward")
-    rows = torch.stack([numbers[name] for name in names], 1)
-    free = [row for row in rows if row[4] == 0]
-    assert len(free) > 10
-    for accuracy, parameters, of_accuracy, of_parameters, _, expected in free:
-        found = reward(float(accuracy), float(parameters), float(of_accuracy), float(of_parameters))
-        assert found == pytest.approx(float(expected), rel=1e-9)
+    names = ("acc", "params", "teacher_acc", "teacher_params", "size_constraint", "epoch", "reward")
+    rows = torch.stack([numbers[name] for name in names], 1).tolist()
+    assert sum(0 < row[4] < row[1] for row in rows) > 10
+    for *about, budget, epoch, expected in rows:
+        number = max(0, int(epoch))  # -1: no rounds are counted
+        assert reward(*about, budget=budget or None, number=number) == pytest.approx(expected, rel=1e-9)
 
 
 def test_losses_of_modules_and_ranks_are_those_of_the_published_code():
@@ -202,6 +201,10 @@ def test_students_are_scored_and_tried(tmp_path):
     assert set(tried.runs) <= set(names[:2])
     assert tried.view.arrays["share"].sum() == pytest.approx(1)
     assert tried.view.notes["best"] in tried.runs
+    free = tried.view.arrays["reward"]
+    about = {"budget": 1, "jobs": 1}  # all are above it
+    tight = experiments.shrink(TINY.replace(teacher="mlp", epochs=1), names[:2], 4, tmp_path / "shrink", **about)
+    assert (tight.view.arrays["reward"][1:] < np.minimum(0, free.min())).all()
 
 
 def test_what_one_run_shows(run):
