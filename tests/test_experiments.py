@@ -180,6 +180,17 @@ def test_views_are_ranked_and_a_privileged_teacher_sees_more(tmp_path):
     assert made.view.arrays["deviation"].shape == (3,)
     assert (made.view.arrays["deviation"] > 0).all()
     assert -1 <= made.view.notes["tau"] <= 1
+    one = made.runs["jda-seed0"]
+    net, data = one.student().requires_grad_(True), one.dataset().train
+    flat = torch.nn.utils.parameters_to_vector(net.parameters()).detach()
+
+    def loss(at: torch.Tensor) -> torch.Tensor:
+        torch.nn.utils.vector_to_parameters(at, net.parameters())
+        return torch.nn.functional.cross_entropy(net(data.floats()), data.y)
+
+    gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss(flat), list(net.parameters()))])
+    rise = loss(flat + 0.05 * gradient / gradient.norm()) - loss(flat)
+    assert made.view.arrays["sharpness"][1] == pytest.approx(float(rise.detach()), rel=1e-3)
     rows = experiments.privileged_view(IMAGES, tmp_path / "poor", jobs=1)
     assert rows.runs["privileged-seed0"].recipe.student == "middle-of-cnn-tiny"
     assert rows.runs["privileged-seed0"].recipe.teacher == "cnn-tiny"
