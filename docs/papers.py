@@ -39,16 +39,16 @@ PAPERS = {
         "amkd amkd-student amkd-calibrated amkd-raw amkd-alone amkd-two-sides amkd-pairs amkd-student-negatives "
         "amkd-scheduled amkd-feature amkd-crd"
     ),
-    "TALD, WACV 2023": "tald sampler:particles",
+    "TALD, WACV 2023": "tald sampler:particles sampler:particles-released",
     "CCD and JDA, ACCV 2022": "ccd view:jda weight:cosine",
     "Multi-perspective augmentation in KD, Neurocomputing 2024": "experiment:augmentations",
     "MFFKD, Sci. Rep. 2024": "fused",
-    "MTKD-SSR, IJCV 2023": "channel byot",
+    "MTKD-SSR, IJCV 2023": "ssr channel byot",
     "MJKD, Electronics 2024": "update:mjkd",
     "DOT, ICCV 2023": "update:dot",
     "DeepKD, 2025": "deepkd update:deepkd",
     "FFL, 2019; FFCL, IJDSN 2021": "ffl ffcl",
-    "PURF, Appl. Soft Comput. 2024": "smoothed view:noisy",
+    "PURF, Appl. Soft Comput. 2024": "smoothed steady view:noisy experiment:steady_teacher",
     "Probability shift, 2019": "swapped",
     "CLIP-SD, part PSD, TMM 2026; DLB, CVPR 2022; GKD, 2020": "psd dlb gkd weight:right",
     "D3, DSP 2024": "margin-bins dkd",
@@ -62,6 +62,7 @@ PAPERS = {
         "prob-mse experiment:generations experiment:ridge_generations"
     ),
     "DisWOT, CVPR 2023": "experiment:which_student",
+    "ICKD, ICCV 2021": "ickd",
     "Margin-MSE, 2020": "margin-mse boundary-margin",
     "LEAF, 2025": "leaf experiment:retrieval",
     "ProKD, AAAI 2023": "prototypes",
@@ -73,7 +74,7 @@ PAPERS = {
     "TAKD, AAAI 2020": "experiment:assistants",
     "N2N, ICLR 2018": "experiment:shrink",
     "BPKD, WACV 2024": "bpkd weight:near",
-    "FF-G2M, AAAI 2023": "graph",
+    "FF-G2M, AAAI 2023": "graph two-sides",
     "Curriculum Designer, ICCV 2023": "order:classes order:margins",
     "Wav2Small, 2024": "ccc teacher-only",
     "SALT, ICLR 2026": "latents view:hidden",
@@ -110,7 +111,7 @@ PAPERS = {
     "SimKD, CVPR 2022": "simkd",
     "DML, CVPR 2018": "dml",
     "Mean teacher, NeurIPS 2017": "ema-self self:ema",
-    "mixup, ICLR 2018; CutMix, ICCV 2019": "mixup cutmix view:mixup view:cutmix",
+    "mixup, ICLR 2018; CutMix, ICCV 2019": ("mixup cutmix cutmix-pick view:mixup view:cutmix view:cutmix-pick"),
 }
 # Reading, and what a test compares with, of the papers that no method stands for.
 ABOUT = {

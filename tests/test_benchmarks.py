@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from amkd_viz.objectives.zoo.readings import READINGS
 from amkd_viz.runs import Run, distill
 from amkd_viz.runs.stats import paired
 from amkd_viz.training import Recipe, Training
-from benchmarks import reproduce, study, timing
+from benchmarks import all_methods, reproduce, study, timing
 from benchmarks.published import published_bss, published_loss, published_targets
 
 
@@ -163,3 +164,33 @@ def test_the_study_screens_on_validation_confirms_on_test_and_goes_on(
     assert study.Study(level, tmp_path / "cells.jsonl").regime("tiny") == found
     assert len(read) == 4
     assert sorted((tmp_path / "cells.jsonl").read_text().splitlines()) == sorted(lines)
+
+
+def test_every_method_goes_on_after_the_last_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[str] = []
+
+    def train_cells(cells: dict[str, Recipe], folder: str, jobs: int) -> list[Any]:
+        trained.extend(cells)
+        share = {"ce": 0.5, "kd": 0.7}
+        return [
+            SimpleNamespace(
+                recipe=recipe,
+                summary={"test_accuracy": share[recipe.method] + recipe.seed / 10, "versions": {"amkd_viz": "x"}},
+            )
+            for recipe in cells.values()
+        ]
+
+    monkeypatch.setattr(all_methods, "train_cells", train_cells)
+    cells = tmp_path / "all_cells.jsonl"
+    all_methods.train(cells, ["ce", "kd"], 1, 1, math.inf)
+    all_methods.train(cells, ["ce", "kd"], 2, 1, -math.inf)  # no time left
+    assert trained == ["ce-seed0", "kd-seed0"]
+    all_methods.train(cells, ["ce", "kd"], 2, 1, math.inf)
+    assert trained == ["ce-seed0", "kd-seed0", "ce-seed1", "kd-seed1"]
+    made = all_methods.summary(all_methods.read(cells), {"ce": 0.5, "kd": 1.0})
+    assert [(name, own["accuracy"], own["seeds"]) for name, own in made["methods"].items()] == [
+        ("kd", 75.0, 2),
+        ("ce", 55.0, 2),
+    ]
+    assert made["methods"]["ce"]["minus_kd"] is None  # the difference does not vary
+    assert all_methods.recipe_of("mst").teachers == ("cnn", "cnn-small")

@@ -116,9 +116,9 @@ def test_a_registry_keeps_names_apart_and_offers_the_nearest():
 def own():
     """A method, a sampler and a term under names of their own."""
 
-    @terms.register("steady")
+    @terms.register("calm")
     @dataclass(frozen=True, repr=False)
-    class steady(Term):
+    class calm(Term):
         pull: float = option(0.5, "strength", low=0.0, high=1.0)
 
         def reads(self):
@@ -137,10 +137,10 @@ def own():
         def __call__(self, net, x, target, generator):
             return bss(net, x, target, steps=1, step_size=self.step_size)
 
-    @methods.register("steady-kd")
-    def steady_kd():
+    @methods.register("calm-kd")
+    def calm_kd():
         """KD, with small logits."""
-        return ce() + kd() * 2 + steady()
+        return ce() + kd() * 2 + calm()
 
     @methods.register("alone")
     def alone():
@@ -148,31 +148,31 @@ def own():
         return ce()
 
     yield Jump
-    for registry, name in ((methods, "steady-kd"), (methods, "alone"), (samplers, "jump"), (terms, "steady")):
+    for registry, name in ((methods, "calm-kd"), (methods, "alone"), (samplers, "jump"), (terms, "calm")):
         registry.forget(name)
 
 
 def test_own_names_reach_recipes_and_help(own, capsys):
-    recipe = Recipe(method="steady-kd", sampler="jump", overrides={"steady.pull": 1, "jump.step_size": 0.5})
+    recipe = Recipe(method="calm-kd", sampler="jump", overrides={"calm.pull": 1, "jump.step_size": 0.5})
     assert recipe.objective.summands[2][0].pull == 1
     assert recipe.boundary.sampler == own(step_size=0.5)
     assert Recipe.from_json(recipe.to_json()) == recipe
     assert Recipe(sampler="jump", step_size=0.4).boundary.sampler.step_size == 0.4
-    assert methods.about("steady-kd") == "KD, with small logits."
+    assert methods.about("calm-kd") == "KD, with small logits."
     assert isinstance(methods["alone"](), Objective)
-    assert "steady" in known_terms()
+    assert "calm" in known_terms()
     with pytest.raises(SystemExit):
         main(["distill", "--help"])
     shown = capsys.readouterr().out
-    for word in ("steady-kd", "jump", "step_size=0.1", "pull=0.5"):
+    for word in ("calm-kd", "jump", "step_size=0.1", "pull=0.5"):
         assert word in shown
     for overrides, sentence in (
-        ({"steady.pull": 2}, "steady.pull must be between 0 and 1, got 2"),
+        ({"calm.pull": 2}, "calm.pull must be between 0 and 1, got 2"),
         ({"jump.step": 2}, "Unknown field of jump 'step'"),
         ({"jump.step_size": 2}, "step_size must be between 0.01 and 1, got 2"),
     ):
         with pytest.raises(InputError, match=sentence):
-            Recipe(method="steady-kd", sampler="jump", overrides=overrides)
+            Recipe(method="calm-kd", sampler="jump", overrides=overrides)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_registries_refuse_names_of_the_library_and_wrong_things(registry, name,
 
 
 def test_library_entries():
-    assert samplers() == ["bss", "deepfool", "fgsm", "noise", "particles"]
+    assert samplers() == ["bss", "deepfool", "fgsm", "noise", "particles", "particles-released"]
     assert terms()[:5] == ["ce", "kd", "boundary_kd", "boundary_triplet", "triplet"]
     with pytest.raises(InputError, match="Unknown sampler 'bbs'; did you mean 'bss'"):
         Recipe(sampler="bbs")

@@ -76,13 +76,12 @@ def test_scores_of_students_are_those_of_the_published_code():
 
 def test_rewards_are_those_of_the_published_code():
     numbers = stored("seed2_n2n_reward")
-    names = ("acc", "params", "teacher_acc", "teacher_params", "size_constraint", "reward")
-    rows = torch.stack([numbers[name] for name in names], 1)
-    free = [row for row in rows if row[4] == 0]
-    assert len(free) > 10
-    for accuracy, parameters, of_accuracy, of_parameters, _, expected in free:
-        found = reward(float(accuracy), float(parameters), float(of_accuracy), float(of_parameters))
-        assert found == pytest.approx(float(expected), rel=1e-9)
+    names = ("acc", "params", "teacher_acc", "teacher_params", "size_constraint", "epoch", "reward")
+    rows = torch.stack([numbers[name] for name in names], 1).tolist()
+    assert sum(0 < row[4] < row[1] for row in rows) > 10
+    for *about, budget, epoch, expected in rows:
+        number = max(0, int(epoch))  # -1: no rounds are counted
+        assert reward(*about, budget=budget or None, number=number) == pytest.approx(expected, rel=1e-9)
 
 
 def test_losses_of_modules_and_ranks_are_those_of_the_published_code():
@@ -151,6 +150,17 @@ def test_a_student_is_the_next_teacher(tmp_path):
     assert steps.view.notes["chain"] == steps.runs["chain"].summary["test_accuracy"]
 
 
+def test_a_smooth_teacher_and_a_plain_one(tmp_path):
+    recipe = IMAGES.replace(method="hinton", teacher_epochs=10, num_train=None)
+    made = experiments.steady_teacher(recipe, tmp_path / "steady", jobs=1)
+    assert list(made.runs) == ["teacher.plain", "plain", "teacher.steady", "steady"]
+    assert made.runs["teacher.steady"].recipe.method == "steady"
+    assert made.runs["steady"].recipe.teacher == str(made.runs["teacher.steady"].path / "student.safetensors")
+    assert made.view.notes["distance.steady"] > 0
+    assert made.view.notes["distance.plain"] > 0
+    np.testing.assert_allclose(made.view.arrays["student"], [made.view.notes[name] for name in ("plain", "steady")])
+
+
 def test_classes_apart_and_one_after_another(tmp_path):
     made = experiments.class_parts(TINY, 2, tmp_path / "parts", jobs=1)
     assert made.runs["part1"].recipe.order == "part:2,3"
@@ -170,6 +180,17 @@ def test_views_are_ranked_and_a_privileged_teacher_sees_more(tmp_path):
     assert made.view.arrays["deviation"].shape == (3,)
     assert (made.view.arrays["deviation"] > 0).all()
     assert -1 <= made.view.notes["tau"] <= 1
+    one = made.runs["jda-seed0"]
+    net, data = one.student().requires_grad_(True), one.dataset().train
+    flat = torch.nn.utils.parameters_to_vector(net.parameters()).detach()
+
+    def loss(at: torch.Tensor) -> torch.Tensor:
+        torch.nn.utils.vector_to_parameters(at, net.parameters())
+        return torch.nn.functional.cross_entropy(net(data.floats()), data.y)
+
+    gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss(flat), list(net.parameters()))])
+    rise = loss(flat + 0.05 * gradient / gradient.norm()) - loss(flat)
+    assert made.view.arrays["sharpness"][1] == pytest.approx(float(rise.detach()), rel=1e-3)
     rows = experiments.privileged_view(IMAGES, tmp_path / "poor", jobs=1)
     assert rows.runs["privileged-seed0"].recipe.student == "middle-of-cnn-tiny"
     assert rows.runs["privileged-seed0"].recipe.teacher == "cnn-tiny"
@@ -191,6 +212,10 @@ def test_students_are_scored_and_tried(tmp_path):
     assert set(tried.runs) <= set(names[:2])
     assert tried.view.arrays["share"].sum() == pytest.approx(1)
     assert tried.view.notes["best"] in tried.runs
+    free = tried.view.arrays["reward"]
+    about = {"budget": 1, "jobs": 1}  # all are above it
+    tight = experiments.shrink(TINY.replace(teacher="mlp", epochs=1), names[:2], 4, tmp_path / "shrink", **about)
+    assert (tight.view.arrays["reward"][1:] < np.minimum(0, free.min())).all()
 
 
 def test_what_one_run_shows(run):
@@ -208,6 +233,26 @@ def test_what_one_run_shows(run):
     same = swapped_stage(run.teacher(), run.teacher(), run.teacher().stages[0])
     x = run.dataset().test.floats(slice(0, 4))
     assert torch.equal(same.eval()(x), run.teacher().eval()(x))
+
+
+def test_stages_of_other_widths_are_joined(tmp_path):
+    recipe = IMAGES.replace(teacher="cnn-small", num_train=None, epochs=4, teacher_epochs=10, batch_size=64)
+    run = distill(recipe, tmp_path / "narrow")
+    made = experiments.hybrids(run, epochs=3).view
+    assert (made.arrays["swapped"] > 0.15).all()  # ten classes; by least squares alone
+    assert (made.arrays["trained"] > made.arrays["swapped"] + 0.1).all()
+    assert made.notes["assembled"] > 0.2
+    teacher, student, x = run.teacher(), run.student(), run.dataset().train.floats(slice(0, 64))
+    part = swapped_stage(teacher, student, "stage2", x).body.stage2
+    m, n = teacher.eval().outputs(x, [-2]).layers[-2], student.eval().outputs(x, [-2]).layers[-2]
+    rows, wanted = (maps.movedim(1, 3).flatten(0, 2).detach().double() for maps in (m, n))
+    rows = torch.cat([rows, torch.ones(len(rows), 1).double()], 1)
+    best = (rows @ torch.linalg.lstsq(rows, wanted).solution - wanted).square().mean()
+    found = (part.enter(m) - n).square().mean().detach()
+    assert float(found) == pytest.approx(float(best), rel=1e-2)
+    points = [build(name, shape=(2,), num_classes=3) for name in ("mlp-small", "mlp-tiny")]
+    with pytest.raises(InputError, match=r"hybrids need"):
+        swapped_stage(*points, points[0].stages[0])
 
 
 def _features(run):

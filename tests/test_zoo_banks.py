@@ -10,7 +10,7 @@ from small_nets import gen
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.models import build
-from amkd_viz.objectives.zoo.banks import Banks, Codes, brcd, crd_bank, masked_contrast
+from amkd_viz.objectives.zoo.banks import Banks, Codes, bits_kl, brcd, crd_bank, masked_contrast, nt_xent, signs
 from amkd_viz.objectives.zoo.geometry import Controller, geometry, tgeo
 from amkd_viz.objectives.zoo.logits import dkd
 from amkd_viz.objectives.zoo.regions import on_regions, regions, sdd
@@ -53,24 +53,31 @@ def test_codes_are_compared_as_in_the_published_code():
     clusters, ones = (numbers["cluster"], numbers["cluster_of_augmented"]), torch.ones(16, 32, dtype=torch.float64)
     each = (torch.arange(16), torch.arange(16) + 16)
     mask = numbers["mask_per_cluster"][numbers["cluster"]]
-    for name, own, trust, bits in (
-        ("brcd_plain_alpha05", each, torch.full((32,), 0.5, dtype=torch.float64), ones),
-        ("brcd_masked", clusters, numbers["alpha_vec"], mask),
-        ("brcd_zero_mask", clusters, numbers["alpha_vec"], 0 * mask),
+    codes, trust = (numbers["teacher_codes_i"], numbers["teacher_codes_j"]), torch.full((32,), 0.5).double()
+    own, q = numbers["alpha_vec"], numbers["code_logits_j"].sigmoid()
+    for name, grad, loss in (
+        ("brcd_plain_alpha05", "brcd_plain_grad", lambda p: masked_contrast(signs(p), *codes, each, trust, ones, 0.3)),
+        ("brcd_masked", "brcd_masked_grad", lambda p: masked_contrast(signs(p), *codes, clusters, own, mask, 0.3)),
+        (
+            "brcd_zero_mask",
+            "brcd_zero_mask_grad",
+            lambda p: masked_contrast(signs(p), *codes, clusters, own, 0 * mask, 0.3),
+        ),
+        ("ntxent", "ntxent_grad_i", lambda p: nt_xent(signs(p), signs(q), 0.3)),
+        ("bernoulli_kl", "bernoulli_kl_grad_i", lambda p: bits_kl(p, q)),
     ):
-        z = numbers["z_i"].clone().requires_grad_()
-        codes = numbers["teacher_codes_i"], numbers["teacher_codes_j"]
-        found = masked_contrast(z, *codes, own, trust, bits, 0.3)
-        torch.testing.assert_close(found.detach(), numbers[name], rtol=1e-9, atol=0)
-        assert torch.autograd.grad(found, z)[0].abs().sum() > 0
+        u = numbers["code_logits_i"].clone().requires_grad_()
+        check(loss(u.sigmoid()), {"u": u}, numbers[name], {"u": numbers[grad]})
+    assert torch.equal(signs(numbers["code_logits_i"].sigmoid()), numbers["z_i"])
     part = Codes(5, 6, 8)
-    f = torch.randn(3, 5, requires_grad=True)
-    bits = part.student(f)
-    assert set(bits.detach().round().unique().tolist()) <= {-1.0, 1.0}
-    (gradient,) = torch.autograd.grad(bits.sum(), f)
-    soft = part.head(f).sigmoid()
-    torch.testing.assert_close(gradient, (soft * (1 - soft)) @ part.head.weight)
-    assert brcd().reads()[-1] == ("teacher", "view2", None)
+    f, g = torch.randn(2, 3, 5, generator=gen()).unbind()
+    wide, twin = torch.randn(2, 3, 6, generator=gen(1)).unbind()
+    p, q, y = part.student(f), part.student(g), torch.arange(3)
+    made = [outputs(torch.zeros(3, 4), x) for x in (f, wide, g, twin)]
+    loss = brcd(bits=8)(step_of(made[0], made[1], y, {"brcd": part}, view2=(made[2], made[3])))
+    c = part.teacher(wide), part.teacher(twin)  # one sample a class: all bits agree
+    whole = masked_contrast(signs(p), *c, (y, y), torch.full((6,), 0.8), torch.ones(3, 8), 0.3)
+    torch.testing.assert_close(loss, whole + nt_xent(signs(p), signs(q), 0.3) + 0.001 * bits_kl(p, q))
 
 
 def test_regions_weigh_as_in_the_published_code():

@@ -12,9 +12,10 @@ from small_nets import gen
 from torch.nn.functional import cross_entropy
 
 from amkd_viz.boundary import samplers
-from amkd_viz.boundary.attacks.particles import particles
+from amkd_viz.boundary.attacks.particles import nudges, particles
+from amkd_viz.models import build
 from amkd_viz.objectives import methods
-from amkd_viz.objectives.zoo.boundary import loss_match, raw_triplet, triplet_margin
+from amkd_viz.objectives.zoo.boundary import crossing, loss_match, raw_triplet, triplet_margin
 
 
 def test_triplets_are_those_of_the_published_code():
@@ -51,6 +52,17 @@ def test_raw_triplets_take_negatives_outside_both_classes():
     assert float(total(raw_triplet(), step)) == pytest.approx(sum(each) / 8)
 
 
+def test_the_change_across_a_boundary_is_the_published_part_on_edges():
+    numbers = stored("seed2_ffg2m")
+    i, j = numbers["src"], numbers["dst"]
+    s, t = numbers["s_logits"].requires_grad_(), numbers["t_logits"]
+    sides = {"boundary": (outputs(s[i]), outputs(t[i])), "inside": (outputs(s[j]), outputs(t[j]))}
+    step = step_of(outputs(s), outputs(t), **sides)
+    step.sources["boundary"] = lambda step: replace(step.clean, y=step.clean.y[i])
+    check(total(crossing(), step), {"s": s}, numbers["high"], {"s": numbers["grad_s_high"]})
+    assert methods["two-sides"]().batches() == {"clean", "boundary", "inside"}
+
+
 def test_sums_with_amkd():
     assert methods["amkd-dkd"]().names == ("ce", "dkd", "boundary_kd", "boundary_triplet")
     assert methods["amkd-ls-kd"]().weights(0.1)["ls_kd"] == 9
@@ -73,3 +85,24 @@ def test_particles_are_those_of_the_published_code():
     assert (apart - (found.x - x)).abs().max() > 1e-3
     drawn = samplers["particles"]()(net, x, target, torch.Generator().manual_seed(1))
     assert (drawn.x - x).abs().max() <= 0.031 + 1e-9
+
+
+def test_nudges_are_those_of_the_published_code():
+    numbers = stored("seed1_tald")
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 16, False), torch.nn.Tanh())
+    net.append(torch.nn.Linear(16, 10, False)).double()
+    net[1].weight.data, net[3].weight.data = numbers["W1"].T.contiguous(), numbers["W2"].T.contiguous()
+    x = numbers["x"].repeat(4, 1, 1, 1)
+    target = (net(x).argmax(1) + 1) % 10
+    for name, about in (
+        ("x_released", {}),
+        ("x_sigma05_xi1_eps05", {"sigma": 0.5, "reach": 1, "epsilon": 0.5}),
+    ):
+        found = nudges(net, x, target, space="pixel", start=numbers["uniform"] - 0.5, check=False, **about)
+        apart = (found.x - numbers[name]).abs().max()
+        assert apart <= 1e-5 * about.get("epsilon", 5e-4)  # logits are read in float32
+    image = build("cnn-tiny", shape=(1, 8, 8), num_classes=3, mean=[0.5], std=[0.25]).eval()
+    x = torch.rand(4, 1, 8, 8, generator=gen())
+    made = samplers["particles-released"](epsilon=1.0)(image, x, torch.tensor([0, 1, 2, 0]), gen())
+    length = ((made.x - x) / 0.25).flatten(1).norm(dim=1)
+    assert ((length > 0.5) & (length <= 1 + 1e-5)).all()  # shorter where pixels meet an end of their range

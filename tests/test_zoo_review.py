@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from amkd_viz.models import build, pre
 from amkd_viz.objectives import methods, shapes_of
 from amkd_viz.objectives.zoo.relations import info_nce
-from amkd_viz.objectives.zoo.review import Fuse, Fusion, byot, fused, hcl, ofa_branches, pyramid
+from amkd_viz.objectives.zoo.review import Fuse, Fusion, byot, fused, hcl, ofa_branches, pyramid, responses
 
 
 @pytest.mark.parametrize(("case", "places"), [("tap1", [1]), ("tap2", [2]), ("tap3", [3]), ("same", [1, 2, 3])])
@@ -143,3 +143,27 @@ def test_finite_on_equal_maps_also_in_bfloat16(name):
     loss.backward()
     assert loss.isfinite()
     assert all(p.grad is None or p.grad.isfinite().all() for p in pair["student"].parameters())
+
+
+def test_answers_of_stages_against_a_loop():
+    nets = {name: build(arch, shape=(1, 8, 8), num_classes=5, seed=3) for name, arch in
+            (("student", "cnn-tiny"), ("teacher", "cnn"))}  # fmt: skip
+    term = responses(temperature=2)
+    shapes = {("student", None): (6,), ("teacher", None): (7,), ("student", -2): (3, 4, 4), ("teacher", -2): (4, 4, 4)}
+    part = term.module(shapes, nets)
+    z = torch.randn(2, 4, 5, generator=gen())
+    m, n = torch.randn(4, 3, 4, 4, generator=gen(1), requires_grad=True), torch.randn(4, 4, 4, 4, generator=gen(2))
+    y = torch.tensor([0, 1, 2, 4])
+    step = step_of(outputs(z[0], layers={-2: m}), outputs(z[1], layers={-2: n}), y, {"responses": part})
+    loss = term(step)
+    a, b = part[0][0](m)[1].detach(), part[1][0](n)[1].detach()
+    for i in range(4):
+        expected = -a[i].log_softmax(0)[y[i]] - b[i].log_softmax(0)[y[i]]
+        for target in (b[i], z[0, i]):
+            p = (target / 2).softmax(0)
+            expected = expected + 4 * (p * (p.log() - (a[i] / 2).log_softmax(0))).sum()
+        torch.testing.assert_close(loss[i].detach(), expected)
+    loss.sum().backward()
+    teacher_head = part[1][0].head.weight
+    of_labels = torch.autograd.grad(cross_entropy(part[1][0](n)[1], y, reduction="sum"), teacher_head)[0]
+    torch.testing.assert_close(teacher_head.grad, of_labels)  # a teacher's exit learns from labels alone

@@ -18,6 +18,7 @@ from amkd_viz.objectives.zoo.stages import (
     factors,
     fitnet,
     fsp,
+    ickd,
     nst,
     ofd,
     overhaul,
@@ -52,6 +53,16 @@ def test_stages_are_those_of_the_published_code(file, case, term, suffix):
     found = total(term, step_of(outputs(layers=maps), outputs(layers=three(numbers, "_t"))))
     inputs = {f"tap{i + 4}_s{suffix}": m for i, m in maps.items()}
     check(found, inputs, numbers[f"{case}.loss"], {name: numbers[f"{case}.grad_{name}"] for name in inputs})
+
+
+def test_channels_that_answer_together_are_those_of_the_published_code():
+    numbers = stored("seed2_diswot_taps")
+    s = numbers["s_tap"].requires_grad_()
+    found = total(ickd(), step_of(outputs(layers={-1: s}), outputs(layers={-1: numbers["t_tap"]})))
+    torch.testing.assert_close(found.detach(), numbers["ickd_tap_loss"], rtol=1e-9, atol=0)
+    (gradient,) = torch.autograd.grad(found, s)
+    expected = numbers["ickd_tap_grad_s_of_4"]
+    assert (gradient[:4] - expected).abs().max() <= 1e-8 * expected.abs().max()
 
 
 @pytest.mark.parametrize(

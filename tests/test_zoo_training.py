@@ -32,7 +32,6 @@ CHANGED = {  # published for other nets and 240 epochs: much smaller or larger t
     "prob-mse": {"learning_rate": 2.0},
     "skd": {"overrides": {"skd.direction": 0.3}},
     "ft": {"overrides": {"ft.scale": 0.1}},
-    "simkd": {"overrides": {"simkd.scale": 30}},
     "mst": {"teacher": "cnn-small+cnn-tiny"},
     "dml": {"peer": "cnn-tiny"},
     "ffl": {"peer": "cnn-tiny"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -17,7 +19,7 @@ from amkd_viz.objectives import Batch, Step, ce, confusion, kd, methods, rest
 from amkd_viz.objectives.sources import views
 from amkd_viz.objectives.zoo.mixes import mixed_ce, pasted
 from amkd_viz.objectives.zoo.per_sample import Confusions
-from amkd_viz.objectives.zoo.poorer import Guess, latents, privileged, smoothed
+from amkd_viz.objectives.zoo.poorer import Guess, latents, privileged, smoothed, steady
 from amkd_viz.objectives.zoo.twin import LastBatch, agree, cross_affinity, dlb, motion
 from amkd_viz.runs.prepare import prepare
 from amkd_viz.training import Recipe
@@ -221,6 +223,26 @@ def test_a_mixture_is_made_of_two_samples_by_its_share(view):
         assert ((mixed.share >= 0.5) == weaker)[touched].all()
 
 
+def test_mixtures_are_picked_by_the_entropy_of_the_teacher():
+    teacher = build("cnn-tiny", shape=(3, 16, 16), num_classes=12, seed=3).eval()
+    made = []
+    for view in ("cutmix-pick", "cutmix"):
+        step, _ = step_on("poor", n=12)
+        step.nets = {**step.nets, "teacher": teacher}
+        made.append(step.batch(view))
+        if view == "cutmix":  # the two draws of the same generator
+            made.append(step.sources["cutmix"](step))
+    picked, *both = made
+    x, rows = torch.cat([one.x for one in both]), [*range(12)] * 2
+    p = teacher(x).softmax(1).detach()
+    entropy = [-sum(float(v) * math.log(float(v)) for v in row) for row in p]
+    kept = sorted(range(24), key=lambda i: -entropy[i])[:12]
+    assert torch.equal(picked.x, x[kept])
+    assert picked.rows.tolist() == picked.y.tolist() == [rows[i] for i in kept]
+    torch.testing.assert_close(picked.other, torch.cat([one.other for one in both])[kept])
+    torch.testing.assert_close(picked.share, torch.cat([one.share for one in both])[kept])
+
+
 def test_labels_of_a_mixture_count_by_their_shares():
     step, mixed = step_on("mixup", n=5)
     z = torch.randn(5, 5, generator=gen(), dtype=torch.float64)
@@ -271,6 +293,13 @@ def test_losses_across_views():
     step._outputs |= {("student", "clean"): outputs(s), ("teacher", "noisy"): outputs(four)}
     p = (sum(four[4 * i : 4 * i + 4] for i in range(4)) / 16).softmax(1)
     torch.testing.assert_close(smoothed()(step), -16 * (p * (s / 4).log_softmax(1)).sum(1))
+    s.requires_grad_(), four.requires_grad_()
+    step._outputs["student", "noisy"] = outputs(four)
+    q, near, apart = s.detach().softmax(1), four.detach().softmax(1), steady()(step)
+    expected = [float((q[i % 4] * (q[i % 4] / near[i]).log()).sum()) for i in range(16)]
+    torch.testing.assert_close(apart.detach(), torch.tensor(expected, dtype=torch.float64))
+    apart.sum().backward()
+    assert s.grad is None  # the sample's own prediction is a target
 
 
 def test_hidden_maps_count_only_where_they_are_hidden():

@@ -10,7 +10,7 @@ from amkd_viz.experiments.retrieval import retrieval
 from amkd_viz.experiments.ridge import ridge_generations
 from amkd_viz.experiments.shrink import shrink
 from amkd_viz.experiments.students import which_student
-from amkd_viz.experiments.teachers import assistants, capacity_gap, generations
+from amkd_viz.experiments.teachers import assistants, capacity_gap, generations, steady_teacher
 from amkd_viz.experiments.views_ranked import augmentations, privileged_view
 
 __all__ = [
@@ -27,5 +27,6 @@ __all__ = [
     "retrieval",
     "ridge_generations",
     "shrink",
+    "steady_teacher",
     "which_student",
 ]

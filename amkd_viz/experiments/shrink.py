@@ -18,18 +18,33 @@ from amkd_viz.views.view import View
 __all__ = ["reward", "shrink"]
 
 RATE = 0.5  # of the policy's logits
+PATIENCE = 15  # rounds in which a student above the budget comes to have a negative reward
 
 
-def reward(accuracy: float, parameters: float, of_accuracy: float, of_parameters: float) -> float:
+def reward(
+    accuracy: float,
+    parameters: float,
+    of_accuracy: float,
+    of_parameters: float,
+    *,
+    budget: float | None = None,
+    number: int = 0,
+) -> float:
     """Return N2N's reward: accuracy relative to the teacher's, times C (2 - C), C the share of parameters saved.
 
-    A student that is larger than the teacher has a negative one.
+    A student that is larger than the teacher has a negative one. One of more parameters than ``budget`` has e - 1 +
+    e times its reward, e = (1 - number / 15)^4 in round ``number``: at first all of it, -1 in round 15, and as
+    released more again after it.
 
     >>> round(reward(0.9, 25, 1.0, 100), 3)
     0.844
     """
     saved = 1 - parameters / of_parameters
-    return accuracy / of_accuracy * saved * (2 - saved)
+    made = accuracy / of_accuracy * saved * (2 - saved)
+    if budget is None or parameters <= budget:
+        return made
+    left = min(1.0, (1 - number / PATIENCE) ** 4)
+    return left - 1 + left * made
 
 
 def shrink(
@@ -39,6 +54,7 @@ def shrink(
     out: str | Path,
     *,
     propose: str = "reinforce",
+    budget: float | None = None,
     **how: Any,
 ) -> Experiment:
     """Try students of the recipe's teacher, one a round, and learn which are worth trying.
@@ -46,6 +62,7 @@ def shrink(
     Args:
         students: architectures to choose from. propose: "reinforce" (a table of logits, moved by each student's own
             reward less the mean so far; the released code gives all candidates of a round their mean) or "random".
+        budget: number of parameters above which a student is punished, more in later rounds.
 
     Returns:
         runs by architecture, each trained once; arrays ``reward`` (rounds,) and ``share`` (students,), how probable
@@ -72,7 +89,8 @@ def shrink(
         if name not in runs:
             (runs[name],) = train_cells({name: recipe.replace(student=name)}, Path(out) / name, **how)
         summary = runs[name].summary
-        own = reward(accuracy_of(runs[name]), sizes[name], summary["teacher_test_accuracy"], sizes[recipe.teacher])
+        about = accuracy_of(runs[name]), sizes[name], summary["teacher_test_accuracy"], sizes[recipe.teacher]
+        own = reward(*about, budget=budget, number=min(number, PATIENCE))
         rewards.append(own)
         tried.append(name)
         if propose == "reinforce":

@@ -8,21 +8,27 @@ from typing import Any
 
 import numpy as np
 
+from amkd_viz.boundary import samplers
 from amkd_viz.core.errors import InputError
+from amkd_viz.core.rng import generator
 from amkd_viz.experiments.result import Experiment, accuracy_of, lines
 from amkd_viz.experiments.ridge import best_weight
 from amkd_viz.models import architectures
 from amkd_viz.runs import Run, cells, train_cells
 from amkd_viz.training import Recipe, logits_on
+from amkd_viz.training.teachers import teacher_recipe
 from amkd_viz.views.view import View
 
-__all__ = ["assistants", "capacity_gap", "generations"]
+__all__ = ["assistants", "capacity_gap", "generations", "steady_teacher"]
 
 MEASURES = {
     "parameters": "parameters of the teacher",
     "accuracy": "test accuracy of the teacher, %",
     "kl": "KL(teacher || student), nats",
 }
+
+
+SIDES = {"teacher": "teacher.", "student": ""}
 
 
 def capacity_gap(
@@ -183,3 +189,37 @@ def assistants(recipe: Recipe, chain: Sequence[str], out: str | Path, **how: Any
         f"directly, by {recipe.method}. One run each: a difference may be chance."
     )
     return Experiment(View(figure, {"accuracy": np.array(shares)}, notes, caption, "Teacher assistants"), runs)
+
+
+def steady_teacher(recipe: Recipe, out: str | Path, **how: Any) -> Experiment:
+    """Make the teacher smooth before it teaches: with noise it must predict what it predicts without (after PURF).
+
+    Returns:
+        runs ``teacher.plain`` (by ce), ``teacher.steady`` (by the method of this name), and ``plain`` and ``steady``,
+        students of each by the recipe's method; notes of their test accuracies, and ``distance.plain`` and
+        ``distance.steady``: the mean L2 distance to the teacher's boundary of the first 200 test samples, by DeepFool.
+
+    Raises:
+        InputError: see ``train_cells``.
+    """
+    out, runs, notes = Path(out), dict[str, Run](), dict[str, Any]()
+    for name, method in (("plain", "ce"), ("steady", "steady")):
+        own = teacher_recipe(recipe).replace(method=method)
+        (teacher,) = train_cells({f"teacher.{name}": own}, out / f"teacher-{name}", **how)
+        taught = recipe.replace(teacher=str(teacher.path / "student.safetensors"), trust_teacher=True)
+        (student,) = train_cells({name: taught}, out / name, **how)
+        runs |= {f"teacher.{name}": teacher, name: student}
+        net, x = teacher.student().eval(), teacher.dataset().test.floats(slice(0, 200))
+        nearest = net(x).topk(2, 1).indices[:, 1]
+        made = samplers["deepfool"]()(net, x, nearest, generator("cpu", "steady"))
+        distance = float((made.x - x).flatten(1).norm(dim=1)[made.crossed].mean())
+        notes |= {f"teacher.{name}": accuracy_of(teacher), name: accuracy_of(student), f"distance.{name}": distance}
+    shares = {who: [100 * notes[f"{prefix}{n}"] for n in ("plain", "steady")] for who, prefix in SIDES.items()}
+    figure = lines({who: (np.arange(2), own) for who, own in shares.items()}, "teacher", "test accuracy, %")
+    figure.update_xaxes(tickvals=[0, 1], ticktext=["plain", "steady"], range=[-0.3, 1.3])
+    caption = (
+        f"The boundary of the steady teacher is {notes['distance.steady']:.2f} away on average, that of the plain one "
+        f"{notes['distance.plain']:.2f} (L2). One run each: a difference may be chance."
+    )
+    arrays = {who: np.array(own) / 100 for who, own in shares.items()}
+    return Experiment(View(figure, arrays, notes, caption, "A smooth teacher"), runs)

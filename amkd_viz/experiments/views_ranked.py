@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from amkd_viz.core.errors import unknown
@@ -16,16 +17,17 @@ from amkd_viz.models import build, nets, register
 from amkd_viz.objectives import Objective, ce, kd, methods
 from amkd_viz.objectives.sources import views
 from amkd_viz.objectives.zoo.poorer import poorer
-from amkd_viz.runs import prepare, train_cells
+from amkd_viz.runs import Run, prepare, train_cells
 from amkd_viz.training import Recipe
 from amkd_viz.training.training import Training
 from amkd_viz.views.view import View
 
-__all__ = ["augmentations", "privileged_view", "t_deviation"]
+__all__ = ["augmentations", "privileged_view", "sharpness", "t_deviation"]
 
 ARMS = ("view2", "jda", "mixup", "cutmix", "paste")
 GROUPS, HALVES = 10, 10  # groups, and half-batches of each: five of clean samples, five of the view
 DEVIATION = "deviation of the teacher"
+LARGEST = 512  # training samples on which sharpness is measured
 
 
 def _on(view: str) -> Objective:
@@ -43,8 +45,8 @@ def augmentations(
         arms: views, see ``objectives.sources.views``.
 
     Returns:
-        runs ``VIEW-seedK``; arrays ``deviation`` and ``accuracy`` (arms,); notes ``tau``, Kendall's tau between a
-        *small* deviation and a high accuracy.
+        runs ``VIEW-seedK``; arrays ``deviation``, ``accuracy`` and ``sharpness`` (arms,), the last of the trained
+        students; notes ``tau`` and ``tau.sharpness``, Kendall's tau between a *small* one and a high accuracy.
 
     Raises:
         InputError: an unknown view, or see ``train_cells``.
@@ -60,20 +62,36 @@ def augmentations(
     like = prepare(next(iter(made.values())))
     deviation = np.array([t_deviation(prepare(made[f"{arm}-seed0"], like), arm) for arm in arms])
     shares = np.array([np.mean([accuracy_of(runs[f"{arm}-seed{seed}"]) for seed in range(seeds)]) for arm in arms])
-    tau = kendall(-deviation, shares)
+    sharp = np.array([np.mean([sharpness(runs[f"{arm}-seed{seed}"]) for seed in range(seeds)]) for arm in arms])
+    tau, tau_sharp = kendall(-deviation, shares), kendall(-sharp, shares)
     series = {"views": (deviation, 100 * shares)}
     words = {"views": list(arms)}
     figure = lines(
         series, f"{DEVIATION} (lower: better by arXiv 2012.02909)", "test accuracy, %", text=words, joined=False
     )
     caption = (
-        f"Kendall's tau between a small deviation and a high accuracy is {tau:.2f} over {len(arms)} views"
+        f"Kendall's tau between a small deviation and a high accuracy is {tau:.2f}, between flat minima and a high "
+        f"accuracy {tau_sharp:.2f}, over {len(arms)} views"
         f"{'; one seed each, so a difference may be chance' if seeds < 2 else ''}. "
         "The deviation is that of arXiv 2012.02909: how much the teacher's mean prediction changes between groups of "
         "half-batches."
     )
-    arrays = {"deviation": deviation, "accuracy": shares}
-    return Experiment(View(figure, arrays, {"tau": tau}, caption, "Views, ranked"), runs)
+    arrays, notes = {"deviation": deviation, "accuracy": shares, "sharpness": sharp}, {"tau": tau}
+    return Experiment(View(figure, arrays, notes | {"tau.sharpness": tau_sharp}, caption, "Views, ranked"), runs)
+
+
+def sharpness(run: Run, radius: float = 0.05) -> float:
+    """Return by how much a student's loss on its training samples rises after a step of length ``radius`` up its
+    gradient (SAM, arXiv 2010.01412), in nats: low where the minimum is flat."""
+    net, split = run.student().eval().requires_grad_(True), run.dataset().train
+    x, y, parameters = split.floats(slice(0, LARGEST)), split.y[:LARGEST], list(net.parameters())
+    before = F.cross_entropy(net(x), y)
+    gradient = torch.autograd.grad(before, parameters)
+    length = torch.stack([g.square().sum() for g in gradient]).sum().sqrt().clamp_min(1e-12)
+    with torch.no_grad():
+        for p, g in zip(parameters, gradient, strict=True):
+            p.add_(g, alpha=float(radius / length))
+        return float(F.cross_entropy(net(x), y) - before)
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from amkd_viz.core.fields import option
 from amkd_viz.data.checks import check_inputs
 from amkd_viz.models import freeze
 
-__all__ = ["Particles", "particles"]
+__all__ = ["Nudges", "Particles", "nudges", "particles"]
 
 
 def drift(z: Tensor, score: Tensor, sigma: float) -> Tensor:
@@ -95,3 +95,69 @@ class Particles(Attack):
 
 
 samplers.add("particles", Particles)
+
+
+def _unit(d: Tensor) -> Tensor:
+    """Return each row (M, D) as the released code normalises it: by its largest entry, then by its L2 norm."""
+    d = d / (d.abs().amax(1, keepdim=True) + 1e-12)
+    return d / (d.square().sum(1, keepdim=True) + 1e-6).sqrt()
+
+
+def nudges(
+    model: nn.Module,
+    x: Tensor,
+    target: Tensor,
+    *,
+    epsilon: float = 5e-4,
+    reach: float = 10.0,
+    sigma: float = 1e-3,
+    space: str = "normalised",
+    clamp: float | None = 2.5,
+    start: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    keep_path: bool = False,
+    check: bool = True,
+) -> BoundarySamples:
+    """Move each sample by ``epsilon`` the way in which its prediction changes most nearby: TALD's step as released.
+
+    With the released numbers all particles are too far apart to see each other, and each sample stays where it is, up
+    to ``epsilon``.
+
+    Args:
+        x: (M, C, H, W) in [0, 1], or (M, 2). target: (M,) classes, only used for the status.
+        epsilon: length of the step (L2). reach: how far away predictions are compared (L2). sigma: width of the kernel.
+        space, clamp: see ``bss``. start: (M, ...) uniform draws in [-.5, .5], by default from the generator.
+        check: as in ``fgsm``.
+    """
+    if check and len(x):
+        check_inputs(x)
+    if not (epsilon > 0 and reach > 0 and sigma > 0):
+        raise InputError(f"epsilon, reach and sigma must be > 0, got {epsilon}, {reach} and {sigma}.")
+    x = x.detach()
+    here = space_of(model, x, space, clamp if x.ndim == 4 else None)
+    with freeze(model), torch.inference_mode(False), torch.enable_grad():
+        before = logits_in(here, here.enter(x)).detach()
+        check_target(target, before, values=check)
+        draws = torch.empty_like(x).uniform_(-0.5, 0.5, generator=generator) if start is None else start
+        z, d, moved = here.enter(x), _unit(draws.flatten(1)).requires_grad_(), x
+        if len(x):
+            there = logits_in(here, z + reach * d.reshape_as(x), grad=True).softmax(1)
+            (score,) = torch.autograd.grad(F.mse_loss(there, before.softmax(1)), d)
+            way = _unit(drift(d.detach(), score, sigma)).reshape_as(x)
+            moved = here.leave(here.clamp(z + epsilon * way)).detach()
+        pixels = space_of(model, x, "pixel", None)
+        return one_step(pixels, x, moved, before, target, Passes(3 * len(x), len(x)), keep_path)
+
+
+@dataclass(frozen=True, repr=False)
+class Nudges(Attack):
+    """The step of TALD as released; see ``nudges``."""
+
+    function: ClassVar[Callable[..., BoundarySamples]] = staticmethod(nudges)
+    draws: ClassVar[bool] = True
+    epsilon: float = option(5e-4, "length of the step (L2), normalised", low=1e-6, high=10.0)
+    reach: float = option(10.0, "how far away predictions are compared (L2), normalised", low=1e-6, high=100.0)
+    sigma: float = option(1e-3, "width of the kernel", low=1e-6, high=10.0)
+
+
+samplers.add("particles-released", Nudges)

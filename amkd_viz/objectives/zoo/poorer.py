@@ -17,9 +17,9 @@ from amkd_viz.objectives.losses.soft_targets import soft_cross_entropy
 from amkd_viz.objectives.methods import method
 from amkd_viz.objectives.sources import View, views
 from amkd_viz.objectives.step import Batch, Read, Step
-from amkd_viz.objectives.zoo.pair import Pair
+from amkd_viz.objectives.zoo.pair import Pair, kl
 
-__all__ = ["latents", "poorer", "privileged", "smoothed"]
+__all__ = ["latents", "poorer", "privileged", "smoothed", "steady"]
 
 COPIES, SIGMA = 4, 0.05  # of each sample, and the standard deviation of their noise
 
@@ -124,6 +124,29 @@ class smoothed(Term):
         return self.temperature**2 * soft_cross_entropy(t, s, self.temperature)
 
 
+@dataclass(frozen=True, repr=False)
+class steady(Term):
+    """Transfer nothing: ask that a net predicts on noisy copies of a sample what it does without noise.
+
+    Formula: KL(q || q~), q of the sample without a gradient, q~ of four noisy copies, standard deviation .05
+    Weights: ours ce 1, steady 1.
+    Source: PURF, Appl. Soft Comput. 2024 (title only), the phase that makes a teacher smooth
+    Reading: our reading of a title
+    Trap: meant for a teacher, before it teaches: see experiments.steady_teacher.
+    Checked: slow loop
+    """
+
+    title, unit, short = "steadiness under noise", "nats", "steady"
+    on: str = wire("noisy", "batch of noisy copies")
+
+    def reads(self) -> list[Read]:
+        return [("student", "clean", None), ("student", self.on, None)]
+
+    def __call__(self, step: Step) -> Tensor:
+        clean, rows = step.outputs("student").logits.detach(), step.batch(self.on).rows
+        return kl(step.outputs("student", self.on).logits, clean[rows])
+
+
 class Guess(nn.Module):
     """Two 3x3 convolutions from the student's map and the mask to the teacher's map."""
 
@@ -177,11 +200,12 @@ class latents(Pair):
         raise NotImplementedError
 
 
-for _term in (privileged, smoothed, latents):
+for _term in (privileged, smoothed, steady, latents):
     _term.name = _term.__name__
     terms.add(_term.name, _term)
 
 
 method("privileged", lambda: ce() + privileged())
 method("smoothed", lambda: ce() + smoothed())
+method("steady", lambda: ce() + steady())
 method("latents", lambda: ce() + latents())

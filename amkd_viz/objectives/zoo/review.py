@@ -19,11 +19,11 @@ from amkd_viz.objectives.methods import method
 from amkd_viz.objectives.step import Read, Step
 from amkd_viz.objectives.weights import linear
 from amkd_viz.objectives.zoo.logits import WARM, ofa
-from amkd_viz.objectives.zoo.pair import Pair
+from amkd_viz.objectives.zoo.pair import Pair, kl
 from amkd_viz.objectives.zoo.relations import info_nce
-from amkd_viz.objectives.zoo.stages import Shapes, Stages, even
+from amkd_viz.objectives.zoo.stages import Shapes, Stages, channel, even
 
-__all__ = ["byot", "fused", "hcl", "ofa_branches"]
+__all__ = ["byot", "fused", "hcl", "ofa_branches", "responses"]
 
 
 class Fuse(nn.Module):
@@ -233,10 +233,52 @@ class ofa_branches(Exits):
         return ofa(eps=self.eps).rows(z, t.logits, y)
 
 
-for _term in (hcl, fused, byot, ofa_branches):
+@dataclass(frozen=True, repr=False)
+class responses(Stages):
+    """Transfer what each stage can say: to exits, from the teacher's and from the student's next one.
+
+    Formula: sum over exits l of H(y, a_l) + H(y, A_l) + t^2 KL(A_l || a_l) + t^2 KL(a_l+1 || a_l), a of the student and
+    A of the teacher, whose body stays frozen; after the last exit the net's own logits; each target without a gradient
+    Weights: ours ce 1, kd (t 3, t^2) 1, channel 6, responses 1, t 3.
+    Source: MTKD-SSR, IJCV 2023 (abstract)
+    Reading: our reading of an abstract
+    Trap: the teacher's exits learn from the first step on: at first they know nothing.
+    Checked: slow loop
+    """
+
+    title, unit, short = "answers of stages", "nats × t²", "responses"
+    stages: int = option(1, "number of exits before the last stage", low=1, high=7)
+    temperature: float = option(3.0, "softens the predictions", low=0.25, high=20.0)
+
+    def layers(self) -> Sequence[Layer]:
+        return range(-1 - self.stages, -1)
+
+    def module(self, shapes: Mapping[tuple[str, Layer | None], tuple[int, ...]], nets: Mapping[str, Classifier]) -> Any:
+        super().module(shapes, nets)
+        classes = nets["student"].num_classes
+        return nn.ModuleList(
+            nn.ModuleList(Exit(shapes[net, at][0], shapes[net, None][0], classes) for at in self.layers())
+            for net in ("student", self.teacher)
+        )
+
+    def loss(self, s: Outputs, t: Outputs, step: Step) -> Tensor:
+        y, at, parts = step.clean.y, self.temperature, step.modules[self.label]
+        ours, theirs = (
+            [exit_(x.layers[layer])[1] for exit_, layer in zip(own, self.layers(), strict=True)]
+            for own, x in zip(parts, (s, t), strict=True)  # type: ignore[call-overload]
+        )
+        each = []
+        for a, b, after in zip(ours, theirs, [*ours[1:], s.logits], strict=True):
+            labels = F.cross_entropy(a, y, reduction="none") + F.cross_entropy(b, y, reduction="none")
+            each.append(labels + at**2 * (kl(a, b.detach(), at) + kl(a, after.detach(), at)))
+        return torch.stack(each).sum(0)
+
+
+for _term in (hcl, fused, byot, ofa_branches, responses):
     _term.name = _term.__name__
     terms.add(_term.name, _term)
 method("review", lambda: ce() + hcl() * linear(0, 1, until=WARM))
 method("fused", lambda: ce() + kd(temperature=4, t2=True) * 0.9 + fused() * 0.5)
 method("byot", lambda: ce() * 0.9 + byot())
 method("ofa", lambda: ce() + ofa() + ofa_branches())
+method("ssr", lambda: ce() + kd(temperature=3, t2=True) + channel() * 6 + responses())

@@ -22,7 +22,7 @@ from amkd_viz.objectives.step import Step
 from amkd_viz.objectives.weights import linear
 from amkd_viz.objectives.zoo.pair import Pair
 
-__all__ = ["ab", "at", "channel", "fitnet", "fsp", "ft", "nst", "ofd", "vid"]
+__all__ = ["ab", "at", "channel", "fitnet", "fsp", "ft", "ickd", "nst", "ofd", "vid"]
 
 Shapes = Mapping[str, Sequence[tuple[int, ...]]]
 
@@ -204,6 +204,38 @@ def factors(m: Tensor, n: Tensor) -> Tensor:
     return (unit(m.square().mean(1)) - unit(n.square().mean(1))).abs().mean(1)
 
 
+@dataclass(frozen=True, repr=False)
+class ickd(Pair):
+    """Transfer which channels of a map answer together.
+
+    Formula: |G_S - G_T|_F^2 / C, G = M M' over places with rows of norm 1; a learned 1x1 convolution of the student's
+    map where widths differ
+    Weights: ours ce 1, ickd 1.
+    Source: ICKD, ICCV 2021, as DisWOT (CVPR 2023) scores with it, github.com/lliai/DisWOT-CVPR2023
+    Reading: exact
+    Trap: blind to where a channel answers: places may be exchanged.
+    Checked: seed2_diswot_taps
+    """
+
+    title, unit, short = "correlation of channels", "squared", "ICKD"
+    maps = True
+    layer: int = option(-1, "stage of both nets, counted from the end", low=-8, high=-1)
+
+    def layers(self) -> Sequence[Layer]:
+        return (self.layer,)
+
+    def learned(self, shapes: Shapes) -> nn.Module | None:
+        narrow, wide = self.widths(shapes, 1)
+        return None if narrow == wide else nn.Conv2d(narrow, wide, 1)
+
+    def loss(self, s: Outputs, t: Outputs, step: Step) -> Tensor:
+        m, n = s.layers[self.layer], t.layers[self.layer]
+        if self.label in step.modules:
+            m = step.modules[self.label](m)
+        g_s, g_t = (F.normalize(x.flatten(2) @ x.flatten(2).transpose(1, 2), dim=2) for x in (m, n))
+        return (g_s - g_t).square().sum((1, 2)) / n.shape[1]
+
+
 class Variational(nn.Module):
     """A Gaussian of the teacher's map, its mean a function of the student's and its variance one number per channel."""
 
@@ -370,7 +402,7 @@ def overhaul(m: Tensor, n: Tensor, margin: Tensor | None = None) -> Tensor:
     return torch.where(n > 0, m - n, negative).square().sum((1, 2, 3))
 
 
-for _term in (fitnet, at, nst, fsp, ft, vid, channel, ab, ofd):
+for _term in (fitnet, at, nst, fsp, ft, ickd, vid, channel, ab, ofd):
     _term.name = _term.__name__
     terms.add(_term.name, _term)
 method("fitnet", lambda: ce() + fitnet() * 100)
@@ -378,6 +410,7 @@ method("at", lambda: ce() + at() * 1000)
 method("nst", lambda: ce() + nst() * 50)
 method("fsp", lambda: ce() + fsp() * 50)
 method("ft", lambda: ce() + ft() * 200)
+method("ickd", lambda: ce() + ickd())
 method("vid", lambda: ce() + vid())
 method("channel", lambda: ce() + channel() * 6)
 method("ab", lambda: ce() + ab() * linear(0.003, 0, until=0.5))

@@ -97,11 +97,13 @@ class Gate(nn.Module):
 class mst(Term):
     """Transfer predictions of several teachers, for each sample of those that a router chooses.
 
-    Formula: soft: sum_m w_m t^2 KL_m, w = gate(S), which learns from sum_m w_m (t^2 KL_m + CE_m) of fixed losses;
-    best: the teacher with the least CE; code: the largest w, and the gate learns from KL(uniform || mean w) / m alone
+    Formula: soft: t^2 KL(sum_m w_m T_m || S), w = gate(S), which learns from sum_m w_m (t^2 KL_m + CE_m) of fixed
+    losses; best: the teacher with the least CE; code: mean of t^2 KL_m of the ``top`` largest w, and the gate learns
+    from KL(uniform || mean w) / m alone
     Weights: ce 1, mst 1, t 4.
     Source: MST-Distill, ACM MM 2025, arXiv 2507.07015, github.com/Gray-OREO/MST-Distill
-    Reading: exact losses (code); soft and best are our reading: the released router does not learn whom to choose
+    Reading: exact losses of the student (soft, code); best, and what the gate of soft learns from, are our reading: the
+    released router does not learn whom to choose
     Trap: needs teacher="a+b".
     Checked: seed2_mst
     """
@@ -110,6 +112,7 @@ class mst(Term):
     temperature: float = option(4.0, "softens both predictions", low=0.25, high=20.0)
     teachers: int = option(2, "number of teachers", low=2, high=8)
     route: str = option("soft", "how a teacher is chosen", choices=("soft", "best", "code"))
+    top: int = option(1, "number of teachers of a sample (code)", low=1, high=8)
 
     @property
     def names(self) -> list[str]:
@@ -130,9 +133,10 @@ class mst(Term):
         w = step.modules[self.label](s if self.route == "code" else s.detach())
         step.metrics |= {f"mst.{name}": share for name, share in zip(self.names, w.detach().mean(0), strict=True)}
         if self.route == "code":
-            return each.gather(1, w.argmax(1, keepdim=True))[:, 0] + balance(w)
+            return each.gather(1, w.topk(min(self.top, len(t)), 1).indices).mean(1) + balance(w)
+        mixed = (w.detach()[:, :, None] * torch.stack(t, 1)).sum(1)
         learned = (w * (each + wrong).detach()).sum(1)
-        return (w.detach() * each).sum(1) + learned - learned.detach()
+        return self.temperature**2 * kl(s, mixed, self.temperature) + learned - learned.detach()
 
 
 def balance(w: Tensor) -> Tensor:
@@ -142,33 +146,37 @@ def balance(w: Tensor) -> Tensor:
 
 
 class Reused(nn.Module):
-    """A linear map to the teacher's features; after each update the student's head becomes the teacher's head on it."""
+    """A linear map to the teacher's features, with batch norm; after each update the student's head is the teacher's
+    head of it, by the running statistics."""
 
     def __init__(self, narrow: int, wide: int, teacher: str) -> None:
         super().__init__()
-        self.map, self.teacher = nn.Linear(narrow, wide), teacher
+        self.map, self.norm, self.teacher = nn.Linear(narrow, wide, bias=False), nn.BatchNorm1d(wide), teacher
 
     def forward(self, f: Tensor) -> Tensor:
-        made: Tensor = self.map(f)
+        made: Tensor = self.norm(self.map(f))
         return made
 
     @torch.no_grad()
     def after_step(self, nets: Mapping[str, Classifier]) -> None:
-        own, theirs = nets["student"].head, nets[self.teacher].head
+        own, theirs, norm = nets["student"].head, nets[self.teacher].head, self.norm
         assert isinstance(own, nn.Linear)
         assert isinstance(theirs, nn.Linear)
-        own.weight.copy_(theirs.weight @ self.map.weight)
-        own.bias.copy_(theirs.weight @ self.map.bias + theirs.bias)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+        own.weight.copy_(theirs.weight @ (scale[:, None] * self.map.weight))
+        own.bias.copy_(theirs.weight @ (norm.bias - scale * norm.running_mean) + theirs.bias)
 
 
 @dataclass(frozen=True, repr=False)
 class simkd(Pair):
     """Transfer the teacher's features alone, and take its head: the student has none of its own.
 
-    Formula: mean of (W f + b - g)^2; the student's head is the teacher's head of W f + b
+    Formula: mean of (R f - g)^2, R linear with batch norm, learned; the student's head is the teacher's head of R f
     Weights: 1, alone.
     Source: Knowledge distillation with the reused teacher classifier (SimKD), CVPR 2022, arXiv 2203.14001
-    Reading: our reading: a linear map in place of three convolutions, so that both are one linear head
+    Reading: our reading: one map with batch norm in place of three convolutions with it, so that both are a linear head
     Trap: no label is read; mistakes of the teacher's head are the student's.
     Checked: slow loop
     """
