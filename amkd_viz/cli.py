@@ -133,17 +133,13 @@ def compare(parser: Parser, words: Sequence[str]) -> None:
     from amkd_viz.flags import changes_of, in_flags, recipe_flags, recipe_of
     from amkd_viz.progress import Progress
     from amkd_viz.runs import compare, format_table, reading, table
-    from amkd_viz.runs.cluster import Cluster
     from amkd_viz.runs.grid import Unfinished
     from amkd_viz.runs.prepare import fitting
 
     recipe_flags(parser, without=("method", "seed"))
     parser.add_argument("--methods", default="ce,kd,bss,amkd", help="names, by commas, or all (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="0 .. SEEDS - 1 (default: %(default)s)")
-    parser.add_argument("--jobs", type=int, help=JOBS)
-    parser.add_argument("--engine", choices=("processes", "ray"), default="processes", help="what trains the runs")
-    parser.add_argument("--address", metavar="HOST:PORT", help="of a Ray cluster, or auto (default: this machine)")
-    parser.add_argument("--gpus-per-cell", type=float, metavar="SHARE", help="of a GPU that Ray gives each run")
+    engine_flags(parser)
     parser.add_argument(
         "--out",
         type=Path,
@@ -153,9 +149,7 @@ def compare(parser: Parser, words: Sequence[str]) -> None:
     args = parser.parse_args(words)
     import_module("amkd_viz.views.report")  # before hours of training, where a package for it is missing
     recipe, names = recipe_of(args, overrides={}), [name for name in args.methods.split(",") if name]
-    if args.engine != "ray" and (args.address or args.gpus_per_cell):
-        raise InputError("--address and --gpus-per-cell belong to --engine ray.")
-    engine = Cluster(args.address, args.jobs, args.gpus_per_cell or 0.0) if args.engine == "ray" else None
+    engine = engine_of(args)
     left_out: dict[str, str] = {}
     if names == ["all"]:
         names, left_out = fitting(recipe)
@@ -180,6 +174,29 @@ def compare(parser: Parser, words: Sequence[str]) -> None:
     if failure is not None:
         raise failure
     _write_report(runs, _fresh(args.out / "report.html"))
+
+
+def engine_flags(parser: Parser) -> None:
+    """Add the flags that say what trains cells."""
+    parser.add_argument("--jobs", type=int, help=JOBS)
+    parser.add_argument("--engine", choices=("processes", "ray"), default="processes", help="what trains the runs")
+    parser.add_argument("--address", metavar="HOST:PORT", help="of a Ray cluster, or auto (default: this machine)")
+    parser.add_argument("--gpus-per-cell", type=float, metavar="SHARE", help="of a GPU that Ray gives each run")
+
+
+def engine_of(args: argparse.Namespace) -> Any:
+    """Return the engine that ``engine_flags`` name, or None for processes.
+
+    Raises:
+        InputError: a flag of Ray without it.
+    """
+    from amkd_viz.runs.cluster import Cluster
+
+    if args.engine == "ray":
+        return Cluster(args.address, args.jobs, args.gpus_per_cell or 0.0)
+    if args.address or args.gpus_per_cell:
+        raise InputError("--address and --gpus-per-cell belong to --engine ray.")
+    return None
 
 
 def report(parser: Parser, words: Sequence[str]) -> None:
@@ -450,10 +467,11 @@ def tune(parser: Parser, words: Sequence[str]) -> None:
     parser.add_argument(
         "--confirm", type=int, default=5, help="fresh seeds for the best of each (default: %(default)s)"
     )
-    parser.add_argument("--jobs", type=int, default=1, help="processes, one CPU thread each (default: %(default)s)")
+    engine_flags(parser)
     parser.add_argument("--out", type=Path, default=Path("tuning"), help="a new folder, or the one to go on with")
     args = parser.parse_args(words)
     view = import_module("amkd_viz.views.tuning")
+    engine = engine_of(args)
     with in_flags():
         tuned = tune(
             recipe_of(args, overrides={}),
@@ -463,6 +481,7 @@ def tune(parser: Parser, words: Sequence[str]) -> None:
             overrides=changes_of(args),
             seeds=args.seeds,
             jobs=args.jobs,
+            engine=engine,
             listen=lambda method, count: print(f"\r{method}: trial {count} of {args.trials} ", end="", file=sys.stderr),
         )
     print(file=sys.stderr)
@@ -471,7 +490,7 @@ def tune(parser: Parser, words: Sequence[str]) -> None:
     say(f"The curves are in {args.out / 'tuning.html'}.")
     if args.confirm:
         with Progress() as progress:
-            runs = confirm(tuned, args.confirm, args.out / "confirmed", jobs=args.jobs, listen=progress)
+            runs = confirm(tuned, args.confirm, args.out / "confirmed", jobs=args.jobs, engine=engine, listen=progress)
         rows = table(runs)
         say(
             "\n".join(

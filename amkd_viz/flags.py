@@ -47,6 +47,7 @@ def recipe_flags(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -
             "float": float,
             "int | None": int,
             "float | str": number,
+            "int | str": whole,
         }
         kind = kinds.get(str(field.type), str)
         default = field.default
@@ -57,6 +58,7 @@ def recipe_flags(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -
             parser.add_argument(_flag(field.name), action="store_true", default=SUPPRESS, help=field.metadata["help"])
             continue
         text = field.metadata["help"] + ("" if default is None else f" (default: {default})")
+        alone = {"nargs": "?", "const": field.metadata["alone"]} if "alone" in field.metadata else {}
         if "choices" in field.metadata:
             text = f"one of {', '.join(field.metadata['choices'])}: {text}"
         # without a default, so that missing flags can be recognized
@@ -67,6 +69,7 @@ def recipe_flags(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -
             default=SUPPRESS,
             metavar=kind.__name__.upper(),
             help=text.replace("%", "%%"),
+            **alone,
         )
 
 
@@ -154,6 +157,14 @@ def number(text: str) -> float | str:
     """Return a number, or the word that stands in its place."""
     try:
         return float(text)
+    except ValueError:
+        return text
+
+
+def whole(text: str) -> int | str:
+    """Return a whole number, or the word that stands in its place."""
+    try:
+        return int(text)
     except ValueError:
         return text
 

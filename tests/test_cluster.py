@@ -1,12 +1,15 @@
-"""A grid on Ray: a real one on this machine, a worker that is killed, and one sentence for what cannot work."""
+"""Grids and trials on Ray: a real one on this machine, a worker that is killed, one sentence for what cannot work."""
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,8 @@ from test_grid import students, writer
 from amkd_viz.core.errors import InputError
 from amkd_viz.runs import Run, compare
 from amkd_viz.runs.cluster import Cluster
+from amkd_viz.runs.grid import Unfinished
+from amkd_viz.runs.tune import tune
 from amkd_viz.training import EpochEnded
 
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # as Cluster does before it imports Ray
@@ -60,6 +65,52 @@ def test_a_killed_worker_costs_no_cell(cluster: Cluster, tmp_path: Path) -> None
 
 
 @LINUX
+def test_trials_are_those_of_one_process_also_when_a_worker_is_killed(cluster: Cluster, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    killed: list[int] = []
+
+    def kill(method: str, count: int) -> None:
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if not killed and (process / "cmdline").read_bytes().startswith(b"ray::train_here"):
+                    os.kill(int(process.name), signal.SIGKILL)
+                    killed.append(int(process.name))
+
+    tuned = tune(RECIPE, ["ce", "kd"], 5, tmp_path / "out", engine=cluster, listen=kill)
+    assert killed
+    assert tuned == tune(RECIPE, ["ce", "kd"], 5, tmp_path / "here", jobs=1)
+    names = [f"{method}-{n:04d}.json" for method in ("ce", "kd") for n in range(5)]
+    assert sorted(file.name for file in (tmp_path / "out" / "trials").iterdir()) == names
+
+
+@LINUX
+def test_a_full_disk_of_one_worker_costs_one_sentence_and_no_run(cluster: Cluster, tmp_path: Path) -> None:
+    """A worker that may write no larger files stands for a full disk: the system's error is of the same kind."""
+    import resource
+
+    out, full = tmp_path / "out", []
+
+    def fill(event: object) -> None:
+        if isinstance(event, EpochEnded) and not full and (process := writer(out / "kd-seed0")):
+            assert process != os.getpid()
+            resource.prlimit(process, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+            full.append(process)
+
+    with pytest.raises(Unfinished) as error:
+        compare(RECIPE, ["ce", "kd"], 1, out, engine=cluster, listen=fill)
+    resource.prlimit(full[0], resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert re.fullmatch(
+        r"1 of 2 runs did not finish \(kd-seed0: Cannot write \S+/kd-seed0/\S+: File too large; free some space or "
+        r"choose another folder\); the same command goes on with them\.",
+        str(error.value),
+    )
+    assert [run.path.name for run in error.value.runs] == ["ce-seed0"]
+    runs = compare(RECIPE, ["ce", "kd"], 1, out, engine=cluster)
+    assert [[line["epoch"] for line in run.metrics()] for run in runs] == [list(range(1, 61))] * 2
+    assert students(runs) == students(compare(RECIPE, ["ce", "kd"], 1, tmp_path / "here", jobs=1))
+
+
+@LINUX
 def test_a_folder_that_workers_do_not_see(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # each process has its own /proc/self/cwd
     with pytest.raises(
@@ -67,11 +118,19 @@ def test_a_folder_that_workers_do_not_see(cluster: Cluster, tmp_path: Path, monk
     ):
         compare(RECIPE, ["ce"], 1, "/proc/self/cwd/out", engine=cluster)
     assert list((tmp_path / "out").iterdir()) == []
+    pytest.importorskip("optuna")
+    with pytest.raises(InputError, match=r"Workers on 127\.0\.0\.1 do not see /proc/self/cwd/out; give a folder"):
+        tune(RECIPE, ["ce"], 1, "/proc/self/cwd/out", engine=cluster)
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_more_gpus_than_there_are(cluster: Cluster, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="gpus_per_cell must be at most 0, the GPUs of the largest node, got 64"):
         compare(RECIPE, ["ce"], 1, tmp_path / "out", engine=Cluster(gpus_per_cell=64))
+    assert not (tmp_path / "out").exists()
+    for share in (-1.0, 1.5, math.nan, math.inf):  # Ray gives a part of one GPU, or whole ones
+        with pytest.raises(InputError, match="gpus_per_cell must be a share from 0 to 1, or a whole number, got"):
+            Cluster(gpus_per_cell=share)
 
 
 @LINUX
@@ -96,13 +155,18 @@ def _listening(name: str) -> list[str]:
     return [line for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:] if line.split()[3] == "0A"]
 
 
-def test_no_cluster_at_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: object) -> None:
+@pytest.mark.parametrize("command", ["compare", "tune"])
+def test_no_cluster_at_an_address(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Callable[..., tuple[int, str, str]]
+) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-        monkeypatch.setattr(ray, "is_initialized", lambda: False)
-        words = ("--dataset", "moons", "--engine", "ray", "--address", address, "--out", tmp_path / "out")
-        status, _, err = call("compare", *words)  # type: ignore[operator]
-    assert (status, err.count("\n")) == (2, 1)
-    assert f"No Ray cluster answers at {address} (" in err
+        port = free.getsockname()[1]
+        for address, why in ((f"127.0.0.1:{port}", "Connection refused"), ("127.0.0.1", "")):
+            words = ("--dataset", "moons", "--engine", "ray", "--address", address, "--out", tmp_path / "out")
+            status, _, err = call(command, *words)
+            assert (status, err.count("\n")) == (2, 1)
+            assert f"No Ray cluster answers at {address} (" in err
+            assert why in err
     assert not (tmp_path / "out").exists()

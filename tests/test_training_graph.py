@@ -97,10 +97,11 @@ def trained(
         {"sampler": "noise"},
         {"boundary_bn": "joint"},
         {"boundary_bn": "frozen"},
+        {"method": "kd", "cache_teacher": 4},
     ],
     ids=str,
 )
-def test_replayed_steps_are_the_computed_ones(settings: dict[str, str]) -> None:
+def test_replayed_steps_are_the_computed_ones(settings: dict[str, Any]) -> None:
     (expected, lines, _), (found, own, again) = (
         trained(kind, RECIPE.replace(**settings)) for kind in (None, CpuRecorder)
     )

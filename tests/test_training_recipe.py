@@ -20,9 +20,13 @@ FIELDS = {field.name: field for field in dataclasses.fields(Recipe)}
 BELOW = [(n, f.metadata["low"], f.type) for n, f in FIELDS.items() if "low" in f.metadata]
 ABOVE = [(n, f.metadata["high"], f.type) for n, f in FIELDS.items() if "high" in f.metadata]
 CHOICES = [n for n, f in FIELDS.items() if "choices" in f.metadata]
-WHOLE = [n for n, f in FIELDS.items() if "int" in str(f.type)]
+WHOLE = [n for n, f in FIELDS.items() if "int" in str(f.type) and "words" not in f.metadata]
 REAL = [n for n, f in FIELDS.items() if f.type == "float"]
-WORDS = [(n, f"a number or {f.metadata['words'][0]}") for n, f in FIELDS.items() if "words" in f.metadata]
+WORDS = [
+    (n, f"{'a whole number' if 'int' in str(f.type) else 'a number'} or {f.metadata['words'][0]}")
+    for n, f in FIELDS.items()
+    if "words" in f.metadata
+]
 TEXT = [n for n, f in FIELDS.items() if "str" in str(f.type) and n not in ("overrides", *dict(WORDS))]
 NO_INTEGERS = [2.5, "3", True, float("nan"), float("inf"), [3], 3j, b"3"]
 NO_NUMBERS = ["0.1", False, float("nan"), None, (0.1,)]
@@ -144,7 +148,7 @@ def test_the_hash_feels_every_field():
         "fresh_subset": True,
         "trust_teacher": True,
         "order": "hard",
-        "cache_teacher": True,
+        "cache_teacher": "all",
     } | {name: list(FIELDS[name].metadata["choices"])[1] for name in CHOICES}
     base = Recipe()
     hashes = [base.hash]

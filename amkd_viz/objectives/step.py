@@ -76,7 +76,8 @@ class Step:
             dropout does not depend on the order of passes; None where the whole step is seeded at once.
         ranks: share the step: each passes its own rows through the nets, and ``outputs`` gathers all rows.
         norms: makes a context manager for the passes of learning nets, such as ``GlobalStatistics``.
-        cached: logits (N, K) of frozen nets on the training split, by net: they replace a pass on the clean batch.
+        cached: logits (N, K) of frozen nets on the training split, by net: they replace a pass on the clean batch. What
+            is there must give (B, K) for rows (B,).
         modules: learned parts of the terms, by label.
         known: net -> logits and features of a frozen net on the whole training split, without augmentation, and the
             labels; rows as ``Batch.index`` counts them.
@@ -102,7 +103,7 @@ class Step:
     seeding: Callable[[str, str], AbstractContextManager[None]] | None = None
     ranks: Ranks = ALONE
     norms: Callable[[], AbstractContextManager[Any]] = nullcontext
-    cached: Mapping[str, Tensor] = field(default_factory=dict)
+    cached: Mapping[str, Any] = field(default_factory=dict)
     modules: nn.ModuleDict = field(default_factory=nn.ModuleDict)
     known: Callable[[str], tuple[Outputs, Tensor]] | None = None
     weights: Mapping[str, Tensor] = field(default_factory=dict)

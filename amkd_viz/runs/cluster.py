@@ -1,4 +1,4 @@
-"""Cells of a grid as tasks of Ray, on this machine or on a cluster whose workers see the same folders."""
+"""Cells as tasks of Ray, on this machine or on a cluster whose workers see the same folders."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import explained
 from amkd_viz.data.where import cache_folder
-from amkd_viz.runs.engines import Cells, Ended, Hear, train_here
+from amkd_viz.runs.engines import RETRIES, Cells, Ended, Hear, order, train_here
 from amkd_viz.runs.run import Run
 from amkd_viz.training.events import EpochEnded
+from amkd_viz.training.recipe import Recipe
 
 __all__ = ["Cluster"]
 
 LOOK = 0.3  # seconds between two looks at the logs
 CONNECT = 10.0  # seconds to wait for a cluster
-RETRIES = 5  # of a cell whose worker has died
 
 
 class Cluster:
@@ -35,8 +35,8 @@ class Cluster:
     """
 
     def __init__(self, address: str | None = None, jobs: int | None = None, gpus_per_cell: float = 0.0) -> None:
-        if gpus_per_cell < 0:
-            raise InputError(f"gpus_per_cell must be at least 0, got {gpus_per_cell:g}.")
+        if not (0 <= gpus_per_cell <= 1 or (gpus_per_cell > 1 and float(gpus_per_cell).is_integer())):
+            raise InputError(f"gpus_per_cell must be a share from 0 to 1, or a whole number, got {gpus_per_cell:g}.")
         self._address, self._jobs, self._gpus = address, jobs, gpus_per_cell
 
     def connect(self, out: Path) -> None:
@@ -108,8 +108,8 @@ class Cluster:
         import ray
 
         task = ray.remote(num_cpus=1, num_gpus=self._gpus, max_retries=RETRIES)(train_here)
-        waiting = {task.remote(os.path.abspath(path), recipe.to_json()): path for path, recipe in cells.items()}
-        logs = {path: (Run.follow_at(path), 0) for path in cells}
+        waiting = {task.remote(os.path.abspath(path), order(cell)): path for path, cell in cells.items()}
+        logs = {path: (Run.follow_at(path), 0) for path, cell in cells.items() if isinstance(cell, Recipe)}
         try:
             while waiting:
                 ended, _ = ray.wait(list(waiting), timeout=LOOK)
@@ -121,7 +121,7 @@ class Cluster:
                     logs[path] = follower, last
                 for one in ended:
                     path = waiting.pop(one)
-                    logs.pop(path)
+                    logs.pop(path, None)
                     try:
                         reason = ray.get(one)
                     except ray.exceptions.RayError as error:

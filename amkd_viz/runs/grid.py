@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import check_writable, claim, files_below
 from amkd_viz.objectives import methods as known_methods
-from amkd_viz.runs.engines import Cells, Ended, Hear, known_elsewhere, local, processes
+from amkd_viz.runs.engines import Ended, Engine, going_on, train_all, unfinished
 from amkd_viz.runs.prepare import OF_DATA, OF_TEACHER, prepare
 from amkd_viz.runs.run import Run
-from amkd_viz.training.device import on_one_thread
 from amkd_viz.training.events import Event
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.training import Training
@@ -47,29 +45,10 @@ class Unfinished(InputError):
 
     def __init__(self, runs: list[Run], reasons: Mapping[str, str]) -> None:
         self.runs, self.reasons = runs, dict(reasons)
-        by_reason: dict[str, list[str]] = {}
-        for name, reason in reasons.items():
-            by_reason.setdefault(reason, []).append(name)
-        each = [
-            ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") + f": {reason}"
-            for reason, names in by_reason.items()
-        ]
-        total = len(runs) + len(reasons)
-        super().__init__(
-            f"{len(reasons)} of {total} runs did not finish ({'; '.join(each)}); the same command goes on with them."
-        )
+        super().__init__(unfinished(reasons, len(runs) + len(reasons), "runs"))
 
 
 Listener = Callable[[Event | Counted], None]
-
-
-class Engine(Protocol):
-    """Trains cells elsewhere."""
-
-    def connect(self, out: Path) -> None:
-        """Raise InputError if cells cannot be trained into ``out``."""
-
-    def __call__(self, cells: Cells, hear: Hear) -> None: ...
 
 
 def compare(
@@ -180,22 +159,11 @@ def train_cells(
         elif listen is not None:
             listen(event)
 
-    try:
+    with going_on():
         count(sum(recipe.epochs - (runs[path].epochs_done if path in runs else 0) for path, recipe in todo.items()))
         likes = _prepared(todo.values(), listen)
         count()
-        if jobs is None and all(like.device.type == "cpu" and on_one_thread(like.dataset.shape) for like in likes):
-            jobs = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        elsewhere = {path: recipe for path, recipe in todo.items() if known_elsewhere(recipe)}
-        if engine is None and (jobs is None or min(jobs, len(elsewhere)) < 2):
-            elsewhere = {}
-        if elsewhere:
-            engine(elsewhere, hear) if engine is not None else processes(elsewhere, hear, jobs or 1)
-        here = {path: recipe for path, recipe in todo.items() if path not in elsewhere}
-        local(here, hear, one_thread=jobs is not None, like=likes[0] if likes else None)
-    except KeyboardInterrupt as stop:
-        stop.__notes__ = ["The same command goes on where it stopped."]
-        raise
+        train_all(todo, hear, jobs=jobs, engine=engine, likes=likes)
     finished = [Run.open(path) for path in folders if str(path.relative_to(out)) not in reasons]
     if reasons:
         raise Unfinished(finished, reasons)

@@ -1,56 +1,42 @@
 """Tune the numbers of several methods on the validation split, with the same number of trials for each.
 
-Optuna proposes settings and stops hopeless trials early (successive halving). The test split is read once, by the runs
-that :func:`confirm` trains with the best settings and seeds that no trial has had.
+Optuna proposes settings. Trials are cells that the engines of grids train, a few at once, and each is one file. What is
+proposed, and where a trial stops early (asynchronous successive halving: Li et al., MLSys 2020), depends on whole
+batches of earlier trials only, so the trials do not depend on how many processes there are, or how fast they are. The
+test split is read once, by the runs that :func:`confirm` trains with the best settings and seeds that no trial has had.
 """
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import check_writable, claim, write_atomic
 from amkd_viz.core.parse import read
 from amkd_viz.core.rng import mix
 from amkd_viz.data.checks import require
-from amkd_viz.runs.engines import known_elsewhere, own_process
+from amkd_viz.runs.engines import RETRIES, Ended, Engine, going_on, train_all, unfinished
 from amkd_viz.runs.grid import Listener, entrants, train_cells
 from amkd_viz.runs.prepare import prepare
 from amkd_viz.runs.run import Run
-from amkd_viz.training.events import EpochEnded
-from amkd_viz.training.loop import events
+from amkd_viz.runs.trial import Attempt, Trial
+from amkd_viz.training.events import Event
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.training import Training
 
 __all__ = ["Trial", "Tuned", "confirm", "format_tuned", "search_space", "tune"]
 
-FORMAT = 1
+FORMAT = 2  # 1: the trials were in a journal of Optuna
+TOGETHER = 4  # trials of a method that train at once; the next ones are proposed when all of them have ended
+REDUCTION = 2  # of successive halving: at each rung the better half goes on
 FRESH = 1000  # seeds of confirmed runs begin here: trials have those from 0
 SCALE = (0.125, 16.0)
 NUMBERS = {"margin": (0.1, 4.0), "temperature": (1.0, 16.0)}  # fields of terms that are tuned, where a term has them
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One setting that was tried.
-
-    Attributes:
-        settings: field of Recipe or TERM.FIELD -> number.
-        accuracy: on the validation split, mean over the seeds, last epoch; None of a trial that was stopped early.
-        epochs: that it trained, over all seeds.
-    """
-
-    settings: dict[str, float]
-    accuracy: float | None
-    epochs: int
 
 
 @dataclass(frozen=True)
@@ -92,52 +78,71 @@ def tune(
     *,
     overrides: Mapping[str, Any] | None = None,
     seeds: int = 1,
-    jobs: int = 1,
+    jobs: int | None = None,
+    engine: Engine | None = None,
     listen: Callable[[str, int], None] | None = None,
 ) -> list[Tuned]:
     """Try ``trials`` settings of each method. Called again with the same arguments, it goes on where it was stopped.
 
     The first trial of each method has the numbers of ``recipe``. A training that diverges counts as a trial of accuracy
-    0. Trials read training and validation samples alone.
+    0. Trials read training and validation samples alone. A trial whose process dies starts again. On a CPU the trials
+    depend neither on ``jobs`` nor on ``engine`` (where cells train on one thread each, see ``train_cells``).
 
     Args:
         overrides: of terms, by default those of ``recipe``; each goes to the methods that have its term.
         seeds: trainings per trial, seeds 0 .. seeds - 1.
-        jobs: number of processes, each with one CPU thread. With more than one, the settings that are tried depend on
-            how fast each process is.
-        listen: called with the method and its trials so far, in this process, after each trial (with ``jobs`` > 1, at
-            the end).
+        jobs, engine: see ``train_cells``. No more than four trials of each method train at once.
+        listen: called with the method and the number of its trials, in this process, after each trial.
 
     Raises:
         InputError: optuna is missing, ``out`` holds something else, a number is below 1, a recipe does not fit its
-            data, or see ``entrants``.
+            data, a trial cannot be written or its process has died 6 times, or see ``entrants``.
     """
-    for name, value in (("trials", trials), ("seeds", seeds), ("jobs", jobs)):
+    for name, value in (("trials", trials), ("seeds", seeds), ("jobs", 1 if jobs is None else jobs)):
         if value < 1:
             raise InputError(f"{name} must be at least 1, got {value}.")
     recipes = entrants(recipe, methods, overrides)
+    require("optuna", "optuna", "Tuning").logging.set_verbosity(30)
     out = Path(out)
     plan = {"format": FORMAT, "recipes": {name: own.to_json() for name, own in recipes.items()}, "seeds": seeds}
-    _claim(out, plan)
-    like: Training | None = None
-    for own in recipes.values():  # data, teacher and objective, before any trial
-        like = prepare(own, like)
-    for method in methods:
-        _again(_study(out, method, seeds * recipe.epochs))
-    order = {**plan, "out": str(out), "trials": trials}
-    if jobs > 1 and all(map(known_elsewhere, recipes.values())):
-        code = "from amkd_viz.runs.tune import serve; serve()"
-        workers = [own_process(code, json.dumps(order)) for _ in range(jobs)]
-        try:
-            failed = [worker.wait() for worker in workers]
-        finally:
-            for worker in workers:
-                worker.terminate()
-        if any(failed):
-            raise InputError(f"A process that tunes ended with exit status {max(failed)}; call tune again to go on.")
-    else:
-        _work(order, listen, like)
-    return [_tuned(out, own, seeds) for own in recipes.values()]
+    begun = _begun(out, plan)
+    if engine is not None:
+        engine.connect(out)
+    if not begun:
+        write_atomic(out / "tuning.json", json.dumps(plan, indent=1) + "\n")
+    files = {name: [out / "trials" / f"{name}-{n:04d}.json" for n in range(trials)] for name in recipes}
+    tried = Counter({name: sum(map(Path.exists, own)) for name, own in files.items()})
+    reasons: dict[str, str] = {}
+
+    def hear(file: Path, event: Event | Ended) -> None:
+        if isinstance(event, Ended) and event.reason is not None:
+            reasons[file.stem] = event.reason
+        elif isinstance(event, Ended):
+            tried[method := file.stem.rpartition("-")[0]] += 1
+            if listen is not None:
+                listen(method, tried[method])
+
+    done: dict[str, list[Trial]] = {name: [] for name in recipes}
+    with going_on():
+        likes: list[Training] = []
+        for own in recipes.values():  # data, teacher and objective, before any trial
+            likes = [prepare(own, likes[0] if likes else None)]
+        for start in range(0, trials, TOGETHER):
+            batch = range(start, min(start + TOGETHER, trials))
+            todo = {
+                files[name][n]: Attempt(
+                    own, _proposed(own, n, done[name]), seeds, _limits(done[name], seeds * own.epochs)
+                )
+                for name, own in recipes.items()
+                for n in batch
+                if not files[name][n].exists()
+            }
+            train_all(todo, hear, jobs=jobs, engine=engine, likes=likes, retries=RETRIES)
+            if reasons:
+                raise InputError(unfinished(reasons, trials * len(recipes), "trials"))
+            for name in recipes:
+                done[name] += [Trial.open(files[name][n]) for n in batch]
+    return [Tuned(name, _best(recipes[name], own), tuple(own)) for name, own in done.items()]
 
 
 def confirm(
@@ -146,6 +151,7 @@ def confirm(
     out: str | Path,
     *,
     jobs: int | None = None,
+    engine: Engine | None = None,
     listen: Listener | None = None,
 ) -> list[Run]:
     """Train the best recipe of each method with seeds that no trial has had; see ``train_cells``.
@@ -153,7 +159,7 @@ def confirm(
     These runs are the only ones that read the test split.
     """
     cells = {f"{one.method}-seed{FRESH + k}": one.best.replace(seed=FRESH + k) for one in tuned for k in range(seeds)}
-    return train_cells(cells, out, jobs=jobs, listen=listen)
+    return train_cells(cells, out, jobs=jobs, engine=engine, listen=listen)
 
 
 def format_tuned(tuned: Sequence[Tuned]) -> str:
@@ -170,98 +176,61 @@ def format_tuned(tuned: Sequence[Tuned]) -> str:
     return "\n".join([*lines, "", "The best of many trials on the validation split is too high an estimate."])
 
 
-def _claim(out: Path, plan: Mapping[str, Any]) -> None:
+def _begun(out: Path, plan: Mapping[str, Any]) -> bool:
+    """Return whether ``out`` holds trials of this plan.
+
+    Raises:
+        InputError: it holds others, or other files.
+    """
     file = out / "tuning.json"
     if file.exists():
         kept = read(file, "tuning", {"recipes": {str: dict}, "seeds": range(1, 10**6)}, format=FORMAT)
         if kept != json.loads(json.dumps(plan)):
             raise InputError(f"{out} holds the trials of another recipe; choose another folder.")
-        return
+        return True
     check_writable(claim(out))
-    write_atomic(file, json.dumps(plan, indent=1) + "\n")
+    return False
 
 
-def _study(out: Path, method: str, steps: int) -> Any:
+def _proposed(recipe: Recipe, number: int, earlier: Sequence[Trial]) -> dict[str, float]:
+    """Return the settings of a trial, as Optuna's TPE proposes them after ``earlier`` trials."""
+    if number == 0:
+        return _own(recipe)
     optuna = require("optuna", "optuna", "Tuning")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    journal = optuna.storages.journal
-    return optuna.create_study(
-        storage=optuna.storages.JournalStorage(journal.JournalFileBackend(str(out / "journal.log"))),
-        study_name=method,
-        direction="maximize",
-        pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=max(1, steps // 4), reduction_factor=2),
-        load_if_exists=True,
-    )
+    kinds = {
+        name: optuna.distributions.FloatDistribution(*bounds, log=True) for name, bounds in search_space(recipe).items()
+    }
+    sampler = optuna.samplers.TPESampler(seed=mix("tune", recipe.method, number) % 2**32)
+    study = optuna.create_study(direction="maximize", sampler=sampler)  # in memory
+    states = optuna.trial.TrialState
+    for trial in earlier:
+        stopped = trial.accuracy is None
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=trial.settings,
+                distributions=kinds,
+                value=trial.accuracy,
+                state=states.PRUNED if stopped else states.COMPLETE,
+                intermediate_values=dict(trial.curve),
+            )
+        )
+    return dict(study.ask(kinds).params)
 
 
-def _again(study: Any) -> None:
-    """Try the settings of trials again whose process was killed."""
-    states = require("optuna.trial", "optuna", "Tuning").TrialState
-    for trial in study.get_trials(states=(states.RUNNING,)):
-        study.enqueue_trial(trial.params)
-        study.tell(trial.number, state=states.FAIL)
+def _limits(earlier: Sequence[Trial], epochs: int) -> tuple[tuple[int, float], ...]:
+    """Return, for each rung, how good a trial must be to be in the better half there, among ``earlier`` and itself."""
+    limits, rung = [], max(1, epochs // 4)
+    while rung < epochs:
+        values = sorted((value for trial in earlier if (value := trial.at(rung)) is not None), reverse=True)
+        if values:
+            limits.append((rung, values[max(0, (len(values) + 1) // REDUCTION - 1)]))
+        rung *= REDUCTION
+    return tuple(limits)
 
 
-def serve() -> None:
-    """Work on the trials that the last argument of this process names, until they are done."""
-    torch.set_num_threads(1)
-    _work(json.loads(sys.argv[-1]))
-
-
-def _work(
-    order: Mapping[str, Any], listen: Callable[[str, int], None] | None = None, like: Training | None = None
-) -> None:
-    for method, values in order["recipes"].items():
-        recipe = Recipe.from_json(values)
-        study = _study(Path(order["out"]), method, order["seeds"] * recipe.epochs)
-        while _count(study) < order["trials"]:
-            like = _try(study, recipe, order["seeds"], like)
-            if listen is not None:
-                listen(method, _count(study))
-
-
-def _count(study: Any) -> int:
-    """Return the number of trials that are done or in work."""
-    return sum(trial.state.name in ("COMPLETE", "PRUNED", "RUNNING") for trial in study.get_trials(deepcopy=False))
-
-
-def _try(study: Any, recipe: Recipe, seeds: int, like: Training | None) -> Training | None:
-    """Try one setting; return a training that lends its data and teacher."""
-    optuna = require("optuna", "optuna", "Tuning")
-    if not study.get_trials(deepcopy=False):
-        study.enqueue_trial(_own(recipe))
-    trial = study.ask()
-    study.sampler = optuna.samplers.TPESampler(seed=mix("tune", recipe.method, trial.number) % 2**32)
-    settings = {name: trial.suggest_float(name, *bounds, log=True) for name, bounds in search_space(recipe).items()}
-    scores, epochs = [], 0
-    try:
-        for seed in range(seeds):
-            training = prepare(_with(recipe, settings, seed), like)
-            like = training
-            for epoch, accuracy in _validated(training):
-                epochs = seed * recipe.epochs + epoch
-                trial.set_user_attr("epochs", epochs)
-                if accuracy is not None:
-                    trial.report(accuracy, epochs)
-                    if trial.should_prune():
-                        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-                        return like
-            scores.append(accuracy or 0.0)
-    except InputError as error:  # it diverged
-        trial.set_user_attr("why", str(error)[:200])
-        scores = [0.0]
-    study.tell(trial, sum(scores) / len(scores))
-    return like
-
-
-def _validated(training: Training) -> Iterator[tuple[int, float | None]]:
-    """Train; yield (epochs done, validation accuracy, where it was measured), and stop before the test is read."""
-    with closing(events(training)) as happening:
-        for event in happening:
-            if isinstance(event, EpochEnded):
-                yield event.epoch, event.metrics.get("val_accuracy")
-                if event.epoch == training.recipe.epochs:
-                    return
+def _best(recipe: Recipe, trials: Sequence[Trial]) -> Recipe:
+    best = max(trials, key=lambda trial: -1.0 if trial.accuracy is None else trial.accuracy)
+    return Attempt(recipe, best.settings, 1).with_seed(recipe.seed)
 
 
 def _own(recipe: Recipe) -> dict[str, float]:
@@ -273,23 +242,3 @@ def _own(recipe: Recipe) -> dict[str, float]:
         plain = recipe.learning_rate if not field else 1.0 if field == "scale" else getattr(terms[label], field)
         found[name] = min(high, max(low, float(recipe.overrides.get(name, plain))))
     return found
-
-
-def _with(recipe: Recipe, settings: Mapping[str, float], seed: int) -> Recipe:
-    numbers = {name: value for name, value in settings.items() if "." in name}
-    return recipe.replace(seed=seed, learning_rate=settings["learning_rate"], overrides={**recipe.overrides, **numbers})
-
-
-def _tuned(out: Path, recipe: Recipe, seeds: int) -> Tuned:
-    study = _study(out, recipe.method, seeds * recipe.epochs)
-    trials = tuple(
-        Trial(
-            dict(trial.params),
-            trial.value if trial.state.name == "COMPLETE" else None,
-            trial.user_attrs.get("epochs", 0),
-        )
-        for trial in study.get_trials()
-        if trial.state.name in ("COMPLETE", "PRUNED")
-    )
-    best = max(trials, key=lambda trial: -1.0 if trial.accuracy is None else trial.accuracy)
-    return Tuned(recipe.method, _with(recipe, best.settings, recipe.seed), trials)

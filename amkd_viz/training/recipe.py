@@ -42,7 +42,12 @@ RENAMED = {
     "student_pass": "boundary_bn",
     "boundary_triplet.reading": "boundary_triplet.variant",
 }
-RENAMED_VALUES = {("rule", "code"): "gap", ("rule", "paper"): "newton"}
+RENAMED_VALUES: dict[tuple[str, str], Any] = {
+    ("rule", "code"): "gap",
+    ("rule", "paper"): "newton",
+    ("cache_teacher", "False"): 0,
+    ("cache_teacher", "True"): "all",
+}
 LATER = [
     ("tf32", "default"),
     ("trust_teacher", False),
@@ -53,7 +58,7 @@ LATER = [
     ("update", "sum"),
     ("batch_statistics", "global"),
     ("batch_relations", "global"),
-    ("cache_teacher", False),
+    ("cache_teacher", 0),
     ("boundary_bases", "difference"),
     ("boundary_refined", 0),
     ("boundary_kept", 1.0),
@@ -173,8 +178,13 @@ class Recipe(Fields):
     finetune_epochs: int = option(5, "epochs of the last layer of a pretrained teacher", low=1, high=10_000)
     trust_teacher: bool = option(False, "go on with a teacher from a file whose accuracy is near chance")
     data_seed: int = option(0, "seed of the validation split, the subset and generated problems", low=0)
-    cache_teacher: bool = option(
-        False, "compute the teacher's logits on clean images once, before the first step; needs augment=none"
+    cache_teacher: int | str = option(
+        0,
+        "compute the teacher's logits once and keep the K largest, or all, of each image; with augmentation of each "
+        "image and epoch, in the cache folder, for later runs with the same seed",
+        low=0,
+        words=("all",),
+        alone="all",
     )
     evaluate_every: int = option(1, "epochs between validations; the last epoch is always validated", low=1)
     magsim_samples: int = option(100, "test images for MagSim and AngSim; 0 to skip", low=0)

@@ -84,6 +84,8 @@ def _check(trainings: Sequence[Training]) -> None:
     for training in trainings:
         cells = {(net, on) for net, on, _ in training.objective.reads()}
         layers = [layer for _, _, layer in training.objective.reads() if layer is not None]
+        if training.recipe.cache_teacher not in (0, "all"):
+            raise InputError(f"Stacked students read all logits, but cache_teacher is {training.recipe.cache_teacher}.")
         if training.dataset.kind != "points" or training.device.type != "cpu" or training.recipe.schedule == "step":
             raise InputError("Stacked students are trained on points, on a CPU, without the schedule 'step'.")
         if not isinstance(training.boundary.sampler, BSS):

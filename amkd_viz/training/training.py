@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import threading
 from collections import deque
@@ -36,6 +37,8 @@ from amkd_viz.training.recipe import Recipe, renamed
 from amkd_viz.training.schedule import drops, learning_rate
 from amkd_viz.training.seeding import Seeding
 from amkd_viz.training.step_size import fixed, is_auto, settled
+from amkd_viz.training.teacher_cache import Largest, Views
+from amkd_viz.training.teachers import fingerprint
 from amkd_viz.training.update import UPDATES, SplitSGD
 
 __all__ = ["LIVE", "Training", "changed"]
@@ -91,6 +94,7 @@ class Training:
         self.teacher_logits = {} if teacher_logits is None else teacher_logits
         self._given = dict(teachers)
         self._known: dict[str, Outputs] = {}
+        self._largest: Largest | None = None  # of the teacher's logits on images that are not augmented
         with defaults_seeded(mix(recipe.seed, "modules")):
             sizes = min(recipe.batch_size, len(self.dataset.train)), len(self.dataset.train)
             self.modules = self.objective.modules(self.nets, sizes).to(self.device)
@@ -115,11 +119,9 @@ class Training:
         )
         about_order = self.dataset.num_classes, self.loader.batch_size, recipe.epochs, recipe.seed
         self.order = order_for(recipe.order)(self.dataset.train, self.known, *about_order)
+        # logits that are not of every epoch alike
+        self._views = self._views_of(recipe) if self._changing and recipe.cache_teacher else None
         self._check_ranks()
-        if recipe.cache_teacher and self.loader.augment != augment_for(self.dataset, "none"):
-            raise InputError(
-                "cache_teacher needs images that are the same in every epoch: set augment='none', or leave it out."
-            )
         for on in self.objective.batches() - {"clean", *self.sources}:
             raise unknown("batch", on, ["clean", *self.sources])
         precision, about_precision = pick_precision(recipe.precision, str(self.device))
@@ -128,6 +130,7 @@ class Training:
         self.seeding = Seeding(recipe.seed, self.learning.values(), few, ranks, apart=self.sharing is not ranks)
         self.notes = [*notes_on(self.asked, self.dataset), *resized(self.nets, self.dataset)]
         self.notes += [about_precision] if about_precision else []
+        self.notes += [*self._notes_on_cache()]
         self.about_teachers: list[str] = []  # notes on teachers from files, lent with them
         # a graph has one backward pass, and cannot record what ranks exchange
         on_gpu = self.device.type == "cuda" and not shifts and ranks.count == 1
@@ -155,6 +158,7 @@ class Training:
         alone = [f"the view {on!r}" for on in sorted(self.objective.batches() & {*views} - {"view2"})]
         alone += [f"order={recipe.order!r}"] if recipe.order != "shuffle" else []
         alone += [f"update={recipe.update!r}"] if recipe.update != "sum" else []
+        alone += ["cache_teacher with augmentation"] if self._views else []
         if count > 1 and alone:
             raise InputError(f"{count} ranks cannot share {', '.join(alone)}; train this recipe in one process.")
 
@@ -231,6 +235,9 @@ class Training:
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield the batches of the current epoch from the current one on: x, y, positions in the training split."""
+        if self._views is not None:
+            with self.clock.step():
+                self._views.turn(self.epoch, self._passes)
         return self.loader.epoch(self.epoch, self.batch, self.order.of_epoch(self.epoch))
 
     @property
@@ -317,17 +324,79 @@ class Training:
             self._known[net] = outputs_on(self.nets[net], part, self.autocast)
         return self._known[net], part.y
 
-    def _cached(self) -> dict[str, Tensor]:
+    @property
+    def _changing(self) -> bool:
+        """Whether training images differ from epoch to epoch."""
+        return self.loader.augment != augment_for(self.dataset, "none")
+
+    def _views_of(self, recipe: Recipe) -> Views | None:
+        """Return what keeps the teacher's logits on augmented images."""
+        if self.teacher is None:
+            return None
+        if recipe.order != "shuffle":
+            raise InputError(
+                f"cache_teacher needs order='shuffle' where images are augmented, got {recipe.order!r}: set "
+                "augment='none', or leave it out."
+            )
+        part = self.dataset.train
+        about = {
+            "teacher": fingerprint(self.teacher),
+            "data": self.dataset.fingerprint,
+            "rows": hashlib.sha256(part.index.cpu().numpy().tobytes()).hexdigest(),
+            "seed": recipe.seed,
+            "batch_size": self.loader.batch_size,
+            "augment": repr(self.loader.augment),
+            "arithmetic": [self.device.type, recipe.precision, recipe.tf32, torch.__version__],
+        }
+        return Views(about, len(part), self.dataset.num_classes, self._most, self.device)
+
+    @property
+    def _most(self) -> int:
+        """How many of the teacher's logits are kept."""
+        asked = self.recipe.cache_teacher
+        return min(asked, self.dataset.num_classes) if isinstance(asked, int) else self.dataset.num_classes
+
+    def _passes(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield positions and the teacher's logits of each batch of the epoch."""
+        assert self.teacher is not None
+        with torch.no_grad(), torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+            for x, _, index in self.loader.epoch(self.epoch):
+                yield index, self.teacher.outputs(x.contiguous(memory_format=self.layout)).logits.float()
+
+    def _notes_on_cache(self) -> Iterator[str]:
+        if not self.recipe.cache_teacher or self.teacher is None:
+            return
+        if self._most < self.dataset.num_classes - 1:
+            yield (
+                f"Of the teacher's {self.dataset.num_classes} logits the {self._most} largest count; the others share "
+                "the probability that is left."
+            )
+        if self._views is not None:
+            size = self._views.bytes * self.recipe.epochs
+            yield (
+                f"The teacher's logits on augmented images take up to {size / 1e6:,.1f} MB in {self._views.folder}, "
+                "which may be deleted."
+            )
+
+    def _cached(self) -> Mapping[str, Any]:
         """Return the teacher's logits on the training split; trainings that share a teacher share them."""
         if self.teacher is None:
             return {}
+        if self._changing:
+            return {"teacher": self._views} if self._views is not None and self._views.epoch == self.epoch else {}
         recipe = self.recipe
         subset = (recipe.num_train, recipe.seed if recipe.fresh_subset else recipe.data_seed)
         key = "train" if recipe.num_train is None else f"train {subset}"
         if key not in self.teacher_logits:
             part = self.dataset.train
             self.teacher_logits[key] = logits_on(self.teacher, part, autocast=self.autocast, ranks=self.ranks)
-        return {"teacher": self.teacher_logits[key]}
+        if self._most == self.dataset.num_classes:
+            return {"teacher": self.teacher_logits[key]}
+        if self._largest is None:
+            whole = self.teacher_logits[key]
+            self._largest = Largest(len(whole), whole.shape[1], self._most, self.device)
+            self._largest.fill(torch.arange(len(whole), device=self.device), whole)
+        return {"teacher": self._largest}
 
     def compute(self, step: Step) -> Step:
         """Compute loss and gradients, or nothing where a pause point ends the step."""
