@@ -120,6 +120,7 @@ class MethodRace(Panel):
         self._drawn: tuple[str, Any] | None = None  # the state of the race in the picture, and its place in a pause
         self._duty, self._pace = duty_for(recipe.dataset), Pace(10.0)
         self._size = {"n": options["n"]} if "n" in options else {}
+        self._extra = {name: {"extra": options["extra"]}} if "extra" in options else {}  # points of one problem
         self._guess: str | None = None
         self._build(name, options, recipe, methods)
         for key, value in (session.state.get("controls", {}) if session else {}).items():
@@ -200,6 +201,7 @@ class MethodRace(Panel):
         if values["student"] not in nets_for(name):
             del values["student"]
         options = {"noise": f"{values['noise']:g}", "classes": values["classes"], **self._size}
+        options |= self._extra.get(name, {})
         dataset = f"{name}:{','.join(f'{key}={value}' for key, value in options.items())}" if name in PROBLEMS else name
         method = (self.methods or [next(iter(known_methods))])[0]
         recipe = with_values(base_of(name), values)

@@ -313,7 +313,8 @@ class Panel(metaclass=_WholeOrClosed):
         now = time.monotonic()
         if self._undone or name not in self._start:
             return
-        if self._moves and self._moves[-1][0] == name and now - self._moves[-1][2] < ONE_MOVE:
+        typed = isinstance(self.controls[name], widgets.Text)  # each entry by itself
+        if self._moves and self._moves[-1][0] == name and now - self._moves[-1][2] < ONE_MOVE and not typed:
             before = self._moves.pop()[1]  # of the same drag
         self._moves.append((name, before, now))
 

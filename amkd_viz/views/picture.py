@@ -15,7 +15,7 @@ __all__ = ["animation", "picture"]
 
 SIDE, GAP, HEAD = 300, 12, 32  # pixels: a panel, the paper between panels, the line of words above one
 IMAGE = 0.13  # side of an anchor's image as a share of the panel
-RADIUS = {"dots": 3.5, "ring": 5.0, "cross": 4.0, "diamond": 4.0, "square": 4.0}
+RADIUS = {"dots": 3.5, "ring": 5.0, "cross": 4.0, "diamond": 4.0, "square": 4.0, "triangle": 5.0}
 
 
 def picture(scene: Scene, side: int = SIDE, theme: str = "light", *, titles: bool = False) -> Image.Image:
@@ -78,7 +78,8 @@ def _draw(square: Image.Image, mark: Mark, area: Any, colours: Theme) -> None:
             elif mark.kind == "dots":
                 pen.ellipse(box, fill=fill, outline=colours.paper)
             else:
-                pen.regular_polygon((u, v, r * 1.4), 4, 45 * (mark.kind == "diamond"), fill, colours.paper)
+                sides, turn = (3, 0) if mark.kind == "triangle" else (4, 45 * (mark.kind == "diamond"))
+                pen.regular_polygon((u, v, r * 1.4), sides, turn, fill, colours.paper)
 
 
 def animation(scenes: Any, lines: list[str], theme: str, side: int) -> list[Image.Image]:

@@ -7,12 +7,14 @@ const NONE = 65535; // an undecided cell
 const PAD = { left: 34, right: 6, top: 4, bottom: 20 };
 const IMAGE = 0.13; // side of an anchor's image as a share of the map
 const EDGE = "#fefefe"; // of a point, in both themes: dark colours are visible on dark paper, too
-const SIZES = { dots: 3, ring: 5, cross: 4, diamond: 4, square: 4 };
+const SIZES = { dots: 3, ring: 5, cross: 4, diamond: 4, square: 4, triangle: 5 };
+const REACH = 9; // pixels from an added point within which a click takes it away
 const LEAST = [118, 150]; // pixels to which up to three maps, and four, shrink before one of them goes to the next row
 const LARGE = 1.5; // letters and lines for an audience
 const LONG = 24; // letters of a fact that gets a line of its own
 const SYMBOLS = { // of 18 x 10, for the legend
   dots: '<circle cx="9" cy="5" r="3"/>',
+  triangle: '<path class="amkd-full" d="M9 1l5 8h-10z"/>',
   path: '<path d="M0 5h18"/>',
   dash: '<path d="M0 5h18" stroke-dasharray="5 4"/>',
   ring: '<circle class="amkd-line" cx="9" cy="5" r="4"/>',
@@ -73,7 +75,7 @@ class Maps extends View {
     this.stops.push(onTheme(this.ask));
     this.resized(this.row, this.ask);
     this.hear("frame table names", () => this.take());
-    this.hear("marks point levels interactive empty note pair units step", this.ask);
+    this.hear("marks point levels interactive empty note pair units step own adds", this.ask);
     this.hear("facts", () => this.cells.forEach((cell) => this.state(cell)));
     this.take();
   }
@@ -137,6 +139,7 @@ class Maps extends View {
   explain() {
     const marks = this.frame ? this.get("marks") : [], levels = this.get("levels"), words = this.get("signs");
     const there = new Set(marks.flatMap((m) => (m.dash ? [m.kind, "dash"] : [m.kind])));
+    if (this.frame && this.get("own").length) there.add("triangle");
     if (this.frame?.disagreement) there.add("apart");
     if (this.frame?.maps[0].margin && levels.length) there.add("margin");
     const kinds = Object.keys(SYMBOLS).filter((kind) => there.has(kind)), key = kinds.join() + levels;
@@ -178,6 +181,12 @@ class Maps extends View {
     canvas.addEventListener("pointerdown", (event) => {
       const at = this.toData(cell, event);
       if (!at || !this.get("interactive") || event.button !== 0) return;
+      if (this.get("adds") >= 0) {
+        canvas.focus({ preventScroll: true });
+        this.edit(cell, at);
+        event.preventDefault();
+        return;
+      }
       this.dragging = true;
       canvas.setPointerCapture(event.pointerId);
       canvas.focus({ preventScroll: true });
@@ -194,15 +203,29 @@ class Maps extends View {
     canvas.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
       const point = this.get("point");
-      if (!step || !this.frame || !this.get("interactive")) return;
+      const enters = event.key === "Enter" && this.get("adds") >= 0 && point.length;
+      if (!(step || enters) || !this.frame || !this.get("interactive")) return;
+      event.preventDefault();
+      event.stopPropagation(); // else the notebook selects another cell
+      if (enters) this.edit(cell, point);
+      if (!step) return;
       const [x0, x1, y0, y1] = this.frame.area, size = event.shiftKey ? 0.05 : 0.01;
       const [x, y] = point.length ? point : [(x0 + x1) / 2, (y0 + y1) / 2];
       const at = [x + step[0] * size * (x1 - x0), y + step[1] * size * (y1 - y0)];
       this.move([clamp(at[0], x0, x1), clamp(at[1], y0, y1)]);
       this.readOut(this.get("point"));
-      event.preventDefault();
-      event.stopPropagation(); // else the notebook selects another cell
     });
+  }
+
+  // Add a point of the chosen class, or take away the one that is there. The list is the page's, so that no click is lost
+  // while the kernel is busy.
+  edit(cell, [x, y]) {
+    const [x0, x1] = this.frame.area, own = this.get("own"), near = (REACH / cell.box.size) * (x1 - x0);
+    const away = own.map(([u, v]) => Math.hypot(u - x, v - y)), hit = away.indexOf(Math.min(...away));
+    const rounded = [x, y].map((v) => Number(v.toFixed(3)) + 0);
+    const left = hit >= 0 && away[hit] < near ? own.filter((_, i) => i !== hit) : [...own, [...rounded, this.get("adds")]];
+    this.send({ own: left });
+    this.ask();
   }
 
   move(at) {
@@ -264,7 +287,9 @@ class Maps extends View {
       const { pad } = cell, size = width - pad.left - pad.right;
       canvas.tabIndex = interactive ? 0 : -1;
       canvas.classList.toggle("amkd-point", interactive);
-      const about = interactive ? ", arrow keys move the point" : "";
+      canvas.classList.toggle("amkd-adding", interactive && this.get("adds") >= 0);
+      const enter = this.get("adds") >= 0 ? ", Enter adds or removes one there" : "";
+      const about = interactive ? `, arrow keys move the point${enter}` : "";
       canvas.setAttribute("aria-label", `${map.title} ${map.note}: decision map${about}`);
       cell.box = { left: pad.left, top: pad.top, size };
       this.paint(fitted(canvas, width, size + pad.top + pad.bottom), cell, map, ink);
@@ -272,7 +297,7 @@ class Maps extends View {
     if (!this.pointed) this.readOut(null);
     this.drawn += 1;
     const { serial, side } = this.frame;
-    Object.assign(this.root.dataset, { drawn: this.drawn, serial, side, marks: this.get("marks").length });
+    Object.assign(this.root.dataset, { drawn: this.drawn, serial, side, marks: this.get("marks").length, own: this.get("own").length });
   }
 
   paint(context, cell, map, ink) {
@@ -291,6 +316,10 @@ class Maps extends View {
     if (map.margin) this.contours(context, map, ink, left, top, size);
     for (const mark of this.get("marks")) {
       if (mark.panel === null || mark.panel === cell.index) this.mark(context, mark, ink, X, Y, size);
+    }
+    for (const [x, y, k] of this.get("own")) {
+      const colour = this.get("palette")[k % this.get("palette").length];
+      symbol(context, "triangle", X(x), Y(y), SIZES.triangle * this.large, colour, ink);
     }
     const point = this.get("point");
     if (point.length) handle(context, X(point[0]), Y(point[1]), ink);
