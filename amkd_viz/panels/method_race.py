@@ -76,6 +76,10 @@ class MethodRace(Panel):
 
     title = "MethodRace"
     matters = "problem", "num_train", "pace"
+    keys = (
+        "Space starts the race, pauses it and goes on, and plays the epochs of one that is over; arrows move the slider "
+        "that has the focus."
+    )
     kept: ClassVar = {"controls?": dict}
     about = (
         "Every column is a student that starts from the same weights and sees the same data in the same order; only "
@@ -574,6 +578,7 @@ class MethodRace(Panel):
             for name, may in enabled.items():
                 self._buttons[name].disabled = not may
             self._buttons["start"].description = "Go on" if begun and may_start else "Start"
+            self.space(next((self._buttons[name] for name in ("pause", "start") if enabled[name]), None))
             if words:
                 self.say_now(words)
 
