@@ -89,8 +89,8 @@ class BoundaryLab(Panel):
     title = "BoundaryLab"
     matters = "method", "step_size", "attack_steps"
     keys = (
-        "arrows move the blue point (with Shift farther) or the slider that has the focus; Enter adds a point there, if "
-        "a class is chosen; Space plays the epochs of the student, and on the path its steps."
+        "arrows move the blue point (with Shift farther) or the slider that has the focus; Enter adds a point there, "
+        "if a class is chosen; Space plays the epochs of the student, and on the path its steps."
     )
     kept: ClassVar = {"controls": dict, "point": [NUMBER]}
     about = (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from amkd_viz.panels.view_widget import ViewWidget, class_names, float_bytes, palette, serial
-from amkd_viz.views.decisions import Decisions, by_area
+from amkd_viz.views.decisions import Decisions, by_area, letters
 from amkd_viz.views.picture import picture
 from amkd_viz.views.raster import class_table, png
 from amkd_viz.views.scene import SIGNS, Area, Mark, Panel, Scene, differing
@@ -89,6 +89,8 @@ class MapCanvas(ViewWidget, scripts=["axis.js", "svg_pen.js", "pen.js", "map.js"
             "side": len(next(iter(maps.values())).winner),
         }
         frame["maps"] = [_map(panel, margin) for panel in panels]
+        for sent, places in zip(frame["maps"], letters(list(maps.values()), len(self.names)), strict=True):
+            sent["letters"] = [(k, *place) for k, place in places.items()]
         frame["occur"] = by_area(list(maps.values()), len(self.names))
         if disagreement is not None:
             one, other = maps.values()
@@ -103,7 +105,8 @@ class MapCanvas(ViewWidget, scripts=["axis.js", "svg_pen.js", "pen.js", "map.js"
             return None
         own = np.reshape(self.own, (-1, 3))
         added = Mark("triangle", own[:, :2], own[:, 2].astype(int))
-        return picture(Scene(self.scene.panels, self.scene.area, [*self.marks, added]), titles=True)
+        marks = [*self.marks, added]
+        return picture(Scene(self.scene.panels, self.scene.area, marks, self.names), titles=True)
 
 
 def _map(panel: Panel, margin: bool) -> dict[str, Any]:

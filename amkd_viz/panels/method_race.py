@@ -77,8 +77,8 @@ class MethodRace(Panel):
     title = "MethodRace"
     matters = "problem", "num_train", "pace"
     keys = (
-        "Space starts the race, pauses it and goes on, and plays the epochs of one that is over; arrows move the slider "
-        "that has the focus."
+        "Space starts the race, pauses it and goes on, and plays the epochs of one that is over; arrows move the "
+        "slider that has the focus."
     )
     kept: ClassVar = {"controls?": dict}
     about = (

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from amkd_viz.views.decisions import letters
+from amkd_viz.views.labels import class_letter
 from amkd_viz.views.scene import Mark, Scene
 from amkd_viz.views.theme import THEMES, Theme, class_colour
 
@@ -22,11 +24,18 @@ def picture(scene: Scene, side: int = SIDE, theme: str = "light", *, titles: boo
     """Draw the panels of a scene side by side, ``side`` pixels each."""
     colours, head = THEMES[theme], HEAD if titles else 0
     drawn = Image.new("RGB", (len(scene.panels) * (side + GAP) - GAP, side + head), colours.paper)
+    maps = {n: panel.map for n, panel in enumerate(scene.panels) if panel.map is not None}
+    lettered = dict(zip(maps, letters(list(maps.values()), len(scene.classes)), strict=True))
     for n, panel in enumerate(scene.panels):
         square = Image.new("RGBA", (side, side), colours.paper)
         if panel.pixels is not None:
             raster = Image.fromarray(np.ascontiguousarray(panel.pixels))
             square.alpha_composite(raster.resize((side, side), Image.Resampling.NEAREST))
+        for k, (row, column) in lettered.get(n, {}).items():
+            cell = side / len(maps[n].winner)
+            at = ((column + 0.5) * cell, side - (row + 0.5) * cell)
+            look = {"font": ImageFont.load_default(14), "stroke_width": 2, "stroke_fill": colours.paper}
+            ImageDraw.Draw(square).text(at, class_letter(scene.classes, k), fill=colours.ink, anchor="mm", **look)
         for mark in scene.marks:
             if mark.panel in (None, n):
                 _draw(square, mark, scene.area, colours)

@@ -89,7 +89,7 @@ class Maps extends View {
       const { side } = frame, table = new Uint32Array(raw(this.get("table")));
       const count = this.get("palette").length, levels = table.length / count;
       this.maps = frame.maps.map((sent) => {
-        const map = { title: sent.title, note: sent.note, winner: classes(sent.winner, side * side) };
+        const map = { title: sent.title, note: sent.note, letters: sent.letters, winner: classes(sent.winner, side * side) };
         map.confidence = bytes(sent.confidence);
         if (sent.margin) map.margin = bytes(sent.margin);
         const level = (i) => Math.round((map.confidence[i] / 255) * (levels - 1));
@@ -312,7 +312,7 @@ class Maps extends View {
     context.fillRect(left, top, size, size);
     context.imageSmoothingEnabled = false;
     context.drawImage(map.mask ? hatched(map.mask, size, ink) : map.pixels, left, top, size, size);
-    if (!map.mask && this.get("names").length > DISTINCT) this.letters(context, map, ink, left, top, size);
+    if (!map.mask) this.letters(context, map, ink, left, top, size);
     if (map.margin) this.contours(context, map, ink, left, top, size);
     for (const mark of this.get("marks")) {
       if (mark.panel === null || mark.panel === cell.index) this.mark(context, mark, ink, X, Y, size);
@@ -354,17 +354,16 @@ class Maps extends View {
 
   // The letters of the largest regions, each well inside its own.
   letters(context, map, ink, left, top, size) {
-    const { side, occur } = this.frame;
-    map.middles ||= occur.slice(0, MOST).map((k) => [k, middle(map.winner, side, k)]).filter(([, at]) => at);
+    const { side } = this.frame;
     Object.assign(context, { font: `600 ${12 * this.large}px system-ui, sans-serif`, textAlign: "center", textBaseline: "middle", lineWidth: 3 });
-    for (const [k, [column, row]] of map.middles) {
+    for (const [k, row, column] of map.letters) {
       const x = left + ((column + 0.5) / side) * size, y = top + (1 - (row + 0.5) / side) * size;
       context.strokeStyle = ink.paper;
       context.strokeText(this.letter(k), x, y);
       context.fillStyle = ink.ink;
       context.fillText(this.letter(k), x, y);
     }
-    if (map === this.maps[0]) this.root.dataset.letters = map.middles.map(([k]) => this.letter(k)).join(" ");
+    if (map === this.maps[0]) this.root.dataset.letters = map.letters.map(([k]) => this.letter(k)).join(" ");
   }
 
   letter(k) {
@@ -448,24 +447,6 @@ class Maps extends View {
     if (this.images.size > 64) this.images.delete(this.images.keys().next().value);
     return null;
   }
-}
-
-// The column and row of the cell of class k that is farthest from other classes; null where there are only a few cells.
-function middle(winner, side, k) {
-  const far = new Uint16Array(side * side);
-  let best = -1, most = 0;
-  const at = (r, c) => (r < 0 || c < 0 || r >= side || c >= side ? 0 : far[r * side + c]);
-  const pass = (r, c, dr, dc) => {
-    const i = r * side + c, near = 1 + Math.min(at(r + dr, c), at(r, c + dc));
-    if (winner[i] !== k) far[i] = 0;
-    else far[i] = dr < 0 ? near : Math.min(far[i], near);
-  };
-  for (let r = 0; r < side; r++) for (let c = 0; c < side; c++) pass(r, c, -1, -1);
-  for (let r = side - 1; r >= 0; r--) for (let c = side - 1; c >= 0; c--) {
-    pass(r, c, 1, 1);
-    if (far[r * side + c] > most) [best, most] = [r * side + c, far[r * side + c]];
-  }
-  return most > side / 30 ? [best % side, Math.floor(best / side)] : null;
 }
 
 function disc(context, x, y, r, colour) {
