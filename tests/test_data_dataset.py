@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.rng import generator, mix
 from amkd_viz.data import Dataset, Split, datasets, load, register
-from amkd_viz.data.points import PROBLEMS
+from amkd_viz.data.points import PROBLEMS, extra_points, extra_text
 from amkd_viz.data.strata import hold_out, pick, shuffled
+from amkd_viz.views.slices import window
 
 DIGITS = load("digits")
 
@@ -155,6 +156,33 @@ def test_points_are_balanced_finite_and_apart_without_noise(name, classes):
     assert (len(dataset.train) + len(dataset.val), len(dataset.test)) == (1400, 1400)
 
 
+def test_extra_points_are_trained_on_in_every_subset_and_move_nothing_else():
+    plain, more = load("spirals", n=200), load("spirals:n=200,extra=0.5/-1.25/2+0/9/0")
+    assert same(plain.val, more.val)
+    assert same(plain.test, more.test)
+    assert torch.equal(more.train.x[:-2], plain.train.x)
+    for data in (more, more.limit(20), more.limit(179), more.limit(20).to("meta")):
+        assert data.extra == 2
+        assert data.train.y[-2:].tolist() == [2, 0] if data.train.y.device.type == "cpu" else len(data.train) == 22
+    assert more.limit(20).train.x[-2:].tolist() == [[0.5, -1.25], [0.0, 9.0]]
+    assert more.limit(20).train.index[-2:].tolist() == [200, 201]
+    assert same(more.limit(20).train.take(torch.arange(20)), plain.limit(20).train)
+    assert more.mean == pytest.approx(more.train.x.mean(0).tolist(), abs=1e-6)
+    assert more.fingerprint != plain.fingerprint
+    assert window(more) == window(plain)
+    with pytest.raises(InputError, match=r"to 179 \(all\), got 180"):
+        more.limit(180)
+
+
+@few
+@given(st.lists(st.tuples(st.floats(-99, 99), st.floats(-99, 99), st.integers(0, 9)), max_size=5))
+def test_extra_points_are_read_as_they_are_written(points):
+    read = extra_points(extra_text(points))
+    assert [k for *_, k in read] == [k for *_, k in points]
+    assert torch.allclose(torch.tensor(read), torch.tensor(points), atol=6e-4)
+    assert extra_points(extra_text(read)) == read
+
+
 @pytest.mark.parametrize("name", ["moons", "circles", "spirals", "blobs", "digits"])
 def test_seed_decides_all_but_the_test_split(name):
     a, again, other = load(name, seed=1), load(name, seed=1), load(name, seed=2)
@@ -196,6 +224,11 @@ def test_digits_are_the_scans_on_the_8_bit_scale():
         ("spirals:colour=1", {}, "option of spirals.*colour"),
         ("spirals:noise=much", {}, "noise of spirals must be a number, got 'much'"),
         ("spirals:classes=1", {}, "classes of spirals must be .* got 1"),
+        ("spirals:extra=0.5/1/0+0.5/1/3", {}, "extra of spirals must have classes from 0 to 2, got 3 in 0.5/1/3"),
+        ("spirals:extra=0.5/1", {}, "extra must give X1/X2/CLASS of each point, joined by [+], .* got '0.5/1'"),
+        ("spirals:extra=nan/1/0", {}, "got 'nan/1/0'"),
+        ("spirals:extra=0/1/0.5", {}, "got '0/1/0.5'"),
+        ("spirals:extra=0/1/-1", {}, "got '0/1/-1'"),
         ("digits:n=3", {}, "option of digits"),
         ("squares:n=3", {}, "data set.*squares"),
         ("spirals:", {}, "option of spirals"),

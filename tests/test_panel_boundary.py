@@ -240,6 +240,111 @@ def test_the_attack_is_told_step_by_step(lab: BoundaryLab) -> None:
     assert np.frombuffer(lab.walk.frame["p"], "<f4").max() < before.max()
 
 
+def test_points_that_are_added_train_both_nets() -> None:
+    lab = BoundaryLab("spirals:n=200", num_train=20)
+    try:
+        before, teacher = lab.wait().maps.maps["student"].winner.copy(), lab.maps.maps["teacher"].winner.copy()
+        assert lab.run is not None
+        first = lab.run.recipe
+        x0, x1, y0, y1 = lab.canvas.frame["area"]
+        corner = x0 + 0.1 * (x1 - x0), y0 + 0.1 * (y1 - y0)
+        k = 1 if (lab._nets["student"](torch.tensor([corner])).argmax(1) != 1).all() else 0
+        for n in range(6):
+            lab.add_point(corner[0] + 0.02 * n, corner[1], k)
+        assert [point[2] for point in lab.canvas.own] == [k] * 6
+        assert lab["extra"].count("+") == 5
+        assert lab.wait().run.recipe == first  # until Retrain is pressed
+        assert lab.stale
+        assert lab._stale.layout.display is None
+        assert all("stale" in dict(fact["rows"]) for fact in lab.canvas.facts)
+        lab.retrain()
+        assert not lab.wait().stale
+        assert lab.run.recipe == lab.recipe
+        training, student = lab.run.dataset().train, lab.run.recipe.subset(lab.run.dataset()).train
+        assert (len(training), len(student)) == (179 + 6, 20 + 6)
+        np.testing.assert_allclose(student.x[-6:], np.array(lab.canvas.own)[:, :2], atol=1e-6)
+        assert (lab.maps.maps["student"].winner != before).any()
+        assert (lab.maps.maps["teacher"].winner != teacher).any()
+        here = torch.tensor([[point[:2] for point in lab.canvas.own]])[0]
+        assert (lab._nets["teacher"](here).argmax(1) == k).all()
+        words = [dict(fact["rows"])["trained with"] for fact in lab.canvas.facts]
+        assert "all samples and 6 added points" in words[0]
+        assert "20 labelled and 6 added points" in words[1]
+        assert "n=200; " in words[0]
+        view = lab.view()
+        assert view is not None
+        assert "6 training points added by hand" in view.caption
+        names: dict[str, Any] = {}
+        exec(compile(lab.code(), "shown", "exec"), names)
+        theirs = exact_map(names["student"], window(lab._data), len(before))
+        assert (theirs.winner == lab.maps.maps["student"].winner).all()
+        drawn = lab.still()
+        lab.reset_controls("extra")
+        assert lab.wait().still() != drawn
+        assert lab.canvas.own == []
+        lab.undo()
+        assert len(lab.wait().canvas.own) == 6
+        assert not lab.stale
+    finally:
+        lab.close()
+
+
+def test_points_are_taken_away_undone_and_kept_by_problem_and_session(
+    lab: BoundaryLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lab.add_point(0.5, 0.25, 1)
+    lab.canvas.own = [*lab.canvas.own, [-0.5, 0.125, 2]]  # as a click does
+    assert lab["extra"] == "0.5/0.25/1+-0.5/0.125/2"
+    lab.canvas.own = lab.canvas.own[1:]
+    assert lab["extra"] == "-0.5/0.125/2"
+    for text in ("0.5/0.25/1+-0.5/0.125/2", "0.5/0.25/1"):  # one click at a time, however fast
+        lab.undo()
+        lab.wait()
+        assert lab["extra"] == text
+    assert lab.canvas.own == [[0.5, 0.25, 1]]
+    assert "Retrain" in lab.status.text
+    again = BoundaryLab(Session.open(lab.save_session(tmp_path / "points.json"))).wait()
+    assert (again["extra"], again.canvas.own, again.stale) == ("0.5/0.25/1", [[0.5, 0.25, 1]], True)
+    again.close()
+    lab.set(problem="moons", classes=2, epochs=2).wait()
+    assert lab.canvas.own == []
+    lab.set(problem="spirals", classes=3).wait()
+    assert lab.canvas.own == [[0.5, 0.25, 1]]
+    assert "extra=0.5/0.25/1" in lab.run.recipe.dataset  # any training has them
+    lab.set(extra="").wait()
+
+
+def test_points_that_cannot_be_are_refused_in_a_sentence(lab: BoundaryLab, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    lab.wait().add_point(0.5, 0.25, 1)
+    with pytest.raises(InputError, match=r"must lie on the map, x1 from -.*, got \(99, 0\)"):
+        lab.add_point(99, 0, 0)
+    with pytest.raises(InputError, match="must have classes from 0 to 2, got 3"):
+        lab.add_point(0, 0, 3)
+    with pytest.raises(InputError, match="must give X1/X2/CLASS"):
+        lab.add_point(0, float("nan"), 0)
+    with pytest.raises(InputError, match="must give X1/X2/CLASS"):
+        lab.set(extra="here")
+    for text, words in (("0/99/0", "must lie on the map"), ("0/0/7", "got 7"), ("there", "X1/X2/CLASS")):
+        lab.controls["extra"].value = text  # as a person types it
+        lab.wait()
+        assert words in lab.status.text
+        assert lab.status.kind == "error"
+        assert (lab["extra"], lab.canvas.own) == ("0.5/0.25/1", [[0.5, 0.25, 1]])
+    session = lab.session()
+    assert session is not None
+    for text, words in (("0/0/7", "got 7"), ("0/99/0", "on the map"), (7, "extra does not take 7")):
+        bad = Session(session.panel, session.folder, session.recipe, {**session.state, "controls": {"extra": text}})
+        with pytest.raises(InputError, match=words):
+            BoundaryLab(bad)
+    with pytest.raises(InputError, match="on the map"):
+        BoundaryLab("spirals:extra=0/99/0")
+    lab.set(classes=2).wait()
+    lab.add_point(0.25, 0.25, 1)
+    lab.set(extra="", classes=3).wait()
+
+
 def test_newer_settings_stop_a_training_and_a_point_does_not_wait_for_it() -> None:
     lab = BoundaryLab(PROBLEM)
     try:
@@ -488,6 +593,42 @@ def test_a_dragged_point_is_attacked_where_it_was_let_go(notebook: Any) -> None:
     assert moved[0] - x == pytest.approx(0.01 * (x1 - x0), rel=1e-3)
     assert moved[1] - y == pytest.approx(0.05 * (y1 - y0), rel=1e-3)
     assert page.locator(".amkd-read").first.inner_text() != ""
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_click_adds_a_point_of_the_chosen_class_and_another_one_removes_it(notebook: Any) -> None:
+    page, before = notebook.page, point(notebook)
+    panel = page.locator(".amkd-panel").first
+    panel.locator("select", has_text="adds: spiral 2").select_option("adds: spiral 2")
+    page.wait_for_selector(".amkd-map canvas.amkd-adding")
+    page.locator(".amkd-maps").scroll_into_view_if_needed()
+    shares = [(0.2, 0.8), (0.3, 0.8), (0.4, 0.8)]
+    for share in shares:
+        page.mouse.click(*at(page, *share))  # faster than the kernel answers
+    page.wait_for_function(f"{MAPS}.own === '3'")
+    x0, x1, y0, y1 = notebook.ask("print(p.canvas.frame['area'])")
+    notebook.until(lambda: len(notebook.ask("print(p.wait().canvas.own)")) == 3)
+    for (x, y, k), (u, v) in zip(notebook.ask("print(p.canvas.own)"), shares, strict=True):
+        assert ((x - x0) / (x1 - x0), (y - y0) / (y1 - y0), k) == pytest.approx((u, v, 1), abs=0.01)
+    assert point(notebook) == before  # the blue point stays
+    assert "added by hand" in page.locator(".amkd-signs").first.inner_text()
+    page.mouse.click(*at(page, 0.31, 0.8))
+    page.wait_for_function(f"{MAPS}.own === '2'")
+    canvas = page.locator(".amkd-map canvas").first
+    canvas.focus()
+    page.keyboard.press("Enter")  # one where the blue point is
+    page.wait_for_function(f"{MAPS}.own === '3'")
+    notebook.until(lambda: notebook.ask("print(p.canvas.own[-1][:2])") == pytest.approx(before, abs=6e-4))
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"{MAPS}.own === '2'")
+    panel.get_by_role("button", name="Undo").click()
+    page.wait_for_function(f"{MAPS}.own === '3'")
+    panel.get_by_role("button", name="Undo").click()
+    page.wait_for_function(f"{MAPS}.own === '2'")
+    panel.get_by_role("button", name="Retrain").click()
+    notebook.until(lambda: notebook.ask("p.wait(); print('extra=' in p.run.recipe.dataset, p.stale)") == "True False")
+    notebook.ask("p.set(extra='', adds=-1).wait(); p.retrain(); p.wait()")
 
 
 @pytest.mark.browser

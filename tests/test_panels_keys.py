@@ -209,6 +209,40 @@ class TestInABrowser:
         page.keyboard.press("ArrowRight")
         page.amkd.until(lambda: page.amkd.ask("print(three.walk.step)") == 1)
 
+    def test_space_starts_pauses_and_goes_on_with_a_training_and_plays_epochs(self, page: Any) -> None:
+        def press(number: int, name: str, state: str, wanted: str) -> None:
+            page.locator(".amkd-panel").nth(number).locator(".amkd-maps-row").click(position={"x": 2, "y": 2})
+            page.wait_for_function(f"() => document.querySelectorAll('.amkd-panel')[{number}].matches(':focus-within')")
+            page.wait_for_timeout(700)  # a second press at once is part of the first
+            page.keyboard.press("Space")
+            page.amkd.until(lambda: page.amkd.ask(f"print({name}.{state})") == wanted)
+
+        for number in (0, 4):
+            panel = page.locator(".amkd-panel").nth(number)
+            about = panel.locator(".amkd-about").nth(0)
+            panel.get_by_role("button", name="?", exact=True).click()
+            about.wait_for(state="visible")
+            assert "Space starts the r" in about.inner_text()
+            panel.get_by_role("button", name="?", exact=True).click()
+        page.amkd.ask("one.set(pace=5.0); five.set(epochs=200, pace=2.0)")
+        page.amkd.settled("Press Start", panel=4)
+        for number, name in ((0, "one"), (4, "five")):
+            press(number, name, "state", "running")
+            press(number, name, "state", "paused")
+            press(number, name, "state", "running")
+            page.amkd.ask(f"{name}.{'stop' if name == 'one' else 'reset'}()")
+        page.amkd.ask("five.set(epochs=2, pace=float('inf'))")
+        page.amkd.settled("Press Start", panel=4)
+        page.amkd.ask("five.start()")
+        page.amkd.until(lambda: page.amkd.ask("print(five.wait().state)") == "done")
+        page.amkd.ask("five.set(epoch=0)")
+        press(4, "five", "values['epoch']", 2)  # the player goes on to the last one
+        focus = page.locator(".amkd-panel").nth(4).get_by_role("button", name="Show code")
+        focus.focus()
+        page.keyboard.press("Space")  # a button takes its own
+        page.locator(".amkd-panel").nth(4).locator(".amkd-about pre").wait_for()
+        page.keyboard.press("Space")
+
     @pytest.mark.parametrize("size", SIZES)
     def test_in_a_small_window_nothing_is_cut_and_two_screens_are_enough(self, page: Any, size: str) -> None:
         width, height = SIZES[size]

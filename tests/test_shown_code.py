@@ -147,13 +147,17 @@ def same_maps(view: Any, maps: dict[str, Any]) -> None:
 def test_boundary_lab() -> None:
     draw = random.Random(0)
     lab = BoundaryLab("spirals:n=200").wait()
-    keep = {"epochs": [2, 3], "num_train": [60, 100], "noise": [0.1, 0.2]}
+    keep = {"epochs": [2, 3], "num_train": [60, 100], "noise": [0.1, 0.2], "extra": ["", "0.25/0.5/1", "0/0/0+0.1/0/1"]}
     try:
         for changes in bursts():
 
             def drag() -> None:
                 x0, x1, y0, y1 = window(lab._data)
-                lab.canvas.point = [draw.uniform(x0, x1), draw.uniform(y0, y1)]
+                here = [draw.uniform(x0, x1), draw.uniform(y0, y1)]
+                if draw.random() < 0.5:
+                    lab.canvas.own = [*lab.canvas.own[draw.randrange(2) :], [*here, draw.randrange(2)]]
+                    return
+                lab.canvas.point = here
                 lab.canvas.released += 1
 
             move(lab, changes, draw, keep, hand=drag)

@@ -31,10 +31,10 @@ from amkd_viz.views import (
     regimes,
     triplets,
 )
-from amkd_viz.views.decisions import Decisions
+from amkd_viz.views.decisions import Decisions, letters
 from amkd_viz.views.distances import class_distances
 from amkd_viz.views.figure import figure
-from amkd_viz.views.labels import class_label, number, percent
+from amkd_viz.views.labels import class_label, class_letter, number, percent
 from amkd_viz.views.layout import blank
 from amkd_viz.views.neighbour import nearest_image
 from amkd_viz.views.picture import picture
@@ -193,6 +193,31 @@ def test_every_painter_puts_a_mark_where_it_is(theme: str) -> None:
     dot = next(trace for trace in figure_.data if trace.mode == "markers" and trace.text)
     assert (dot.x[0], dot.y[0], dot.marker.color[0]) == (0.25, 0.25, class_colour(2))
     assert figure_.layout.shapes[0].path.count("L") == 6  # the area, and the hole of the box
+
+
+def test_regions_of_more_than_ten_classes_carry_letters() -> None:
+    """Each letter stands where its region is widest; thin regions and few classes have none."""
+    winner = np.repeat(np.arange(12, dtype=np.int16) % 4, 10)[:, None] + 4 * np.repeat(np.arange(3, dtype=np.int16), 40)
+    winner[:, 0] = 12  # a thin line
+    map_ = Decisions(winner, np.ones_like(winner, np.float32), np.ones_like(winner, np.float32))
+    (places,) = letters([map_], 13)
+    assert sorted(places) == list(range(12))
+    for k, (row, column) in places.items():
+        assert winner[row, column] == k
+        assert (winner[row - 4 : row + 5, column] == k).all()  # the bands are ten high
+        assert (winner[row, column - 4 : column + 5] == k).all()
+    assert letters([map_, map_], 10) == [{}, {}]
+    names = [*"abcdefghij", "kiwi", "l", "m"]
+    without = np.array(picture(Scene([Panel("net", "", map_)], (0, 1, 0, 1)), 360))
+    drawn = np.array(picture(Scene([Panel("net", "", map_)], (0, 1, 0, 1), (), names), 360))
+    inked = (drawn != without).any(2)
+    for k, (row, column) in places.items():
+        across, down = 3 * column + 1, 359 - (3 * row + 1)
+        assert inked[down - 8 : down + 9, across - 8 : across + 9].any(), k
+    assert inked.mean() < 0.05
+    few = picture(Scene([Panel("net", "", map_)], (0, 1, 0, 1), (), names[:10]), 360)
+    assert (np.array(few) == without).all()
+    assert [class_letter(names, k) for k in (0, 10, 13)] == ["a", "10", "13"]
 
 
 # images

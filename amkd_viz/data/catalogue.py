@@ -69,7 +69,7 @@ def load(
     root: str | Path | None = None,
     download: bool = False,
     seed: int = 0,
-    **options: int | float,
+    **options: int | float | str,
 ) -> Dataset:
     """Load a data set into memory. One that is in use already is returned again, with the same tensors.
 
@@ -83,7 +83,7 @@ def load(
         download: fetch CIFAR if it is missing.
         seed: chooses the tenth of the training samples used for validation, and the points of 2-D problems. The test
             split never depends on it.
-        options: override those in ``name``: ``n``, ``noise`` and ``classes`` of a 2-D problem, ``size`` and
+        options: override those in ``name``: ``n``, ``noise``, ``classes`` and ``extra`` of a 2-D problem, ``size`` and
             ``background`` of an image folder, and the keyword-only parameters of a registered data set.
 
     Raises:
@@ -132,11 +132,11 @@ def listed(name: str, root: str | Path | None = None) -> Listing:
     raise InputError(f"A pack is made of image files: give folder:PATH, parquet:PATH or tiny-imagenet, not {name!r}.")
 
 
-def parse_name(name: str) -> tuple[str, dict[str, int | float]]:
+def parse_name(name: str) -> tuple[str, dict[str, Any]]:
     """Split a data set's name from its options.
 
     Raises:
-        InputError: the data set or an option is unknown, or a value is not a number.
+        InputError: the data set or an option is unknown, or a value is not a number where the option is not a text.
 
     >>> parse_name("spirals:noise=0.2,classes=4")
     ('spirals', {'noise': 0.2, 'classes': 4})
@@ -160,7 +160,8 @@ def parse_name(name: str) -> tuple[str, dict[str, int | float]]:
     for word in words.split(",") if colon else []:
         option, _, value = word.partition("=")
         _check_option(base, source, option)
-        options[option] = _number(base, option, value)
+        text = isinstance(inspect.signature(source).parameters[option].default, str)
+        options[option] = value if text else _number(base, option, value)
     return base, options
 
 

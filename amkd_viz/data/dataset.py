@@ -79,6 +79,7 @@ class Dataset:
         train, val, test: disjoint samples; only ``train`` and ``val`` depend on the seed.
         mean, std: per channel (of values in [0, 1]) or per coordinate, from ``train``.
         notes: what a person should know before training: files that were left out, images that are in two splits.
+        extra: how many of the training samples, the last ones, a person has added: every subset has them.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     notes: tuple[str, ...] = ()
+    extra: int = 0
 
     @classmethod
     def assemble(
@@ -153,24 +155,33 @@ class Dataset:
         header = repr((self.classes, self.shape, statistics)).encode()
         return hashlib.sha256(header + labels).hexdigest()[:10]
 
+    def with_extra(self, added: Split) -> Dataset:
+        """Return the data set with training samples that a person has added."""
+        parts = zip((self.train.x, self.train.y, self.train.index), (added.x, added.y, added.index), strict=True)
+        train = Split(*map(torch.cat, parts))
+        mean, std = _statistics(train.x)
+        return dataclasses.replace(self, train=train, mean=mean, std=std, extra=self.extra + len(added))
+
     def limit(self, n: int, seed: int = 0) -> Dataset:
-        """Return the data set with a class-balanced random subset of ``n`` training samples: the same object, as long
-        as one is in use.
+        """Return the data set with a class-balanced random subset of ``n`` training samples, and those that a person
+        has added: the same object, as long as one is in use.
 
         Raises:
             InputError: ``n`` is below the number of classes or above the number of training samples.
         """
-        if not self.num_classes <= n <= len(self.train):
+        drawn = len(self.train) - self.extra
+        if not self.num_classes <= n <= drawn:
             raise InputError(
                 f"The number of training samples of {self.name} must be {self.num_classes} (one per class) to "
-                f"{len(self.train)} (all), got {n}."
+                f"{drawn} (all), got {n}."
             )
 
         def make() -> Dataset:
-            chosen = pick(self.train.y.cpu(), n, seed, "limit")
+            chosen = pick(self.train.y[:drawn].cpu(), n, seed, "limit")
+            chosen = torch.cat([chosen, torch.arange(drawn, len(self.train))])
             return dataclasses.replace(self, train=self.train.take(chosen.to(self.train.y.device)))
 
-        return self if n == len(self.train) else self._made(("limit", n, seed), make)
+        return self if n == drawn else self._made(("limit", n, seed), make)
 
     def to(self, device: torch.device | str) -> Dataset:
         """Return the data set with its three splits on ``device``: itself, or one copy for all that use it there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from amkd_viz.core.memory import check_memory
 from amkd_viz.core.rng import generator
 from amkd_viz.data.dataset import Dataset, Split
 
-__all__ = ["PROBLEMS", "load_points"]
+__all__ = ["PROBLEMS", "extra_points", "extra_text", "load_points"]
 
 BYTES = 100  # for each n: points of three splits, while they are drawn; two nets' logits come on top
 
@@ -64,8 +64,40 @@ PROBLEMS = {
 }
 
 
+def extra_points(text: str) -> list[tuple[float, float, int]]:
+    """Read the points that a person adds, as ``extra_text`` writes them: (x1, x2, class) of each.
+
+    Raises:
+        InputError: the text does not hold two finite numbers and a class for each point.
+
+    >>> extra_points("0.5/-1.25/2+0/1/0")
+    [(0.5, -1.25, 2), (0.0, 1.0, 0)]
+    """
+    points = []
+    for word in text.split("+") if text else []:
+        try:
+            x, y, k = word.split("/")
+            points.append((float(x), float(y), int(k)))
+        except ValueError:
+            points.append((math.nan, math.nan, -1))
+        if not (math.isfinite(points[-1][0]) and math.isfinite(points[-1][1]) and points[-1][2] >= 0):
+            raise InputError(f"extra must give X1/X2/CLASS of each point, joined by +, as in 0.5/-1.2/0, got {word!r}.")
+    return points
+
+
+def extra_text(points: Iterable[Sequence[float]]) -> str:
+    """Write points (x1, x2, class) for the option ``extra`` of a data set's name; coordinates get three decimals."""
+    return "+".join(f"{round(x, 3) + 0:.12g}/{round(y, 3) + 0:.12g}/{int(k)}" for x, y, k in points)
+
+
 def load_points(
-    name: str, seed: int = 0, *, n: int = 1000, noise: float | None = None, classes: int | None = None
+    name: str,
+    seed: int = 0,
+    *,
+    n: int = 1000,
+    noise: float | None = None,
+    classes: int | None = None,
+    extra: str = "",
 ) -> Dataset:
     """Draw ``n`` points for training and validation by ``seed``, and ``n`` test points independent of it.
 
@@ -74,6 +106,8 @@ def load_points(
         n: number of points, at least two per class.
         noise: standard deviation of the noise on each coordinate, >= 0; default: see ``PROBLEMS``.
         classes: number of classes, >= 2; default: see ``PROBLEMS``.
+        extra: further training points, "X1/X2/CLASS" of each, joined by "+"; every subset of the training split has
+            them.
 
     Raises:
         InputError: a value is out of range.
@@ -88,6 +122,13 @@ def load_points(
     check_memory(n * (BYTES + 8 * classes), f"{name}:n={n}", "choose a smaller n")
     if not 0 <= noise < math.inf:
         raise InputError(f"noise of {name} must be finite and at least 0, got {noise}.")
+    more = extra_points(extra)
+    for x, y, k in more:
+        if k >= classes:
+            raise InputError(
+                f"extra of {name} must have classes from 0 to {classes - 1}, got {k} in {extra_text([(x, y, k)])}; "
+                "remove the point, or choose more classes."
+            )
 
     def draw(*stream: int | str) -> Split:
         source = generator("cpu", name, *stream)
@@ -96,4 +137,9 @@ def load_points(
         return Split(clean + noise * torch.randn(n, 2, generator=source), y, torch.arange(n))
 
     names = tuple(f"{name[:-1]} {k + 1}" for k in range(classes))
-    return Dataset.assemble(name, names, draw("train", seed), draw("test"), seed=seed)
+    data = Dataset.assemble(name, names, draw("train", seed), draw("test"), seed=seed)
+    if not more:
+        return data
+    y = torch.tensor([k for *_, k in more])
+    added = Split(torch.tensor([point[:2] for point in more]), y, torch.arange(n, n + len(more)))
+    return data.with_extra(added)

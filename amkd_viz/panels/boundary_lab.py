@@ -21,12 +21,12 @@ from amkd_viz.boundary.samples import Status
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.parse import NUMBER
 from amkd_viz.data import Dataset, load, parse_name
-from amkd_viz.data.points import PROBLEMS
+from amkd_viz.data.points import PROBLEMS, extra_points, extra_text
 from amkd_viz.models import Classifier, architectures, inference_copy
 from amkd_viz.objectives import methods
 from amkd_viz.panels.attack_controls import attack, attack_code, attack_controls, target_options
 from amkd_viz.panels.attack_words import attack_table, attack_words
-from amkd_viz.panels.controls import choice, from_fields, only, slider, temperature_control, toggle, with_values
+from amkd_viz.panels.controls import LABEL, choice, from_fields, only, slider, temperature_control, toggle, with_values
 from amkd_viz.panels.net_maps import NetMaps
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.prediction import Prediction
@@ -40,7 +40,7 @@ from amkd_viz.views import View, boundary_map
 from amkd_viz.views.boundary_map import attack_marks
 from amkd_viz.views.crossings import Crossing, crossings_of
 from amkd_viz.views.decisions import decisions, logits_at
-from amkd_viz.views.labels import class_label, number, percent
+from amkd_viz.views.labels import class_label, number, percent, plural
 from amkd_viz.views.scene import Mark
 from amkd_viz.views.slices import Slice, grid_points, window
 from amkd_viz.views.walk import walk
@@ -56,7 +56,8 @@ LEVELS = (0.25, 0.5, 0.75)  # of the margin lines
 LOOK = {"step_rule": "gap", "step_size": 0.03, "attack_steps": 20}
 STEPS = range(3, 9)  # of the attack on the first point
 IN_TRAINING = {f"train_{field}": field for field in LOOK}  # control -> field of Recipe
-TRAINS = ("problem", "noise", "classes", "num_train", "teacher", "student", "method", "epochs", *IN_TRAINING)
+OF_NETS = ("problem", "noise", "classes", "num_train", "teacher", "student", "method", "epochs", *IN_TRAINING)
+TRAINS = (*OF_NETS, "extra")  # what describes a training; the first ones begin it when they move
 CHANGED = "The controls now describe other nets than those on show."
 
 
@@ -87,6 +88,10 @@ class BoundaryLab(Panel):
 
     title = "BoundaryLab"
     matters = "method", "step_size", "attack_steps"
+    keys = (
+        "arrows move the blue point (with Shift farther) or the slider that has the focus; Enter adds a point there, "
+        "if a class is chosen; Space plays the epochs of the student, and on the path its steps."
+    )
     kept: ClassVar = {"controls": dict, "point": [NUMBER]}
     about = (
         "Colour is the class that a net predicts at each point of the plane, opacity its confidence. Drag the blue "
@@ -94,7 +99,9 @@ class BoundaryLab(Panel):
         "the student's. A point that has just crossed is a <i>boundary supporting sample</i> (ring); the cross marks "
         "where the attack path meets the boundary. One step, towards target $k$ from base class $b$ with logits $f$, "
         "is $x \\leftarrow x + a\\,(f_b - f_k + \\epsilon)\\,g/\\|g\\|^p$, $g = \\nabla_x (f_k - f_b)$ "
-        "(Heo et al., 2019, arXiv 1805.05532)."
+        "(Heo et al., 2019, arXiv 1805.05532). Choose a class under <i>Your points</i> and click on a map to add "
+        "training points (triangles), or to take one away; <i>Retrain</i> then trains both nets on them: the teacher "
+        "sees all points, the student its labelled ones and all of yours."
     )
 
     _data: Dataset  # on show, with the nets
@@ -134,16 +141,21 @@ class BoundaryLab(Panel):
         self._attacked: Attacked | None = None
         self._trained: dict[str, Any] = {}  # the values of TRAINS with which the run was trained
         self._half = False  # whether the nets at hand are not those of the run: a training is under way
+        self._own: dict[str, str] = {}  # the points that were added to other problems, by its name
+        self._problem = name  # whose points are on show
         self._build(recipe, name, options)
+        described = {name: self[name] for name in TRAINS}
+        own = session.state["controls"].get("extra", "") if session else "" if run else self["extra"]
+        self._check("extra", own)
+        self._points(own)  # refuses what is not on the map
         late = {
-            name: controls.pop(name) for name in ("target", "epoch") if name in controls
+            name: controls.pop(name) for name in ("target", "adds", "epoch") if name in controls
         }  # its classes are not known yet
         self.set(**controls)
         self._moves.clear()  # these are not for undo
         self._later: Mapping[str, Any] = {"point": list(map(float, point)), "controls": late}
         if run is not None:
             self.say(f"Reading {run.path.name} ...", "busy")
-            described = {name: self[name] for name in TRAINS}
             self.compute.ask("nets", lambda: self._take(run, described, session.state if session else {}))
         else:
             self.changed("problem", name)
@@ -180,6 +192,19 @@ class BoundaryLab(Panel):
                     "classes": slider("classes", classes, 2, max(8, classes), 1, "number of classes"),
                     **from_fields(recipe, ["num_train"], num_train=labelled),
                 },
+                "Your points": {
+                    "adds": choice(
+                        "a click", -1, _clicks([]), "what a click on a map does; a click on an added point removes it"
+                    ),
+                    "extra": widgets.Text(
+                        value=options.get("extra", ""),
+                        description="points",
+                        tooltip="X1/X2/CLASS (from 0) of each point, joined by +; Retrain trains both nets on them",
+                        placeholder="click on a map to add one",
+                        continuous_update=False,
+                        style=LABEL,
+                    ),
+                },
                 "Nets": from_fields(recipe, list(chosen), **chosen),
                 "Attack in training": {name: training[field] for name, field in IN_TRAINING.items()},
                 "Attack on the point": {
@@ -199,6 +224,9 @@ class BoundaryLab(Panel):
         self._scrubber.register()
         self.canvas.observe(lambda _: self.compute.ask("attack", self._attack, soon=True), names="point")
         self.canvas.observe(lambda _: self.compute.ask("ask", self._ask), names="released")
+        self.canvas.own = list(map(list, extra_points(self["extra"])))
+        self.canvas.observe(self._edited, names="own")
+        self.controls["adds"].observe(lambda change: setattr(self.canvas, "adds", change["new"]), names="value")
 
     # what a person does
 
@@ -208,7 +236,8 @@ class BoundaryLab(Panel):
         return self._described(self.values)
 
     def _described(self, v: Mapping[str, Any]) -> Recipe:
-        dataset = f"{v['problem']}:noise={v['noise']:g},classes={v['classes']}{self._count}"
+        extra = f",extra={v['extra']}" if v["extra"] else ""
+        dataset = f"{v['problem']}:noise={v['noise']:g},classes={v['classes']}{self._count}{extra}"
         fields = {IN_TRAINING.get(name, name): v[name] for name in TRAINS}
         return with_values(self._recipe, fields).replace(dataset=dataset, magsim_samples=0, evaluate_every=v["epochs"])
 
@@ -235,8 +264,65 @@ class BoundaryLab(Panel):
         self.wait()
         return self._samples["teacher"]
 
+    def add_point(self, x: float, y: float, k: int) -> None:
+        """Add a training point of class ``k`` at (x, y), as a click does; ``retrain`` trains both nets on it.
+
+        Raises:
+            InputError: the point is not on the map, or there is no such class.
+        """
+        self.check_open()
+        self.canvas.own = [*self.canvas.own, *self._points(extra_text([(x, y, k)]))]
+
+    def _check(self, name: str, value: Any) -> None:
+        super()._check(name, value)
+        if name == "extra":
+            extra_points(value)
+
+    def _points(self, text: str) -> list[list[float]]:
+        """Return the points of a text of ``extra``.
+
+        Raises:
+            InputError: one is not on the map of the controls' problem, or has none of its classes.
+        """
+        points = extra_points(text)
+        if points:
+            x0, x1, y0, y1 = window(self._described({**self.values, "extra": ""}).load())
+            load(self._described({**self.values, "extra": text}).dataset)  # refuses other classes
+            for x, y, _ in points:
+                if not (x0 <= x <= x1 and y0 <= y <= y1):
+                    raise InputError(
+                        f"A point must lie on the map, x1 from {x0:.2f} to {x1:.2f} and x2 from {y0:.2f} to {y1:.2f}, "
+                        f"got ({x:g}, {y:g})."
+                    )
+        return list(map(list, points))
+
+    def _edited(self, change: Any) -> None:
+        """After a click that adds or removes a point."""
+        self.controls["extra"].value = extra_text(change["new"])
+
+    def _take_points(self, text: str) -> None:
+        """Show the points of ``extra``; what it must not be is put back."""
+        shown = self.canvas.own
+        if text != extra_text(shown):
+            try:
+                points = self._points(text)
+            except InputError:
+                self.paint.ask("extra", lambda: self.put("extra", value=extra_text(shown)))
+                raise
+            self.paint.ask("extra", lambda: setattr(self.canvas, "own", points))
+        self.compute.ask("about", self._say_with_what)
+        self.tell(f"{plural(len(extra_points(text)), 'added point')}; Retrain trains both nets on all points.")
+
     def changed(self, name: str, value: Any) -> None:
-        if name in TRAINS:
+        if name == "extra":
+            self._take_points(value)
+            return
+        if name == "problem":  # points belong to a problem
+            self._own[self._problem], self._problem = self["extra"], value
+            self._undone, before = True, self._undone
+            self.controls["extra"].value = self._own.get(value, "")
+            self._undone = before
+        if name in OF_NETS:
             self.say(f"{self.label(name)}: {value}; training ...", "busy")
             self.slow.ask("train", self._train)
             self.compute.ask("about", self._say_with_what)
@@ -247,7 +333,7 @@ class BoundaryLab(Panel):
             self.compute.ask("ask", self._ask)
         elif name == "epoch":
             self.compute.ask("epoch", self._show_epoch)
-        else:
+        elif name != "adds":
             self.compute.ask("attack", self._attack)
 
     # training
@@ -382,6 +468,8 @@ class BoundaryLab(Panel):
                     self.canvas.point = [min(max(x, x0), x1), min(max(y, y0), y1)]
                 self.canvas.classes(data.classes)
                 self.put("target", options=targets, value=chosen)
+                kind = self["adds"] if self["adds"] < len(data.classes) else -1
+                self.put("adds", options=_clicks(data.classes), value=kind)
 
             self.paint.ask("classes", show)
         self._set_nets(nets)
@@ -416,7 +504,7 @@ class BoundaryLab(Panel):
         self.maps.draw(maps, window(self._data), self._marks(), margin=bool(self["margins"]), notes=notes)
 
     def _marks(self) -> list[Mark]:
-        made = Slice(self._data).marks(split="train", points=POINTS, size=RADIUS)
+        made = [m for m in Slice(self._data).marks(split="train", points=POINTS, size=RADIUS) if m.kind == "dots"]
         if self.prediction.hidden:
             return made
         for index, (name, samples) in enumerate(self._samples.items()):
@@ -538,13 +626,13 @@ class BoundaryLab(Panel):
             kept = fresh_folder(self.run.recipe)
             shutil.copytree(self.run.path, kept)
             self.run = Run.open(kept)
-        controls = {name: value for name, value in self.values.items() if name not in TRAINS}
+        controls = {name: value for name, value in self.values.items() if name not in OF_NETS}
         return Session.of(self, self.run, point=list(self.canvas.point), controls=controls)
 
     def line(self) -> str:
         what, method = self._first
         words = [] if method == "amkd" else [f"method={method!r}"]
-        what, skip = (str(what.path), TRAINS) if isinstance(what, Run) else (str(what), ())
+        what, skip = (str(what.path), OF_NETS) if isinstance(what, Run) else (str(what), ())
         words += [f"point={tuple(self.canvas.point)!r}"] if self.canvas.point else []
         last = self.controls["epoch"].options[-1]
         words += [f"epoch={self['epoch']}"] if self["epoch"] != last else []
@@ -594,14 +682,26 @@ class BoundaryLab(Panel):
         self._folder.cleanup()
 
 
+def _clicks(classes: Sequence[str]) -> list[tuple[str, int]]:
+    """Return the options of the control ``adds``."""
+    return [("moves the blue point", -1), *((f"adds: {name}", k) for k, name in enumerate(classes))]
+
+
+def _added(recipe: Recipe) -> str:
+    extra = extra_points(parse_name(recipe.dataset)[1].get("extra", ""))
+    return f" and {plural(len(extra), 'added point')}" if extra else ""
+
+
 def _teacher_words(recipe: Recipe) -> str:
-    data = recipe.dataset.replace(":", ": ").replace(",", ", ")  # may be wrapped
-    return f"{data}; {recipe.teacher}, {recipe.teacher_epochs} epochs, all samples"
+    name, options = parse_name(recipe.dataset)
+    drawn = ", ".join(f"{option}={value}" for option, value in options.items() if option != "extra")
+    data = f"{name}: {drawn}" if drawn else name
+    return f"{data}; {recipe.teacher}, {recipe.teacher_epochs} epochs, all samples{_added(recipe)}"
 
 
 def _student_words(recipe: Recipe) -> str:
     labelled = f"{recipe.num_train} labelled" if recipe.num_train else "all samples"
-    words = f"{recipe.method}; {recipe.student}, {recipe.epochs} epochs, {labelled}"
+    words = f"{recipe.method}; {recipe.student}, {recipe.epochs} epochs, {labelled}{_added(recipe)}"
     if "boundary" not in recipe.objective.batches():
         return words
     size = recipe.step_size if isinstance(recipe.step_size, str) else number(recipe.step_size)

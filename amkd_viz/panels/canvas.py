@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from amkd_viz.panels.view_widget import ViewWidget, class_names, float_bytes, palette, serial
-from amkd_viz.views.decisions import Decisions, by_area
+from amkd_viz.views.decisions import Decisions, by_area, letters
 from amkd_viz.views.picture import picture
 from amkd_viz.views.raster import class_table, png
 from amkd_viz.views.scene import SIGNS, Area, Mark, Panel, Scene, differing
@@ -37,6 +37,8 @@ class MapCanvas(ViewWidget, scripts=["axis.js", "svg_pen.js", "pen.js", "map.js"
         least: width in CSS pixels below which one of more than four maps goes to the next row.
         pair: indices of the two maps that an audience sees. units: names of the axes.
         step: of the attack paths, marked on them; -1 for none.
+        own: (x, y, class) of each point that a person has added. adds: the class of the one that a click, or Enter at
+            the point, adds; where one is already, it is removed. -1: a click moves the point.
     """
 
     frame = traitlets.Dict().tag(sync=True)
@@ -52,6 +54,8 @@ class MapCanvas(ViewWidget, scripts=["axis.js", "svg_pen.js", "pen.js", "map.js"
     facts = traitlets.List(traitlets.Dict()).tag(sync=True)
     note = traitlets.Unicode("").tag(sync=True)
     step = traitlets.Int(-1).tag(sync=True)
+    own = traitlets.List(traitlets.List(traitlets.Float())).tag(sync=True)
+    adds = traitlets.Int(-1).tag(sync=True)
     least = traitlets.Int(210).tag(sync=True)
     pair = traitlets.List(traitlets.Int(), [0, 1]).tag(sync=True)
     units = traitlets.List(traitlets.Unicode(), ["x₁", "x₂"]).tag(sync=True)
@@ -85,6 +89,8 @@ class MapCanvas(ViewWidget, scripts=["axis.js", "svg_pen.js", "pen.js", "map.js"
             "side": len(next(iter(maps.values())).winner),
         }
         frame["maps"] = [_map(panel, margin) for panel in panels]
+        for sent, places in zip(frame["maps"], letters(list(maps.values()), len(self.names)), strict=True):
+            sent["letters"] = [(k, *place) for k, place in places.items()]
         frame["occur"] = by_area(list(maps.values()), len(self.names))
         if disagreement is not None:
             one, other = maps.values()
@@ -95,7 +101,12 @@ class MapCanvas(ViewWidget, scripts=["axis.js", "svg_pen.js", "pen.js", "map.js"
 
     def still(self) -> Image.Image | None:
         """Return the maps and marks that are shown as a picture, for readers without a kernel; None without a map."""
-        return picture(Scene(self.scene.panels, self.scene.area, self.marks), titles=True) if self.frame else None
+        if not self.frame:
+            return None
+        own = np.reshape(self.own, (-1, 3))
+        added = Mark("triangle", own[:, :2], own[:, 2].astype(int))
+        marks = [*self.marks, added]
+        return picture(Scene(self.scene.panels, self.scene.area, marks, self.names), titles=True)
 
 
 def _map(panel: Panel, margin: bool) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from amkd_viz.panels.view_widget import close_whole
 from amkd_viz.views.labels import safe
 
 __all__ = [
+    "LABEL",
     "NEAR",
     "choice",
     "fit_objective",

@@ -61,6 +61,7 @@ class DistillLab(Panel):
 
     title = "DistillLab"
     matters = "method", "num_train", "pace"
+    keys = "Space starts the run, pauses it and goes on; arrows move the slider that has the focus."
     kept: ClassVar = {"epoch?": (None, EPOCHS)}
     about = (
         "A large net, the <i>teacher</i>, is distilled into a small one, the <i>student</i>: press Start. The maps "
@@ -692,6 +693,8 @@ class DistillLab(Panel):
             for name, widget in self._buttons.items():
                 widget.disabled = not may[name]
             self._buttons["Pause"].description = "Go on" if state == "paused" else "Pause"
+            first = ("Pause", "Resume", "Start") if self.run is None else ("Pause", "Resume")
+            self.space(next((self._buttons[name] for name in first if may[name]), None))
             for name, control in self.controls.items():
                 control.disabled = busy and not (
                     name in LIVE or name in self.form.terms or name in ("epoch", "overlay", "layout", "pace")

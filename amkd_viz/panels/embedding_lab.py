@@ -54,6 +54,10 @@ class EmbeddingLab(Panel):
 
     title = "EmbeddingLab"
     matters = "how", "kind", "margin"
+    keys = (
+        "on the map, arrows go from sample to sample, Enter selects one, Shift + Enter adds it, Esc clears, + and "
+        "\N{MINUS SIGN} zoom; on the slider beneath it, arrows go from the teacher to the student."
+    )
     kept: ClassVar = {"samples": [range(2**31)], "morph?": SHARE, "only?": [range(2**31)]}
     about = (
         "Each mark is one sample: a circle at its place in the <i>teacher</i>'s layout, a diamond in the "

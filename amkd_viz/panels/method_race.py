@@ -76,6 +76,10 @@ class MethodRace(Panel):
 
     title = "MethodRace"
     matters = "problem", "num_train", "pace"
+    keys = (
+        "Space starts the race, pauses it and goes on, and plays the epochs of one that is over; arrows move the "
+        "slider that has the focus."
+    )
     kept: ClassVar = {"controls?": dict}
     about = (
         "Every column is a student that starts from the same weights and sees the same data in the same order; only "
@@ -120,6 +124,7 @@ class MethodRace(Panel):
         self._drawn: tuple[str, Any] | None = None  # the state of the race in the picture, and its place in a pause
         self._duty, self._pace = duty_for(recipe.dataset), Pace(10.0)
         self._size = {"n": options["n"]} if "n" in options else {}
+        self._extra = {name: {"extra": options["extra"]}} if "extra" in options else {}  # points of one problem
         self._guess: str | None = None
         self._build(name, options, recipe, methods)
         for key, value in (session.state.get("controls", {}) if session else {}).items():
@@ -200,6 +205,7 @@ class MethodRace(Panel):
         if values["student"] not in nets_for(name):
             del values["student"]
         options = {"noise": f"{values['noise']:g}", "classes": values["classes"], **self._size}
+        options |= self._extra.get(name, {})
         dataset = f"{name}:{','.join(f'{key}={value}' for key, value in options.items())}" if name in PROBLEMS else name
         method = (self.methods or [next(iter(known_methods))])[0]
         recipe = with_values(base_of(name), values)
@@ -572,6 +578,7 @@ class MethodRace(Panel):
             for name, may in enabled.items():
                 self._buttons[name].disabled = not may
             self._buttons["start"].description = "Go on" if begun and may_start else "Start"
+            self.space(next((self._buttons[name] for name in ("pause", "start") if enabled[name]), None))
             if words:
                 self.say_now(words)
 

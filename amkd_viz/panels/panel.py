@@ -72,6 +72,7 @@ class Panel(metaclass=_WholeOrClosed):
     kept: ClassVar[dict[str, Any]] = {}  # shape of a session's state, see core.parse
     matters: ClassVar[Sequence[str]] = ()  # names of the controls that are there when the panel is presented
     about: ClassVar[str]  # HTML: one paragraph and one formula, with $ around LaTeX
+    keys: ClassVar[str] = ""  # what keys do beside "?" and Esc
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -92,6 +93,7 @@ class Panel(metaclass=_WholeOrClosed):
         self.closed = False
         self.widget: Any = None  # see ``assemble``
         self._timer: threading.Timer | None = None
+        self._space: Any = None  # the button that the space bar presses
         self._groups: list[tuple[Any, list[str]]] = []
         self._quiet = 0  # the thread whose changes of controls are ignored
         self._cancelled = 0
@@ -188,7 +190,8 @@ class Panel(metaclass=_WholeOrClosed):
         self._start, self._undone = self.values, False
         self._places = places
         self.status.observe(self._reset_one, names="reset")
-        self._help = widgets.HTMLMath(f"<p>{self.about}</p>")
+        keys = f"{self.keys} ? shows and hides this text, Esc ends a presentation.".strip()
+        self._help = widgets.HTMLMath(f"<p>{self.about}</p><p>Keys: {keys}</p>")
         self._code = widgets.HTML()
         for extra in (self._help, self._code):
             extra.add_class("amkd-about")
@@ -274,6 +277,13 @@ class Panel(metaclass=_WholeOrClosed):
         made.on_click(click)
         return made
 
+    def space(self, button: Any | None) -> None:
+        """In the paint thread: let the space bar press this button; with None, play what the pictures can play."""
+        for other in (self._space, button):
+            if other is not None:
+                (other.add_class if other is button else other.remove_class)("amkd-space")
+        self._space = button
+
     @property
     def slow(self) -> Worker:
         """The thread for what takes seconds."""
@@ -313,7 +323,8 @@ class Panel(metaclass=_WholeOrClosed):
         now = time.monotonic()
         if self._undone or name not in self._start:
             return
-        if self._moves and self._moves[-1][0] == name and now - self._moves[-1][2] < ONE_MOVE:
+        typed = isinstance(self.controls[name], widgets.Text)  # each entry by itself
+        if self._moves and self._moves[-1][0] == name and now - self._moves[-1][2] < ONE_MOVE and not typed:
             before = self._moves.pop()[1]  # of the same drag
         self._moves.append((name, before, now))
 

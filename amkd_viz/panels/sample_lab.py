@@ -85,6 +85,7 @@ class SampleLab(Panel):
 
     title = "SampleLab"
     matters = "sampler", "target", "step_size"
+    keys = "Space plays the steps of the attack, arrows go through them and through the images, Enter chooses an image."
     kept: ClassVar = {"base?": (None, range(2**31)), "second?": (None, range(2**31)), "controls?": dict}
     about = (
         "Choose an image; the <i>attack</i> changes its pixels step by step until the net predicts another class. The "

@@ -79,7 +79,8 @@ def boundary_map(
     panels, notes = compared(maps, margins=margins)
     marks = here.marks(split=split, points=points)
     every: Mapping[str, BoundarySamples] = {"": samples} if isinstance(samples, BoundarySamples) else samples or {}
-    shown = used_of(len(marks[0].points), len(getattr(dataset, split)), f"{SPLITS[split]} point")
+    extra = dataset.extra if split == "train" else 0
+    shown = used_of(len(marks[0].points), len(getattr(dataset, split)) - extra, f"{SPLITS[split]} point")
     arrays: dict[str, Any] = here.arrays(resolution)
     for name, found in every.items():
         if not len(found) or (name and name not in maps):
@@ -100,6 +101,8 @@ def boundary_map(
     )
     if margins:
         caption += f" Dotted: the two largest probabilities differ by {', '.join(f'{level:g}' for level in margins)}."
+    if extra:
+        caption += f" Triangles: {plural(extra, 'training point')} added by hand."
     if temperature != 1:
         caption += f" Probabilities at temperature {temperature:g}."
     rings = [

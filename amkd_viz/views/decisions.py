@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,10 @@ from torch import Tensor, nn
 from amkd_viz.models import freeze
 from amkd_viz.training.evaluation import inputs_at_once
 
-__all__ = ["Decisions", "agreement", "by_area", "decide", "decisions", "joined", "logits_at"]
+__all__ = ["Decisions", "agreement", "by_area", "decide", "decisions", "joined", "letters", "logits_at"]
+
+DISTINCT = 10  # classes whose colours differ at a glance; regions of more carry a letter, too
+MOST = 12  # letters on a map
 
 
 class Decisions(NamedTuple):
@@ -80,6 +83,34 @@ def agreement(a: Decisions, b: Decisions, *, where: NDArray[np.bool_] | None = N
     same = (a.winner == b.winner) & (a.winner >= 0)
     same = same if where is None else same[where]
     return float(same.mean()) if same.size else float("nan")
+
+
+def letters(maps: Sequence[Decisions], classes: int) -> list[dict[int, tuple[int, int]]]:
+    """Return where each map (R, R) has the letters of its classes: class -> row and column of the cell that is farthest
+    from other classes and from the edge, counted in steps up, down, left or right.
+
+    The largest regions have one, but for thin ones; none have where there are only a few classes.
+    """
+    if classes <= DISTINCT:
+        return [{} for _ in maps]
+    shown = by_area(maps, classes)[:MOST]
+    return [_middles(found.winner, shown) for found in maps]
+
+
+def _middles(winner: NDArray[Any], classes: Sequence[int]) -> dict[int, tuple[int, int]]:
+    side, place = len(winner), np.arange(len(winner) + 2, dtype=np.int16)
+    own = np.reshape(classes, (-1, 1, 1)) == winner
+    far = np.pad(np.where(own, np.int16(2 * side), np.int16(0)), ((0, 0), (1, 1), (1, 1)))
+    for axis in (1, 2):
+        at = place.reshape((1, -1, 1) if axis == 1 else (1, 1, -1))
+        for _ in range(2):  # from one side, then from the other
+            far = np.flip(np.minimum.accumulate(far - at, axis) + at, axis)
+    found = {}
+    for k, steps in zip(classes, far[:, 1:-1, 1:-1], strict=True):
+        row, column = divmod(int(steps.argmax()), side)
+        if steps[row, column] > side / 30:
+            found[k] = row, column
+    return found
 
 
 def by_area(maps: Sequence[Decisions], classes: int) -> list[int]:

@@ -21,7 +21,12 @@ IMAGE = 0.13  # side of an anchor's image as a share of the panel
 ROOM = 64  # pixels of a slider
 MANY = 2000  # points beyond which WebGL draws them
 SWATCH = f"<span style='color:rgb({','.join(map(str, WARM))})'>\N{BLACK SQUARE}</span> "
-SYMBOLS = {"dots": ("circle", 5, 0.8), "square": ("circle", 9, 1), "diamond": ("diamond", 9, 1)}
+SYMBOLS = {
+    "dots": ("circle", 5, 0.8),
+    "square": ("circle", 9, 1),
+    "diamond": ("diamond", 9, 1),
+    "triangle": ("triangle-up", 11, 1),
+}
 
 
 def figure(scene: Scene) -> go.Figure:
@@ -68,6 +73,7 @@ def _signs(scene: Scene) -> dict[str, Any]:
     line = {"color": LIGHT.ink, "width": 1.4}
     looks: dict[str, Any] = {"path": {"line": line}, "dash": {"line": {**line, "dash": "dash"}}}
     looks |= {"ring": {"marker": RING}, "cross": {"marker": CROSS}}
+    looks["triangle"] = {"marker": {"symbol": "triangle-up", "size": 9, "color": LIGHT.ink}}
     kinds = {mark.kind for mark in scene.marks} | {"dash" for mark in scene.marks if mark.dash}
     found = {SIGNS[kind]: look for kind, look in looks.items() if kind in kinds}
     if levels := dict.fromkeys(f"{level:g}" for panel in scene.panels for level in panel.margins):

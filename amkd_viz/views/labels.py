@@ -10,6 +10,7 @@ from amkd_viz.core.escape import for_html as safe
 
 __all__ = [
     "class_label",
+    "class_letter",
     "class_name",
     "duration",
     "mean_sd",
@@ -39,6 +40,12 @@ def class_name(classes: Sequence[str], k: int) -> str:
     if k < 0:
         return "undecided"
     return (classes[k].strip() if k < len(classes) else "") or f"class {k}"
+
+
+def class_letter(classes: Sequence[str], k: int) -> str:
+    """Return what stands for class ``k`` on a map: its name if that is short, else its index."""
+    name = class_name(classes, k)
+    return name if len(name) <= 2 else str(k)
 
 
 def class_label(classes: Sequence[str], k: int, width: int = 18) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from amkd_viz.views.decisions import letters
+from amkd_viz.views.labels import class_letter
 from amkd_viz.views.scene import Mark, Scene
 from amkd_viz.views.theme import THEMES, Theme, class_colour
 
@@ -15,18 +17,25 @@ __all__ = ["animation", "picture"]
 
 SIDE, GAP, HEAD = 300, 12, 32  # pixels: a panel, the paper between panels, the line of words above one
 IMAGE = 0.13  # side of an anchor's image as a share of the panel
-RADIUS = {"dots": 3.5, "ring": 5.0, "cross": 4.0, "diamond": 4.0, "square": 4.0}
+RADIUS = {"dots": 3.5, "ring": 5.0, "cross": 4.0, "diamond": 4.0, "square": 4.0, "triangle": 5.0}
 
 
 def picture(scene: Scene, side: int = SIDE, theme: str = "light", *, titles: bool = False) -> Image.Image:
     """Draw the panels of a scene side by side, ``side`` pixels each."""
     colours, head = THEMES[theme], HEAD if titles else 0
     drawn = Image.new("RGB", (len(scene.panels) * (side + GAP) - GAP, side + head), colours.paper)
+    maps = {n: panel.map for n, panel in enumerate(scene.panels) if panel.map is not None}
+    lettered = dict(zip(maps, letters(list(maps.values()), len(scene.classes)), strict=True))
     for n, panel in enumerate(scene.panels):
         square = Image.new("RGBA", (side, side), colours.paper)
         if panel.pixels is not None:
             raster = Image.fromarray(np.ascontiguousarray(panel.pixels))
             square.alpha_composite(raster.resize((side, side), Image.Resampling.NEAREST))
+        for k, (row, column) in lettered.get(n, {}).items():
+            cell = side / len(maps[n].winner)
+            at = ((column + 0.5) * cell, side - (row + 0.5) * cell)
+            look = {"font": ImageFont.load_default(14), "stroke_width": 2, "stroke_fill": colours.paper}
+            ImageDraw.Draw(square).text(at, class_letter(scene.classes, k), fill=colours.ink, anchor="mm", **look)
         for mark in scene.marks:
             if mark.panel in (None, n):
                 _draw(square, mark, scene.area, colours)
@@ -78,7 +87,8 @@ def _draw(square: Image.Image, mark: Mark, area: Any, colours: Theme) -> None:
             elif mark.kind == "dots":
                 pen.ellipse(box, fill=fill, outline=colours.paper)
             else:
-                pen.regular_polygon((u, v, r * 1.4), 4, 45 * (mark.kind == "diamond"), fill, colours.paper)
+                sides, turn = (3, 0) if mark.kind == "triangle" else (4, 45 * (mark.kind == "diamond"))
+                pen.regular_polygon((u, v, r * 1.4), sides, turn, fill, colours.paper)
 
 
 def animation(scenes: Any, lines: list[str], theme: str, side: int) -> list[Image.Image]:

@@ -22,6 +22,7 @@ __all__ = ["SIGNS", "Area", "Mark", "Panel", "Scene", "compared", "differing"]
 Area = tuple[float, float, float, float]
 SIGNS = {  # what a mark, or a line or hatching of a panel, means in a legend
     "dots": "data points",
+    "triangle": "added by hand",
     "path": "path of the attack",
     "dash": "on the student",
     "ring": "boundary sample",
@@ -37,8 +38,9 @@ class Mark:
     """Something drawn on the maps.
 
     Attributes:
-        kind: "dots", "ring", "cross", "diamond" or "square" at each point; "path" through the points, interrupted
-            where one is NaN; "box", a polygon outside which the map is veiled; "image" or "label" beside one point.
+        kind: "dots", "ring", "cross", "diamond", "square" or "triangle" at each point; "path" through the points,
+            interrupted where one is NaN; "box", a polygon outside which the map is veiled; "image" or "label" beside
+            one point.
         xy: (N, 2) points in data units.
         k: (N,) classes that colour the points; without, they have the colour of text.
         text: words shown on hovering over each point, or the one text of a label.

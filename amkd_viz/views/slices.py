@@ -41,11 +41,11 @@ RINGS = (NAMES[1], "attacked")  # names of anchors drawn as a ring
 
 
 def window(dataset: Dataset, pad: float = 0.08) -> Area:
-    """Return (x0, x1, y0, y1), a square around the training points.
+    """Return (x0, x1, y0, y1), a square around the training points, but for those that a person has added.
 
     It depends on the data alone, so maps of different nets and epochs can be laid over each other.
     """
-    low, high = dataset.train.x.aminmax(dim=0)
+    low, high = dataset.train.x[: len(dataset.train) - dataset.extra].aminmax(dim=0)
     return _square(low, high, pad)
 
 
@@ -182,12 +182,17 @@ class Slice:
         """
         if self.plane is None or self.images is None:
             assert self.data is not None
-            part = getattr(self.data, split)
-            shown = keep(len(part), points)
-            label = part.y[shown].cpu().numpy()
-            rows = zip(part.index[shown].tolist(), label.tolist(), strict=True)
-            text = [f"{split} {i}: {class_name(self.data.classes, k)}" for i, k in rows]
-            return [Mark("dots", part.x[shown].cpu().numpy(), label, text, size=size)]
+            part, extra = getattr(self.data, split), self.data.extra if split == "train" else 0
+            drawn = len(part) - extra
+
+            def mark(kind: str, shown: list[int], size: float = 0) -> Mark:
+                label = part.y[shown].cpu().numpy()
+                rows = zip(part.index[shown].tolist(), label.tolist(), strict=True)
+                text = [f"{split} {i}: {class_name(self.data.classes, k)}" for i, k in rows]
+                return Mark(kind, part.x[shown].cpu().numpy(), label, text, size=size)
+
+            added = [mark("triangle", list(range(drawn, len(part))))] if extra else []
+            return [mark("dots", keep(drawn, points), size), *added]
         anchors, corners = self.plane.anchors, self.plane.box(self.area)[0]
         marks = [Mark("box", corners)]
         middle = [(self.area[0] + self.area[1]) / 2, (self.area[2] + self.area[3]) / 2]

@@ -7,12 +7,14 @@ const NONE = 65535; // an undecided cell
 const PAD = { left: 34, right: 6, top: 4, bottom: 20 };
 const IMAGE = 0.13; // side of an anchor's image as a share of the map
 const EDGE = "#fefefe"; // of a point, in both themes: dark colours are visible on dark paper, too
-const SIZES = { dots: 3, ring: 5, cross: 4, diamond: 4, square: 4 };
+const SIZES = { dots: 3, ring: 5, cross: 4, diamond: 4, square: 4, triangle: 5 };
+const REACH = 9; // pixels from an added point within which a click takes it away
 const LEAST = [118, 150]; // pixels to which up to three maps, and four, shrink before one of them goes to the next row
 const LARGE = 1.5; // letters and lines for an audience
 const LONG = 24; // letters of a fact that gets a line of its own
 const SYMBOLS = { // of 18 x 10, for the legend
   dots: '<circle cx="9" cy="5" r="3"/>',
+  triangle: '<path class="amkd-full" d="M9 1l5 8h-10z"/>',
   path: '<path d="M0 5h18"/>',
   dash: '<path d="M0 5h18" stroke-dasharray="5 4"/>',
   ring: '<circle class="amkd-line" cx="9" cy="5" r="4"/>',
@@ -73,7 +75,7 @@ class Maps extends View {
     this.stops.push(onTheme(this.ask));
     this.resized(this.row, this.ask);
     this.hear("frame table names", () => this.take());
-    this.hear("marks point levels interactive empty note pair units step", this.ask);
+    this.hear("marks point levels interactive empty note pair units step own adds", this.ask);
     this.hear("facts", () => this.cells.forEach((cell) => this.state(cell)));
     this.take();
   }
@@ -87,7 +89,7 @@ class Maps extends View {
       const { side } = frame, table = new Uint32Array(raw(this.get("table")));
       const count = this.get("palette").length, levels = table.length / count;
       this.maps = frame.maps.map((sent) => {
-        const map = { title: sent.title, note: sent.note, winner: classes(sent.winner, side * side) };
+        const map = { title: sent.title, note: sent.note, letters: sent.letters, winner: classes(sent.winner, side * side) };
         map.confidence = bytes(sent.confidence);
         if (sent.margin) map.margin = bytes(sent.margin);
         const level = (i) => Math.round((map.confidence[i] / 255) * (levels - 1));
@@ -137,6 +139,7 @@ class Maps extends View {
   explain() {
     const marks = this.frame ? this.get("marks") : [], levels = this.get("levels"), words = this.get("signs");
     const there = new Set(marks.flatMap((m) => (m.dash ? [m.kind, "dash"] : [m.kind])));
+    if (this.frame && this.get("own").length) there.add("triangle");
     if (this.frame?.disagreement) there.add("apart");
     if (this.frame?.maps[0].margin && levels.length) there.add("margin");
     const kinds = Object.keys(SYMBOLS).filter((kind) => there.has(kind)), key = kinds.join() + levels;
@@ -178,6 +181,12 @@ class Maps extends View {
     canvas.addEventListener("pointerdown", (event) => {
       const at = this.toData(cell, event);
       if (!at || !this.get("interactive") || event.button !== 0) return;
+      if (this.get("adds") >= 0) {
+        canvas.focus({ preventScroll: true });
+        this.edit(cell, at);
+        event.preventDefault();
+        return;
+      }
       this.dragging = true;
       canvas.setPointerCapture(event.pointerId);
       canvas.focus({ preventScroll: true });
@@ -194,15 +203,29 @@ class Maps extends View {
     canvas.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
       const point = this.get("point");
-      if (!step || !this.frame || !this.get("interactive")) return;
+      const enters = event.key === "Enter" && this.get("adds") >= 0 && point.length;
+      if (!(step || enters) || !this.frame || !this.get("interactive")) return;
+      event.preventDefault();
+      event.stopPropagation(); // else the notebook selects another cell
+      if (enters) this.edit(cell, point);
+      if (!step) return;
       const [x0, x1, y0, y1] = this.frame.area, size = event.shiftKey ? 0.05 : 0.01;
       const [x, y] = point.length ? point : [(x0 + x1) / 2, (y0 + y1) / 2];
       const at = [x + step[0] * size * (x1 - x0), y + step[1] * size * (y1 - y0)];
       this.move([clamp(at[0], x0, x1), clamp(at[1], y0, y1)]);
       this.readOut(this.get("point"));
-      event.preventDefault();
-      event.stopPropagation(); // else the notebook selects another cell
     });
+  }
+
+  // Add a point of the chosen class, or take away the one that is there. The list is the page's, so that no click is lost
+  // while the kernel is busy.
+  edit(cell, [x, y]) {
+    const [x0, x1] = this.frame.area, own = this.get("own"), near = (REACH / cell.box.size) * (x1 - x0);
+    const away = own.map(([u, v]) => Math.hypot(u - x, v - y)), hit = away.indexOf(Math.min(...away));
+    const rounded = [x, y].map((v) => Number(v.toFixed(3)) + 0);
+    const left = hit >= 0 && away[hit] < near ? own.filter((_, i) => i !== hit) : [...own, [...rounded, this.get("adds")]];
+    this.send({ own: left });
+    this.ask();
   }
 
   move(at) {
@@ -264,7 +287,9 @@ class Maps extends View {
       const { pad } = cell, size = width - pad.left - pad.right;
       canvas.tabIndex = interactive ? 0 : -1;
       canvas.classList.toggle("amkd-point", interactive);
-      const about = interactive ? ", arrow keys move the point" : "";
+      canvas.classList.toggle("amkd-adding", interactive && this.get("adds") >= 0);
+      const enter = this.get("adds") >= 0 ? ", Enter adds or removes one there" : "";
+      const about = interactive ? `, arrow keys move the point${enter}` : "";
       canvas.setAttribute("aria-label", `${map.title} ${map.note}: decision map${about}`);
       cell.box = { left: pad.left, top: pad.top, size };
       this.paint(fitted(canvas, width, size + pad.top + pad.bottom), cell, map, ink);
@@ -272,7 +297,7 @@ class Maps extends View {
     if (!this.pointed) this.readOut(null);
     this.drawn += 1;
     const { serial, side } = this.frame;
-    Object.assign(this.root.dataset, { drawn: this.drawn, serial, side, marks: this.get("marks").length });
+    Object.assign(this.root.dataset, { drawn: this.drawn, serial, side, marks: this.get("marks").length, own: this.get("own").length });
   }
 
   paint(context, cell, map, ink) {
@@ -287,10 +312,14 @@ class Maps extends View {
     context.fillRect(left, top, size, size);
     context.imageSmoothingEnabled = false;
     context.drawImage(map.mask ? hatched(map.mask, size, ink) : map.pixels, left, top, size, size);
-    if (!map.mask && this.get("names").length > DISTINCT) this.letters(context, map, ink, left, top, size);
+    if (!map.mask) this.letters(context, map, ink, left, top, size);
     if (map.margin) this.contours(context, map, ink, left, top, size);
     for (const mark of this.get("marks")) {
       if (mark.panel === null || mark.panel === cell.index) this.mark(context, mark, ink, X, Y, size);
+    }
+    for (const [x, y, k] of this.get("own")) {
+      const colour = this.get("palette")[k % this.get("palette").length];
+      symbol(context, "triangle", X(x), Y(y), SIZES.triangle * this.large, colour, ink);
     }
     const point = this.get("point");
     if (point.length) handle(context, X(point[0]), Y(point[1]), ink);
@@ -325,17 +354,16 @@ class Maps extends View {
 
   // The letters of the largest regions, each well inside its own.
   letters(context, map, ink, left, top, size) {
-    const { side, occur } = this.frame;
-    map.middles ||= occur.slice(0, MOST).map((k) => [k, middle(map.winner, side, k)]).filter(([, at]) => at);
+    const { side } = this.frame;
     Object.assign(context, { font: `600 ${12 * this.large}px system-ui, sans-serif`, textAlign: "center", textBaseline: "middle", lineWidth: 3 });
-    for (const [k, [column, row]] of map.middles) {
+    for (const [k, row, column] of map.letters) {
       const x = left + ((column + 0.5) / side) * size, y = top + (1 - (row + 0.5) / side) * size;
       context.strokeStyle = ink.paper;
       context.strokeText(this.letter(k), x, y);
       context.fillStyle = ink.ink;
       context.fillText(this.letter(k), x, y);
     }
-    if (map === this.maps[0]) this.root.dataset.letters = map.middles.map(([k]) => this.letter(k)).join(" ");
+    if (map === this.maps[0]) this.root.dataset.letters = map.letters.map(([k]) => this.letter(k)).join(" ");
   }
 
   letter(k) {
@@ -419,24 +447,6 @@ class Maps extends View {
     if (this.images.size > 64) this.images.delete(this.images.keys().next().value);
     return null;
   }
-}
-
-// The column and row of the cell of class k that is farthest from other classes; null where there are only a few cells.
-function middle(winner, side, k) {
-  const far = new Uint16Array(side * side);
-  let best = -1, most = 0;
-  const at = (r, c) => (r < 0 || c < 0 || r >= side || c >= side ? 0 : far[r * side + c]);
-  const pass = (r, c, dr, dc) => {
-    const i = r * side + c, near = 1 + Math.min(at(r + dr, c), at(r, c + dc));
-    if (winner[i] !== k) far[i] = 0;
-    else far[i] = dr < 0 ? near : Math.min(far[i], near);
-  };
-  for (let r = 0; r < side; r++) for (let c = 0; c < side; c++) pass(r, c, -1, -1);
-  for (let r = side - 1; r >= 0; r--) for (let c = side - 1; c >= 0; c--) {
-    pass(r, c, 1, 1);
-    if (far[r * side + c] > most) [best, most] = [r * side + c, far[r * side + c]];
-  }
-  return most > side / 30 ? [best % side, Math.floor(best / side)] : null;
 }
 
 function disc(context, x, y, r, colour) {

@@ -28,6 +28,9 @@ function shape(context, kind, x, y, r) {
   else if (kind === "square" || kind === "diamond") {
     trace(context, corners.map(([u, v]) => [x + u, y + v]));
     context.closePath();
+  } else if (kind === "triangle") {
+    trace(context, [[x, y - 1.2 * r], [x + 1.1 * r, y + 0.8 * r], [x - 1.1 * r, y + 0.8 * r]]);
+    context.closePath();
   } else {
     context.beginPath();
     context.arc(x, y, r, 0, 2 * Math.PI);

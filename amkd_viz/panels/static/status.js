@@ -2,6 +2,7 @@
 // controls, the focus, the key of the help, and the notice that the kernel is gone.
 
 const LOST = "The kernel was restarted or shut down: run this cell again.";
+const PRESSES = "button, a, select, summary, textarea, input:not([type=range])"; // what takes the space bar itself
 const LOOK = 1000; // milliseconds between two looks at the connection: a kernel that dies raises no event
 
 class Status extends View {
@@ -34,6 +35,7 @@ class Status extends View {
         labels.observe(group, { childList: true, subtree: true, attributeFilter });
       }
       this.stops.push(() => labels.disconnect(), keepFocus(panel), arrange(this, panel));
+      panel.tabIndex = -1; // a click on a picture gives the panel its keys
       const key = (event) => this.key(event, panel);
       panel.addEventListener("keydown", key);
       const own = (event) => event.target.closest(".amkd-panel") === panel; // not that of a guest
@@ -70,9 +72,16 @@ class Status extends View {
     if (event.key === "Escape" && this.get("present")) this.send({ present: false });
     else if (event.key === "?" && !event.target.matches("input:not([type=range], [type=checkbox]), textarea")) {
       panel.querySelector(".amkd-head button").click(); // the first one is the help
-    } else return;
+    } else if (event.key === " " && !event.defaultPrevented && !event.target.matches(PRESSES)) this.play(panel);
+    else return;
     event.preventDefault();
     event.stopPropagation();
+  }
+
+  // The space bar: start, pause or go on; where nothing trains, the player of the epochs or of the steps.
+  play(panel) {
+    const mine = (rule) => [...panel.querySelectorAll(rule)].find((e) => e.closest(".amkd-panel") === panel && e.getClientRects().length);
+    (mine(".amkd-space") || mine(".widget-play button") || mine(".amkd-walk-bar button"))?.click();
   }
 
   // Without its kernel a panel keeps its place and its pictures, but nothing in it answers.
