@@ -88,6 +88,14 @@ class BoundaryLab(Panel):
     title = "BoundaryLab"
     matters = "method", "step_size", "attack_steps"
     kept: ClassVar = {"controls": dict, "point": [NUMBER]}
+    first_steps: ClassVar = {
+        "controls": "Change the noise, or the number of points: both networks are trained again.",
+        "pictures": (
+            "What each network predicts at every point of the plane. Drag the blue point: the attack moves it across "
+            "both boundaries."
+        ),
+        "head": Panel.first_steps["head"],
+    }
     about = (
         "Colour is the class that a net predicts at each point of the plane, opacity its confidence. Drag the blue "
         "point: the <i>attack</i> pushes it across the teacher's boundary towards a target class, and, dashed, across "

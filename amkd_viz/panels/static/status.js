@@ -33,7 +33,7 @@ class Status extends View {
       for (const group of panel.querySelectorAll(".amkd-controls")) {
         labels.observe(group, { childList: true, subtree: true, attributeFilter });
       }
-      this.stops.push(() => labels.disconnect(), keepFocus(panel), arrange(this, panel));
+      this.stops.push(() => labels.disconnect(), keepFocus(panel), arrange(this, panel), coach(this, panel));
       const key = (event) => this.key(event, panel);
       panel.addEventListener("keydown", key);
       const own = (event) => event.target.closest(".amkd-panel") === panel; // not that of a guest
