@@ -102,6 +102,7 @@ class Lab:
                 "JUPYTER_RUNTIME_DIR": str(folder / ".runtime"),
                 "PYTHONPATH": here,
                 "PYTHONWARNINGS": "ignore",
+                "AMKD_VIZ_COACH": "off",  # no callout over what a test looks at
             }
             | environment,
             stdout=self._log,

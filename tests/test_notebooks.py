@@ -16,6 +16,8 @@ import amkd_viz
 from amkd_viz import Recipe
 from amkd_viz.core.errors import InputError
 from amkd_viz.panels import BoundaryLab, DistillLab
+from amkd_viz.runs import Job
+from amkd_viz.training import DIGITS
 from exercises import exercises, questions
 from notebooks.instructor import lecture
 from notebooks.instructor.twins import twin
@@ -123,6 +125,30 @@ def test_what_a_lecturer_types_hides_all_but_one_control(tmp_path: Path, monkeyp
     finally:
         for panel in panels.values():
             panel.close()
+
+
+@pytest.mark.slow
+def test_the_student_that_is_steered_works_and_shows_the_change(tmp_path: Path) -> None:
+    """Notebook 04: a training in which a doubled margin is recognised, and that is worth steering."""
+    path = next(path for path in LESSONS if path.name.startswith("04"))
+    (line,) = [
+        line
+        for cell in code_of(nbformat.read(path, as_version=4))
+        for line in cell.source.splitlines()
+        if line.startswith("recipe = ")
+    ]
+    space: dict[str, Any] = {"DIGITS": DIGITS}
+    exec(line, space)
+    job = Job(space["recipe"], tmp_path / "run")
+    for _ in range(20):
+        job.step_epoch()
+        job.settle()
+    job.set(**{"boundary_triplet.margin": 2.0})
+    job.resume()
+    job.settle()
+    assert job.run is not None
+    assert questions()["04.margin"].answer(None, job.run)[0] == "it jumps up"
+    assert job.run.summary["test_accuracy"] > 0.8
 
 
 @pytest.mark.slow

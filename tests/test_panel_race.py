@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ import pytest
 from amkd_viz.core.errors import InputError
 from amkd_viz.objectives import READING_OF_AMKD
 from amkd_viz.panels import DistillLab, MethodRace
+from amkd_viz.panels.race_words import winner
 from amkd_viz.panels.session import Session
-from amkd_viz.runs import Race
+from amkd_viz.runs import Race, Row, distill
+from amkd_viz.runs.stats import paired
 from amkd_viz.training import SPIRALS, Training
 
 TINY = "spirals:n=160"
@@ -78,6 +81,103 @@ def test_from_the_start_to_the_end_where_the_best_is_named(panel: MethodRace) ->
     with pytest.raises(InputError, match="over; press Reset"):
         panel.start()
     assert panel.export("race.html").stat().st_size > 10_000
+
+
+def test_more_seeds_fill_in_intervals_and_say_who_wins_or_that_they_do_not_tell(panel: MethodRace) -> None:
+    with pytest.raises(InputError, match="let one end first"):
+        panel.train_seeds()
+    panel.start()
+    panel.wait()
+    assert not panel._buttons["seeds"].disabled
+    texts: list[str] = []
+    panel.result.observe(lambda change: texts.append(change["new"]), names="value")
+    panel.train_seeds()
+    panel.wait(300)
+    race = race_of(panel)
+    runs = race.seeds()
+    assert sorted((run.recipe.method, run.recipe.seed) for run in runs) == [
+        (name, seed) for name in ("amkd", "kd") for seed in range(5)
+    ]
+    assert all(run.path.parent in (race.path, race.path / "seeds") for run in runs)
+    alone = distill(race.runs["kd"].recipe.replace(seed=3), "alone")
+    assert {run.summary["test_accuracy"] for run in runs if (run.recipe.method, run.recipe.seed) == ("kd", 3)} == {
+        alone.summary["test_accuracy"]
+    }
+    shares = {
+        name: [
+            run.summary["test_accuracy"]
+            for run in sorted(runs, key=lambda run: run.recipe.seed)
+            if run.recipe.method == name
+        ]
+        for name in race.runs
+    }
+    difference = paired(shares["amkd"], shares["kd"])
+    assert difference is not None
+    low, high = difference.interval
+    assert f"<td>{difference.points:+.1f} [{low:+.1f}, {high:+.1f}]</td>" in panel.result.value
+    assert f"<td>{100 * mean(shares['kd']):.2f} ± {100 * stdev(shares['kd']):.2f}</td>" in panel.result.value
+    first = max(shares, key=lambda name: mean(shares[name]))
+    words = f"{first} wins over 5 seeds" if low > 0 or high < 0 else "5 seeds do not tell which method wins"
+    assert words in panel.status.text
+    assert words in panel.result.value
+    assert any("—</td>" in text for text in texts)  # filled in while they train
+    assert "—" not in panel.result.value.partition("</table>")[0]
+    assert panel._buttons["seeds"].disabled
+    again = MethodRace(race.path)
+    again.wait()
+    assert words in again.result.value
+    again.close()
+
+
+def row(method: str, *percents: float) -> Row:
+    return Row("moons", method, {"test_accuracy": {(seed, 0): share / 100 for seed, share in enumerate(percents)}})
+
+
+def test_a_winner_is_ahead_of_every_other_method_beyond_the_noise() -> None:
+    kd, bss, amkd = row("kd", 80, 82, 84), row("bss", 85, 87.2, 88.9), row("amkd", 86, 85, 90)
+    # the differences 5, 5.2, 4.9: mean 5.03, standard error 0.0882, t = 4.303
+    assert winner([kd, bss]) == "bss wins over 3 seeds: it is ahead of kd (+5.0 points, 95 % interval +4.7 to +5.4)."
+    # -1, 2.2, -1.1: mean 0.03, standard error 1.083
+    assert winner([bss, amkd]) == (
+        "3 seeds do not tell which method wins: bss has the highest mean, but its lead over amkd (+0.0 points, 95 % "
+        "interval -4.6 to +4.7) is within the noise."
+    )
+    assert "its lead over amkd (+0.0 points" in winner([kd, bss, amkd])
+    assert winner([row("kd", 80), row("bss", 85)]) == ""
+    assert "the seeds do not vary" in winner([row("kd", 80, 80), row("bss", 80, 80)])
+
+
+def test_seeds_are_stopped_and_go_on_and_a_changed_race_has_none(panel: MethodRace) -> None:
+    panel.set(epochs=40)
+    panel.wait()
+    panel.step()
+    panel.wait()
+    panel.start()
+    panel.wait()
+    panel.train_seeds()
+    until(lambda: panel.status.cancellable)
+    panel.status.cancelled += 1
+    panel.wait()
+    assert panel.status.text == 'Stopped; "5 seeds" goes on with those that are left.'
+    trained = {run.path: run.config["started"] for run in race_of(panel).seeds()}
+    assert len(trained) < 10
+    assert not panel._buttons["seeds"].disabled
+    panel.train_seeds()
+    panel.wait(300)
+    started = {run.path: run.config["started"] for run in race_of(panel).seeds()}
+    assert len(started) == 10
+    assert trained.items() <= started.items()
+    panel.reset()
+    panel.set(epochs=4)
+    panel.wait()
+    panel.step()
+    panel.wait()
+    panel.set(learning_rate=0.05)
+    panel.start()
+    panel.wait()
+    assert panel._buttons["seeds"].disabled
+    with pytest.raises(InputError, match="is not a seed of its recipe \\(changed by hand\\)"):
+        race_of(panel).train_seeds()
 
 
 def test_curves_and_clock_follow_while_a_map_is_being_drawn(panel: MethodRace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import re
 from pathlib import Path
@@ -111,7 +112,9 @@ class Never(nn.Module):
 def test_2d_maps_at_the_edge() -> None:
     dataset = load("spirals", n=20)
     net = build("mlp-tiny", dataset)
-    assert boundary_map({"a": net, "b": net}, dataset, resolution=9).notes["b.agreement"] == 1
+    view = boundary_map({"a": net, "b": copy.deepcopy(net), "again": net}, dataset, resolution=9)
+    assert view.notes["b.agreement"] == 1
+    assert "again.agreement" not in view.notes  # one net on several maps, as for several samplers
     view = boundary_map({"a": net, "never": Never()}, dataset, resolution=9)
     assert view.notes["never.undecided"] == 1
     assert view.notes["never.agreement"] == 0

@@ -93,6 +93,14 @@ class BoundaryLab(Panel):
         "if a class is chosen; Space plays the epochs of the student, and on the path its steps."
     )
     kept: ClassVar = {"controls": dict, "point": [NUMBER]}
+    first_steps: ClassVar = {
+        "controls": "Change the noise, or the number of points: both networks are trained again.",
+        "pictures": (
+            "What each network predicts at every point of the plane. Drag the blue point: the attack moves it across "
+            "both boundaries."
+        ),
+        "head": Panel.first_steps["head"],
+    }
     about = (
         "Colour is the class that a net predicts at each point of the plane, opacity its confidence. Drag the blue "
         "point: the <i>attack</i> pushes it across the teacher's boundary towards a target class, and, dashed, across "

@@ -63,6 +63,15 @@ class DistillLab(Panel):
     matters = "method", "num_train", "pace"
     keys = "Space starts the run, pauses it and goes on; arrows move the slider that has the focus."
     kept: ClassVar = {"epoch?": (None, EPOCHS)}
+    first_steps: ClassVar = {
+        "bar": "Start trains the student. Pause it, train one step, or go back to an epoch and fork from there.",
+        "controls": (
+            "While it trains, move a weight or the margin: the curves show where you did, and the log keeps it."
+        ),
+        "pictures": (
+            "The maps of teacher and student, the curves of every loss term, and both networks in one embedding."
+        ),
+    }
     about = (
         "A large net, the <i>teacher</i>, is distilled into a small one, the <i>student</i>: press Start. The maps "
         "show one plane through three images (base, its boundary sample, a negative), or the whole window of a "

@@ -59,6 +59,13 @@ class EmbeddingLab(Panel):
         "\N{MINUS SIGN} zoom; on the slider beneath it, arrows go from the teacher to the student."
     )
     kept: ClassVar = {"samples": [range(2**31)], "morph?": SHARE, "only?": [range(2**31)]}
+    first_steps: ClassVar = {
+        "controls": "Choose a layout, or the classes to look at. PCA and UMAP distort in different ways.",
+        "pictures": (
+            "Every mark is a sample. Click one to see its triplets and true distances; drag around some to list them."
+        ),
+        "head": Panel.first_steps["head"],
+    }
     about = (
         "Each mark is one sample: a circle at its place in the <i>teacher</i>'s layout, a diamond in the "
         "<i>student</i>'s; the slider above the map moves it from one to the other. Rings are <i>boundary samples</i>, "

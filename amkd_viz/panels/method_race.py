@@ -36,26 +36,28 @@ from amkd_viz.panels.live import Abandoned, LiveStudent, Pace, Pulse, duty_for
 from amkd_viz.panels.offer import Offer, interrupted
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.race_pictures import FINE, RacePictures
-from amkd_viz.panels.race_words import best, code_of, note_words, result_table, verdict
+from amkd_viz.panels.race_words import best, code_of, note_words, result_table, seed_table, verdict, winner
 from amkd_viz.panels.run_log import RunLog
 from amkd_viz.panels.scrubber import Scrubber
 from amkd_viz.panels.session import Session, opened
 from amkd_viz.panels.view_widget import close_whole
-from amkd_viz.runs import Race, prepare
-from amkd_viz.runs.grid import entrants
+from amkd_viz.runs import Race, prepare, table
+from amkd_viz.runs.grid import Counted, entrants
+from amkd_viz.runs.groups import apart
 from amkd_viz.runs.prepare import check_layers
+from amkd_viz.runs.race import SEEDS
 from amkd_viz.training import DIGITS, SPIRALS, EpochEnded, Event, Recipe, Started, Training, Waiting
 from amkd_viz.training.training import LIVE, notes_on
 from amkd_viz.views import View
-from amkd_viz.views.labels import plural, value_words
+from amkd_viz.views.labels import plural, safe, value_words
 
 __all__ = ["MethodRace"]
 
 IMAGES = "digits"
 OF_PROBLEM = ("num_train", "student", "epochs", "seed")  # fields of Recipe with a control, beside LIVE
 DOUBT = (
-    'One seed is one draw: race again with another seed, or let "Show code" run five of them and see whether the '
-    "95 % interval of the paired difference leaves out 0."
+    'One seed is one draw: press "5 seeds" to train the same methods with four more, and see whether the 95 % interval '
+    "of the paired difference leaves out 0."
 )
 
 
@@ -81,6 +83,11 @@ class MethodRace(Panel):
         "slider that has the focus."
     )
     kept: ClassVar = {"controls?": dict}
+    first_steps: ClassVar = {
+        "bar": "Start trains all methods side by side, from the same weights and on the same batches.",
+        "controls": "Check methods and choose a problem. Its teacher is trained first, in a few seconds.",
+        "pictures": 'After the last epoch the best is named here, and "5 seeds" tells whether it stays the best.',
+    }
     about = (
         "Every column is a student that starts from the same weights and sees the same data in the same order; only "
         "the <i>method</i> differs, that is, the loss. The maps show what each net predicts at every point, the "
@@ -88,7 +95,7 @@ class MethodRace(Panel):
         "the teacher's boundary; <i>amkd</i> adds triplets around those: "
         "$\\max(0,\\; d(a, p) - d(a, n) + m)$ with anchor $a$ = the teacher's boundary sample, positive $p$ = the "
         "student's view of it, negatives $n$ of other classes and margin $m$. One seed is one draw: the same race with "
-        'another seed often has another winner, so "Show code" ends with several seeds.'
+        'another seed often has another winner, so "5 seeds" trains four more of each.'
     )
 
     def __init__(
@@ -126,6 +133,7 @@ class MethodRace(Panel):
         self._size = {"n": options["n"]} if "n" in options else {}
         self._extra = {name: {"extra": options["extra"]}} if "extra" in options else {}  # points of one problem
         self._guess: str | None = None
+        self._seeding: Race | None = None  # whose other seeds are being trained
         self._build(name, options, recipe, methods)
         for key, value in (session.state.get("controls", {}) if session else {}).items():
             if key in self.controls:
@@ -174,6 +182,7 @@ class MethodRace(Panel):
             "pause": self.button("Pause", "pause after the batch that is being trained", self.pause),
             "step": self.button("Step", "one epoch of every method", self.step, again=True),
             "reset": self.button("Reset", "back to the initial weights", self.reset),
+            "seeds": self.button(f"{SEEDS} seeds", "the same methods with four more seeds", self.train_seeds),
         }
         self.result, self.clock, self.question = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self._asked = widgets.HBox([self.question])
@@ -322,6 +331,50 @@ class MethodRace(Panel):
     def reset(self) -> None:
         """Go back to the initial weights, with the settings of the controls; the race stays in its folder."""
         self._prepare()
+
+    def train_seeds(self) -> None:
+        """Train the methods of a race that is over with four more seeds, in the background; go on where it stopped.
+
+        Raises:
+            InputError: the race is not over, or has one method alone, or was changed by hand.
+        """
+        self.check_open()
+        race = self.race
+        if race is None or race.state != "done" or len(race.runs) < 2:
+            raise InputError("Seeds are compared after a race of two methods or more; let one end first.")
+        self._seeding = race
+        self._turned()
+        self.worker("seeds").ask("seeds", lambda: self._train_seeds(race))
+
+    def _train_seeds(self, race: Race) -> None:
+        stopped = self.cancel_point()
+        total = len(race.runs) * SEEDS
+
+        def hear(event: Event | Counted) -> None:
+            if stopped() or race is not self.race:
+                raise Abandoned
+            if isinstance(event, Counted):
+                done = len(race.runs) + event.done
+                self._show_result(race)
+                self.say(f"{SEEDS} seeds: {done} of {total} students are trained.", "busy", done / total, True)
+            elif isinstance(event, Waiting):
+                self.say(event.text, "busy")
+
+        try:
+            race.train_seeds(listen=hear)
+        except Abandoned:
+            if race is self.race:
+                self.say(f'Stopped; "{SEEDS} seeds" goes on with those that are left.')
+            return
+        finally:
+            self._seeding = None
+            self._turned()
+        if race is self.race and not self.closed:
+            self._show_result(race)
+
+    def _may_have_seeds(self, race: Race) -> bool:
+        left = race.state == "done" and len(race.seeds()) < SEEDS * len(race.runs)
+        return left and len(race.runs) > 1 and race is not self._seeding and not any(map(apart, race.runs.values()))
 
     def guess(self, method: str) -> None:
         """Predict the winner.
@@ -482,7 +535,7 @@ class MethodRace(Panel):
             self.paint.ask("epochs", lambda: self._scrubber.offer(epochs))
             self._turned()
             if state == "done":
-                self._finish(race)
+                self._show_result(race)
             elif state == "failed":
                 self.fail(race.error or "The race failed; see the logs of its runs.")
 
@@ -563,6 +616,7 @@ class MethodRace(Panel):
             "step": may_start,
             "pause": state == "running",
             "reset": state in ("paused", "done", "running", "failed", "idle"),
+            "seeds": race is not None and self._may_have_seeds(race),
         }
         words = ""
         if state in ("ready", "idle") and not begun:
@@ -584,19 +638,27 @@ class MethodRace(Panel):
 
         self.paint.ask("state", show)
 
-    def _finish(self, race: Race) -> None:
-        words = verdict(race, len(self.pictures.maps.data.test))
-        right = ""
+    def _show_result(self, race: Race) -> None:
+        """Say who was best, by the seeds that are trained."""
+        words, rows, seeds = verdict(race, len(self.pictures.maps.data.test)), None, ""
+        right, doubt, last = "", DOUBT, f"{words} From one seed: no verdict on the methods."
         if self._guess is not None:
             agrees = "agrees" if self._guess in best(race) else "does not agree"
             right = f"<b>You named {self._guess}; this one seed {agrees}.</b> It cannot say whether you are right. "
-        table = result_table(race, self.logs, self.pictures.teacher_scores[1])
-        text = f"<p>{right}<b>{words}</b> {DOUBT}</p>{table}{self._notes}"
+        runs = race.seeds()
+        if len(runs) > len(race.runs):
+            rows = table(runs)
+            seeds, doubt = seed_table(race, rows, SEEDS), ""
+            words = last = winner(rows) or words
+            right = f"You named {self._guess}. " if self._guess is not None else ""
+        result = result_table(race, self.logs, self.pictures.teacher_scores[1], rows)
+        text = f"<p>{right}<b>{safe(words)}</b> {doubt}</p>{seeds}{result}{self._notes}"
 
         def show() -> None:
             self.result.value = text
             self.question.value = "<b>The race is over.</b> Press Reset to predict the next one.&nbsp;"
-            self.say_now(f"{words} From one seed: no verdict on the methods.", "done")
+            if race is not self._seeding:
+                self.say_now(last, "done")
 
         self.paint.ask("result", show)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,6 +36,7 @@ LONG = 2.0  # seconds after which a job says how much time is left
 TWICE = 0.6  # seconds within which a second click is part of the first
 ONE_MOVE = 1.0  # seconds between two moves of a control that are one
 SAID = 8.0  # seconds for which it keeps the name of a written file
+COACH = "AMKD_VIZ_COACH"  # "off": callouts only appear where a person asks for them
 PARTS = ("head", "body", "controls", "pictures", "bar")
 _shown: list[Panel] = []  # open panels
 _leaving = False  # whether the kernel ends
@@ -71,6 +73,11 @@ class Panel(metaclass=_WholeOrClosed):
     title: ClassVar[str]
     kept: ClassVar[dict[str, Any]] = {}  # shape of a session's state, see core.parse
     matters: ClassVar[Sequence[str]] = ()  # names of the controls that are there when the panel is presented
+    first_steps: ClassVar[Mapping[str, str]] = {  # of PARTS -> callout for a first look
+        "controls": "Move a control, and the pictures follow. A double click on its name puts it back.",
+        "pictures": "The pictures. The line below them says how far to trust them.",
+        "head": '"?" explains the pictures. "Show code" writes the Python that makes them without the panel.',
+    }
     about: ClassVar[str]  # HTML: one paragraph and one formula, with $ around LaTeX
     keys: ClassVar[str] = ""  # what keys do beside "?" and Esc
 
@@ -191,7 +198,10 @@ class Panel(metaclass=_WholeOrClosed):
         self._places = places
         self.status.observe(self._reset_one, names="reset")
         keys = f"{self.keys} ? shows and hides this text, Esc ends a presentation.".strip()
-        self._help = widgets.HTMLMath(f"<p>{self.about}</p><p>Keys: {keys}</p>")
+        tour = "<button class='jupyter-button amkd-tour'>Show the first steps</button>"
+        self._help = widgets.HTMLMath(f"<p>{self.about}</p><p>Keys: {keys}</p>{tour}")
+        self.status.steps = [[f".amkd-{part}", text] for part, text in self.first_steps.items()]
+        self.status.greets = "" if os.environ.get(COACH) == "off" else self.title
         self._code = widgets.HTML()
         for extra in (self._help, self._code):
             extra.add_class("amkd-about")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from amkd_viz.objectives import READING_OF_AMKD
 from amkd_viz.panels.run_log import RunLog
 from amkd_viz.panels.slice_maps import maps_code
-from amkd_viz.runs import Race, reading, table
+from amkd_viz.runs import Race, Row, reading, table
 from amkd_viz.runs.groups import apart
+from amkd_viz.runs.table import between, pairs
 from amkd_viz.training import Recipe
 from amkd_viz.views.comparison import NAMES
-from amkd_viz.views.labels import percent, safe
+from amkd_viz.views.labels import mean_sd, percent, safe
 
-__all__ = ["best", "code_of", "note_words", "result_table", "verdict"]
+__all__ = ["best", "code_of", "note_words", "result_table", "seed_table", "verdict", "winner"]
 
 
 def best(race: Race) -> list[str]:
@@ -42,21 +44,78 @@ def verdict(race: Race, count: int) -> str:
     return f"{who}: {top} of test, {more:,} of {count:,} samples more than the next."
 
 
-def result_table(race: Race, logs: Mapping[str, RunLog], teacher_accuracy: float) -> str:
-    """Return an HTML table of test accuracy, agreement and cost, and what a comparison says of one seed."""
+def result_table(
+    race: Race, logs: Mapping[str, RunLog], teacher_accuracy: float, rows: Sequence[Row] | None = None
+) -> str:
+    """Return an HTML table of test accuracy, agreement and cost, and what a comparison says of one seed, or of the
+    ``rows`` of several."""
     head = ["method", NAMES["test_accuracy"], NAMES["test_agreement"], "a step takes, ms"]
-    rows = []
+    body = []
     for name, run in race.runs.items():
         summary, cost = run.summary, f"{1000 * logs[name].step_seconds:.1f}"
         label = f"{name} ({marks})" if (marks := apart(run)) else name
-        rows.append([label, percent(summary.get("test_accuracy")), percent(summary.get("test_agreement")), cost])
-    rows.append(["teacher", percent(teacher_accuracy), "", ""])
-    top = "".join(f"<th>{h}</th>" for h in head)
-    body = "".join("<tr>" + "".join(f"<td>{safe(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    sentences = [sentence.partition(": ")[2] for sentence in reading(table(list(race.runs.values())))]
+        body.append([label, percent(summary.get("test_accuracy")), percent(summary.get("test_agreement")), cost])
+    body.append(["teacher", percent(teacher_accuracy), "", ""])
+    compared = reading(table(list(race.runs.values())) if rows is None else rows)
+    sentences = [sentence.partition(": ")[2] for sentence in compared]
     sentences += [READING_OF_AMKD] if any(name.startswith("amkd") for name in race.runs) else []
     below = "".join(f"<li>{safe(sentence)}</li>" for sentence in sentences)
-    return f"<table class='amkd-table'><tr>{top}</tr>{body}</table><ul>{below}</ul>"
+    return f"{_html_table(head, body)}<ul>{below}</ul>"
+
+
+def winner(rows: Sequence[Row]) -> str:
+    """Return one sentence: which method wins over the seeds that all have, or that the seeds do not tell; "" for fewer
+    than two.
+
+    A method wins if it is ahead of each other one beyond the noise, by Holm's procedure over all pairs.
+    """
+    rows = [row for row in rows if "test_accuracy" in row.values]
+    count = len(set.intersection(*(set(row.values["test_accuracy"]) for row in rows)))
+    if count < 2:
+        return ""
+    first = max(rows, key=lambda row: row.numbers["test_accuracy"][0])
+    leads = []
+    for pair in pairs(rows):
+        if first in (pair.row, pair.other):
+            sign = 1 if pair.row is first else -1
+            low, high = sorted(sign * bound for bound in pair.difference.interval) if pair.difference else (0.0, 0.0)
+            words = f"{sign * pair.points:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}"
+            other = pair.other if pair.row is first else pair.row
+            leads.append((pair.seen, other.label, words if pair.difference else "the seeds do not vary"))
+    unseen = [f"{label} ({words})" for seen, label, words in leads if not seen]
+    if unseen:
+        return (
+            f"{count} seeds do not tell which method wins: {first.label} has the highest mean, but its lead over "
+            f"{' and '.join(unseen)} is within the noise."
+        )
+    over = " and ".join(f"{label} ({words})" for _, label, words in leads)
+    return f"{first.label} wins over {count} seeds: it is ahead of {over}."
+
+
+def seed_table(race: Race, rows: Sequence[Row], count: int) -> str:
+    """Return an HTML table: the test accuracy of each of ``count`` seeds, its mean, and the paired difference from the
+    first method; a dash where a student is still to be trained."""
+    seeds = range(race.recipe.seed, race.recipe.seed + count)
+    own = {row.label: row for row in rows}
+    first = next(iter(race.runs))
+    head = ["method", *(f"seed {seed}" for seed in seeds), "mean ± sd", f"minus {first}, 95 % interval"]
+    body = []
+    for name in race.runs:
+        row = own.get(name)
+        by_seed = {seed: value for (seed, _), value in row.values["test_accuracy"].items()} if row else {}
+        cells = [percent(by_seed[seed]) if seed in by_seed else "—" for seed in seeds]
+        mean, sd = row.numbers["test_accuracy"] if row else (math.nan, None)
+        difference = between(row, own[first]) if row and name != first and first in own else None
+        low, high = difference.interval if difference else (0.0, 0.0)
+        apart_from_first = f"{difference.points:+.1f} [{low:+.1f}, {high:+.1f}]" if difference else ""
+        body.append([name, *cells, mean_sd(100 * mean, None if sd is None else 100 * sd), apart_from_first])
+    return _html_table(head, body)
+
+
+def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    top = "".join(f"<th>{safe(cell)}</th>" for cell in head)
+    body = "".join("<tr>" + "".join(f"<td>{safe(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table class='amkd-table'><tr>{top}</tr>{body}</table>"
 
 
 def _scores(race: Race) -> dict[str, float]:

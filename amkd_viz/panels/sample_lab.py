@@ -87,6 +87,11 @@ class SampleLab(Panel):
     matters = "sampler", "target", "step_size"
     keys = "Space plays the steps of the attack, arrows go through them and through the images, Enter chooses an image."
     kept: ClassVar = {"base?": (None, range(2**31)), "second?": (None, range(2**31)), "controls?": dict}
+    first_steps: ClassVar = {
+        "controls": "Choose an image, the class that the attack aims at, and the length of a step.",
+        "pictures": "The attack, step by step. Where the curve of a network meets zero, its prediction changes.",
+        "head": Panel.first_steps["head"],
+    }
     about = (
         "Choose an image; the <i>attack</i> changes its pixels step by step until the net predicts another class. The "
         "first image past the boundary is a <i>boundary supporting sample</i> (ring): BSS and AMKD train the student "

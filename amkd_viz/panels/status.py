@@ -9,7 +9,7 @@ from amkd_viz.panels.view_widget import ViewWidget
 __all__ = ["Status"]
 
 
-class Status(ViewWidget, scripts=["arrange.js", "svg_pen.js", "leave.js", "status.js"], style="panel.css"):
+class Status(ViewWidget, scripts=["arrange.js", "coach.js", "svg_pen.js", "leave.js", "status.js"], style="panel.css"):
     """One line that says what is happening, read aloud when it changes. Brings the style sheet of the whole panel.
 
     Attributes:
@@ -19,6 +19,8 @@ class Status(ViewWidget, scripts=["arrange.js", "svg_pen.js", "leave.js", "statu
         copied: text for the clipboard. reset: class name of the control to reset, or "".
         helps, names: help and names of the panel's controls, by a class name that each of them has.
         parts: names of the pictures that share one place in a narrow panel; part N has the class ``amkd-part-N``.
+        steps: callouts for a first look: [selector of a part of the panel, text].
+        greets: name under which a browser remembers that they were closed; "" if they appear on demand only.
         wide: whether the pictures have the whole width. present: whether the panel is laid out for an audience.
     """
 
@@ -30,6 +32,8 @@ class Status(ViewWidget, scripts=["arrange.js", "svg_pen.js", "leave.js", "statu
     cancelled = traitlets.Int(0).tag(sync=True)
     names = traitlets.Dict().tag(sync=True)
     parts = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    steps = traitlets.List(traitlets.List(traitlets.Unicode())).tag(sync=True)
+    greets = traitlets.Unicode("").tag(sync=True)
     wide = traitlets.Bool(False).tag(sync=True)
     present = traitlets.Bool(False).tag(sync=True)
     copied = traitlets.Unicode("").tag(sync=True)

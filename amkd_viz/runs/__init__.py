@@ -1,5 +1,6 @@
 """Runs on disk: distill, resume, fork, watch, race and compare them."""
 
+from amkd_viz.runs.clearing import clear_runs
 from amkd_viz.runs.examples import example
 from amkd_viz.runs.grid import cells, compare, train_cells
 from amkd_viz.runs.job import Job
@@ -15,6 +16,7 @@ __all__ = [
     "Row",
     "Run",
     "cells",
+    "clear_runs",
     "compare",
     "distill",
     "example",

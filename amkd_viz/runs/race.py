@@ -12,7 +12,8 @@ from typing import Any
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import check_writable, claim, write_atomic
 from amkd_viz.core.parse import read
-from amkd_viz.runs.grid import entrants
+from amkd_viz.runs.grid import Counted, entrants, train_cells
+from amkd_viz.runs.groups import apart
 from amkd_viz.runs.job import Job
 from amkd_viz.runs.recording import fresh_folder
 from amkd_viz.runs.run import Run
@@ -20,9 +21,10 @@ from amkd_viz.training.events import EpochEnded, Event, Started, Stepped
 from amkd_viz.training.recipe import Recipe
 from amkd_viz.training.training import Training, changed
 
-__all__ = ["Race"]
+__all__ = ["SEEDS", "Race"]
 
 FORMAT = 1
+SEEDS = 5  # of a comparison, that of the race included
 Place = tuple[float, int]  # epochs that are done, batches of the next one
 
 
@@ -140,6 +142,45 @@ class Race:
         for name, run in again.runs.items():
             _append(run, lines[name])
         return again
+
+    # other seeds
+
+    def seeds(self) -> list[Run]:
+        """Return the finished runs of the race and of ``train_seeds``, seed by seed."""
+        folders = [self.path / "seeds" / name for name in self._of_seeds(SEEDS)]
+        others = [Run.open(path) for path in folders if (path / "summary.json").exists()]
+        return [run for run in self.runs.values() if run.finished] + others
+
+    def train_seeds(self, count: int = SEEDS, listen: Callable[[Event | Counted], None] | None = None) -> list[Run]:
+        """Train every method with the next seeds, ``count`` in all with that of the race; return all runs.
+
+        They go to ``seeds/`` in the folder of the race, seed by seed. What is there is kept, so the same call goes on
+        where it was stopped.
+
+        Args:
+            count: from 2 to ``SEEDS``. listen: see ``train_cells``.
+
+        Raises:
+            InputError: the race is not finished, or its settings were changed by hand, which other seeds would not
+                repeat; or see ``train_cells``.
+        """
+        if self.state != "done":
+            raise InputError(f"The race {self.path} is not finished; train its other seeds after its last epoch.")
+        for name, run in self.runs.items():
+            if why := apart(run):
+                raise InputError(
+                    f"{name} of {self.path} is not a seed of its recipe ({why}); race without changes to compare seeds."
+                )
+        train_cells(self._of_seeds(count), self.path / "seeds", listen=listen)
+        return self.seeds()
+
+    def _of_seeds(self, count: int) -> dict[str, Recipe]:
+        first = self.recipe.seed
+        return {
+            f"{name}-seed{seed}": run.located().replace(seed=seed)
+            for seed in range(first + 1, first + count)
+            for name, run in self.runs.items()
+        }
 
     # state
 

@@ -74,7 +74,8 @@ def boundary_map(
     if dataset.kind != "points":
         raise InputError(f"boundary_map draws 2-D problems; for images such as {dataset.name} use plane_map.")
     here, given = Slice(dataset, area=area), named(nets)
-    maps = {name: here.decisions(net, resolution, temperature) for name, net in given.items()}
+    drawn = {net: here.decisions(net, resolution, temperature) for net in dict.fromkeys(given.values())}
+    maps = {name: drawn[net] for name, net in given.items()}  # a net agrees with itself: nothing to say of it
     margins = () if margin is None else (margin,) if isinstance(margin, int | float) else tuple(margin)
     panels, notes = compared(maps, margins=margins)
     marks = here.marks(split=split, points=points)

@@ -131,6 +131,10 @@ def predict(name: str, *result: Any, guess: Any = ...) -> None:
         asked.show("")
 
 
+class _Place(MapCanvas, style="panel.css"):
+    """A map outside a panel, which brings the style sheet itself."""
+
+
 class _Asked:
     """A question in the outputs of a cell: the widget, its still, the figure, and the verdict with its caption."""
 
@@ -174,7 +178,8 @@ class _Asked:
         found = Decisions(*(view.arrays[f"{self.question.of}.{part}"] for part in Decisions._fields))
         x, y = view.arrays["x"], view.arrays["y"]
         dx, dy = (x[1] - x[0]) / 2, (y[1] - y[0]) / 2
-        canvas = MapCanvas(interactive=True, columns=1, layout={"max_width": "460px"})
+        canvas = _Place(interactive=True, columns=1, layout={"max_width": "460px"})
+        canvas.add_class("amkd-alone")
         canvas.classes(self.question.classes)
         canvas.marks = [Mark("diamond", samples.origin[:1].numpy()), Mark("label", samples.origin[:1], text=["start"])]
         canvas.show({self.question.of: found}, (x[0] - dx, x[-1] + dx, y[0] - dy, y[-1] + dy))

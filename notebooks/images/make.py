@@ -43,7 +43,7 @@ def pictures(folder: Path) -> Iterator[tuple[str, View]]:
     yield "02", boundary_path(nets, samples, which, data.classes)
     yield "03", distances({"teacher": teacher, "kd": plain.student(), "amkd": run.student()}, data, samples)
 
-    job = Job(DIGITS.replace(epochs=40), folder / "run")
+    job = Job(DIGITS.replace(num_train=400, epochs=40), folder / "run")  # as in the notebook
     for _ in range(20):
         job.step_epoch()
         job.settle()

@@ -34,7 +34,7 @@ class Status extends View {
       for (const group of panel.querySelectorAll(".amkd-controls")) {
         labels.observe(group, { childList: true, subtree: true, attributeFilter });
       }
-      this.stops.push(() => labels.disconnect(), keepFocus(panel), arrange(this, panel));
+      this.stops.push(() => labels.disconnect(), keepFocus(panel), arrange(this, panel), coach(this, panel));
       panel.tabIndex = -1; // a click on a picture gives the panel its keys
       const key = (event) => this.key(event, panel);
       panel.addEventListener("keydown", key);
