@@ -361,12 +361,12 @@ def pack(parser: Parser, words: Sequence[str]) -> None:
 
 
 def playground(parser: Parser, words: Sequence[str]) -> None:
-    """Write a page that trains 2-D problems live in any browser, without a kernel or a server."""
+    """Write a page that trains points or digits live in any browser, without a kernel or a server."""
     parser.add_argument(
-        "--data", help="spirals, moons, rings or blobs, or a 2-D problem with options (default: spirals)"
+        "--data", help="spirals, moons, rings, blobs or digits, or a 2-D problem with options (default: spirals)"
     )
-    parser.add_argument("--teacher", type=Path, metavar="FILE", help="a .safetensors file of a net for these points")
-    parser.add_argument("--run", type=Path, metavar="RUN", help="a run of a 2-D problem, on whose nets the page opens")
+    parser.add_argument("--teacher", type=Path, metavar="FILE", help="a .safetensors file of a net for these inputs")
+    parser.add_argument("--run", type=Path, metavar="RUN", help="a run of such data, on whose nets the page opens")
     parser.add_argument("--out", type=Path, required=True, help="a new .html file")
     args = parser.parse_args(words)
     if args.run and (args.data or args.teacher):
