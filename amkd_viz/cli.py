@@ -378,12 +378,12 @@ def pack(parser: Parser, words: Sequence[str]) -> None:
 
 
 def playground(parser: Parser, words: Sequence[str]) -> None:
-    """Write a page that trains 2-D problems live in any browser, without a kernel or a server."""
+    """Write a page that trains points or digits live in any browser, without a kernel or a server."""
     parser.add_argument(
-        "--data", help="spirals, moons, rings or blobs, or a 2-D problem with options (default: spirals)"
+        "--data", help="spirals, moons, rings, blobs or digits, or a 2-D problem with options (default: spirals)"
     )
-    parser.add_argument("--teacher", type=Path, metavar="FILE", help="a .safetensors file of a net for these points")
-    parser.add_argument("--run", type=Path, metavar="RUN", help="a run of a 2-D problem, on whose nets the page opens")
+    parser.add_argument("--teacher", type=Path, metavar="FILE", help="a .safetensors file of a net for these inputs")
+    parser.add_argument("--run", type=Path, metavar="RUN", help="a run of such data, on whose nets the page opens")
     parser.add_argument("--out", type=Path, required=True, help="a new .html file")
     args = parser.parse_args(words)
     if args.run and (args.data or args.teacher):
@@ -394,6 +394,25 @@ def playground(parser: Parser, words: Sequence[str]) -> None:
     run = Run.open(args.run) if args.run else None
     path = write_playground(args.out, args.data or "spirals", teacher=args.teacher, run=run, say=say)
     say(f"The playground is {path}: open it in a browser.")
+
+
+def record(parser: Parser, words: Sequence[str]) -> None:
+    """Write a run as a page that plays it back epoch by epoch, without a kernel or a server."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder, or a session that a panel saved of one")
+    parser.add_argument("--out", type=Path, required=True, help="a new .html or .gif file")
+    args = parser.parse_args(words)
+    from amkd_viz.panels.session import Session
+    from amkd_viz.runs import Race, Run
+    from amkd_viz.views import recording
+
+    if args.out.suffix not in (".html", ".gif"):
+        raise InputError(f"A recording is an HTML page or a GIF, which {args.out} cannot be; end its name in .html.")
+    check_writable(claim(args.out).parent)
+    folder = Session.open(args.run).folder if args.run.suffix == ".json" else args.run
+    if (folder / "race.json").is_file():
+        runs = ", ".join(str(run.path) for run in Race.open(folder).runs.values())
+        raise InputError(f"{args.run} is of a race, which has several runs; record one of {runs}.")
+    say(f"The recording is {recording(Run.open(folder)).save(args.out)}.")
 
 
 def lab(parser: Parser, words: Sequence[str]) -> None:
@@ -511,6 +530,7 @@ COMMANDS: dict[str, Callable[[Parser, Sequence[str]], None]] = {
     "import": import_,
     "export": export,
     "playground": playground,
+    "record": record,
     "lab": lab,
     "doctor": doctor,
 }

@@ -26,7 +26,9 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.objectives import methods
 from amkd_viz.objectives.cards import card, table
 from amkd_viz.playground import write_playground
-from amkd_viz.training.examples import PRESETS
+from amkd_viz.runs import distill
+from amkd_viz.training.examples import PRESETS, SPIRALS
+from amkd_viz.views import recording
 from amkd_viz.views.page import figures_js
 from docs.papers import table as papers_table
 from docs.where import results, section, trained, view
@@ -90,6 +92,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     files.append(File.generated(config, "explanation/zoo.md", content=zoo()))
     files.append(File.generated(config, "assets/gallery.html", content=_gallery()))
     files.append(File.generated(config, "assets/playground.html", content=_playground()))
+    files.append(File.generated(config, "assets/recording.html", content=_recording()))
     return files
 
 
@@ -244,6 +247,15 @@ def _gallery() -> str:
         path = Path(folder) / "gallery.html"
         subprocess.run([sys.executable, "-m", "docs.gallery", str(path)], cwd=ROOT, check=True)
         return path.read_text(encoding="utf-8")
+
+
+def _recording() -> str:
+    """Return the page of a training that DistillLab could have made."""
+    if QUICK:
+        return "<!doctype html><title>Recording</title><p>Left out of a quick build."
+    with TemporaryDirectory() as folder:
+        run = distill(SPIRALS.replace(method="amkd", device="cpu"), Path(folder) / "run")
+        return recording(run).save(Path(folder) / "recording.html").read_text(encoding="utf-8")
 
 
 def _playground() -> str:

@@ -14,7 +14,9 @@ from torch import nn
 from amkd_viz.boundary import bss
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.rng import mix
-from amkd_viz.models import build
+from amkd_viz.data import load
+from amkd_viz.models import build, save_classifier
+from amkd_viz.objectives import Step
 from amkd_viz.playground import page as pages
 from amkd_viz.playground import runtime as runtimes
 from amkd_viz.playground import write_playground
@@ -22,14 +24,16 @@ from amkd_viz.playground.situations import SPIRALS as SITUATIONS
 from amkd_viz.playground.trace import flat, logits_graph, walk_graph
 from amkd_viz.runs import distill
 from amkd_viz.runs.prepare import prepare
-from amkd_viz.training import SPIRALS, Recipe, Training
+from amkd_viz.training import DIGITS, SPIRALS, Finished, Recipe, Training, events
 from amkd_viz.training.schedule import learning_rate
 from amkd_viz.views.decisions import decide
-from amkd_viz.views.slices import grid_points, window
+from amkd_viz.views.planes import Plane
+from amkd_viz.views.slices import grid_points, plane_area, window
+from benchmarks.playground import library
 from tests.lab import chromium
 
 # in the page: controls without an accessible name; texts with less contrast than WCAG's AA asks for
-UNNAMED = """() => [...document.querySelectorAll("button, select, input, canvas, iframe")]
+UNNAMED = """() => [...document.querySelectorAll("button, select, input, canvas:not([aria-hidden]), iframe")]
     .filter((e) => !(e.ariaLabel || (e.matches("button") && e.textContent.trim()) || e.labels?.length))
     .map((e) => e.outerHTML)"""
 FAINT = """() => {
@@ -59,15 +63,26 @@ in_browser = [pytest.mark.browser, pytest.mark.slow, pytest.mark.skipif(chromium
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page of the demo's spirals; its runtime comes from npm."""
+def needs() -> None:
+    """What writes a page; its runtime comes from npm."""
     pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")
     try:
         runtimes.runtime()
     except InputError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def file(needs: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of the demo's spirals."""
     return write_playground(tmp_path_factory.mktemp("playground") / "spirals.html")
+
+
+@pytest.fixture(scope="module")
+def digits_file(needs: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of the demo's digits."""
+    return write_playground(tmp_path_factory.mktemp("playground") / "digits.html", "digits")
 
 
 class Opened:
@@ -107,8 +122,28 @@ def opened(context: Any, file: Path) -> Iterator[Opened]:
     made.close()
 
 
+@pytest.fixture(scope="module")
+def digits(context: Any, digits_file: Path) -> Iterator[Opened]:
+    made = Opened(context, digits_file)
+    yield made
+    made.close()
+
+
 def numbers(values: Any) -> list[float]:
     return [float(v) for v in values]
+
+
+def in_fixed_shapes(training: Training) -> Training:
+    """Let the steps of a training repeat boundary samples up to their limit, as on a GPU and in the page."""
+    new_step = training.new_step
+
+    def static(*batch: torch.Tensor) -> Step:
+        step = new_step(*batch)
+        step.static = True
+        return step
+
+    training.new_step = static  # type: ignore[method-assign]
+    return training
 
 
 def states(training: Training) -> Iterator[tuple[dict[str, Any], torch.Tensor]]:
@@ -139,7 +174,7 @@ def states(training: Training) -> Iterator[tuple[dict[str, Any], torch.Tensor]]:
                 "y": y.tolist(),
                 "waits": numbers(waits.flatten()),
                 "weights": weights,
-                "step_size": recipe.step_size,
+                "step_size": training.recipe.step_size,
                 "rate": learning_rate(
                     recipe.schedule, recipe.learning_rate, epoch * batches + number, steps, recipe.epochs
                 ),
@@ -147,6 +182,24 @@ def states(training: Training) -> Iterator[tuple[dict[str, Any], torch.Tensor]]:
             state = {"method": recipe.method, "theta": numbers(theta), "momentum": numbers(before), "next": given}
             yield state, flat(training.student)
         training.epoch, training.batch = epoch + 1, 0
+
+
+def fits_a_phone(made: Opened, scheme: str) -> None:
+    made.page.set_viewport_size({"width": 390, "height": 800})
+    made.page.emulate_media(color_scheme=scheme)
+    made.call("step", 3)
+    assert made.page.evaluate("document.documentElement.dataset.theme") == scheme
+    assert made.page.evaluate("document.documentElement.scrollWidth") <= 390
+    outside = made.page.evaluate(
+        "() => [...document.querySelectorAll('main *, header *')]"
+        ".filter((e) => e.getBoundingClientRect().right > 390.5).map((e) => e.outerHTML.slice(0, 80))"
+    )
+    assert outside == []
+    assert made.page.evaluate(UNNAMED) == []
+    assert made.page.evaluate(FAINT) == []
+    made.page.evaluate("document.documentElement.style.setProperty('--muted', 'var(--page)')")
+    assert len(made.page.evaluate(FAINT)) > 5  # the check can fail
+    made.close()
 
 
 class TestInChromium:
@@ -253,22 +306,7 @@ class TestInChromium:
 
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     def test_it_fits_a_phone(self, context: Any, file: Path, scheme: str) -> None:
-        made = Opened(context, file)
-        made.page.set_viewport_size({"width": 390, "height": 800})
-        made.page.emulate_media(color_scheme=scheme)
-        made.call("step", 3)
-        assert made.page.evaluate("document.documentElement.dataset.theme") == scheme
-        assert made.page.evaluate("document.documentElement.scrollWidth") <= 390
-        outside = made.page.evaluate(
-            "() => [...document.querySelectorAll('main *, header *')]"
-            ".filter((e) => e.getBoundingClientRect().right > 390.5).map((e) => e.outerHTML.slice(0, 80))"
-        )
-        assert outside == []
-        assert made.page.evaluate(UNNAMED) == []
-        assert made.page.evaluate(FAINT) == []
-        made.page.evaluate("document.documentElement.style.setProperty('--muted', 'var(--page)')")
-        assert len(made.page.evaluate(FAINT)) > 5  # the check can fail
-        made.close()
+        fits_a_phone(Opened(context, file), scheme)
 
     def test_keyboard_and_mouse(self, context: Any, file: Path) -> None:
         made = Opened(context, file)
@@ -392,6 +430,19 @@ class TestInChromium:
         assert opened.call("state")["method"] == "amkd"
         assert len(final["decisions"]) == 100 * 100
 
+    @pytest.mark.parametrize("method", ["kd", "amkd"])
+    def test_ten_seeds_end_where_the_librarys_end(self, opened: Opened, method: str) -> None:
+        """The same step in another order of the points: means agree within the standard error of their difference."""
+        steps = {"labels": 100, "step": 120, "log": [[0, "method", method]]}
+        there = [opened.call("set", {"seed": seed, **steps})["accuracy"] for seed in range(10)]
+        here = library(method, 10)
+        opened.call("set", {"seed": 0, "step": 0, "log": []})
+        error = np.sqrt((np.var(there, ddof=1) + np.var(here, ddof=1)) / 10)
+        print(f"{method}: page {np.mean(there):.4f}, library {np.mean(here):.4f}, standard error {error:.4f}")
+        assert abs(np.mean(there) - np.mean(here)) < error
+        assert np.std(there) > 0
+        assert np.mean(there) > 0.85
+
     def test_a_page_of_a_run_opens_on_its_nets(self, context: Any, call: Any, file: Path, tmp_path: Path) -> None:
         nets = {"dataset": "moons:n=60,classes=3", "teacher": "mlp-small", "student": "mlp-tiny"}
         settings = {"method": "amkd-student", "overrides": {"kd.scale": 2.0, "boundary_triplet.margin": 0.5}}
@@ -425,8 +476,108 @@ class TestInChromium:
         assert call("playground", "--run", run.path, "--out", tmp_path / "moons.html")[0] == 2  # never overwritten
 
 
+class TestDigits:
+    pytestmark = in_browser
+
+    @pytest.mark.parametrize("method", METHODS)
+    def test_a_step_in_the_page_is_the_librarys_step(self, digits: Opened, method: str) -> None:
+        training = in_fixed_shapes(prepare(DIGITS.replace(method=method)))
+        largest, count, few = 0.0, 0, len(flat(training.student))
+        for state, after in states(training):
+            digits.call("set", {"step": 0, "log": []})
+            digits.call("set", state)
+            found = digits.call("step", 1)
+            assert len(found["theta"]) == few > len(found["momentum"])  # batch statistics are part of the student
+            difference = np.abs(np.float32(found["theta"]) - after.numpy()).max()
+            assert difference < 1e-5, (method, count)
+            assert np.abs(np.float32(state["theta"]) - after.numpy()).max() > 10 * difference
+            largest, count = max(largest, float(difference)), count + 1
+        assert count == STATES
+        print(f"{method}: largest difference of a weight over {count} steps {largest:.1e}")
+
+    def test_the_walk_is_the_attack_and_the_map_is_the_plane(self, digits: Opened) -> None:
+        training = prepare(DIGITS)
+        recipe, test = training.recipe, training.full.test
+        nets = {"teacher": training.nets["teacher"], "student": training.student}
+        state = digits.call("set", {"step": 0, "log": [], "image": 57, "target": None})
+        for name, net in nets.items():
+            walk, x = state["walks"][name], test.floats([57])
+            attack = {"step_size": recipe.step_size, "steps": recipe.attack_steps, "keep_path": True}
+            made = bss(net, x, torch.tensor([walk["target"]]), **attack)
+            assert made.path is not None
+            assert (walk["base"], walk["crossed"]) == (int(made.base), bool(made.crossed))
+            assert walk["steps"] == int(made.steps)
+            np.testing.assert_allclose(walk["path"], made.path[: walk["steps"] + 1, 0].flatten(1), atol=1e-4)
+        x = test.floats()
+        with torch.no_grad():
+            scores = nets["teacher"](x[57:58])[0]
+        far = (x - x[57]).flatten(1).norm(dim=1)
+        likely = [k for k in scores.argsort(descending=True).tolist() if k != int(test.y[57])][:2]
+        nearest = [int(far.masked_fill(test.y != k, torch.inf).argmin()) for k in likely]
+        plane = Plane.through(x[[57, *nearest]])
+        side = round(len(state["decisions"]) ** 0.5)
+        images = plane.images(grid_points(plane_area(plane), side).numpy())
+        same = np.array(state["decisions"]) == decide(nets["student"], images).winner.ravel()
+        assert same.mean() > 0.995  # where two classes are as likely, rounding decides
+
+    def test_choose_an_image_and_follow_its_walk(self, digits: Opened) -> None:
+        page = digits.page
+        digits.call("set", {"step": 0, "log": [[0, "method", "amkd"]]})
+        state = digits.call("step", 12)
+        assert state["samples"]
+        assert len(state["samples"][0][0]) == 64
+        assert f"{len(state['samples'])} of the last step" in page.inner_text("[data-strip=samples]")
+        page.click("#gallery button >> nth=9")
+        page.wait_for_function("(to) => window.playground.state().image !== to", arg=state["image"])
+        found = digits.call("state")
+        image, label = found["image"], prepare(DIGITS).full.test.y[found["image"]]
+        assert found["point"] == [0, 0]
+        button = page.locator("#gallery button[aria-pressed=true]")
+        assert button.get_attribute("aria-label").startswith(f"Test image {image}: {int(label)}")
+        assert "By the teacher the image is" in page.inner_text("#walk")
+        assert page.evaluate("location.hash").find(f"image={image}") > 0
+        page.focus("[data-map=teacher] canvas")
+        page.keyboard.press("Shift+ArrowRight")
+        page.wait_for_function("window.playground.state().point[0] > 0")
+        page.wait_for_function(
+            "(from) => window.playground.state().walks.teacher.path[0].some((v, i) => v !== from[i])",
+            arg=found["walks"]["teacher"]["path"][0],
+        )
+        with pytest.raises(Exception, match="takes no points of your own"):
+            digits.call("set", {"own": [[0, 0, 1]]})
+        with pytest.raises(Exception, match="image must be a whole number from 0 to"):
+            digits.call("set", {"image": 10_000})
+
+    def test_it_learns(self, digits: Opened) -> None:
+        found = digits.call("set", {"seed": 1, "step": 200, "log": [[0, "method", "kd"]]})
+        final = [e for e in events(prepare(DIGITS.replace(method="kd", seed=1))) if isinstance(e, Finished)]
+        assert found["accuracy"] == pytest.approx(final[0].summary["test_accuracy"], abs=0.06)
+        assert found["accuracy"] > 0.5  # one digit in ten is right by chance
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_it_fits_a_phone(self, context: Any, digits_file: Path, scheme: str) -> None:
+        fits_a_phone(Opened(context, digits_file), scheme)
+
+    def test_a_run_and_a_teacher_from_a_file(self, context: Any, call: Any, needs: None, tmp_path: Path) -> None:
+        own, file = build("cnn-tiny", load("digits"), seed=3), tmp_path / "own.safetensors"
+        save_classifier(own, file)
+        nets = {"teacher": str(file), "student": "cnn-tiny", "trust_teacher": True}
+        recipe = DIGITS.replace(**nets, method="bss", epochs=4, attack_steps=2, step_size=0.3, augment="none")
+        run = distill(recipe, tmp_path / "run", snapshots=False)
+        status, _, err = call("playground", "--run", run.path, "--out", tmp_path / "run.html")
+        assert (status, err) == (0, "")
+        made = Opened(context, tmp_path / "run.html")
+        state = made.call("state")
+        assert (state["method"], state["data"], state["run"], state["step"]) == ("bss", "digits", True, 4)
+        np.testing.assert_array_equal(np.float32(state["theta"]), flat(run.student()).numpy())
+        x = run.dataset().test.floats(slice(50))
+        for name, net in (("student", run.student()), ("teacher", own.eval())):
+            assert made.call("decide", name, x.flatten(1).tolist()) == decide(net, x).winner.tolist()
+        made.close()
+
+
 def test_the_page_says_whose_reading_the_loss_is() -> None:
-    text = pages._page({"name": "spirals"}, b"", b"")
+    text = pages._page({"name": "spirals", "shape": (2,)}, b"", b"")
     assert "our reading of it" in text
     assert "<!--" not in text
 
@@ -434,7 +585,7 @@ def test_the_page_says_whose_reading_the_loss_is() -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--data", "digits"], "2-D problems, got 'digits'; choose among spirals, moons, rings, blobs"),
+        (["--data", "cifar10"], "2-D problems, got 'cifar10'; choose among spirals, moons, rings, blobs, digits"),
         (["--data", "spirls"], "spirals"),
         (["--out", "page.txt"], "a name that ends in .html"),
         (["--run", "nowhere"], "nowhere"),
@@ -461,7 +612,7 @@ def test_refusals_are_one_sentence(
         ({"sampler": "fgsm"}, "sampler must be bss"),
         ({"overrides": {"boundary_triplet.mining": "random"}}, "must not be random"),
         ({"peer": "mlp-tiny"}, "one teacher and one student"),
-        ({"dataset": "digits", "teacher": "cnn", "student": "cnn-tiny"}, "this run is of digits"),
+        ({"dataset": "cifar10", "teacher": "cnn", "student": "cnn-tiny"}, "this run is of cifar10"),
     ],
 )
 def test_recipes_that_a_page_cannot_train_by_are_refused(change: dict[str, Any], sentence: str) -> None:
@@ -476,6 +627,14 @@ class Odd(nn.Module):
         return torch.special.airy_ai(x)
 
 
+class Counts(nn.Identity):
+    """A layer with a buffer of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()))
+
+
 @pytest.mark.slow
 def test_a_net_that_cannot_be_exported_is_refused_with_its_layer() -> None:
     pytest.importorskip("onnxscript")
@@ -483,8 +642,14 @@ def test_a_net_that_cannot_be_exported_is_refused_with_its_layer() -> None:
     net.body.add_module("odd", Odd())
     with pytest.raises(InputError, match=r"mlp-tiny cannot be exported because of its layer body\.odd \(Odd\)"):
         logits_graph(net)
-    net.body[-1] = nn.BatchNorm1d(8)
-    with pytest.raises(InputError, match=r"without batch statistics, but mlp-tiny has body\.odd\.running_mean"):
+    images = build("cnn-tiny", num_classes=2, shape=(1, 8, 8))
+    images.body.stage2[0] = nn.Conv2d(4, 8, 3, 2, 1, groups=2)
+    with pytest.raises(
+        InputError, match=r"cnn-tiny cannot be exported because of its layer body\.stage2\.0 \(Conv2d\)"
+    ):
+        walk_graph(images, DIGITS.replace(step_size=0.3))
+    net.body[-1] = Counts()
+    with pytest.raises(InputError, match=r"only buffers are batch statistics, but mlp-tiny has body\.odd\.seen"):
         walk_graph(net, SPIRALS)
 
 

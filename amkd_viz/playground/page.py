@@ -1,4 +1,4 @@
-"""One HTML file that trains students of a 2-D problem: graphs, data, runtime and script, nothing fetched."""
+"""One HTML file that trains students of points or digits: graphs, data, runtime and script, nothing fetched."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from amkd_viz.boundary import BSS
 from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.core.files import check_writable, claim, write_atomic
-from amkd_viz.data import parse_name
+from amkd_viz.data import augment_for, parse_name
 from amkd_viz.data.points import PROBLEMS
 from amkd_viz.objectives import methods
 from amkd_viz.objectives.methods import READING_OF_AMKD
@@ -44,6 +44,27 @@ SEEDS = 10
 LABELS = (15, 25, 50, 100, 200, 400, 800)
 # with two classes no negative lies outside a pair of them, and the triplets would be empty
 DATA = {"spirals": "spirals", "moons": "moons:classes=3", "rings": "circles:classes=3", "blobs": "blobs"}
+DATA |= {"digits": "digits"}
+GALLERY = 2  # test images of each class to choose from
+# by the number of dimensions of one input
+WORDS = {
+    1: {
+        "intro": "Colour is the class that a net predicts, strength its confidence. Drag the blue point to see how the "
+        "attack carries it across each boundary.",
+        "walk": "The walk of the point",
+        "about": "Only the order of the points and the random draws come from this page. Rings on the student's map "
+        "are the boundary samples of the last step, with lines from the points that they come from.",
+    },
+    3: {
+        "intro": "Choose a test image: red frames mark those that the student gets wrong. The maps lie in the plane "
+        "through it and its nearest images of the two likeliest other classes; pale parts have pixels out of range. "
+        "Drag the blue point to start the walk from another image of the plane; a walk is drawn as its shadow on it.",
+        "walk": "The walk of the image",
+        "about": "Only the order of the images, their random crops and the random draws come from this page. Where a "
+        "step has fewer boundary samples than the largest number, the first of them are repeated for the student's "
+        "batch statistics, as in the library on a GPU.",
+    },
+}
 # The page fetches nothing. The runtime is a module of a blob, and compiles WebAssembly.
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:; style-src 'unsafe-inline'; "
@@ -60,22 +81,22 @@ def write_playground(
     listen: Listener | None = None,
     say: Callable[[str], object] | None = None,
 ) -> Path:
-    """Write a page that trains students of a 2-D problem in any browser, without a kernel, a server or a network.
+    """Write a page that trains students of points or digits in any browser, without a kernel, a server or a network.
 
     The page runs the library's own step, attack and nets, exported to ONNX, and shows decision maps of both nets. It
     needs onnx and onnxscript, and npm the first time.
 
     Args:
         out: a new .html file.
-        data: "spirals", "moons", "rings", "blobs", or a 2-D data set with options as in ``load``.
-        teacher: a safetensors file of a net for these points; by default the recipe's, trained once and cached.
-        run: a run of a 2-D problem, on whose nets the page opens; ``data`` and ``teacher`` are the run's.
+        data: "spirals", "moons", "rings", "blobs", "digits", or a 2-D data set with options as in ``load``.
+        teacher: a safetensors file of a net for these inputs; by default the recipe's, trained once and cached.
+        run: a run of one of these problems, on whose nets the page opens; ``data`` and ``teacher`` are the run's.
         listen: called with the events of a teacher's training.
         say: called with a line when the long part of the work begins.
 
     Raises:
-        InputError: ``out`` exists, the data are images, the run's method or nets cannot be exported, or a package or
-            npm is missing.
+        InputError: ``out`` exists, the data are other images, the run's method or nets cannot be exported, or a package
+            or npm is missing.
     """
     out = Path(out)
     if out.suffix.lower() != ".html":
@@ -94,19 +115,23 @@ def write_playground(
 
 def _recipe(data: str, teacher: str | Path | None) -> Recipe:
     name = DATA.get(data, data)
-    if parse_name(name)[0] not in PROBLEMS:
+    if not _drawn(name):
         raise InputError(
-            f"The playground draws maps of 2-D problems, got {data!r}; choose among {', '.join(DATA)}, or open "
-            "SampleLab for images."
+            f"The playground shows digits and 2-D problems, got {data!r}; choose among {', '.join(DATA)}, or open "
+            "SampleLab for other images."
         )
     recipe = suggested(name)
     return recipe if teacher is None else recipe.replace(teacher=str(teacher))
 
 
+def _drawn(name: str) -> bool:
+    return parse_name(name)[0] in (*PROBLEMS, "digits")
+
+
 def _check(recipe: Recipe) -> None:
     """Refuse a recipe that a page cannot train by."""
-    if parse_name(recipe.dataset)[0] not in PROBLEMS:
-        raise InputError(f"The playground draws maps of 2-D problems, but this run is of {recipe.dataset}.")
+    if not _drawn(recipe.dataset):
+        raise InputError(f"The playground shows digits and 2-D problems, but this run is of {recipe.dataset}.")
     if recipe.method not in (*METHODS, *VARIANTS):
         raise unknown("method for the playground", recipe.method, [*METHODS, *VARIANTS])
     if not isinstance(recipe.boundary.sampler, BSS):
@@ -123,7 +148,7 @@ def _problem(training: Training, run: Run | None) -> dict[str, Any]:
     recipe, full, student, teacher = training.recipe, training.full, training.student, training.nets["teacher"]
     sampler = recipe.boundary.sampler
     assert isinstance(sampler, BSS)
-    batch = training.loader.batch_size
+    batch, augment = training.loader.batch_size, augment_for(full, recipe.augment)
     names = [*METHODS, *([recipe.method] if recipe.method in VARIANTS else [])]
     recipes = {name: _of_method(recipe, name) for name in names}
     if len(recipe.objective.modules(training.nets)):
@@ -149,7 +174,11 @@ def _problem(training: Training, run: Run | None) -> dict[str, Any]:
         "colours": [class_colour(k) for k in range(full.num_classes)],
         "table": class_table(full.num_classes).reshape(full.num_classes, LEVELS, 4).tolist(),
         "warm": WARM,
-        "area": window(full),
+        "area": window(full) if full.kind == "points" else None,
+        "shape": full.shape,
+        "gallery": _gallery(full.test) if full.kind == "images" else [],
+        "augment": {"pad": augment.pad, "flip": augment.flip},
+        "parameters": sum(p.numel() for p in student.parameters()),
         "train": _split(full.train),
         "test": _split(full.test),
         "batch": batch,
@@ -163,7 +192,7 @@ def _problem(training: Training, run: Run | None) -> dict[str, Any]:
         "shared": SHARED,
         "start": start,
         "run": given,
-        "nets": [teacher.architecture, student.architecture],
+        "nets": [teacher.architecture.removeprefix("folded "), student.architecture],
         "teacher": _numbers(flat(teacher)),
         "graphs": {
             "student": _packed(logits_graph(student.eval())),
@@ -218,16 +247,26 @@ def _rates(recipe: Recipe, batches: int) -> dict[str, Any]:
 
 
 def _split(split: Any) -> dict[str, Any]:
-    return {"x": _numbers(split.x), "y": split.y.tolist()}
+    x = split.x
+    return {"x": _numbers(x) if x.is_floating_point() else _coded(x.numpy().tobytes()), "y": split.y.tolist()}
+
+
+def _gallery(split: Any) -> list[int]:
+    """Return positions of the first images of each class."""
+    return [int(i) for k in split.y.unique() for i in (split.y == k).nonzero()[:GALLERY, 0]]
 
 
 def _numbers(values: Tensor) -> str:
     """Return float32 numbers in base64."""
-    return base64.b64encode(values.detach().to(torch.float32).contiguous().numpy().astype("<f4").tobytes()).decode()
+    return _coded(values.detach().to(torch.float32).contiguous().numpy().astype("<f4").tobytes())
 
 
 def _packed(content: bytes) -> str:
-    return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
+    return _coded(gzip.compress(content, 9, mtime=0))
+
+
+def _coded(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 def _page(problem: dict[str, Any], module: bytes, wasm: bytes) -> str:
@@ -241,11 +280,12 @@ def _page(problem: dict[str, Any], module: bytes, wasm: bytes) -> str:
                 _asset("page.css").replace("/*font*/", FONT),
             ]
         ),
+        **{name: safe(text) for name, text in WORDS[len(problem["shape"])].items()},
         "reading": safe(READING_OF_AMKD),
         "problem": spec(problem),
         "module": _packed(module),
         "wasm": _packed(wasm),
-        "script": "\n".join([_pen(), *map(_asset, ("engine.js", "draw.js", "page.js"))]),
+        "script": "\n".join([_pen(), *map(_asset, ("engine.js", "images.js", "draw.js", "page.js"))]),
     }
     return re.sub(r"<!--(\w+)-->", lambda found: parts[found[1]], _asset("page.html"))
 

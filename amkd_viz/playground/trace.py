@@ -6,7 +6,7 @@ records every operation, those of the gradients included.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -25,17 +25,45 @@ from amkd_viz.training import Recipe
 
 __all__ = ["check_packages", "flat", "logits_graph", "step_graph", "walk_graph"]
 
+aten = torch.ops.aten
+STATISTICS, COUNT = ("running_mean", "running_var"), "num_batches_tracked"  # buffers of a batch norm
+
+
+def _in_place(change: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., None]:
+    def each(own: Sequence[Tensor], others: Sequence[Tensor] | Tensor) -> None:
+        for number, tensor in enumerate(own):
+            change(tensor, others if isinstance(others, Tensor) else others[number])
+
+    return each
+
+
+ON_LISTS: dict[Any, Callable[..., Any]] = {  # operations that ONNX does not have, tensor by tensor
+    aten._foreach_add.Scalar: lambda own, value: [tensor + value for tensor in own],
+    aten._foreach_add_.List: _in_place(Tensor.add_),
+    aten._foreach_sub_.List: _in_place(Tensor.sub_),
+    aten._foreach_mul_.Tensor: _in_place(Tensor.mul_),
+}
+
 
 def flat(net: nn.Module) -> Tensor:
-    """Return the parameters of a net, in their order, as one vector (P,)."""
-    return torch.cat([p.detach().flatten() for p in net.parameters()])
+    """Return the parameters of a net, in their order, and then its batch statistics as one vector (P + S,)."""
+    return torch.cat([p.detach().flatten() for p in [*net.parameters(), *_statistics(net).values()]])
 
 
-def _apart(net: nn.Module, vector: Tensor, prefix: str = "") -> dict[str, Tensor]:
-    """Return name -> parameter from a vector (P,) that ``flat`` could have made."""
-    named = list(net.named_parameters())
+def _statistics(net: nn.Module) -> dict[str, Tensor]:
+    return {name: buffer for name, buffer in net.named_buffers() if name.endswith(STATISTICS)}
+
+
+def _apart(tensors: Iterable[tuple[str, Tensor]], vector: Tensor, prefix: str = "") -> dict[str, Tensor]:
+    """Return name -> tensor of the shapes of ``tensors`` from their numbers in one vector."""
+    named = list(tensors)
     parts = vector.split([p.numel() for _, p in named])
     return {prefix + name: part.view(p.shape) for (name, p), part in zip(named, parts, strict=True)}
+
+
+def _whole(net: nn.Module, vector: Tensor, prefix: str = "") -> dict[str, Tensor]:
+    """Return name -> parameter or batch statistic from a vector (P + S,) that ``flat`` could have made."""
+    return _apart([*net.named_parameters(), *_statistics(net).items()], vector, prefix)
 
 
 @dataclass(frozen=True, repr=False)
@@ -98,11 +126,11 @@ class _Loss(nn.Module):
 def step_graph(student: Classifier, teacher: Classifier, recipe: Recipe, batch: int) -> bytes:
     """Return one training step of the recipe's method as an ONNX file: loss, gradient, momentum, update.
 
-    Inputs: ``teacher`` and ``theta`` (P,), parameters as ``flat`` gives them; ``momentum`` (P,); ``x`` (B, 2), ``y``
-    (B,) int64; ``weights`` (T,) of the terms in the objective's order; ``rate`` (), the learning rate; and where the
-    method attacks ``waits`` (L, K), exponential draws, and ``step_size`` ().
+    Inputs: ``teacher`` and ``theta`` (P + S,), as ``flat`` gives them; ``momentum`` (P,); ``x`` (B, ...), points or
+    images in [0, 1], ``y`` (B,) int64; ``weights`` (T,) of the terms in the objective's order; ``rate`` (), the
+    learning rate; and where the method attacks ``waits`` (L, K), exponential draws, and ``step_size`` ().
     Outputs: ``new_theta``, ``new_momentum``, ``terms`` (T,) unweighted; and where the method attacks ``samples``
-    (L, 2), ``rows`` (L,) of the batch, and ``count`` (), how many of the L are boundary samples and not repetitions.
+    (L, ...), ``rows`` (L,) of the batch, and ``count`` (), how many of the L are boundary samples and not repetitions.
 
     Args:
         batch: B. L is the smaller of B and the recipe's ``max_boundary_samples``.
@@ -112,12 +140,13 @@ def step_graph(student: Classifier, teacher: Classifier, recipe: Recipe, batch: 
     """
     objective, module = recipe.objective, _Loss(student.train(), teacher.eval(), recipe)
     attacks = "boundary" in objective.batches()
-    few, theta = min(batch, recipe.max_boundary_samples), flat(student)
+    few, count = min(batch, recipe.max_boundary_samples), sum(p.numel() for p in student.parameters())
+    statistics = _statistics(student)
     inputs = {
         "teacher": flat(teacher),
-        "theta": theta,
-        "momentum": torch.zeros_like(theta),
-        "x": torch.randn(batch, 2, generator=torch.Generator().manual_seed(0)),
+        "theta": flat(student),
+        "momentum": torch.zeros(count),
+        "x": torch.rand(batch, *student.shape, generator=torch.Generator().manual_seed(0)),
         "y": torch.arange(batch) % student.num_classes,
         "weights": torch.ones(len(objective.names)),
         "rate": torch.tensor(0.1),
@@ -128,13 +157,19 @@ def step_graph(student: Classifier, teacher: Classifier, recipe: Recipe, batch: 
         of_teacher: Tensor, theta: Tensor, momentum: Tensor, x: Tensor, y: Tensor, *more: Tensor
     ) -> tuple[Tensor, ...]:
         weights, rate, waits, length = more if attacks else (*more, *drawn.values())
+        moving: dict[str, Tensor] = {}  # the pass moves batch statistics in place, and counts its batches
+        if statistics:
+            moving = _apart(statistics.items(), theta[count:].clone(), "student.")
+            theta = theta[:count]
+        idle = {f"student.{n}": torch.zeros_like(b) for n, b in student.named_buffers() if n.endswith(COUNT)}
         theta = theta.detach().requires_grad_()
-        parameters = _apart(student, theta, "student.") | _apart(teacher, of_teacher, "teacher.")
-        loss, made = functional_call(module, parameters, (x, y, waits, weights, length))
+        parameters = _apart(student.named_parameters(), theta, "student.") | _whole(teacher, of_teacher, "teacher.")
+        loss, made = functional_call(module, parameters | moving | idle, (x, y, waits, weights, length))
         (gradient,) = torch.autograd.grad(loss, theta)
         theta = theta.detach()
         momentum = recipe.momentum * momentum + (gradient + recipe.weight_decay * theta)  # as torch.optim.SGD
-        found = (theta - rate * momentum, momentum, torch.stack([made.terms[name] for name in objective.names]))
+        after = torch.cat([theta - rate * momentum, *(value.flatten() for value in moving.values())])
+        found = (after, momentum, torch.stack([made.terms[name] for name in objective.names]))
         edge = made.made("boundary")
         if edge is None or edge.rows is None or edge.first is None:
             return found
@@ -145,23 +180,23 @@ def step_graph(student: Classifier, teacher: Classifier, recipe: Recipe, batch: 
 
 
 def logits_graph(net: Classifier) -> bytes:
-    """Return a net as an ONNX file: ``theta`` (P,) and ``x`` (N, 2) for any N give ``logits`` (N, K)."""
+    """Return a net as an ONNX file: ``theta`` (P + S,) and ``x`` (N, ...) for any N give ``logits`` (N, K)."""
 
     class Logits(nn.Module):
         def forward(self, theta: Tensor, x: Tensor) -> Any:
-            return functional_call(net, _apart(net, theta), (x,))
+            return functional_call(net, _whole(net, theta), (x,))
 
     shapes = {"theta": None, "x": {0: torch.export.Dim("points")}}
     with _explained(net):
-        program = torch.export.export(Logits(), (flat(net), torch.zeros(3, 2)), dynamic_shapes=shapes)
+        program = torch.export.export(Logits(), (flat(net), torch.zeros(3, *net.shape)), dynamic_shapes=shapes)
         return _onnx(program, ["theta", "x"], ["logits"])
 
 
 def walk_graph(net: Classifier, recipe: Recipe) -> bytes:
     """Return one step of the attack on one point as an ONNX file; a whole attack is as many as it takes to cross.
 
-    Inputs: ``theta`` (P,), ``x`` (1, 2), ``target`` (1,) int64, ``step_size`` (). Outputs: ``new_x`` (1, 2), and
-    ``status`` (1,) there, see ``boundary.Status``.
+    Inputs: ``theta`` (P + S,), ``x`` (1, ...), ``target`` (1,) int64, ``step_size`` (). Outputs: ``new_x`` (1, ...),
+    and ``status`` (1,) there, see ``boundary.Status``.
     """
 
     class Walk(nn.Module):
@@ -176,9 +211,9 @@ def walk_graph(net: Classifier, recipe: Recipe) -> bytes:
     walk = Walk()
 
     def attack(theta: Tensor, *given: Tensor) -> Any:
-        return functional_call(walk, _apart(net, theta, "net."), given)
+        return functional_call(walk, _whole(net, theta, "net."), given)
 
-    inputs = {"theta": flat(net), "x": torch.zeros(1, 2), "target": torch.ones(1, dtype=torch.long)}
+    inputs = {"theta": flat(net), "x": torch.zeros(1, *net.shape), "target": torch.ones(1, dtype=torch.long)}
     return _traced(attack, inputs | {"step_size": torch.tensor(1.0)}, ["new_x", "status"], net)
 
 
@@ -196,25 +231,70 @@ def check_packages() -> None:
 
 def _traced(function: Callable[..., Any], inputs: dict[str, Tensor], outputs: Sequence[str], net: Classifier) -> bytes:
     with _explained(net):
-        table: Any = torch._decomp.core_aten_decompositions()
-        recorded = make_fx(function, decomposition_table=table)(*inputs.values())
-        recorded.graph.eliminate_dead_code()
-        recorded.recompile()
+        return _recorded(function, inputs, outputs)
 
-        class Recorded(nn.Module):
-            def forward(self, *given: Tensor) -> Any:
-                return recorded(*given)
 
-        return _onnx(torch.export.export(Recorded(), tuple(inputs.values()), strict=False), list(inputs), outputs)
+def _recorded(function: Callable[..., Any], inputs: dict[str, Tensor], outputs: Sequence[str]) -> bytes:
+    table: Any = torch._decomp.core_aten_decompositions()
+    # a batch norm in training is exported as one in eval mode unless it is taken apart
+    table.update(torch._decomp.get_decompositions([aten.native_batch_norm, aten._native_batch_norm_legit]))
+    table[aten.convolution_backward.default] = _convolution_backward
+    table.update(ON_LISTS)
+    recorded = make_fx(function, decomposition_table=table)(*inputs.values())
+    recorded.graph.eliminate_dead_code()
+    recorded.recompile()
+
+    class Recorded(nn.Module):
+        def forward(self, *given: Tensor) -> Any:
+            return recorded(*given)
+
+    return _onnx(torch.export.export(Recorded(), tuple(inputs.values()), strict=False), list(inputs), outputs)
+
+
+def _convolution_backward(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias_sizes: Any,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+    wanted: Sequence[bool],
+) -> tuple[Tensor | None, ...]:
+    """Return the gradients of a convolution (N, C, H, W) by its input, weight and bias, as convolutions: ONNX has no
+    operation for them."""
+    if transposed or groups != 1 or x.ndim != 4:
+        raise NotImplementedError("a page has no gradient of a transposed, grouped or 1-D convolution")
+    none, (high, wide) = [0, 0], weight.shape[2:]
+    by_x = by_weight = by_bias = None
+    if wanted[0]:
+        whole = [
+            (n - 1) * s - 2 * p + d * (k - 1) + 1
+            for n, s, p, d, k in zip(grad.shape[2:], stride, padding, dilation, weight.shape[2:], strict=True)
+        ]
+        rest = [n - m for n, m in zip(x.shape[2:], whole, strict=True)]
+        by_x = aten.convolution(grad, weight, None, stride, padding, dilation, True, rest, 1)
+    if wanted[1]:  # the batch is summed over, as channels are; a stride leaves rows that no output has seen
+        turned = x.transpose(0, 1), grad.transpose(0, 1)
+        found = aten.convolution(*turned, None, dilation, padding, stride, False, none, 1)
+        by_weight = found[:, :, :high, :wide].transpose(0, 1)
+    if wanted[2]:
+        by_bias = grad.sum((0, 2, 3))
+    return by_x, by_weight, by_bias
 
 
 @contextmanager
 def _explained(net: Classifier) -> Iterator[None]:
     """Turn a net that cannot be exported into an InputError that names the layer."""
-    extra = [name for name, _ in net.named_buffers() if not name.startswith("normalise.")]
+    known = (*STATISTICS, COUNT)
+    extra = [name for name, _ in net.named_buffers() if not name.startswith("normalise.") and not name.endswith(known)]
     if extra:
         raise InputError(
-            f"The playground takes nets without batch statistics, but {net.architecture} has {extra[0]}; choose an mlp."
+            f"The playground takes nets whose only buffers are batch statistics, but {net.architecture} has "
+            f"{extra[0]}; choose an mlp or a cnn."
         )
     try:
         yield
@@ -223,11 +303,11 @@ def _explained(net: Classifier) -> Iterator[None]:
         why = (
             f"because of its layer {layer}" if layer else f"({(str(error).splitlines() or [type(error).__name__])[0]})"
         )
-        raise InputError(f"{net.architecture} cannot be exported {why}; choose an mlp.") from error
+        raise InputError(f"{net.architecture} cannot be exported {why}; choose an mlp or a cnn.") from error
 
 
 def _first_that_fails(net: Classifier) -> str | None:
-    """Return name and class of the first layer that cannot be exported alone, or None."""
+    """Return name and class of the first layer that cannot be exported alone with its gradient, or None."""
     layers = [(name, layer) for name, layer in net.body.named_modules(prefix="body") if not [*layer.children()]]
     seen: dict[str, Tensor] = {}
     hooks = [
@@ -235,12 +315,18 @@ def _first_that_fails(net: Classifier) -> str | None:
         for name, layer in layers
     ]
     with torch.no_grad():
-        net(torch.zeros(3, 2))
+        net(torch.zeros(3, *net.shape))
     for hook in hooks:
         hook.remove()
     for name, layer in layers:
+
+        def both(x: Tensor, layer: nn.Module = layer) -> tuple[Tensor, Tensor]:
+            x = x.detach().requires_grad_()
+            y = layer(x)
+            return y.detach(), torch.autograd.grad(y.sum(), x)[0]
+
         try:
-            _onnx(torch.export.export(layer, (seen[name],)), ["x"], ["y"])
+            _recorded(both, {"x": seen[name]}, ["y", "gradient"])
         except Exception:  # whatever it is, this layer is the answer
             return f"{name} ({type(layer).__name__})"
     return None

@@ -6,7 +6,7 @@ from amkd_viz.views.comparison import compare
 from amkd_viz.views.curves import curves
 from amkd_viz.views.distances import distances
 from amkd_viz.views.embedding import embedding
-from amkd_viz.views.epochs import epochs
+from amkd_viz.views.epochs import epochs, recording
 from amkd_viz.views.gallery import gallery
 from amkd_viz.views.plane_map import plane_map
 from amkd_viz.views.regimes import Regime, regimes
@@ -30,6 +30,7 @@ __all__ = [
     "method_colour",
     "method_colours",
     "plane_map",
+    "recording",
     "regimes",
     "triplets",
     "write_report",

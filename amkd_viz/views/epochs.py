@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -15,10 +16,13 @@ from amkd_viz.views.figure import slider
 from amkd_viz.views.labels import class_name, percent, used_of
 from amkd_viz.views.layout import NAMED, alike, largest_only
 from amkd_viz.views.scene import Area, Panel, Scene
-from amkd_viz.views.slices import NAMES, Slice
+from amkd_viz.views.slices import NAMES, Slice, telling_triple
 from amkd_viz.views.view import View
 
-__all__ = ["epochs"]
+if TYPE_CHECKING:
+    from amkd_viz.runs import Run
+
+__all__ = ["epochs", "recording"]
 
 MOST_FRAMES = 61
 OPENS = {"first": 0, "last": -1}
@@ -120,3 +124,31 @@ def epochs(
         f"{dataset.name} over epochs",
         tuple(scenes),
     )
+
+
+def recording(run: Run, **options: Any) -> View:
+    """Draw the student of a run after each epoch of which there is a snapshot, behind a slider; see ``epochs``.
+
+    The map of images lies in the plane through ``slices.telling_triple`` of the teacher, by the attack of the recipe.
+
+    Args:
+        run: finished or not. options: of ``epochs``; it opens on the first epoch.
+
+    Raises:
+        InputError: the run has no snapshots or no teacher, or its data or teacher cannot be read.
+    """
+    kept = run.snapshots()
+    if not kept:
+        raise InputError(f"The run {run.path} has no snapshots, so there is nothing to play back.")
+    data, teacher, recipe = run.dataset(), run.teacher(), run.settled
+    if data.kind == "images":
+        attack: dict[str, Any] = {
+            "step_size": recipe.step_size,
+            "steps": recipe.attack_steps,
+            "step_rule": recipe.step_rule,
+        }
+        images, labels = telling_triple(teacher, data, **attack)
+        options = {"anchors": images, "labels": tuple(labels), "resolution": 80, **options}
+    nets = {epoch: run.student(epoch) for epoch in kept}
+    view = epochs(nets, data, teacher=teacher, **{"opens": "first", **options})
+    return replace(view, title=f"{data.name}: the student of {recipe.method}, seed {recipe.seed}")

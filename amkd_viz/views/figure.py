@@ -19,6 +19,7 @@ __all__ = ["figure", "slider"]
 LONG, LONGEST = 20, 26  # characters of a title: with a note beside it, and at most
 IMAGE = 0.13  # side of an anchor's image as a share of the panel
 ROOM = 64  # pixels of a slider
+PLAYER, FRAME = 136, 350  # pixels of its two buttons, and milliseconds of each scene
 MANY = 2000  # points beyond which WebGL draws them
 SWATCH = f"<span style='color:rgb({','.join(map(str, WARM))})'>\N{BLACK SQUARE}</span> "
 SYMBOLS = {
@@ -48,7 +49,7 @@ def figure(scene: Scene) -> go.Figure:
 
 
 def slider(scenes: Sequence[Scene], names: Sequence[str], prefix: str, opens: int = -1) -> go.Figure:
-    """Draw scenes of the same area and marks behind a slider, which opens on the scene number ``opens``."""
+    """Draw scenes of the same area and marks behind a slider and a player; it opens on the scene number ``opens``."""
     drawn = figure(scenes[opens])
     notes = [note.to_plotly_json() for note in drawn.layout.annotations]
     frames = []
@@ -59,9 +60,15 @@ def slider(scenes: Sequence[Scene], names: Sequence[str], prefix: str, opens: in
     drawn.frames = frames
     at_once = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
     steps = [{"method": "animate", "label": name, "args": [[name], at_once]} for name in names]
-    place_ = {"x": 0, "len": 1, "y": 0, "yanchor": "top", "pad": {"t": 46}}
+    place_ = {"x": 0, "len": 1, "y": 0, "yanchor": "top", "pad": {"t": 46, "l": PLAYER}}
+    on = {**at_once, "fromcurrent": True, "frame": {"duration": FRAME, "redraw": True}}
+    buttons: list[dict[str, Any]] = [{"label": "Play", "method": "animate", "args": [None, on]}]
+    buttons += [{"label": "Pause", "method": "animate", "args": [[None], at_once]}]
+    look = {"bgcolor": LIGHT.paper, "bordercolor": LIGHT.line, "font": {"color": LIGHT.ink}, "showactive": False}
+    where = {"x": 0, "xanchor": "left", "y": 0, "yanchor": "top", "pad": {"t": 50}}
     drawn.update_layout(
         sliders=[{"steps": steps, "active": opens % len(scenes), "currentvalue": {"prefix": prefix}, **place_}],
+        updatemenus=[{"type": "buttons", "direction": "right", "buttons": buttons, **where, **look}],
         margin={"b": (drawn.layout.margin.b or 0) + ROOM},
         meta={**drawn.layout.meta, "extra": drawn.layout.meta["extra"] + ROOM},
     )

@@ -3,7 +3,8 @@
 const PROBLEM = JSON.parse(document.getElementById("problem").textContent);
 const bytes = (text) => Uint8Array.from(atob(text.trim()), (c) => c.charCodeAt(0));
 const floats = (text) => new Float32Array(bytes(text).buffer);
-const K = PROBLEM.classes.length;
+const K = PROBLEM.classes.length, IMAGES = PROBLEM.shape.length === 3, WIDTH = PROBLEM.shape.reduce((a, b) => a * b); // numbers of one input
+const inputs = (text) => (IMAGES ? Float32Array.from(bytes(text), (v) => v / 255) : floats(text));
 
 async function unpacked(text) {
   const stream = new Blob([bytes(text)]).stream().pipeThrough(new DecompressionStream("gzip"));
@@ -73,15 +74,15 @@ class Training {
     this.labels = PROBLEM.start.labels;
     this.own = []; // [x, y, class] of points that a person has drawn
     this.log = []; // [step, setting, value]
-    this.train = { x: floats(PROBLEM.train.x), y: PROBLEM.train.y };
-    this.test = { x: floats(PROBLEM.test.x), y: PROBLEM.test.y };
+    this.train = { x: inputs(PROBLEM.train.x), y: PROBLEM.train.y };
+    this.test = { x: inputs(PROBLEM.test.x), y: PROBLEM.test.y };
     this.teacher = floats(PROBLEM.teacher);
     this.restart();
   }
 
   restart() {
     this.theta = floats(PROBLEM.seeds[this.seed].theta);
-    this.momentum = new Float32Array(this.theta.length);
+    this.momentum = new Float32Array(PROBLEM.parameters);
     this.step = 0;
     this.now = Object.fromEntries(["method", ...Object.keys(RANGES)].map((key) => [key, PROBLEM.start[key]]));
     this.apply();
@@ -123,16 +124,16 @@ class Training {
     return Object.fromEntries(this.method.terms.map((term, i) => [term, row[i] * this.now[term]]));
   }
 
-  // Points (N, 2) and classes of the batch of this step: epochs in an order that depends on seed and epoch alone.
+  // Inputs (N, ...) and classes of the batch of this step: epochs in an order that depends on seed and epoch alone.
   batch() {
     const points = [...this.labelled, ...this.own.map((_, i) => -1 - i)];
     const order = shuffled(points, random(this.seed, "order", this.epoch)), size = PROBLEM.batch;
-    const from = (this.step % this.batches) * size, x = new Float32Array(2 * size), y = new Array(size);
+    const from = (this.step % this.batches) * size, x = new Float32Array(WIDTH * size), y = new Array(size);
+    const draw = random(this.seed, "crop", this.step);
     for (let i = 0; i < size; i++) { // with fewer points than a batch holds, they are repeated
       const at = order[(from + i) % order.length];
-      const [a, b, k] = at < 0 ? this.own[-1 - at] : [this.train.x[2 * at], this.train.x[2 * at + 1], this.train.y[at]];
-      x.set([a, b], 2 * i);
-      y[i] = k;
+      x.set(at < 0 ? this.own[-1 - at].slice(0, 2) : augmented(nth(this.train.x, at), draw), WIDTH * i);
+      y[i] = at < 0 ? this.own[-1 - at][2] : this.train.y[at];
     }
     return { x, y };
   }
@@ -166,12 +167,12 @@ class Training {
     const smaller = others.filter(([, { terms }]) => terms.length < this.method.terms.length);
     const [name, method] = [...smaller, [this.now.method, this.method], ...others].find(fits);
     const session = await this.session(name, method.graph);
-    if (PROBLEM.rates[this.labels].anew.includes(this.step)) this.momentum = new Float32Array(this.theta.length);
+    if (PROBLEM.rates[this.labels].anew.includes(this.step)) this.momentum = new Float32Array(PROBLEM.parameters);
     const feeds = {
       teacher: this.tensor(this.teacher),
       theta: this.tensor(this.theta),
       momentum: this.tensor(this.momentum),
-      x: this.tensor(inputs.x, [PROBLEM.batch, 2]),
+      x: this.tensor(inputs.x, [PROBLEM.batch, ...PROBLEM.shape]),
       y: this.whole(inputs.y),
       waits: this.tensor(inputs.waits, [PROBLEM.limit, K]),
       weights: this.tensor(method.terms.map((term) => inputs.weights[term] || 0)),
@@ -194,7 +195,7 @@ class Training {
   async logits(net, x) {
     const session = await this.session(`${net} logits`, PROBLEM.graphs[net]);
     const theta = net === "teacher" ? this.teacher : this.theta;
-    return (await session.run({ theta: this.tensor(theta), x: this.tensor(x, [x.length / 2, 2]) })).logits.data;
+    return (await session.run({ theta: this.tensor(theta), x: this.tensor(x, [x.length / WIDTH, ...PROBLEM.shape]) })).logits.data;
   }
 
   // Share of test points on which the student is right, and on which it agrees with the teacher.
@@ -202,13 +203,14 @@ class Training {
     const student = winners(await this.logits("student", this.test.x));
     this.byTeacher ??= winners(await this.logits("teacher", this.test.x));
     const share = (others) => student.reduce((sum, k, i) => sum + (k === others[i]), 0) / student.length;
+    this.predicted = student;
     this.accuracy = share(this.test.y);
     this.agreement = share(this.byTeacher);
     if (this.history.at(-1)?.step !== this.step) this.history.push({ step: this.step, terms: {} });
     Object.assign(this.history.at(-1), { accuracy: this.accuracy, agreement: this.agreement });
   }
 
-  // The attack on one point, towards the likeliest other class or the one that is asked for.
+  // The attack on one input, towards the likeliest other class or the one that is asked for.
   async walk(net, point, wanted = null) {
     const x = Float32Array.from(point), scores = [...await this.logits(net, x)], base = scores.indexOf(Math.max(...scores));
     const others = scores.map((_, k) => k).filter((k) => k !== base).sort((a, b) => scores[b] - scores[a]);
@@ -218,13 +220,29 @@ class Training {
     const path = [[...point]], fixed = { theta, target: this.whole([target]), step_size: this.tensor([this.now.step_size], []) };
     let crossed = false;
     while (!crossed && path.length <= PROBLEM.attack_steps) {
-      const made = await session.run({ ...fixed, x: this.tensor(path.at(-1), [1, 2]) });
+      const made = await session.run({ ...fixed, x: this.tensor(path.at(-1), [1, ...PROBLEM.shape]) });
       path.push([...made.new_x.data]);
       crossed = Number(made.status.data[0]) !== 0;
     }
-    const ends = winners(await this.logits(net, Float32Array.from(path.flat())));
-    return { base, target, steps: path.length - 1, path, classes: ends, crossed };
+    const iterates = Float32Array.from(path.flat()), classes = winners(await this.logits(net, iterates)), probabilities = {};
+    if (IMAGES) for (const own of ["teacher", "student"]) probabilities[own] = softmax(await this.logits(own, iterates));
+    return { base, target, steps: path.length - 1, path, classes, crossed, probabilities };
   }
+}
+
+const nth = (x, i) => x.subarray(WIDTH * i, WIDTH * (i + 1));
+
+// An image after a random crop, padded with black, and mirroring, as the recipe's; a point as it is.
+function augmented(x, draw) {
+  const { pad, flip } = PROBLEM.augment;
+  if (!pad && !flip) return x;
+  const [channels, high, wide] = PROBLEM.shape, made = new Float32Array(x.length), any = () => Math.floor(draw() * (2 * pad + 1)) - pad;
+  const down = any(), right = any(), mirrored = flip && draw() < 0.5;
+  for (let c = 0; c < channels; c++) for (let i = 0; i < high; i++) for (let j = 0; j < wide; j++) {
+    const row = i + down, column = (mirrored ? wide - 1 - j : j) + right;
+    if (row >= 0 && row < high && column >= 0 && column < wide) made[(c * high + i) * wide + j] = x[(c * high + row) * wide + column];
+  }
+  return made;
 }
 
 function winners(logits) {
@@ -235,6 +253,14 @@ function winners(logits) {
     found[i] = best;
   }
   return found;
+}
+
+// Probabilities of each row.
+function softmax(logits) {
+  return Array.from({ length: logits.length / K }, (_, i) => {
+    const row = [...logits.slice(i * K, (i + 1) * K)], most = Math.max(...row), shares = row.map((z) => Math.exp(z - most)), sum = shares.reduce((a, b) => a + b);
+    return shares.map((share) => share / sum);
+  });
 }
 
 // Largest probability of each row.

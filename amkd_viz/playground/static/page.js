@@ -4,7 +4,7 @@ const $ = (id) => document.getElementById(id);
 const show = (id, text) => { $(id).textContent = text; };
 const EVERY = 4; // steps between two evaluations where nothing is drawn
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
-let training, teacherMap, studentMap, point = [0, 0], target = null, playing = false, walks = {}, drawn = 0;
+let training, teacherMap, studentMap, image = IMAGES ? PROBLEM.gallery[0] : null, point = [0, 0], target = null, playing = false, walks = {}, drawn = 0;
 
 // Work in the order in which it is asked for, one at a time.
 let chain = Promise.resolve();
@@ -30,6 +30,7 @@ function address() {
   if (training.ofRun) words.set("run", 1);
   if (training.log.length) words.set("log", training.log.map((entry) => entry.join(":")).join(";"));
   if (training.own.length) words.set("own", training.own.map((p) => p.map((v, i) => (i < 2 ? +v.toFixed(3) : v)).join(",")).join(";"));
+  if (IMAGES) words.set("image", image);
   words.set("point", point.map((v) => +v.toFixed(3)).join(","));
   if (target !== null) words.set("target", target);
   try {
@@ -45,7 +46,7 @@ function fromAddress(text) {
   const number = (word) => (word.trim() === "" ? NaN : Number(word));
   found.version = number(words.get("v") ?? "");
   if (words.has("data")) found.data = words.get("data");
-  for (const key of ["seed", "labels", "step", "target"]) if (words.has(key)) found[key] = number(words.get(key));
+  for (const key of ["seed", "labels", "step", "target", "image"]) if (words.has(key)) found[key] = number(words.get(key));
   if (words.has("run")) found.run = words.get("run") === "1";
   const list = (word) => (word ? word.split(";") : []);
   if (words.has("log")) found.log = list(words.get("log")).map((entry) => entry.split(":")).map(([step, key, value]) => [number(step), key, value]);
@@ -70,6 +71,8 @@ function check(given) {
   const steps = PROBLEM.epochs * PROBLEM.rates[given.labels ?? training.labels].batches;
   if ("step" in given && !whole(given.step, 0, steps)) throw new Error(`step must be a whole number from 0 to ${steps}, got ${given.step}.`);
   if ("target" in given && given.target !== null && !whole(given.target, 0, K - 1)) throw new Error(`target must be a class from 0 to ${K - 1}, got ${given.target}.`);
+  if ("image" in given && IMAGES && !whole(given.image, 0, PROBLEM.test.y.length - 1)) throw new Error(`image must be a whole number from 0 to ${PROBLEM.test.y.length - 1}, got ${given.image}.`);
+  if (IMAGES && given.own?.length) throw new Error("This page trains on images, and takes no points of your own.");
   const numbers = (values, count) => values?.length === count && [...values].every(Number.isFinite);
   if ("point" in given && !numbers(given.point, 2)) throw new Error(`point must be two numbers, got ${given.point}.`);
   for (const p of given.own ?? []) if (!numbers(p, 3) || !whole(p[2], 0, K - 1)) throw new Error(`A point of your own must be two numbers and a class from 0 to ${K - 1}, got ${p}.`);
@@ -77,7 +80,7 @@ function check(given) {
     if (!whole(step, 0, steps)) throw new Error(`A change must be at a step from 0 to ${steps}, got ${step}.`);
     checked(key, value);
   }
-  for (const name of ["theta", "momentum"]) if (name in given && !numbers(given[name], training.theta.length)) throw new Error(`${name} must be ${training.theta.length} numbers.`);
+  for (const name of ["theta", "momentum"]) if (name in given && !numbers(given[name], training[name].length)) throw new Error(`${name} must be ${training[name].length} numbers.`);
   for (const key of Object.keys(given)) if (key === "method" || key in RANGES) checked(key, given[key]);
 }
 
@@ -86,7 +89,7 @@ function check(given) {
 function state() {
   const { seed, labels, step, steps, epoch, now, log, own, theta, momentum, terms, accuracy, agreement, last } = training;
   return {
-    version: PROBLEM.version, data: PROBLEM.data, run: training.ofRun, seed, labels, step, ...now, log, own, point, target,
+    version: PROBLEM.version, data: PROBLEM.data, run: training.ofRun, seed, labels, step, ...now, log, own, image, point, target,
     theta: [...theta], momentum: [...momentum],
     // what follows is computed, and ``set`` leaves it aside
     steps, epoch, playing, terms, accuracy, agreement, weights: training.weights(),
@@ -119,6 +122,7 @@ function set(given) {
     else await repeat(goal);
     for (const name of ["theta", "momentum"]) if (name in given) training[name] = Float32Array.from(given[name]);
     if ("next" in given) training.given = given.next;
+    if (IMAGES && "image" in given && given.image !== image) await choose(given.image);
     if ("point" in given) point = [...given.point];
     if ("target" in given) target = given.target;
     await refresh();
@@ -163,7 +167,7 @@ function step(n = 1) {
   });
 }
 
-// The class that a net predicts at points [[x, y], ...].
+// The class that a net predicts at points [[x, y], ...] or flat images.
 function decide(net, points) {
   return queued(async () => winners(await training.logits(net, Float32Array.from(points.flat()))));
 }
@@ -172,20 +176,33 @@ function decide(net, points) {
 
 async function refresh() {
   await training.evaluate();
-  teacherMap ??= decisionMap(await training.logits("teacher", GRID));
-  studentMap = decisionMap(await training.logits("student", GRID));
+  teacherMap ??= decisionMap(await training.logits("teacher", grid));
+  studentMap = decisionMap(await training.logits("student", grid));
   await walk();
   paint();
 }
 
+// Lay the maps through a test image and the nearest ones of the two other classes that the teacher finds likeliest.
+async function choose(number) {
+  const { x, y } = training.test, base = nth(x, number), scores = await training.logits("teacher", base), far = (i) => dot(minus(nth(x, i), base), minus(nth(x, i), base));
+  const likely = PROBLEM.classes.map((_, k) => k).filter((k) => k !== y[number]).sort((a, b) => scores[b] - scores[a]).slice(0, 2);
+  const nearest = likely.map((k) => y.flatMap((own, i) => (own === k ? [i] : [])).reduce((best, i) => (far(i) < far(best) ? i : best)));
+  lay(planeThrough([number, ...nearest].map((i) => nth(x, i)), [number, ...nearest].map((i) => PROBLEM.classes[y[i]])));
+  [image, point, teacherMap] = [number, [0, 0], null];
+}
+
+// Where a walk begins: the point, or the image at this place of the plane.
+const start = () => (IMAGES ? slice.lift(Float32Array.from(point)).map((v) => Math.min(1, Math.max(0, v))) : point);
+
 async function walk() {
-  for (const net of ["teacher", "student"]) walks[net] = await training.walk(net, point, target);
+  for (const net of ["teacher", "student"]) walks[net] = await training.walk(net, start(), target);
   const most = Math.max(walks.teacher.steps, walks.student.steps), slider = $("iterate"), atEnd = slider.value === slider.max;
   slider.max = Math.max(1, most);
   if (atEnd) slider.value = slider.max;
 }
 
 function dots() {
+  if (IMAGES) return [];
   const { train, labelled, own } = training, strong = new Set(labelled), found = [];
   train.y.forEach((k, i) => { if (!strong.has(i)) found.push([train.x[2 * i], train.x[2 * i + 1], k, false]); });
   for (const i of labelled) found.push([train.x[2 * i], train.x[2 * i + 1], train.y[i], true]);
@@ -195,7 +212,7 @@ function dots() {
 function edges() {
   const { samples, last } = training;
   if (!samples || !last) return [];
-  return samples.rows.slice(0, samples.count).map((row, i) => [[last.x[2 * row], last.x[2 * row + 1]], [samples.x[2 * i], samples.x[2 * i + 1]]]);
+  return samples.rows.slice(0, samples.count).map((row, i) => [[...last.x.slice(WIDTH * row, WIDTH * (row + 1))], [...nth(samples.x, i)]]);
 }
 
 function paint() {
@@ -207,18 +224,44 @@ function paint() {
   };
   const all = dots(), upto = Number($("iterate").value), strong = all.filter((dot) => dot[3]);
   const other = (net, dash) => ({ ...walks[net], dash, upto });
-  paintMap(canvas("teacher"), teacherMap.pixels, { dots: all, walks: [other("teacher")], point });
-  paintMap(canvas("student"), studentMap.pixels, { dots: strong, samples: edges(), walks: [other("student")], point });
+  paintMap(canvas("teacher"), teacherMap.pixels, { dots: all, walks: [other("teacher")], point, pictures: true });
+  paintMap(canvas("student"), studentMap.pixels, { dots: strong, samples: IMAGES ? [] : edges(), walks: [other("student")], point });
   const apart = apartMap(teacherMap, studentMap);
   paintMap(canvas("apart"), apart.pixels, { walks: [other("teacher"), other("student", true)], point });
   note("teacher", PROBLEM.nets[0]);
   note("student", `${percent(training.accuracy)} right`);
-  note("apart", `on ${percent(apart.share)} of the map`);
+  note("apart", `on ${percent(apart.share)} of the ${IMAGES ? "valid part" : "map"}`);
+  if (IMAGES) pictures(upto);
   curves();
   words();
   buttons();
   document.body.dataset.drawn = ++drawn;
 }
+
+// The walks and samples of a page of images, and which images of the gallery the student gets wrong.
+function pictures(upto) {
+  const figure = (name) => document.querySelector(`[data-strip="${name}"]`), name = (k) => PROBLEM.classes[k], pairs = edges();
+  for (const net of ["teacher", "student"]) {
+    const own = walks[net], at = Math.min(upto, own.steps), top = own.probabilities[net][at];
+    paintWalk(figure(net).querySelector("canvas"), own, net, at, strongest(own));
+    figure(net).querySelector("span").textContent = `step ${at}: ${name(own.classes[at])}, ${percent(Math.max(...top))}`;
+    figure(net).querySelector("canvas").setAttribute("aria-label", `Walk by the ${net}: ${own.classes.map(name).join(", ")}`);
+  }
+  paintSamples(figure("samples").querySelector("canvas"), pairs);
+  figure("samples").querySelector("span").textContent = pairs.length ? `${pairs.length} of the last step` : "none in the last step";
+  figure("samples").querySelector("canvas").hidden = !pairs.length;
+  const shown = [...new Set(["teacher", "student"].flatMap((net) => strongest(walks[net])))].sort((a, b) => a - b);
+  key($("classes"), shown.map((k) => [PROBLEM.colours[k], name(k)]));
+  for (const button of document.querySelectorAll("#gallery button")) {
+    const i = Number(button.dataset.image), right = PROBLEM.test.y[i], guess = training.predicted[i], wrong = guess !== right;
+    button.ariaPressed = String(i === image);
+    button.classList.toggle("wrong", wrong);
+    button.ariaLabel = button.title = `Test image ${i}: ${name(right)}${wrong ? `, which the student takes for ${name(guess)}` : ""}`;
+  }
+}
+
+// Classes that either net gives a tenth of its probability to anywhere on a walk.
+const strongest = ({ probabilities }) => PROBLEM.classes.map((_, k) => k).filter((k) => Object.values(probabilities).some((rows) => rows.some((row) => row[k] > 0.1)));
 
 function key(parent, entries) {
   parent.replaceChildren(...entries.map(([colour, text]) => {
@@ -234,7 +277,7 @@ function curves() {
   const changes = [...new Set(log.map(([at]) => at).filter((at) => at > 0))];
   const line = (of) => history.map((at) => [at.step, of(at)]).filter(([, y]) => y !== undefined);
   const accuracy = { points: line((at) => 100 * at.accuracy), colour: LINES[0] };
-  const agreement = { points: line((at) => 100 * at.agreement), colour: LINES[1] };
+  const agreement = { points: line((at) => 100 * at.agreement), colour: LINES[1], dash: [5, 4] }; // often equal
   paintCurves(scores.querySelector("canvas"), [accuracy, agreement], steps, changes, [0, 100]);
   key(scores.querySelector("span"), [[LINES[0], `accuracy ${percent(training.accuracy)}`], [LINES[1], `same as the teacher ${percent(training.agreement)}`]]);
   const lines = TERMS.map((term, i) => ({ term, points: line((at) => at.terms[term]), colour: LINES[i % 4] })).filter(({ points }) => points.length);
@@ -256,7 +299,7 @@ function words() {
   show("walk", ["teacher", "student"].map((net) => {
     const { base, steps: made, crossed, classes, target: to } = walks[net], at = Math.min(upto, made);
     const end = crossed ? `crosses into ${name(classes[made])} in ${made} step${made === 1 ? "" : "s"}` : `does not cross in ${made} steps`;
-    return `By the ${net} the point is ${name(base)}; towards ${name(to)} it ${end}${at < made ? `; after step ${at} it is ${name(classes[at])}` : ""}.`;
+    return `By the ${net} the ${IMAGES ? "image" : "point"} is ${name(base)}; towards ${name(to)} it ${end}${at < made ? `; after step ${at} it is ${name(classes[at])}` : ""}.`;
   }).join(" "));
   for (const input of document.querySelectorAll("#sliders input")) {
     const { key: own } = input.dataset, value = own === "labels" ? PROBLEM.labels.indexOf(training.labels) : own === "seed" ? training.seed : now[own];
@@ -314,7 +357,8 @@ async function play() {
 
 let asked = false, rest = 0; // the newest place of the point is enough, and its address once it rests: browsers count them
 function moved(to) {
-  point = [Math.min(X1, Math.max(X0, to[0])), Math.min(Y1, Math.max(Y0, to[1]))];
+  const [x0, x1, y0, y1] = slice.area;
+  point = [Math.min(x1, Math.max(x0, to[0])), Math.min(y1, Math.max(y0, to[1]))];
   if (asked) return;
   asked = true;
   attempt(queued(async () => {
@@ -328,8 +372,8 @@ function moved(to) {
 
 function listen(canvas) {
   const place = (event) => {
-    const box = canvas.getBoundingClientRect();
-    return [X0 + ((event.clientX - box.left) / box.width) * (X1 - X0), Y1 - ((event.clientY - box.top) / box.height) * (Y1 - Y0)];
+    const box = canvas.getBoundingClientRect(), [x0, x1, y0, y1] = slice.area;
+    return [x0 + ((event.clientX - box.left) / box.width) * (x1 - x0), y1 - ((event.clientY - box.top) / box.height) * (y1 - y0)];
   };
   let dragging = false;
   canvas.addEventListener("pointerdown", (event) => {
@@ -350,8 +394,8 @@ function listen(canvas) {
   canvas.addEventListener("keydown", (event) => {
     const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
     if (!way || !training) return;
-    const size = event.shiftKey ? 0.05 : 0.01;
-    moved([point[0] + way[0] * size * (X1 - X0), point[1] + way[1] * size * (Y1 - Y0)]);
+    const size = (event.shiftKey ? 0.05 : 0.01) * (slice.area[1] - slice.area[0]);
+    moved([point[0] + way[0] * size, point[1] + way[1] * size]);
     event.preventDefault();
   });
 }
@@ -386,7 +430,7 @@ function controls() {
   for (const term of TERMS) slider(term, `Weight: ${nameOf(term)}`, 0, 8, 0.25, (value) => set({ [term]: value }));
   slider("step_size", "Attack step size", 0.05, 3, 0.05, (value) => set({ step_size: value }));
   slider("rate", "Learning rate", 0.1, 3, 0.1, (value) => set({ rate: value }));
-  slider("labels", "Labelled points", 0, PROBLEM.labels.length - 1, 1, (value) => set({ labels: PROBLEM.labels[value], log: fromStart() }));
+  slider("labels", `Labelled ${IMAGES ? "images" : "points"}`, 0, PROBLEM.labels.length - 1, 1, (value) => set({ labels: PROBLEM.labels[value], log: fromStart() }));
   slider("seed", "Seed", 0, PROBLEM.seeds.length - 1, 1, (value) => set({ seed: value, log: fromStart() }));
   for (const [k, name] of PROBLEM.classes.entries()) for (const id of ["target", "class"]) $(id).append(new Option(name, k));
   $("target").prepend(new Option("likeliest", ""));
@@ -397,6 +441,7 @@ function controls() {
   $("again").addEventListener("click", () => { playing = false; attempt(set({ seed: training.seed, log: fromStart() })); });
   $("undo").addEventListener("click", () => attempt(ownPoints(training.own.slice(0, -1))));
   document.querySelectorAll("#maps canvas").forEach(listen);
+  if (IMAGES) gallery();
   key($("keys"), [...PROBLEM.classes.map((name, k) => [PROBLEM.colours[k], name])]);
   for (const { title, text, hash } of PROBLEM.situations) {
     const item = document.createElement("li"), link = Object.assign(document.createElement("a"), { href: hash });
@@ -418,6 +463,21 @@ function controls() {
   new ResizeObserver(() => { if (drawn && width !== document.body.clientWidth) { width = document.body.clientWidth; queued(async () => paint()); } }).observe(document.body);
 }
 
+function gallery() {
+  for (const id of ["gallery", "pictures"]) $(id).hidden = false;
+  $("own").hidden = true;
+  $("pictures").before($("walking"));
+  for (const i of PROBLEM.gallery) {
+    const button = document.createElement("button"), picture = Object.assign(document.createElement("canvas"), { width: LONG, height: HIGH });
+    picture.getContext("2d").drawImage(pixels(nth(training.test.x, i)), 0, 0);
+    picture.ariaHidden = "true";
+    Object.assign(button, { type: "button" }).dataset.image = i;
+    button.addEventListener("click", () => attempt(set({ image: i, target: null })));
+    button.append(picture);
+    $("gallery").querySelector("div").append(button);
+  }
+}
+
 function theme(name) {
   document.documentElement.dataset.theme = name;
   show("theme", name === "dark" ? "Light" : "Dark");
@@ -431,8 +491,11 @@ async function begin() {
   system.addEventListener("change", () => theme(system.matches ? "dark" : "light"));
   $("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
   training = new Training(await openRuntime());
-  const i = training.labelled[0];
-  point = [training.train.x[2 * i], training.train.x[2 * i + 1]];
+  if (IMAGES) await choose(image);
+  else {
+    lay(POINTS);
+    point = [...nth(training.train.x, training.labelled[0])];
+  }
   controls();
   if (PROBLEM.run) training.takeRun();
   window.playground = { state, set, step, decide };
