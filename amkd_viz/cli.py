@@ -461,7 +461,7 @@ def _page(name: str) -> str:
     import json
 
     source = f"from amkd_viz.panels import {name}\n\npanel = {name}({PAGES[name]})\npanel"
-    cell = {
+    cell: dict[str, Any] = {
         "cell_type": "code",
         "execution_count": None,
         "id": "panel",
