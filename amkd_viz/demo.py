@@ -1,4 +1,4 @@
-"""The demo: the whole workflow on two CPU cores, in about six minutes where they are quiet."""
+"""The demo: the whole workflow on two CPU cores, in about three minutes where they are quiet."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import shlex
 import statistics
 import sys
 from pathlib import Path
+from typing import Any
 
 from amkd_viz.core.files import write_atomic
 from amkd_viz.progress import Progress
@@ -23,6 +24,22 @@ from amkd_viz.training import DIGITS
 
 METHODS = ("ce", "kd", "bss", "amkd")
 TEACHERS = {f"{term}.scale": 8 for term in ("kd", "boundary_kd", "boundary_triplet")}
+
+
+def facts(accuracy: dict[str, list[float]]) -> dict[str, Any]:
+    """Return mean, sd and paired differences, in points with 95 % intervals, of shares by method, one per seed."""
+    names = list(accuracy)
+    pairs = {
+        f"{name} - {other}": paired(accuracy[name], accuracy[other])
+        for place, name in enumerate(names)
+        for other in names[:place]
+    }
+    return {
+        "test_accuracy": accuracy,
+        "mean": {name: statistics.fmean(values) for name, values in accuracy.items()},
+        "sd": {name: statistics.stdev(values) for name, values in accuracy.items()},
+        "points": {pair: [found.points, *found.interval] for pair, found in pairs.items() if found},
+    }
 
 
 def main() -> None:
@@ -47,14 +64,8 @@ def main() -> None:
         "command": shlex.join(["python", "-m", "benchmarks.few_labels", *sys.argv[1:]]),
         "versions": runs[0].summary["versions"],
         "seeds": list(seeds),
-        "test_accuracy": accuracy,
-        "mean": {name: statistics.fmean(values) for name, values in accuracy.items()},
-        "points": {},
+        **facts(accuracy),
     }
-    for name, values in accuracy.items():
-        for other in list(accuracy)[: list(accuracy).index(name)]:
-            if difference := paired(values, accuracy[other]):
-                found["points"][f"{name} - {other}"] = [difference.points, *difference.interval]
     text = json.dumps(found, indent=1)
     print(text)
     if args.out:

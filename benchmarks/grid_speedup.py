@@ -5,7 +5,9 @@
 ce, kd, bss and amkd with two seeds each. The time of a grid includes the start of its processes. "others" is the share
 of all cores that other programs took meanwhile: on a busy machine the second process has no core of its own, so
 ``quiet`` says in how many pairs it was below 0.15. The profile says where the time of one cell goes: the start of a
-process and loading data and teacher happen once per process, training once per cell.
+process and loading data and teacher happen once per process, training once per cell. ``ceiling`` is what two cores give
+at most: the same training, already prepared, in one process against two at once, which share memory and caches, and on
+many virtual machines one core's arithmetic.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from amkd_viz.runs import compare, prepare
+from amkd_viz.runs.engines import own_process
 from amkd_viz.training import DIGITS, events
 
 from .students import write_result
@@ -56,6 +59,34 @@ def profile(epochs: int) -> dict[str, float]:
     return {name: round(seconds, 3) for name, seconds in found.items()}
 
 
+TRAINING = """
+import time
+from amkd_viz.runs import prepare
+from amkd_viz.training import DIGITS, events
+training = prepare(DIGITS.replace(method="bss", epochs={epochs}, device="cpu"))
+print(flush=True), input()
+begun = time.perf_counter()
+for _ in events(training):
+    pass
+print(time.perf_counter() - begun)
+"""
+
+
+def at_once(count: int, epochs: int) -> float:
+    """Return the mean seconds of a training while ``count`` processes train, one each."""
+    workers = [
+        own_process(TRAINING.format(epochs=epochs), stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(count)
+    ]
+    for worker in workers:
+        assert worker.stdout is not None
+        worker.stdout.readline()
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("\n")
+        worker.stdin.flush()
+    return statistics.fmean(float(worker.communicate()[0]) for worker in workers)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=5)
@@ -69,14 +100,15 @@ def main() -> None:
     for _ in range(args.pairs):
         before, start = others(), time.perf_counter()
         one, two = (grid(jobs, args.seeds, args.epochs) for jobs in (1, 2))
+        ceiling = 2 * at_once(1, args.epochs) / at_once(2, args.epochs)
         share = max(0.0, (others() - before) / ((time.perf_counter() - start) * (os.cpu_count() or 1)))
-        pairs.append(
-            {"one": round(one, 2), "two": round(two, 2), "ratio": round(one / two, 3), "others": round(share, 2)}
-        )
+        found = {"one": one, "two": two, "ratio": one / two, "ceiling": ceiling, "others": share}
+        pairs.append({name: round(value, 3) for name, value in found.items()})
         print(pairs[-1], flush=True)
     quiet = [pair["ratio"] for pair in pairs if pair["others"] <= QUIET]
     ratios = quiet if len(quiet) == len(pairs) else [pair["ratio"] for pair in pairs]
     facts = {"pairs": pairs, "quiet": len(quiet), "median": round(statistics.median(ratios), 3), "profile": parts}
+    facts["ceiling"] = statistics.median(pair["ceiling"] for pair in pairs)
     write_result(args.out, begun, runs=len(METHODS) * args.seeds, epochs=args.epochs, **facts, host=host(1))
 
 

@@ -45,19 +45,28 @@ def texts(name: str, source: str) -> Iterator[tuple[int, str]]:
 
 
 def _python(source: str) -> Iterator[tuple[int, str]]:
-    tree, inside = ast.parse(source), set()
+    tree, inside, lines = ast.parse(source), set(), source.encode().split(b"\n")
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             inside |= {id(part) for part in ast.walk(node)} - {id(node)}
     for node in ast.walk(tree):
         whole = isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
         if whole and id(node) not in inside:
-            text = ast.get_source_segment(source, node) or ""
+            text = _segment(lines, node)
             if " " in text:  # a sentence, not a key
                 yield node.lineno, re.sub(r"[\"'](\s*\n\s*)[fr]*[\"']", r"\1", text)
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string
+
+
+def _segment(lines: list[bytes], node: ast.expr) -> str:
+    """Return the source of a node; ``ast.get_source_segment`` would split the whole file for each."""
+    assert node.end_lineno is not None
+    own = lines[node.lineno - 1 : node.end_lineno]
+    own[-1] = own[-1][: node.end_col_offset]
+    own[0] = own[0][node.col_offset :]
+    return b"\n".join(own).decode()
 
 
 def _blank(code: re.Match[str]) -> str:

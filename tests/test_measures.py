@@ -52,6 +52,39 @@ def test_a_linear_net_is_robust_where_its_margin_is_larger_than_the_ball() -> No
     assert not robust(net, x, 1 - y, 0.1).any()  # wrong before the attack
 
 
+def test_the_attack_is_that_of_a_slow_loop_with_gradients_by_hand() -> None:
+    """NumPy, one image at a time: a net of two layers, whose gradient is written out."""
+    random = np.random.default_rng(0)
+    w, v = random.normal(size=(16, 6)), random.normal(size=(3, 16))
+    net = nn.Sequential(nn.Flatten(), nn.Linear(6, 16, bias=False), nn.ReLU(), nn.Linear(16, 3, bias=False)).double()
+    with torch.no_grad():
+        net[1].weight.copy_(torch.from_numpy(w))
+        net[3].weight.copy_(torch.from_numpy(v))
+    x = random.random((60, 6))
+    y = (np.maximum(x @ w.T, 0) @ v.T).argmax(1)
+    y[:5] = (y[:5] + 1) % 3  # wrong from the start
+
+    def survives(image: np.ndarray, label: int, radius: float) -> bool:
+        z = image.copy()
+        for _ in range(11):
+            hidden = w @ z
+            logits = v @ np.maximum(hidden, 0)
+            if logits.argmax() != label:
+                return False
+            p = np.exp(logits - logits.max())
+            p /= p.sum()
+            p[label] -= 1
+            gradient = w.T @ ((v.T @ p) * (hidden > 0))
+            z = np.clip(z + 2.5 * radius / 10 * np.sign(gradient), image - radius, image + radius).clip(0, 1)
+        return True
+
+    for radius in (0.01, 0.05, 0.1):
+        slow = [survives(image, label, radius) for image, label in zip(x, y, strict=True)]
+        found = robust(net, torch.from_numpy(x).view(60, 1, 2, 3), torch.from_numpy(y), radius)
+        assert found.tolist() == slow
+        assert 5 < sum(slow) < 55
+
+
 def test_an_attack_on_images_stays_in_the_valid_range() -> None:
     seen: list[tuple[float, float]] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -51,3 +52,16 @@ def test_the_blocks_of_the_readme_run_in_order(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize("number", range(len(HOW_TO)))
 def test_each_recipe_of_the_how_to_page_runs_alone(number: int) -> None:
     assert run([HOW_TO[number]], {})
+
+
+def test_the_numbers_of_the_demo_are_those_of_its_results() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = json.loads((ROOT / "benchmarks/results/demo.json").read_text(encoding="utf-8"))
+    digits, spirals = found["digits"], found["spirals"]
+    for own, methods_ in ((digits, digits["mean"]), (spirals, spirals["mean"])):
+        for method in methods_:
+            assert f"{100 * own['mean'][method]:.2f} ± {100 * own['sd'][method]:.2f}" in readme, method
+    pairs = [(digits, "bss - kd"), (digits, "amkd - bss"), (digits, "bss x8 - kd x8"), (digits, "kd x8 - amkd")]
+    for own, pair in [*pairs, (spirals, "bss - kd"), (spirals, "amkd - bss")]:
+        points, low, high = own["points"][pair]
+        assert f"{points:+.2f} [{low:.2f}, {high:.2f}]" in " ".join(readme.split()), pair

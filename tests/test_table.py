@@ -116,7 +116,7 @@ def test_several_runs_that_were_changed_have_labels_of_their_own() -> None:
     ("one", "other", "labels"),
     [
         ({}, {"epochs": 7}, ["kd (epochs=30)", "kd (epochs=7)"]),
-        ({}, {"overrides": {"kd.scale": 2}}, ["kd (kd.scale=default)", "kd (kd.scale=2.0)"]),
+        ({}, {"overrides": {"kd.scale": 2}}, ["kd", "kd (weights x2)"]),
         ({}, {"overrides": {"kd.temperature": 3}}, ["kd"]),  # the default by another name
         ({}, {"device": "cpu", "evaluate_every": 3, "magsim_samples": 7, "root": "/data"}, ["kd"]),
         (
@@ -147,6 +147,16 @@ def test_several_runs_that_were_changed_have_labels_of_their_own() -> None:
 )
 def test_a_group_is_what_was_trained(one: Any, other: Any, labels: list[str]) -> None:
     assert list(label_and_numbers([run("kd", 0, **one), run("kd", 1, **other)])) == labels
+
+
+def test_one_factor_on_all_terms_of_the_teacher_is_one_word() -> None:
+    factors = ({}, {"kd.scale": 8, "boundary_kd.scale": 8}, {"kd.scale": 8}, {"kd.scale": 8, "boundary_kd.scale": 2})
+    assert list(label_and_numbers([run("bss", overrides=own) for own in factors])) == [
+        "bss",
+        "bss (weights x8)",
+        "bss (kd.scale=8.0)",
+        "bss (kd.scale=8.0, boundary_kd.scale=2.0)",
+    ]
 
 
 def test_data_that_several_seeds_share_are_a_setting() -> None:
@@ -352,7 +362,7 @@ def test_each_method_is_tested_against_each_other() -> None:
     runs = [*seeds("bss", 0.6, 0.63, 0.61), *seeds("kd", 0.5, 0.52, 0.515), *seeds("amkd", 0.61, 0.635, 0.6)]
     runs += seeds("kd", 0.7, 0.72, 0.711, overrides={"kd.scale": 8})
     found = pairs(table(runs))
-    plain, strong = "kd (kd.scale=default)", "kd (kd.scale=8.0)"
+    plain, strong = "kd", "kd (weights x8)"
     assert {(pair.row.label, pair.other.label) for pair in found} == {
         (strong, plain), ("bss", plain), ("amkd", plain), ("bss", strong), ("amkd", strong), ("amkd", "bss")
     }  # fmt: skip

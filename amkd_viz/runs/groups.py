@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from amkd_viz.data import parse_name
 from amkd_viz.data.points import PROBLEMS
+from amkd_viz.objectives import methods
 from amkd_viz.runs.run import Run
 
 __all__ = ["IDLE", "Draw", "Group", "apart", "draw_of", "groups"]
@@ -68,7 +69,7 @@ def groups(runs: Sequence[Run]) -> dict[str, Group]:
     the device and versions may differ. Of several runs with the same draw, the first to start counts. Each fork, replay
     and run that was changed by hand is a group of its own.
 
-    The label is the method, with what differs in brackets where a method has several groups.
+    The label is the method, with what differs in brackets where a method has several groups: "kd", "kd (weights x8)".
     """
     runs = list({run.path.resolve(): run for run in runs}.values())
     reasons = {id(run): apart(run) for run in runs}
@@ -141,7 +142,8 @@ def _labels(found: Sequence[Group]) -> list[str]:
         alike = [values for other, values in zip(found, settings, strict=True) if other.method == group.method]
         names = dict.fromkeys(name for values in alike for name in values)
         apart = [name for name in names if len({repr(values.get(name)) for values in alike}) > 1]
-        words = [f"{name}={own.get(name, 'default')}" for name in apart] + [group.apart] * bool(group.apart)
+        words = _words(group.runs[0], {name: own[name] for name in apart if name in own})
+        words += [group.apart] * bool(group.apart)
         texts.append((group.method, *words))
     for name, value in MORE.items():
         for text in {text for text in texts if texts.count(text) > 1}:
@@ -150,6 +152,17 @@ def _labels(found: Sequence[Group]) -> list[str]:
                 for place in places:
                     texts[place] = (*text, f"{name}={value(firsts[place])}")
     return [f"{method} ({', '.join(words)})" if words else method for method, *words in texts]
+
+
+def _words(run: Run, values: dict[str, Any]) -> list[str]:
+    """Return the words for settings that differ; one factor on all terms of the objective but ``ce`` is one word."""
+    method = run.recipe.method  # which may have been registered by another process
+    scales = {f"{term}.scale" for term in run.recipe.objective.names if term != "ce"} if method in methods else set()
+    factors = {values.get(name) for name in scales}
+    if len(factors) == 1 and None not in factors:
+        rest = {name: value for name, value in values.items() if name not in scales}
+        return [f"weights x{factors.pop():g}", *_words(run, rest)]
+    return [f"{name}={value}" for name, value in values.items()]
 
 
 def _settings(run: Run) -> dict[str, Any]:

@@ -198,11 +198,14 @@ def _image_pictures(runs: Sequence[Run], dataset: Dataset) -> list[str]:
     samples, index = boundary_samples(teacher, student, dataset, recipe, LAID_OUT)
     if not len(samples):
         return ["<p>No test sample is classified correctly by both nets, so there is no boundary sample to show.</p>"]
+    order = (~samples.crossed).int().argsort(stable=True)  # those that crossed first
+    samples, index = samples[order], index[order.to(index.device)]
     names = [f"test {int(i)}" for i in index]
     of = used_of(min(CANDIDATES, len(dataset.test)), len(dataset.test), "test sample")
     seen = f"Teacher {files[recipe.teacher]} and the {short(found).names[label]} student of median accuracy, seed "
     seen += f"{recipe.seed}. "
-    seen += f"Bases are chosen among {of}, and moved by the attack of its recipe: {attack_words(recipe)}."
+    seen += f"Bases are chosen among {of}, and moved by the attack of its recipe: {attack_words(recipe)}. "
+    seen += "Samples that crossed come first."
     seen += " The step size was measured on training images." * (run.recipe.step_size == "auto")
     return [
         "<h3>From a base image over the teacher's boundary</h3>",
