@@ -48,6 +48,7 @@ def pictures(folder: Path) -> Iterator[tuple[str, View]]:
         job.step_epoch()
         job.settle()
     job.stop()
+    job.settle()
     assert job.run is not None
     yield "04", curves(job.run)
     yield "05", compare([example("spirals", method) for method in ("ce", "kd", "bss", "amkd")])
