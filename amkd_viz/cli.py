@@ -17,9 +17,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from amkd_viz.core.errors import InputError
+from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.core.escape import for_terminal
-from amkd_viz.core.files import PART, check_writable, claim, explained, files_below, readable
+from amkd_viz.core.files import PART, check_writable, claim, explained, files_below, readable, write_atomic
 from amkd_viz.core.version import __version__
 
 __all__ = ["main"]
@@ -455,6 +455,60 @@ def _copy_lessons(folder: Path) -> None:
     say(f"{folder}/ is a copy of the notebooks; it is never overwritten.")
 
 
+def serve(parser: Parser, words: Sequence[str]) -> None:
+    """Serve panels as pages to a class by Voilà: local connections only, token required."""
+    import importlib.util
+    import os
+    import secrets
+    import subprocess
+
+    parser.add_argument("panels", nargs="*", default=["BoundaryLab", "DistillLab"], help=f"any of {', '.join(PAGES)}")
+    parser.add_argument("--port", type=int, default=8866, help="default: %(default)s")
+    help_ = "folder of the pages, which are notebooks of one cell, and of their runs (default: %(default)s)"
+    parser.add_argument("--out", type=Path, default=Path("amkd-pages"), help=help_)
+    args = parser.parse_args(words)
+    for name in args.panels:
+        if name not in PAGES:
+            raise unknown("panel", name, PAGES)
+    if importlib.util.find_spec("voila") is None:
+        raise InputError("Voilà is not installed here; run 'pip install voila'.")
+    for name in args.panels:
+        if not (args.out / f"{name}.ipynb").exists():
+            write_atomic(args.out / f"{name}.ipynb", _page(name))
+    token = os.environ.get("JUPYTER_TOKEN") or secrets.token_hex(12)
+    say(f"Pages: http://127.0.0.1:{args.port}/?token={token}")
+    say("Each visitor gets a kernel of about 600 MB; Ctrl-C ends all of them.")
+    command = [sys.executable, "-m", "voila", str(args.out), "--no-browser", "--Voila.ip=127.0.0.1"]
+    command += [f"--port={args.port}", "--Voila.auto_token=True"]  # with the token of the environment: ps shows a flag
+    subprocess.run(command, check=False, env={**os.environ, "JUPYTER_TOKEN": token})
+
+
+PAGES = {
+    "BoundaryLab": "'spirals'",
+    "SampleLab": "'digits'",
+    "EmbeddingLab": "'digits'",
+    "DistillLab": "",
+    "MethodRace": "'spirals'",
+}
+
+
+def _page(name: str) -> str:
+    """Return a notebook whose one cell opens a panel."""
+    import json
+
+    source = f"from amkd_viz.panels import {name}\n\npanel = {name}({PAGES[name]})\npanel"
+    cell: dict[str, Any] = {
+        "cell_type": "code",
+        "execution_count": None,
+        "id": "panel",
+        "metadata": {},
+        "outputs": [],
+        "source": source,
+    }
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return json.dumps({"cells": [cell], "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5})
+
+
 def doctor(parser: Parser, words: Sequence[str]) -> None:
     """Report what is installed, the devices, the data folders, and what is missing."""
     from amkd_viz.doctor import diagnosis
@@ -532,6 +586,7 @@ COMMANDS: dict[str, Callable[[Parser, Sequence[str]], None]] = {
     "playground": playground,
     "record": record,
     "lab": lab,
+    "serve": serve,
     "doctor": doctor,
 }
 

@@ -391,6 +391,46 @@ def test_lab_without_jupyterlab(call, launched, monkeypatch):
     assert launched == []
 
 
+# serve
+
+
+def test_serve_stays_on_this_machine_behind_a_token(call, here, monkeypatch):
+    import importlib.util
+
+    started = []
+    monkeypatch.setattr(subprocess, "run", lambda command, env, **_: started.append((command, env)))
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if name == "voila" else real(name))
+    monkeypatch.delenv("JUPYTER_TOKEN", raising=False)
+    status, out, _ = call("serve", "MethodRace", "--port", "9001")
+    assert status == 0
+    ((command, env),) = started
+    assert command[:4] == [sys.executable, "-m", "voila", "amkd-pages"]
+    assert {"--Voila.ip=127.0.0.1", "--port=9001", "--Voila.auto_token=True", "--no-browser"} <= set(command)
+    assert len(env["JUPYTER_TOKEN"]) >= 24
+    assert f"http://127.0.0.1:9001/?token={env['JUPYTER_TOKEN']}" in out
+    assert env["JUPYTER_TOKEN"] not in " ".join(command)
+    page = here / "amkd-pages" / "MethodRace.ipynb"
+    assert "panel = MethodRace('spirals')" in page.read_text()
+    page.write_text("mine")
+    call("serve", "MethodRace")
+    assert page.read_text() == "mine"
+    assert len({env["JUPYTER_TOKEN"] for _, env in started}) == 2
+
+
+def test_serve_refuses_another_panel_and_names_what_is_missing(call, here, monkeypatch):
+    import importlib.util
+
+    status, _, err = call("serve", "Nothing")
+    assert status == 2
+    assert "BoundaryLab" in err
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    status, _, err = call("serve")
+    assert status == 2
+    assert "run 'pip install voila'" in err
+    assert list(here.iterdir()) == []
+
+
 # doctor
 
 

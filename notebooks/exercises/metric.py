@@ -116,13 +116,13 @@ def active_share(view: Any) -> tuple[float, str]:
 
 @question(
     "03.positive",
-    "What has changed in the student that was trained with triplets?",
+    "What has changed by more than 0.1 in the student that was trained with triplets?",
     choices=("the positive is nearer", "the negatives are farther", "both", "neither"),
 )
 def what_moved(view: Any, before: Any) -> tuple[str, str]:
     near = before.notes["d_ap"], view.notes["d_ap"]
     far = float(before.arrays["d_an"].mean()), float(view.arrays["d_an"].mean())
-    nearer, farther = near[1] < near[0] - 0.02, far[1] > far[0] + 0.02
+    nearer, farther = near[1] < near[0] - 0.1, far[1] > far[0] + 0.1
     words = {(True, True): "both", (True, False): "the positive is nearer", (False, True): "the negatives are farther"}
     return words.get((nearer, farther), "neither"), (
         f"d(a, p) went from {near[0]:.2f} to {near[1]:.2f}, the mean of the drawn nearest negatives from {far[0]:.2f} "

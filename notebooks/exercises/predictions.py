@@ -178,7 +178,7 @@ class _Asked:
         found = Decisions(*(view.arrays[f"{self.question.of}.{part}"] for part in Decisions._fields))
         x, y = view.arrays["x"], view.arrays["y"]
         dx, dy = (x[1] - x[0]) / 2, (y[1] - y[0]) / 2
-        canvas = _Place(interactive=True, columns=1, layout={"max_width": "460px"})
+        canvas = _Place(interactive=True, layout={"max_width": "460px"})
         canvas.add_class("amkd-alone")
         canvas.classes(self.question.classes)
         canvas.marks = [Mark("diamond", samples.origin[:1].numpy()), Mark("label", samples.origin[:1], text=["start"])]

@@ -43,12 +43,11 @@ def pictures(folder: Path) -> Iterator[tuple[str, View]]:
     yield "02", boundary_path(nets, samples, which, data.classes)
     yield "03", distances({"teacher": teacher, "kd": plain.student(), "amkd": run.student()}, data, samples)
 
-    job = Job(DIGITS.replace(num_train=400, epochs=40), folder / "run")  # as in the notebook
+    job = Job(DIGITS.replace(num_train=400, epochs=40), folder / "run")  # as in the notebook, up to its question
     for _ in range(20):
         job.step_epoch()
         job.settle()
-    job.set(**{"boundary_triplet.margin": 2.0})
-    job.resume()
+    job.stop()
     job.settle()
     assert job.run is not None
     yield "04", curves(job.run)
