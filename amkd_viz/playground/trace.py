@@ -231,24 +231,26 @@ def check_packages() -> None:
 
 def _traced(function: Callable[..., Any], inputs: dict[str, Tensor], outputs: Sequence[str], net: Classifier) -> bytes:
     with _explained(net):
-        return _recorded(function, inputs, outputs)
+        recorded = _recorded(function, *inputs.values())
+
+        class Recorded(nn.Module):
+            def forward(self, *given: Tensor) -> Any:
+                return recorded(*given)
+
+        return _onnx(torch.export.export(Recorded(), tuple(inputs.values()), strict=False), list(inputs), outputs)
 
 
-def _recorded(function: Callable[..., Any], inputs: dict[str, Tensor], outputs: Sequence[str]) -> bytes:
+def _recorded(function: Callable[..., Any], *inputs: Tensor) -> torch.fx.GraphModule:
+    """Return every operation of a call, those of its gradients included, as a module."""
     table: Any = torch._decomp.core_aten_decompositions()
     # a batch norm in training is exported as one in eval mode unless it is taken apart
     table.update(torch._decomp.get_decompositions([aten.native_batch_norm, aten._native_batch_norm_legit]))
     table[aten.convolution_backward.default] = _convolution_backward
     table.update(ON_LISTS)
-    recorded = make_fx(function, decomposition_table=table)(*inputs.values())
+    recorded = make_fx(function, decomposition_table=table)(*inputs)
     recorded.graph.eliminate_dead_code()
     recorded.recompile()
-
-    class Recorded(nn.Module):
-        def forward(self, *given: Tensor) -> Any:
-            return recorded(*given)
-
-    return _onnx(torch.export.export(Recorded(), tuple(inputs.values()), strict=False), list(inputs), outputs)
+    return recorded
 
 
 def _convolution_backward(
@@ -319,17 +321,20 @@ def _first_that_fails(net: Classifier) -> str | None:
     for hook in hooks:
         hook.remove()
     for name, layer in layers:
-
-        def both(x: Tensor, layer: nn.Module = layer) -> tuple[Tensor, Tensor]:
-            x = x.detach().requires_grad_()
-            y = layer(x)
-            return y.detach(), torch.autograd.grad(y.sum(), x)[0]
-
         try:
-            _recorded(both, {"x": seen[name]}, ["y", "gradient"])
+            _onnx(torch.export.export(layer, (seen[name],)), ["x"], ["y"])
+            _recorded(_gradient(layer), seen[name])
         except Exception:  # whatever it is, this layer is the answer
             return f"{name} ({type(layer).__name__})"
     return None
+
+
+def _gradient(layer: nn.Module) -> Callable[[Tensor], Tensor]:
+    def gradient(x: Tensor) -> Tensor:
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad(layer(x).sum(), x)[0]
+
+    return gradient
 
 
 def _onnx(program: torch.export.ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
