@@ -71,7 +71,9 @@ def test_a_look_reads_only_what_has_changed(folder: Path, tmp_path: Path, monkey
 def test_the_command_line_lists_runs(folder: Path, call: object) -> None:
     status, out, err = call("report", "--live", folder)  # type: ignore[operator]
     assert (status, err) == (0, "")
-    lines = out.splitlines()
+    head, *lines = out.splitlines()
+    assert head.split() == ["run", "state", "epochs", "val", "acc", "curve", "left"]
+    assert head.index("state") == lines[0].index("finished")
     assert [line.split()[:2] for line in lines[:4]] == [
         ["grid/done", "finished"],
         ["grid/half", "stopped"],
@@ -94,7 +96,9 @@ def test_a_click_opens_a_run(panel: FleetView, folder: Path) -> None:
     labels = [label for label, _ in panel.controls["run"].options]
     assert [label.split()[1] for label in labels] == ["finished", "stopped", "stopped", "damaged"]
     assert panel["run"] is None
-    assert panel.status.text == "4 runs: 1 damaged, 1 finished, 2 stopped"
+    assert panel.status.text == "4 runs: 1 damaged, 1 finished, 2 stopped. Choose a run to open it."
+    assert panel._head.value.split()[1:3] == ["state", "epochs"]
+    assert panel._list.rows == 4
     panel.set(show="finished").wait()
     assert len(panel.controls["run"].options) == 1
     panel.set(run=str(folder / "grid" / "done")).wait()

@@ -260,7 +260,7 @@ def test_points_that_are_added_train_both_nets() -> None:
         lab.retrain()
         assert not lab.wait().stale
         assert lab.run.recipe == lab.recipe
-        training, student = lab.run.dataset().train, lab.run.recipe.subset(lab.run.dataset()).train
+        training, student = lab.run.recipe.load().train, lab.run.dataset().train
         assert (len(training), len(student)) == (179 + 6, 20 + 6)
         np.testing.assert_allclose(student.x[-6:], np.array(lab.canvas.own)[:, :2], atol=1e-6)
         assert (lab.maps.maps["student"].winner != before).any()
@@ -282,9 +282,11 @@ def test_points_that_are_added_train_both_nets() -> None:
         lab.reset_controls("extra")
         assert lab.wait().still() != drawn
         assert lab.canvas.own == []
-        lab.undo()
+        lab.undo()  # the reset
         assert len(lab.wait().canvas.own) == 6
         assert not lab.stale
+        lab.undo()
+        assert len(lab.wait().canvas.own) == 5
     finally:
         lab.close()
 
@@ -446,6 +448,18 @@ def test_a_failed_training_is_a_sentence(lab: BoundaryLab, monkeypatch: pytest.M
     assert (lab.status.text, lab.status.kind) == ("No folder today.", "error")
 
 
+def test_maps_that_gave_way_to_a_training_that_fails_are_drawn(lab: BoundaryLab, monkeypatch: Any) -> None:
+    lab.wait()
+    assert lab.run is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.compute, "waits", lambda *keys: "nets" in keys)
+        lab._take(lab.run, lab._trained)
+        assert lab._logits == {}
+    lab._back("No.")
+    assert {name: len(found) for name, found in lab._logits.items()} == {"teacher": 200, "student": 200}
+    assert lab.wait().canvas.frame["side"] == 200
+
+
 def test_a_session_keeps_the_run_of_the_nets_on_show(lab: BoundaryLab, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     lab.set(attack_steps=7, target=1)
@@ -593,6 +607,17 @@ def test_a_dragged_point_is_attacked_where_it_was_let_go(notebook: Any) -> None:
     assert moved[0] - x == pytest.approx(0.01 * (x1 - x0), rel=1e-3)
     assert moved[1] - y == pytest.approx(0.05 * (y1 - y0), rel=1e-3)
     assert page.locator(".amkd-read").first.inner_text() != ""
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_the_slider_of_the_epochs_says_which_one_is_on_show(notebook: Any) -> None:
+    readout = notebook.page.locator(".amkd-scrubber .widget-readout").first
+    notebook.until(lambda: readout.inner_text() == "60")
+    notebook.ask("p.set(epoch=7).wait()")
+    notebook.until(lambda: readout.inner_text() == "7")
+    notebook.ask("p.set(epoch=60).wait()")
+    notebook.until(lambda: readout.inner_text() == "60")
 
 
 @pytest.mark.browser

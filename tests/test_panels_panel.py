@@ -361,6 +361,8 @@ def test_undo_takes_back_one_drag_and_reset_everything(panel: Small, monkeypatch
     panel.controls["on"].disabled = True
     panel.reset_controls()
     assert panel.values == {"margin": 1.0, "rate": 1.0, "kind": "a", "on": False}
+    panel.undo()
+    assert panel.values == {"margin": 2.0, "rate": 2.0, "kind": "a", "on": False}
     panel.set(margin=4.0, kind="b")
     panel.status.reset = next(place for place, name in panel._places.items() if name == "margin")
     panel.wait()

@@ -273,6 +273,43 @@ def test_run_save_kill_reopen_and_export_without_a_network(tmp_path: Path) -> No
     assert picture_in(html) is not None
 
 
+@pytest.mark.browser
+@pytest.mark.skipif(chromium() is None, reason="needs Chromium")
+def test_a_still_outlives_a_reloaded_page_and_then_its_kernel(tmp_path: Path) -> None:
+    """JupyterLab drops updates of outputs that another page displayed: the still of before the reload stays."""
+    server = Lab(tmp_path, OMP_NUM_THREADS="1")
+    name = server.write("still.ipynb", CODE)
+    saved = "() => !window.jupyterapp.shell.currentWidget.context.model.dirty"
+    try:
+        with browser(viewport={"width": 1400, "height": 1000}) as context:
+            notebook = server.open(context, name)
+            page = notebook.page
+            notebook.run(0)
+            notebook.settled("From ")
+            page.wait_for_selector(".amkd-still img", state="attached")
+            page.keyboard.press("Control+s")
+            page.wait_for_function(saved)
+            page.reload()
+            notebook.ready()
+            notebook.settled("From ")
+            assert not page.locator(".amkd-still").is_visible()
+            serial = page.evaluate("document.querySelector('.amkd-maps').dataset.serial")
+            notebook.ask("lab.set(temperature=2.0).wait();")  # the panel is alive
+            page.wait_for_function(f"document.querySelector('.amkd-maps').dataset.serial !== '{serial}'")
+            page.locator(".jp-Notebook .jp-CodeCell .jp-InputArea-editor").first.click()
+            page.keyboard.press("Control+s")
+            page.wait_for_function(saved)
+            page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+            page.close()
+            again = server.open(context, name)
+            assert seen(again.page, ".amkd-still img") == 1
+            again.page.wait_for_timeout(1000)
+            assert again.page.get_by_text(ERROR).locator("visible=true").count() == 0
+            assert notebook.errors == again.errors == []
+    finally:
+        server.close()
+
+
 def seen(page: Any, selector: str) -> int:
     """Wait until an image has been decoded and is visible; return the number of those that are."""
     page.locator(selector).first.wait_for(state="visible")

@@ -290,12 +290,14 @@ class BoundaryLab(Panel):
         """Return the points of a text of ``extra``.
 
         Raises:
-            InputError: one is not on the map of the controls' problem, or has none of its classes.
+            InputError: one is not on the map, or has none of the classes.
         """
         points = extra_points(text)
         if points:
-            x0, x1, y0, y1 = window(self._described({**self.values, "extra": ""}).load())
-            load(self._described({**self.values, "extra": text}).dataset)  # refuses other classes
+            recipe = self._described({**self.values, "extra": text})
+            data = recipe.load()  # refuses other classes
+            shown: Dataset | None = getattr(self, "_data", None)
+            x0, x1, y0, y1 = window(shown if shown is not None and shown.name == data.name else recipe.subset(data))
             for x, y, _ in points:
                 if not (x0 <= x <= x1 and y0 <= y <= y1):
                     raise InputError(
@@ -367,6 +369,8 @@ class BoundaryLab(Panel):
         """After a training that came to no end: show the nets of the run again, and say what happened."""
         if self._half and self.run is not None:
             self._take(self.run, self._trained)
+        elif self.run is not None:
+            self._compute_maps(FINE)  # of a run whose maps gave way to the training that failed
         elif self._half:
             self._nets, self._logits, self._samples = {}, {}, {}
             self.maps.clear("No nets: press Retrain.")
@@ -692,7 +696,7 @@ class BoundaryLab(Panel):
 
 def _clicks(classes: Sequence[str]) -> list[tuple[str, int]]:
     """Return the options of the control ``adds``."""
-    return [("moves the blue point", -1), *((f"adds: {name}", k) for k, name in enumerate(classes))]
+    return [("moves the point", -1), *((f"adds: {name}", k) for k, name in enumerate(classes))]
 
 
 def _added(recipe: Recipe) -> str:

@@ -56,7 +56,7 @@ class EmbeddingLab(Panel):
     matters = "how", "kind", "margin"
     keys = (
         "on the map, arrows go from sample to sample, Enter selects one, Shift + Enter adds it, Esc clears, + and "
-        "\N{MINUS SIGN} zoom; on the slider beneath it, arrows go from the teacher to the student."
+        "\N{MINUS SIGN} zoom; on the slider above it, arrows go from the teacher to the student."
     )
     kept: ClassVar = {"samples": [range(2**31)], "morph?": SHARE, "only?": [range(2**31)]}
     first_steps: ClassVar = {

@@ -12,11 +12,12 @@ from amkd_viz.panels.live import Pulse
 from amkd_viz.panels.panel import Panel
 from amkd_viz.runs.fleet import Fleet, Seen
 from amkd_viz.views.fleet import fleet_lines, fleet_sums
+from amkd_viz.views.labels import safe
 
 __all__ = ["FleetView"]
 
 EVERY = 2.0  # seconds between two looks at the folder
-ROWS = 20
+FEWEST, ROWS = 4, 20  # lines of the list
 
 
 class FleetView(Panel):
@@ -47,8 +48,10 @@ class FleetView(Panel):
         self._list = widgets.Select(options=[], rows=ROWS, layout={"width": "100%"})
         self._list.add_class("amkd-fleet")
         self._list.tooltip = "the runs; choose one to open it"
+        self._head = widgets.HTML("Looking for runs ...")
+        self._head.add_class("amkd-fleet")
         self._below = widgets.VBox([])
-        self.assemble({"Runs": {"show": shown}}, [self._list, self._below])
+        self.assemble({"Runs": {"show": shown}}, [self._head, self._list, self._below])
         self.controls["run"] = self._list
         self._list.observe(self._moved("run"), names="value")
         self.look()
@@ -62,14 +65,17 @@ class FleetView(Panel):
         self.runs = self._fleet.look()
         state = self["show"]
         shown = [run for run in self.runs if state in ("all", run.state)]
-        options = list(zip(fleet_lines(shown), (str(run.path) for run in shown), strict=True))
-        words = fleet_sums(self.runs)
+        head, *lines = fleet_lines(shown)
+        options = list(zip(lines, (str(run.path) for run in shown), strict=True))
+        words = f"{fleet_sums(self.runs)}. Choose a run to open it."
 
         def paint() -> None:
             if tuple(self._list.options) != tuple(options):
                 chosen = self._list.value
                 self.put("run", options=options)
                 self.put("run", value=chosen if chosen in [path for _, path in options] else None)
+                self._list.rows = min(max(len(options), FEWEST), ROWS)
+            self._head.value = f"<pre>{safe(head)}</pre>"
             self.say_now(words)
 
         self.paint.ask("list", paint)

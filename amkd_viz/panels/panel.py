@@ -107,7 +107,7 @@ class Panel(metaclass=_WholeOrClosed):
         self._since = (0.0, 2.0)  # when the share of the present job was first shown, and that share
         self._start: dict[str, Any] = {}  # value of each control before a person moved it
         self._undone = True  # whether moves are those of undo or reset
-        self._moves: list[tuple[str, Any, float]] = []  # name, value before, and when it moved last
+        self._moves: list[tuple[dict[str, Any], float]] = []  # the values before, by name, and when they moved last
         self._put_away: set[str] = set()  # controls that ``show`` has hidden
         self._refused = False  # whether the status line shows an error that a person has not acted on
         self._answered = 0.0  # time until which the status line keeps an answer
@@ -289,10 +289,12 @@ class Panel(metaclass=_WholeOrClosed):
 
     def space(self, button: Any | None) -> None:
         """In the paint thread: let the space bar press this button; with None, play what the pictures can play."""
-        for other in (self._space, button):
-            if other is not None:
-                (other.add_class if other is button else other.remove_class)("amkd-space")
-        self._space = button
+        if self._space is not button:
+            if self._space is not None:
+                self._space.remove_class("amkd-space")
+            if button is not None:
+                button.add_class("amkd-space")
+            self._space = button
 
     @property
     def slow(self) -> Worker:
@@ -334,13 +336,14 @@ class Panel(metaclass=_WholeOrClosed):
         if self._undone or name not in self._start:
             return
         typed = isinstance(self.controls[name], widgets.Text)  # each entry by itself
-        if self._moves and self._moves[-1][0] == name and now - self._moves[-1][2] < ONE_MOVE and not typed:
-            before = self._moves.pop()[1]  # of the same drag
-        self._moves.append((name, before, now))
+        last, at = self._moves[-1] if self._moves else ({}, 0.0)
+        if list(last) == [name] and now - at < ONE_MOVE and not typed:
+            before = self._moves.pop()[0][name]  # of the same drag
+        self._moves.append(({name: before}, now))
 
-    def _put_back(self, values: Mapping[str, Any]) -> list[str]:
-        """Move controls back where they can be moved; return the names of those that have moved."""
-        moved = []
+    def _put_back(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Move controls back where they can be moved; return the values before of those that have moved."""
+        before, moved = self.values, {}
         for name, value in values.items():
             control = self.controls[name]
             with suppress(InputError):  # of other data: no such choice any more
@@ -351,20 +354,22 @@ class Panel(metaclass=_WholeOrClosed):
                         control.value = value
                     finally:
                         self._undone = False
-                    moved.append(control.description)
+                    moved[name] = before[name]
         return moved
 
     def undo(self) -> None:
-        """Take back the last change of a control that a person or ``set`` made."""
+        """Take back the last change of a control that a person or ``set`` made, or the last ``reset_controls``."""
         while self._moves:
-            name, before, _ = self._moves.pop()
-            if self._put_back({name: before}):
+            if self._put_back(self._moves.pop()[0]):
                 return
         self.tell("Nothing to undo.")
 
     def reset_controls(self, *names: str) -> None:
         """Put controls, by default all, back to their values at first."""
-        if not self._put_back({name: self._start[name] for name in names or self._start}):
+        before = self._put_back({name: self._start[name] for name in names or self._start})
+        if before:
+            self._moves.append((before, 0.0))
+        else:
             self.tell("Nothing to reset.")
 
     def _reset_one(self, change: Any) -> None:

@@ -51,7 +51,8 @@ class Scrubber:
         for trait, number in _range(epochs).items():
             setattr(self.play, trait, number)
         value = epochs[-1] if value is None else value
-        self._panel.put("epoch", options=list(epochs), value=value)
+        self._panel.put("epoch", options=list(epochs))  # first, by itself: the page holds a value to the range before
+        self._panel.put("epoch", value=value)
         self.play.value = list(epochs).index(value)  # else the page would move the slider to where the player stands
 
 

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from amkd_viz.runs.fleet import POINTS, Seen, sparkline
+from amkd_viz.runs.fleet import Seen, sparkline
 from amkd_viz.views.labels import duration
 
 __all__ = ["fleet_lines", "fleet_sums"]
 
 
 def fleet_lines(runs: Sequence[Seen]) -> list[str]:
-    """Return one line per run, in columns: name, state, epochs, accuracy, its curve, time left."""
-    wide = max((len(run.name) for run in runs), default=0)
-    return [
-        f"{run.name:<{wide}}  {run.state:<8}  {run.epoch:>5}/{run.epochs:<5}  "
-        f"{f'{100 * run.accuracy[-1]:5.1f} %' if run.accuracy else '':7}  {sparkline(run.accuracy):<{POINTS}}  "
-        f"{duration(run.left) if run.left == run.left and run.state != 'finished' else ''}".rstrip()
-        for run in runs
-    ]
+    """Return the names of the columns, and one line per run: name, state, epochs, validation accuracy and its curve,
+    scaled to its own range, and the time left."""
+    rows = [("run", "state", "epochs", "val acc", "curve", "left")]
+    for run in runs:
+        accuracy = f"{100 * run.accuracy[-1]:.1f} %" if run.accuracy else ""
+        left = duration(run.left) if run.left == run.left and run.state != "finished" else ""
+        rows.append((run.name, run.state, f"{run.epoch}/{run.epochs}", accuracy, sparkline(run.accuracy), left))
+    wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = "<<>><>"
+    return ["  ".join(f"{w:{side}{n}}" for w, side, n in zip(row, sides, wide, strict=True)).rstrip() for row in rows]
 
 
 def fleet_sums(runs: Sequence[Seen]) -> str:

@@ -34,8 +34,8 @@ def picture(scene: Scene, side: int = SIDE, theme: str = "light", *, titles: boo
         for k, (row, column) in lettered.get(n, {}).items():
             cell = side / len(maps[n].winner)
             at = ((column + 0.5) * cell, side - (row + 0.5) * cell)
-            look = {"font": ImageFont.load_default(14), "stroke_width": 2, "stroke_fill": colours.paper}
-            ImageDraw.Draw(square).text(at, class_letter(scene.classes, k), fill=colours.ink, anchor="mm", **look)
+            pen, letter, font = ImageDraw.Draw(square), class_letter(scene.classes, k), ImageFont.load_default(14)
+            pen.text(at, letter, colours.ink, font, anchor="mm", stroke_width=2, stroke_fill=colours.paper)
         for mark in scene.marks:
             if mark.panel in (None, n):
                 _draw(square, mark, scene.area, colours)

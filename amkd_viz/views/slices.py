@@ -181,14 +181,15 @@ class Slice:
             size: of the dots.
         """
         if self.plane is None or self.images is None:
-            assert self.data is not None
-            part, extra = getattr(self.data, split), self.data.extra if split == "train" else 0
+            data = self.data
+            assert data is not None
+            part, extra = getattr(data, split), data.extra if split == "train" else 0
             drawn = len(part) - extra
 
             def mark(kind: str, shown: list[int], size: float = 0) -> Mark:
                 label = part.y[shown].cpu().numpy()
                 rows = zip(part.index[shown].tolist(), label.tolist(), strict=True)
-                text = [f"{split} {i}: {class_name(self.data.classes, k)}" for i, k in rows]
+                text = [f"{split} {i}: {class_name(data.classes, k)}" for i, k in rows]
                 return Mark(kind, part.x[shown].cpu().numpy(), label, text, size=size)
 
             added = [mark("triangle", list(range(drawn, len(part))))] if extra else []

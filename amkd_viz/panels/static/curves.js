@@ -2,6 +2,7 @@
 // The legend in each caption gives the last values, or those at the pointer in all axes at once.
 
 const PAD = { left: 40, right: 8, top: 4, bottom: 18 };
+const NAME = 50; // pixels of the name of the axis
 const short = (v) => (Math.abs(v) >= 100 ? v.toFixed(0) : v.toPrecision(3)).replace("-", "\u2212");
 
 class Curves extends View {
@@ -99,8 +100,9 @@ class Curves extends View {
       text(words, PAD.left - 4, Y(v), colours.muted, "right", "middle");
     }
     for (const [v, words] of ticks(0, last, Math.max(2, (width - PAD.left - PAD.right) / 60))) {
-      if (v === Math.round(v) && X(v) < width - 8) text(words, X(v), bottom + 4, colours.muted, "center", "top");
+      if (v === Math.round(v) && X(v) < width - NAME) text(words, X(v), bottom + 4, colours.muted, "center", "top");
     }
+    text("epoch", width - PAD.right, bottom + 4, colours.muted, "right", "top");
     const events = this.get("events");
     for (const { x } of events) line([[X(x), PAD.top], [X(x), bottom]], colours.accent, 1, [2, 3]);
     for (const s of curves) {
