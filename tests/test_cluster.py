@@ -8,8 +8,10 @@ import re
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from test_grid import students, writer
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.runs import Run, compare
+from amkd_viz.runs import cluster as cluster_module
 from amkd_viz.runs.cluster import Cluster
 from amkd_viz.runs.grid import Unfinished
 from amkd_viz.runs.tune import tune
@@ -46,7 +49,7 @@ def test_a_killed_worker_costs_no_cell(cluster: Cluster, tmp_path: Path) -> None
     def kill(event: object) -> None:
         heard.append(event)
         if isinstance(event, EpochEnded) and not killed:
-            for run in sorted(out.iterdir()):
+            for run in sorted(config.parent for config in out.glob("*/config.json")):
                 if not killed and len(Run.open(run).metrics()) > 1 and (process := writer(run)):
                     assert process != os.getpid()
                     os.kill(process, signal.SIGKILL)
@@ -155,18 +158,55 @@ def _listening(name: str) -> list[str]:
     return [line for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:] if line.split()[3] == "0A"]
 
 
+class Silent(BaseHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
 @pytest.mark.parametrize("command", ["compare", "tune"])
 def test_no_cluster_at_an_address(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Callable[..., tuple[int, str, str]]
 ) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    with socket.socket() as free:
+    monkeypatch.setattr(cluster_module, "CONNECT", 0.3)
+    with (
+        socket.socket() as free,
+        socket.socket() as silent,
+        ThreadingHTTPServer(("127.0.0.1", 0), Silent) as other,
+    ):
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        for address, why in ((f"127.0.0.1:{port}", "Connection refused"), ("127.0.0.1", "")):
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        ports = [one.getsockname()[1] for one in (free, silent, other.socket)]
+        reasons = ("Connection refused", "timed out", "what listens there is not Ray")
+        known = [(f"127.0.0.1:{port}", why) for port, why in zip(ports, reasons, strict=True)]
+        for address, why in (*known, ("127.0.0.1", "invalid literal")):
             words = ("--dataset", "moons", "--engine", "ray", "--address", address, "--out", tmp_path / "out")
             status, _, err = call(command, *words)
             assert (status, err.count("\n")) == (2, 1)
             assert f"No Ray cluster answers at {address} (" in err
             assert why in err
+        other.shutdown()
     assert not (tmp_path / "out").exists()
+
+
+def test_a_ray_that_does_not_start_is_tried_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+
+    def init(**_: object) -> None:
+        started.append(1)
+        raise Exception("The current node timed out\nduring startup.")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with pytest.raises(InputError, match=r"Ray does not start on this machine \(The current node timed out during st"):
+        compare(RECIPE, ["ce"], 1, tmp_path / "out", engine=Cluster())
+    assert len(started) == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cluster_at_an_address(cluster: Cluster, tmp_path: Path) -> None:
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    cluster_module._knock(host, int(port))  # raises where Ray does not answer as it should

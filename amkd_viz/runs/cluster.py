@@ -62,13 +62,12 @@ class Cluster:
         own: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": False}
         own["runtime_env"] = {"env_vars": _environment()}
         if self._address is None:
-            cores = self._jobs or os.cpu_count()
-            ray.init(num_cpus=cores, include_dashboard=False, _node_ip_address="127.0.0.1", **own)
+            self._start_here(ray, own)
             return
         try:
             if self._address != "auto":
                 host, _, port = self._address.removeprefix("ray://").rpartition(":")
-                socket.create_connection((host, int(port)), timeout=CONNECT).close()  # Ray itself waits for minutes
+                _knock(host, int(port))
             ray.init(address=self._address, **own)
         except (OSError, ValueError, RuntimeError) as error:
             why = " ".join(str(error).split())[:120]
@@ -76,6 +75,21 @@ class Cluster:
                 f"No Ray cluster answers at {self._address} ({why}); start one with 'ray start --head', or leave the "
                 "address out to use this machine."
             ) from error
+
+    def _start_here(self, ray: Any, own: dict[str, Any]) -> None:
+        cores = self._jobs or os.cpu_count()
+        for again in (True, False):
+            try:
+                ray.init(num_cpus=cores, include_dashboard=False, _node_ip_address="127.0.0.1", **own)
+                return
+            except Exception as error:  # its own kind: Ray waits 30 s for its processes, which a busy machine may need
+                ray.shutdown()
+                if not again:
+                    why = " ".join(str(error).split())[:120]
+                    raise InputError(
+                        f"Ray does not start on this machine ({why}); try again when it is less busy, or leave Ray out "
+                        "and use processes."
+                    ) from error
 
     def _check_seen(self, ray: Any, out: Path) -> None:
         """Refuse a folder that a node does not see, or sees as another one."""
@@ -130,6 +144,21 @@ class Cluster:
         finally:
             for one in waiting:
                 ray.cancel(one, force=True)
+
+
+def _knock(host: str, port: int) -> None:
+    """Ask whether a cluster may be there: Ray itself would wait for minutes.
+
+    Raises:
+        OSError: nothing answers, or something that is not Ray's kind of server (gRPC, hence HTTP/2).
+    """
+    with socket.create_connection((host, port), timeout=CONNECT) as connection:
+        if os.environ.get("RAY_USE_TLS", "0") == "1":
+            return
+        # the preface of HTTP/2 and empty settings; a server answers with its settings, frames of type 4 (RFC 9113)
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+        if connection.recv(9)[3:4] != b"\4":
+            raise OSError("what listens there is not Ray")
 
 
 def _environment() -> dict[str, str]:
