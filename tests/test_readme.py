@@ -65,3 +65,19 @@ def test_the_numbers_of_the_demo_are_those_of_its_results() -> None:
     for own, pair in [*pairs, (spirals, "bss - kd"), (spirals, "amkd - bss")]:
         points, low, high = own["points"][pair]
         assert f"{points:+.2f} [{low:.2f}, {high:.2f}]" in " ".join(readme.split()), pair
+
+
+def test_the_numbers_of_the_study_are_those_of_its_results() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = json.loads((ROOT / "benchmarks/results/study_small.json").read_text(encoding="utf-8"))
+    for name, regime in found["regimes"].items():
+        data, labels = name.split("-")
+        row = next(line for line in readme.splitlines() if line.startswith(f"| {data}, {labels} |"))
+        means = [f"{mean:.2f} ± {sd:.2f}" for mean, sd in (regime["test"][m] for m in ("ce", "kd", "bss", "amkd"))]
+        pairs = [regime["points"][pair]["difference"] for pair in ("bss - kd", "amkd - bss", "bss - bss-leap")]
+        assert (
+            row
+            == " | ".join([f"| {data}, {labels}", *means, *(f"{p:+.2f} [{a:.2f}, {b:.2f}]" for p, a, b in pairs)])
+            + " |"
+        )
+        assert not any(own["shown"] for own in regime["points"].values())
