@@ -299,6 +299,8 @@ def test_a_long_job_says_how_much_time_is_left(panel: Small) -> None:
     panel._since = begun - 1000, share
     panel.say_now("Working.", "busy", 0.6)
     assert panel.status.text == "Working. 13 min left."
+    panel.say_now("Training: epoch 3 of 9", "busy", 0.22)
+    assert panel.status.text.startswith("Training: epoch 3 of 9. ")
     panel.say_now("Another job.", "busy", 0.0)
     assert panel.status.text == "Another job."
     panel.say_now("Done.", "done")

@@ -476,7 +476,8 @@ class Panel(metaclass=_WholeOrClosed):
         if kind == "done":
             self._refused = False
         if not self._refused or kind == "error":
-            text = f"{text} {self._left(share)}".rstrip()
+            if left := self._left(share):
+                text = f"{text} {left}" if text.endswith(".") else f"{text}. {left}"
             self.status.say(text, kind, share, cancellable)
 
     def _left(self, share: float) -> str:
