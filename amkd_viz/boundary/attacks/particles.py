@@ -125,14 +125,15 @@ def nudges(
 
     Args:
         x: (M, C, H, W) in [0, 1], or (M, 2). target: (M,) classes, only used for the status.
-        epsilon: length of the step (L2). reach: how far away predictions are compared (L2). sigma: width of the kernel.
+        epsilon: length of the step (L2). reach: how far away predictions are compared (L2). sigma: width of the kernel,
+            0: by the median.
         space, clamp: see ``bss``. start: (M, ...) uniform draws in [-.5, .5], by default from the generator.
         check: as in ``fgsm``.
     """
     if check and len(x):
         check_inputs(x)
-    if not (epsilon > 0 and reach > 0 and sigma > 0):
-        raise InputError(f"epsilon, reach and sigma must be > 0, got {epsilon}, {reach} and {sigma}.")
+    if not (epsilon > 0 and reach > 0 and sigma >= 0):
+        raise InputError(f"epsilon and reach must be > 0 and sigma >= 0, got {epsilon}, {reach} and {sigma}.")
     x = x.detach()
     here = space_of(model, x, space, clamp if x.ndim == 4 else None)
     with freeze(model), torch.inference_mode(False), torch.enable_grad():
@@ -157,7 +158,7 @@ class Nudges(Attack):
     draws: ClassVar[bool] = True
     epsilon: float = option(5e-4, "length of the step (L2), normalised", low=1e-6, high=10.0)
     reach: float = option(10.0, "how far away predictions are compared (L2), normalised", low=1e-6, high=100.0)
-    sigma: float = option(1e-3, "width of the kernel", low=1e-6, high=10.0)
+    sigma: float = option(1e-3, "width of the kernel; 0: by the median distance", low=0.0, high=10.0)
 
 
 samplers.add("particles-released", Nudges)
