@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import write_atomic
 from amkd_viz.core.pauses import pause_point
+from amkd_viz.models.checkpoint import safetensors
 from amkd_viz.training.teachers import cache_folder
 
 __all__ = ["Largest", "Views"]
@@ -68,8 +67,8 @@ class Largest:
 
     def take(self, content: bytes) -> bool:
         """Replace everything by what ``save`` has written; return whether it fits."""
-        with suppress(SafetensorError, ValueError):
-            found = load(content)
+        with suppress(safetensors().SafetensorError, ValueError):
+            found = safetensors(".torch").load(content)
             if {name: (t.shape, t.dtype) for name, t in found.items()} == {
                 name: (t.shape, t.dtype) for name, t in self.tensors.items()
             } and ((found["classes"] >= 0) & (found["classes"] < self.classes)).all():
@@ -107,7 +106,7 @@ class Views(Largest):
             for rows, logits in passes():
                 pause_point()
                 self.fill(rows, logits)
-            content = save({name: t.cpu() for name, t in self.tensors.items()})
+            content = safetensors(".torch").save({name: t.cpu() for name, t in self.tensors.items()})
             with suppress(InputError):  # a full disk: the next run computes them again
                 write_atomic(file, content, flush=False)
         self.epoch = epoch
