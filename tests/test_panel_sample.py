@@ -144,7 +144,7 @@ def test_every_sampler_and_space_has_a_way(lab: SampleLab) -> None:
         lab.set(sampler=sampler).wait()
         assert lab.status.kind == "idle", lab.status.text
         assert lab.walk.frame["steps"] >= 1
-        free = {name for name in names if not lab.controls[name].disabled}
+        free = {name for name in names if lab.controls[name].layout.display != "none"}
         assert free == {"attack_steps" if field.name == "steps" else field.name for field in fields(kind)}
         assert f"samplers[{sampler!r}](" in lab.code()
     lab.set(sampler="bss")

@@ -257,9 +257,11 @@ class SampleLab(Panel):
             self.compute.ask("attack", self._attack)
 
     def _use(self, sampler: str) -> None:
-        """Disable the controls that the sampler does not use."""
+        """Put the controls away that the sampler does not use."""
         for name in set().union(*map(used_by, samplers)):
-            self.controls[name].disabled = name not in used_by(sampler)
+            control, used = self.controls[name], name in used_by(sampler)
+            control.disabled = not used
+            control.layout.display = None if used and name not in self._put_away else "none"
 
     def _second(self, change: Any) -> None:
         if change["new"] is not None and not self.closed:
