@@ -9,7 +9,7 @@ const IMAGE = 0.13; // side of an anchor's image as a share of the map
 const EDGE = "#fefefe"; // of a point, in both themes: dark colours are visible on dark paper, too
 const SIZES = { dots: 3, ring: 5, cross: 4, diamond: 4, square: 4, triangle: 5 };
 const REACH = 9; // pixels from an added point within which a click takes it away
-const LEAST = [118, 150]; // pixels to which up to three maps, and four, shrink before one of them goes to the next row
+const LEAST = 150; // pixels to which up to four maps shrink before one of them goes to the next row
 const LARGE = 1.5; // letters and lines for an audience
 const LONG = 24; // letters of a fact that gets a line of its own
 const SYMBOLS = { // of 18 x 10, for the legend
@@ -155,7 +155,7 @@ class Maps extends View {
 
   // Maps in a row: up to four of them shrink before one goes to the next row; more are spread evenly.
   across(count) {
-    const wide = this.row.clientWidth + 10, least = count > 4 ? this.get("least") : LEAST[Number(count > 3)];
+    const wide = this.row.clientWidth + 10, least = count > 4 ? this.get("least") : LEAST;
     const most = clamp(Math.floor(wide / (least + 10)), 1, count);
     return Math.ceil(count / Math.ceil(count / most));
   }
