@@ -245,8 +245,9 @@ class Recipe(Fields):
         own = methods[self.method]().names
         for name in self.overrides:
             term = name.partition(".")[0]
-            others = [method for method in methods if term in methods[method]().names]
-            if term not in own and term != self.sampler and others:
+            if term in own or term == self.sampler:
+                continue
+            if others := [method for method in methods if term in methods[method]().names]:
                 raise InputError(
                     f"Method {self.method} has no term {term!r}, so {name} has no effect; choose a method that has it: "
                     f"{', '.join(others)}."
