@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from amkd_viz.runs import compare, prepare
-from amkd_viz.runs.engines import own_process
 from amkd_viz.training import DIGITS, events
 
 from .students import write_result
@@ -74,9 +73,9 @@ print(time.perf_counter() - begun)
 
 def at_once(count: int, epochs: int) -> float:
     """Return the mean seconds of a training while ``count`` processes train, one each."""
-    workers = [
-        own_process(TRAINING.format(epochs=epochs), stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(count)
-    ]
+    own = {"env": os.environ | {"OMP_NUM_THREADS": "1"}, "stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    command = [sys.executable, "-c", TRAINING.format(epochs=epochs)]
+    workers = [subprocess.Popen(command, text=True, **own) for _ in range(count)]
     for worker in workers:
         assert worker.stdout is not None
         worker.stdout.readline()
