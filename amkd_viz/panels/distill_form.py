@@ -89,8 +89,6 @@ class DistillForm:
         controls = {name: control for group in self.groups.values() for name, control in group.items()}
         for name in FIELDS:
             control, value = controls[name], getattr(recipe, name)
-            if name == "step_size":
-                value = shown_number(value)
             if isinstance(control, widgets.Dropdown):
                 known = dict(control.options).values()
                 put(name, options=pairs(control.options if value in known else [*control.options, value]), value=value)
@@ -99,7 +97,8 @@ class DistillForm:
             elif not hasattr(control, "max"):
                 put(name, value=value)
             else:
-                put(name, max=max(control.max, value or 0), value=value or 0)
+                value = shown_number(value) or 0  # which stands for a word, and for None
+                put(name, max=max(control.max, value), value=value)
         self.fit_terms(recipe, put)
 
     def fit_terms(self, recipe: Recipe, put: Put) -> None:
