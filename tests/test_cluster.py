@@ -31,7 +31,8 @@ os.environ.setdefault("RAY_worker_niceness", "0")  # else other programs starve 
 ray = pytest.importorskip("ray", reason="the extra 'cluster' (Ray) is not installed")
 pytestmark = pytest.mark.slow
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-RECIPE = POINTS.replace(epochs=60, magsim_samples=0)
+EPOCHS = 200  # seconds of training, so that a listener meets runs that are not at their end
+RECIPE = POINTS.replace(epochs=EPOCHS, magsim_samples=0)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Start Ray with two workers once for all tests."""
     made = Cluster(jobs=2)
     made.connect(tmp_path_factory.mktemp("first"))
-    yield made
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster_module, "LOOK", 0.02)
+        yield made
     ray.shutdown()
 
 
@@ -58,7 +61,7 @@ def test_a_killed_worker_costs_no_cell(cluster: Cluster, tmp_path: Path) -> None
     runs = compare(RECIPE, ["ce", "kd", "amkd"], 1, out, engine=cluster, listen=kill)
     assert killed
     assert [run.path.name for run in runs] == ["ce-seed0", "kd-seed0", "amkd-seed0"]
-    assert [[line["epoch"] for line in run.metrics()] for run in runs] == [list(range(1, 61))] * 3
+    assert [[line["epoch"] for line in run.metrics()] for run in runs] == [list(range(1, EPOCHS + 1))] * 3
     assert sorted(file.name for file in out.iterdir()) == ["amkd-seed0", "ce-seed0", "kd-seed0"]
     assert students(runs) == students(compare(RECIPE, ["ce", "kd", "amkd"], 1, tmp_path / "here", jobs=1))
     assert sum(isinstance(event, EpochEnded) for event in heard) > 4
@@ -109,7 +112,7 @@ def test_a_full_disk_of_one_worker_costs_one_sentence_and_no_run(cluster: Cluste
     )
     assert [run.path.name for run in error.value.runs] == ["ce-seed0"]
     runs = compare(RECIPE, ["ce", "kd"], 1, out, engine=cluster)
-    assert [[line["epoch"] for line in run.metrics()] for run in runs] == [list(range(1, 61))] * 2
+    assert [[line["epoch"] for line in run.metrics()] for run in runs] == [list(range(1, EPOCHS + 1))] * 2
     assert students(runs) == students(compare(RECIPE, ["ce", "kd"], 1, tmp_path / "here", jobs=1))
 
 

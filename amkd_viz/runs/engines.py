@@ -115,7 +115,7 @@ def going_on() -> Iterator[None]:
 def unfinished(reasons: Mapping[str, str], total: int, what: str) -> str:
     """Return a sentence that says why some of ``total`` cells are not finished."""
     by_reason: dict[str, list[str]] = {}
-    for name, reason in reasons.items():
+    for name, reason in sorted(reasons.items()):  # cells that train side by side end in any order
         by_reason.setdefault(reason, []).append(name)
     each = [
         ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") + f": {reason}"
