@@ -8,6 +8,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before torch, numpy or numba are impo
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ.setdefault(name, "1")
 
+import torch
+
 try:
     import hypothesis
 except ImportError:  # a bare machine can still run the tests that do not need it
@@ -33,6 +35,12 @@ def checkpoint_each_epoch():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "EPOCH_SECONDS", 0.0)
         yield
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Let a test that makes a net without a seed make the same one each time."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from amkd_viz.boundary.attacks.particles import nudges, particles
 from amkd_viz.models import build
 from amkd_viz.objectives import methods
 from amkd_viz.objectives.zoo.boundary import crossing, loss_match, raw_triplet, triplet_margin
+from amkd_viz.objectives.zoo.pair import kl
 
 
 def test_triplets_are_those_of_the_published_code():
@@ -27,6 +28,10 @@ def test_triplets_are_those_of_the_published_code():
     grads = {"student": numbers["loss_2020_grad_student"], "student_negative": numbers["loss_2020_grad_negative"]}
     found = triplet_margin(numbers["teacher"], *inputs.values(), 5.0).mean()
     check(cross_entropy(inputs["student"], numbers["labels"]) + 2 * found, inputs, numbers["loss_2020"], grads)
+    grads = {"student": numbers["loss_2022_grad_student"], "student_negative": numbers["loss_2022_grad_negative"]}
+    s, t = inputs["student"], numbers["teacher"]
+    found = 2 * triplet_margin(t, *inputs.values(), 5.0).mean() + cross_entropy(s, numbers["labels"]) + kl(s, t).mean()
+    check(found, inputs, numbers["loss_2022"], grads)
 
 
 def test_values_of_the_loss_are_those_of_the_published_code():
@@ -60,6 +65,10 @@ def test_the_change_across_a_boundary_is_the_published_part_on_edges():
     step = step_of(outputs(s), outputs(t), **sides)
     step.sources["boundary"] = lambda step: replace(step.clean, y=step.clean.y[i])
     check(total(crossing(), step), {"s": s}, numbers["high"], {"s": numbers["grad_s_high"]})
+    back = step_of(outputs(s), outputs(t), boundary=(outputs(s[i]), outputs(t[i])))
+    back.sources["boundary"] = lambda step: replace(step.clean, y=step.clean.y[j], rows=j)
+    check(total(crossing(other="clean"), back), {"s": s}, numbers["high"], {"s": numbers["grad_s_high"]})
+    assert methods["graph-edge"]().batches() == {"clean", "boundary"}
     assert methods["two-sides"]().batches() == {"clean", "boundary", "inside"}
 
 

@@ -28,6 +28,7 @@ from amkd_viz.objectives.zoo.logits import (
     prob_mse,
     rld,
     standardised,
+    top_classes,
     wttm,
 )
 from amkd_viz.objectives.zoo.pair import Logits, kl
@@ -160,6 +161,20 @@ def test_rld_is_dkd_where_the_teacher_is_right():
     torch.testing.assert_close(found, expected)
 
 
+def test_likely_classes_and_the_rest_against_a_loop():
+    s, t, y = random(k=8)
+    each = []
+    for a, b in zip(s.detach() / 4, t / 4, strict=True):
+        q, p = a.softmax(0).tolist(), b.softmax(0).tolist()
+        kept = sorted({*a.topk(2).indices.tolist(), *b.topk(2).indices.tolist()})
+        value = sum(p[k] * math.log(p[k] / q[k]) for k in kept)
+        rest = [1 - sum(z[k] for k in kept) for z in (p, q)]
+        each.append(16 * (value + rest[0] * math.log(rest[0] / rest[1])))
+    step = step_of(outputs(s), outputs(t), y)
+    assert float(total(top_classes(k=2), step).detach()) == pytest.approx(sum(each) / len(each))
+    torch.testing.assert_close(total(top_classes(k=8), step), 16 * kl(s, t, 4).mean())
+
+
 def test_rld_of_a_wrong_teacher_against_a_loop():
     s, t, y = random()
     y[0], y[1] = t[0].argmin(), t[1].argmax()  # nothing below the label, everything below it
@@ -180,7 +195,8 @@ def test_rld_of_a_wrong_teacher_against_a_loop():
 def test_bins_of_the_margin_against_a_loop():
     s, t, y = random(n=40)
     margins = [
-        [float(row[k] - max(row[j] for j in range(5) if j != k)) for row, k in zip(z, y, strict=True)] for z in (s, t)
+        [float(row[k] - max(row[j] for j in range(5) if j != k)) for row, k in zip(z, y, strict=True)]
+        for z in (s.detach(), t)
     ]
     low, high = (float(torch.tensor(margins[1], dtype=torch.float64).quantile(q)) for q in (0.01, 0.99))
     h = (high - low) / 15

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,12 +15,14 @@ from torch.nn.functional import cosine_similarity
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.models import build
-from amkd_viz.objectives import ce, shapes_of, terms
+from amkd_viz.objectives import Batch, ce, shapes_of, terms
 from amkd_viz.objectives.zoo import relations
 from amkd_viz.objectives.zoo.pair import Pair, kl
 from amkd_viz.objectives.zoo.relations import (
+    Centres,
     Embeddings,
     affinity,
+    align,
     cc,
     crd,
     far,
@@ -111,17 +115,42 @@ def test_features_themselves_against_a_loop():
 
 def test_distances_to_centres_against_a_loop():
     f, g = random()
-    linear, t = nn.Linear(3, 5).double(), torch.randn(7, 4, generator=gen(2)).double()
+    made, t = Centres(3, 5, 4).double(), torch.randn(7, 4, generator=gen(2)).double()
     y = torch.tensor([0, 0, 1, 3, 3, 3, 1])  # no sample of class 2
     unit = g / g.norm(dim=1, keepdim=True)
-    centres = [unit[y == k].mean(0) if (y == k).any() else torch.zeros(5) for k in range(4)]
+    made.centres[3] = torch.ones(5)  # of earlier batches
+    means = [unit[y == k].mean(0) if (y == k).any() else torch.zeros(5) for k in range(4)]
+    centres = [*means[:3], 0.9 * torch.ones(5) + 0.1 * means[3]]
     value = 0.0
-    for row, logits in zip(linear(f).detach(), t, strict=True):
+    for row, logits in zip(made.head(f).detach(), t, strict=True):
         d = [-float((row / row.norm() - c).square().sum()) / 0.1 for c in centres]
         p, log_z = logits.softmax(0).tolist(), math.log(sum(map(math.exp, d)))
         value += sum(a * (math.log(a) - (b - log_z)) for a, b in zip(p, d, strict=True)) / 7
-    step = step_of(outputs(features=f, logits=None), outputs(t, g), y, modules={"prototypes": linear})
+    step = step_of(outputs(features=f, logits=None), outputs(t, g), y, modules={"prototypes": made})
     assert float(total(prototypes(), step).detach()) == pytest.approx(value)
+    torch.testing.assert_close(made.centres, torch.stack(centres).double())
+
+
+def test_centres_at_the_boundary_against_a_loop():
+    (f, g), at_boundary = random(), torch.randn(4, 3, generator=gen(3)).double()
+    y, labels = torch.tensor([0, 0, 1, 2, 2, 3, 3]), torch.tensor([1, 0, 1, 2])
+    made = Centres(3, 5, 4).double()
+    unit = g / g.norm(dim=1, keepdim=True)
+    centres = [unit[y == k].mean(0) for k in range(4)]
+    e = made.head(at_boundary).detach()
+    e = e / e.norm(dim=1, keepdim=True)
+    value = 0.0
+    for k in range(3):  # no boundary sample of class 3
+        own = e[labels == k].mean(0)
+        similar = [float(cosine_similarity(own, c, dim=0)) / 0.1 for c in centres]
+        value -= (similar[k] - math.log(sum(map(math.exp, similar)))) / 3
+    step = step_of(outputs(features=f), outputs(features=g), y, modules={"align": made})
+    step.sources["boundary"] = lambda step: Batch(torch.zeros(5, 1), torch.cat([labels, labels[:1]]), torch.arange(5))
+    step._outputs["student", "boundary"] = outputs(features=torch.cat([at_boundary, at_boundary[:1]]))
+    step.batch("boundary")
+    step._batches["boundary"] = replace(step.batch("boundary"), first=torch.arange(5) < 4)  # the last one is a repeat
+    assert float(total(align(), step).detach()) == pytest.approx(value)
+    assert ("teacher", "boundary", None) not in align().reads()
 
 
 RELATIONS = [kind for kind in terms.values() if kind.__module__ == relations.__name__]
@@ -134,11 +163,15 @@ def test_equal_rows_have_finite_gradients_also_in_bfloat16(kind, value):
     t = torch.zeros(6, 8)
     t[:, 0] = value
     maps = s.view(6, 2, 2, 2)
-    made = kind().learned({"student": [(8,)], "teacher": [(8,)]})
+    nets = dict.fromkeys(("student", "teacher"), SimpleNamespace(num_classes=8))
+    shapes = {(net, layer): shape for net in nets for layer, shape in ((None, (8,)), (-1, (2, 2, 2)), (-2, (2, 2, 2)))}
+    made = kind().module(shapes, nets)
+    student = outputs(s, s, {-1: maps, -2: maps})
     step = step_of(
-        outputs(s, s, {-1: maps, -2: maps}),
+        student,
         outputs(t, t, {-1: t.view(6, 2, 2, 2), -2: t.view(6, 2, 2, 2)}),
         modules={} if made is None else {kind.__name__: made},
+        boundary=(student, None),
     )
     with torch.autocast("cpu", torch.bfloat16):
         loss = total(kind(), step)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from golden_cases import check, outputs, step_of, stored, total
 from PIL import Image, ImageEnhance, ImageOps
 from small_nets import gen
+from torch import Tensor
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.data import Augment, Loader, Split
@@ -19,7 +20,16 @@ from amkd_viz.objectives import Batch, Step, ce, confusion, kd, methods, rest
 from amkd_viz.objectives.sources import views
 from amkd_viz.objectives.zoo.mixes import mixed_ce, pasted
 from amkd_viz.objectives.zoo.per_sample import Confusions
-from amkd_viz.objectives.zoo.poorer import Guess, latents, privileged, smoothed, steady
+from amkd_viz.objectives.zoo.poorer import (
+    Directions,
+    Guess,
+    balanced,
+    latents,
+    privileged,
+    smoothed,
+    states,
+    steady,
+)
 from amkd_viz.objectives.zoo.twin import LastBatch, agree, cross_affinity, dlb, motion
 from amkd_viz.runs.prepare import prepare
 from amkd_viz.training import Recipe
@@ -300,6 +310,33 @@ def test_losses_across_views():
     torch.testing.assert_close(apart.detach(), torch.tensor(expected, dtype=torch.float64))
     apart.sum().backward()
     assert s.grad is None  # the sample's own prediction is a target
+
+
+def test_states_are_filled_alike_and_guessed_from_the_middle():
+    f, g = torch.randn(6, 3, generator=gen()).double(), torch.randn(6, 4, generator=gen(1)).double()
+    made = Directions(3, 4, 5).double()
+
+    def cosines(rows: Tensor) -> list[list[float]]:
+        centred = [row - rows.mean(0) for row in rows]
+        return [[float(row @ d / row.norm()) for d in made.fixed] for row in centred]
+
+    shares = [[math.exp(c / 0.05) for c in row] for row in cosines(g)]
+    for _ in range(3):
+        filled = [sum(row[k] for row in shares) for k in range(5)]
+        shares = [[x / z for x, z in zip(row, filled, strict=True)] for row in shares]
+        shares = [[x / sum(row) for x in row] for row in shares]
+    torch.testing.assert_close(balanced(made(g) / 0.05), torch.tensor(shares, dtype=torch.float64))
+    many = balanced(torch.randn(500, 5, generator=gen(2)) / 0.05, rounds=100)
+    torch.testing.assert_close(many.sum(0), torch.full((5,), 100.0), rtol=1e-2, atol=0)
+    guesses = [[c / 0.1 for c in row] for row in cosines(made.head(f).detach())]
+    log_z = [math.log(sum(map(math.exp, row))) for row in guesses]
+    rows = zip(shares, guesses, log_z, strict=True)
+    expected = [-sum(a * (c - z) for a, c in zip(p, row, strict=True)) for p, row, z in rows]
+    step, _ = step_on("poor", n=6)
+    step.nets = {**step.nets, "teacher": None}
+    step.modules["states"] = made
+    step._outputs |= {("student", "poor"): outputs(features=f), ("teacher", "clean"): outputs(features=g)}
+    torch.testing.assert_close(states()(step).detach(), torch.tensor(expected, dtype=torch.float64))
 
 
 def test_hidden_maps_count_only_where_they_are_hidden():

@@ -16,6 +16,7 @@ from amkd_viz.objectives.losses.triplets import negatives_of
 from amkd_viz.objectives.methods import method
 from amkd_viz.objectives.step import Read, Step
 from amkd_viz.objectives.weights import linear
+from amkd_viz.objectives.zoo.batch import graph
 from amkd_viz.objectives.zoo.logits import margin_mse
 from amkd_viz.objectives.zoo.pair import Logits, kl
 
@@ -84,7 +85,8 @@ class loss_match(Logits):
 class crossing(Term):
     """Transfer what changes between the two sides of one crossing: in which classes, and by how much.
 
-    Formula: KL(softmax(|T(x~) - T(x_in)| / t) || softmax(|S(x~) - S(x_in)| / t)), x_in the last iterate before x~
+    Formula: KL(softmax(|T(x~) - T(x_in)| / t) || softmax(|S(x~) - S(x_in)| / t)), x_in the last iterate before x~, or
+    the sample that was attacked (``other`` "clean")
     Weights: ours ce 1, kd 4 -> 1, crossing 1 -> 0 at three quarters; t 1.5, that of the original.
     Source: FF-G2M, AAAI 2023, arXiv 2305.10758, its part on edges, for edges across the boundary
     Reading: our reading: the released part on given edges; an edge joins a boundary sample and the side it came from
@@ -101,7 +103,9 @@ class crossing(Term):
         return [(net, on, None) for net in NETS for on in (self.on, self.other)]
 
     def __call__(self, step: Step) -> Tensor:
-        s, t = ((step.outputs(n, self.on).logits - step.outputs(n, self.other).logits).abs() for n in NETS)
+        rows = step.batch(self.on).rows if self.other == "clean" else None
+        sides = [[step.outputs(net, on).logits for on in (self.on, self.other)] for net in NETS]
+        s, t = ((a - (b if rows is None else b[rows])).abs() for a, b in sides)
         return kl(s, t.detach(), self.temperature)
 
 
@@ -130,6 +134,12 @@ def _tald() -> Objective:
     return ce() * 0.1 + kd(temperature=4, t2=True) * 0.9 + match * 0.1
 
 
+def _graph_edge() -> Objective:
+    """Transfer what neighbours agree on; and what changes from each sample to its boundary sample."""
+    return ce() * 0.3 + graph() * 0.7 + crossing(other="clean") * 0.7
+
+
+method("graph-edge", _graph_edge)
 method("boundary-margin", _boundary_margin)
 method("tald", _tald)
 method("two-sides", _two_sides)

@@ -36,10 +36,12 @@ class Pair(Term):
 
     Attributes:
         maps: whether its layers must be maps (C, H, W).
+        taught: the batch that the teacher sees, where it is not the student's.
     """
 
     group: ClassVar[str] = "feature"
     maps: ClassVar[bool] = False
+    taught: ClassVar[str | None] = None
     teacher: str = wire("teacher", "net that is copied")
 
     @abstractmethod
@@ -50,8 +52,12 @@ class Pair(Term):
         """Return the layers of both nets that are read."""
         return ()
 
+    def seen(self) -> list[tuple[str, str]]:
+        """Return the student and the teacher, each with its batch."""
+        return [("student", self.on), (self.teacher, self.taught or self.on)]
+
     def reads(self) -> list[Read]:
-        return [(net, self.on, layer) for net in ("student", self.teacher) for layer in (None, *self.layers())]
+        return [(net, on, layer) for net, on in self.seen() for layer in (None, *self.layers())]
 
     def module(self, shapes: Shapes, nets: Mapping[str, Classifier]) -> nn.Module | None:
         """Check that layers which must be maps are maps; return what is learned.
@@ -80,7 +86,7 @@ class Pair(Term):
         return shapes["student"][place][0], shapes[self.teacher][place][0]
 
     def __call__(self, step: Step) -> Tensor:
-        s, t = (step.outputs(net, self.on) for net in ("student", self.teacher))
+        s, t = (step.outputs(net, on) for net, on in self.seen())
         if not len(s.logits):  # an empty batch of boundary samples: 0, with a gradient
             return s.logits.sum(1)
         with torch.autocast(s.logits.device.type, enabled=False):

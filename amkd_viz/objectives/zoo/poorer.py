@@ -19,7 +19,7 @@ from amkd_viz.objectives.sources import View, views
 from amkd_viz.objectives.step import Batch, Read, Step
 from amkd_viz.objectives.zoo.pair import Pair, kl
 
-__all__ = ["latents", "poorer", "privileged", "smoothed", "steady"]
+__all__ = ["latents", "poorer", "privileged", "smoothed", "states", "steady"]
 
 COPIES, SIGMA = 4, 0.05  # of each sample, and the standard deviation of their noise
 
@@ -172,40 +172,82 @@ class latents(Pair):
     """
 
     title, unit, short = "hidden maps", "absolute", "latents"
-    maps = True
+    maps, taught = True, "clean"
     layer: int = option(-2, "stage of both nets, counted from the end", low=-8, high=-1)
     on: str = wire("hidden", "batch that the student sees")
 
     def layers(self) -> Sequence[Layer]:
         return (self.layer,)
 
-    def reads(self) -> list[Read]:
-        return [(n, on, at) for n, on in (("student", self.on), (self.teacher, "clean")) for at in (None, self.layer)]
-
     def learned(self, shapes: Mapping[str, Sequence[tuple[int, ...]]]) -> nn.Module:
         return Guess(*self.widths(shapes, 1))
 
-    def __call__(self, step: Step) -> Tensor:
-        m, n = (step.outputs(net, on).layers[self.layer] for net, on, at in self.reads() if at is not None)
-        hidden = step.batch(self.on).hidden
+    def loss(self, s: Outputs, t: Outputs, step: Step) -> Tensor:
+        m, n, hidden = s.layers[self.layer], t.layers[self.layer], step.batch(self.on).hidden
         assert hidden is not None
-        with torch.autocast(m.device.type, enabled=False):
-            m, n = (x if x.dtype == torch.float64 else x.float() for x in (m, n.detach()))
-            there = F.adaptive_avg_pool2d(hidden.to(m.dtype), (m.shape[2], m.shape[3]))
-            n = F.adaptive_avg_pool2d(n, (m.shape[2], m.shape[3]))
-            apart = (step.modules[self.label](m, there) - n).abs().mean(1, keepdim=True)
-            return (there * apart).sum((1, 2, 3)) / there.sum((1, 2, 3)).clamp_min(1e-6)
+        there, n = (F.adaptive_avg_pool2d(x.to(m.dtype), (m.shape[2], m.shape[3])) for x in (hidden, n))
+        apart = (step.modules[self.label](m, there) - n).abs().mean(1, keepdim=True)
+        return (there * apart).sum((1, 2, 3)) / there.sum((1, 2, 3)).clamp_min(1e-6)
+
+
+class Directions(nn.Module):
+    """A head from the student's features to the teacher's, and a fixed direction there for each state."""
+
+    fixed: Tensor
+
+    def __init__(self, narrow: int, wide: int, count: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(narrow, wide)
+        self.register_buffer("fixed", F.normalize(torch.randn(count, wide), dim=1))
+
+    def forward(self, f: Tensor) -> Tensor:
+        """Return cosines (N, count) of features (N, wide), centred over the batch, with the directions."""
+        return F.normalize(f - f.mean(0), dim=1) @ self.fixed.to(f.dtype).T
+
+
+def balanced(scores: Tensor, rounds: int = 3) -> Tensor:
+    """Return (N, P) shares of each row in P states, after Sinkhorn-Knopp rounds that fill all states alike."""
+    for _ in range(rounds):
+        scores = scores.log_softmax(0).log_softmax(1)
+    return scores.exp()
+
+
+@dataclass(frozen=True, repr=False)
+class states(Pair):
+    """Transfer in which state the teacher sees the whole image, to a student that sees its middle.
+
+    Formula: H(a, softmax(cos(W f, d) / t)), a the balanced shares (Sinkhorn-Knopp, 3 rounds, eps .05) of the teacher's
+    centred features in P fixed random directions d
+    Weights: ours ce 1 and privileged 1 beside it, states 1, P 64, t .1.
+    Source: SurgFUTR, arXiv 2510.12904 (abstract), where states are clusters of clips
+    Reading: our reading of an abstract: directions in place of clusters
+    Trap: a batch smaller than the number of states cannot fill them alike.
+    Checked: slow loop
+    """
+
+    title, unit, short = "states of the whole image", "nats", "states"
+    taught = "clean"
+    on: str = wire("poor", "batch that the student sees")
+    count: int = option(64, "number of states", low=2, high=1024)
+    temperature: float = option(0.1, "divides the student's cosines", low=0.01, high=1.0)
+
+    def learned(self, shapes: Mapping[str, Sequence[tuple[int, ...]]]) -> nn.Module:
+        return Directions(*self.widths(shapes), self.count)
 
     def loss(self, s: Outputs, t: Outputs, step: Step) -> Tensor:
-        raise NotImplementedError
+        made = step.modules[self.label]
+        assert isinstance(made, Directions)
+        shares = balanced(made(t.features) / 0.05)
+        return -(shares * (made(made.head(s.features)) / self.temperature).log_softmax(1)).sum(1)
 
 
-for _term in (privileged, smoothed, steady, latents):
+for _term in (privileged, smoothed, steady, latents, states):
     _term.name = _term.__name__
     terms.add(_term.name, _term)
 
 
 method("privileged", lambda: ce() + privileged())
+method("surgfutr", lambda: ce() + privileged() + states())
 method("smoothed", lambda: ce() + smoothed())
 method("steady", lambda: ce() + steady())
 method("latents", lambda: ce() + latents())
