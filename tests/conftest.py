@@ -59,8 +59,8 @@ def call(capsys):
 
 
 def pytest_collection_modifyitems(config, items):
-    """A browser on a busy machine gets a second chance, which the summary tells; a test that fails twice fails."""
+    """On a busy machine a browser, or several processes, get a second chance; the summary tells it, and two are all."""
     if config.pluginmanager.hasplugin("rerunfailures"):
         for item in items:
-            if item.get_closest_marker("browser"):
+            if item.get_closest_marker("browser") or item.get_closest_marker("processes"):
                 item.add_marker(pytest.mark.flaky(reruns=1))

@@ -29,7 +29,7 @@ from amkd_viz.training import EpochEnded
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # as Cluster does before it imports Ray
 os.environ.setdefault("RAY_worker_niceness", "0")  # else other programs starve the workers
 ray = pytest.importorskip("ray", reason="the extra 'cluster' (Ray) is not installed")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 EPOCHS = 200  # seconds of training, so that a listener meets runs that are not at their end
 RECIPE = POINTS.replace(epochs=EPOCHS, magsim_samples=0)

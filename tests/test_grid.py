@@ -20,6 +20,8 @@ from amkd_viz.runs import Run, compare, prepare
 from amkd_viz.runs.grid import Counted, Unfinished, cells, train_cells
 from amkd_viz.training import DIGITS, SPIRALS, EpochEnded, Started
 
+pytestmark = pytest.mark.processes
+
 SMALL = POINTS.replace(epochs=3, magsim_samples=5)
 
 

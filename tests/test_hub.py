@@ -27,6 +27,7 @@ PROXY = shutil.which("configurable-http-proxy") or shutil.which(
     "configurable-http-proxy", path=str(Path(sys.executable).parent)
 )
 pytestmark = [
+    pytest.mark.processes,
     pytest.mark.slow,
     pytest.mark.skipif(PROXY is None, reason="configurable-http-proxy is not installed"),
     pytest.mark.skipif(os.name != "posix", reason="users are POSIX users"),

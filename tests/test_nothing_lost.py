@@ -30,7 +30,7 @@ from amkd_viz.training import EpochEnded, Event, Finished, Recipe, Started, Step
 from amkd_viz.training.teachers import cache_folder
 from exercises import example_folder
 
-pytestmark = pytest.mark.usefixtures("checkpoint_each_epoch")
+pytestmark = [pytest.mark.usefixtures("checkpoint_each_epoch"), pytest.mark.processes]
 CE = POINTS.replace(method="ce", magsim_samples=0)
 SLOW = CE.replace(teacher_epochs=12)
 HUGE = {"ce.weight": 1e30}

@@ -23,7 +23,10 @@ from amkd_viz.runs import Run, distill, resume
 from amkd_viz.training import Recipe
 from amkd_viz.training.teachers import fingerprint
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds the processes of torchrun in /proc")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="finds the processes of torchrun in /proc"),
+    pytest.mark.processes,
+]
 
 IMAGES = Recipe(
     dataset="digits",

@@ -29,6 +29,8 @@ from amkd_viz.runs import run as run_module
 from amkd_viz.runs.follow import Follower
 from amkd_viz.training import EpochEnded, Event, Recipe, Stepped, accuracy, logits_on
 
+pytestmark = pytest.mark.processes
+
 SMALL = POINTS.replace(
     dataset="moons",
     method="amkd-student",

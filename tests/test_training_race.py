@@ -18,6 +18,8 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.runs import Race, Run, distill
 from amkd_viz.training import Changed, EpochEnded, Event, Recipe, Stepped
 
+pytestmark = pytest.mark.processes
+
 POINTS = Recipe(
     dataset="spirals:n=60",
     teacher="mlp-tiny",

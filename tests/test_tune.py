@@ -22,6 +22,8 @@ from amkd_viz.training import Recipe
 from amkd_viz.training.training import Training
 from amkd_viz.views.tuning import tuning
 
+pytestmark = pytest.mark.processes
+
 pytest.importorskip("optuna")
 
 RECIPE = POINTS.replace(epochs=4, method="kd")
