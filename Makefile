@@ -12,7 +12,7 @@ RUN    := $(VENV)/bin/python -m
 PYTEST := $(RUN) pytest $(if $(filter-out 0 1,$(JOBS)),-n $(JOBS) --dist loadfile,-n 0)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-quick lab twins lint format docs bench gpu reproduce clean
+.PHONY: help install demo test test-slow lab twins lint format docs bench gpu reproduce clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -39,11 +39,11 @@ demo: install ## train, compare and draw everything once, into demo-out (goes on
 	echo "$(RUN) amkd_viz demo --out $$out --seeds $(SEEDS)"; \
 	$(RUN) amkd_viz demo --out "$$out" --seeds $(SEEDS)
 
-test: lint ## lint, then every test
-	$(PYTEST) $(ARGS)
+test: lint ## lint, then every test that takes seconds
+	$(PYTEST) -m "not slow" $(ARGS)
 
-test-quick: install ## the tests that need neither a browser nor patience
-	$(PYTEST) -m "not slow and not browser" $(ARGS)
+test-slow: install ## the other tests: whole notebooks, long trainings, servers, hundreds of clicks
+	$(PYTEST) -m slow $(ARGS)
 
 lint: install ## ruff, mypy, spelling and prose
 	$(RUN) ruff check .

@@ -4,8 +4,8 @@
 
 Weights are the published ones, or ours where the card of a method says so: none is tuned for these data. Every cell, a
 method with a seed, is a line of RESULTS_cells.jsonl: a stopped command goes on after the last one, and after a change
-of the library only those methods are trained again whose lines were taken out. Beside RESULTS.json the figure is
-written, RESULTS.svg.
+of the library only those methods are trained again whose lines were taken out; the cost of a step is measured for
+methods that RESULTS.json does not have yet. Beside it the figure is written, RESULTS.svg.
 """
 
 from __future__ import annotations
@@ -58,7 +58,10 @@ def main() -> None:
     cells = args.out.with_name(f"{args.out.stem}_cells.jsonl")
     train(cells, names, args.seeds, args.jobs, time.monotonic() + 60 * args.minutes)
     found = read(cells)
-    results = summary(found, costs([name for name in names if name in found])) | {"left_out": left_out}
+    known = json.loads(args.out.read_text(encoding="utf-8"))["methods"] if args.out.is_file() else {}
+    cost = {name: known[name]["cost"] for name in names if name in known}
+    cost |= costs([name for name in names if name in found and name not in known])
+    results = summary(found, cost) | {"left_out": left_out}
     print(json.dumps(results["methods"], indent=1))
     write_atomic(args.out, json.dumps(results, indent=1) + "\n")
     figure(results["methods"]).save(args.out.with_suffix(".svg"))
