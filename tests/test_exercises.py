@@ -19,10 +19,20 @@ from amkd_viz.data import load
 from amkd_viz.export import export
 from amkd_viz.models import build, wrap
 from amkd_viz.objectives import methods
-from amkd_viz.runs import Job, Run, distill, fork, resume
+from amkd_viz.runs import Job, Run, compare, distill, fork, resume
 from amkd_viz.training import DIGITS, SPIRALS
 from amkd_viz.views import View, boundary_map, distances
-from exercises import attention_maps, check, example_folder, exercises, rank_lists, relation_maps, weights_over_margin
+from exercises import (
+    Watch,
+    attention_maps,
+    check,
+    example_folder,
+    exercises,
+    rank_lists,
+    relation_maps,
+    say,
+    weights_over_margin,
+)
 from exercises.checking import TOPICS
 
 
@@ -299,3 +309,65 @@ def test_pictures_of_what_is_transferred() -> None:
         p = nets["teacher"](data.test.floats()).softmax(1)
     weight = [max(0.0, float(p[i, y[i]] - (p[i].sum() - p[i, y[i]]) / 9)) for i in range(40)]
     assert view.arrays["weight"][:40] == pytest.approx(weight, abs=1e-6)
+
+
+class Cell:
+    """Stands for the output of a cell: what was shown, one after the other."""
+
+    def __init__(self) -> None:
+        self.shown: list[dict[str, str]] = []
+
+    def display(self, data: dict[str, str], **how: Any) -> Cell:
+        self.shown.append(data)
+        return self
+
+    update = display
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines without their seconds."""
+        return [data["text/plain"].partition(" (")[0] for data in self.shown]
+
+
+def test_a_line_says_what_is_being_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exercises.watch.display", (cell := Cell()).display)
+    monkeypatch.setattr("exercises.watch.OFTEN", 0.0)
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "cache"))
+    recipe = Recipe(dataset="moons", teacher="mlp", student="mlp-tiny", method="amkd", epochs=2, teacher_epochs=1)
+    watch = Watch()
+    assert cell.lines == ["Loading the data and the networks"]  # before anything happens
+    for method in watch.over(["ce", "amkd"]):
+        distill(recipe.replace(method=method), tmp_path / method, snapshots=False, listen=watch)
+    expected = [
+        "Student 1 of 2, ce: loading",
+        "Training the teacher, mlp: epoch 1 of 1",
+        "Student 1 of 2, ce: epoch 2 of 2",
+        "Student 2 of 2, amkd: loading",
+        "Student 2 of 2, amkd, with the attack: epoch 1 of 2",
+        "Student 2 of 2, amkd, with the attack: epoch 2 of 2",
+    ]
+    assert [line for line in dict.fromkeys(cell.lines) if line in expected] == expected
+    half = [data for data in cell.shown if 'value="0.500"' in data["text/html"]]
+    assert any("with the attack: epoch 1 of 2" in data["text/plain"] for data in half)
+    assert cell.lines[-1].startswith("2 students, trained in ")
+    again = Watch()
+    assert list(again.over(["ce"])) == ["ce"]  # nothing is trained
+    assert cell.lines[-1] == "1 student, read from disk."
+
+    watch.here()
+    assert cell.lines[-1] == "Student 2 of 2, amkd, with the attack"
+    grid = Watch()
+    compare(recipe, ["ce", "kd"], 1, tmp_path / "grid", listen=grid, jobs=1)
+    assert "1 of 2 runs. Training kd, seed 0: epoch 2 of 2" in cell.lines
+    assert cell.lines[-1] == "2 of 2 runs. All are trained."
+
+
+def test_long_lines_break_at_words(capsys: pytest.CaptureFixture[str]) -> None:
+    objective = methods["amkd"]()
+    say("short", f"amkd = {objective}")
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first == "short"
+    assert len(rest) == 3
+    assert max(map(len, rest)) <= 100
+    assert " ".join(line.strip() for line in rest) == f"amkd = {objective}"
+    assert [len(line) - len(line.lstrip()) for line in rest] == [0, 2, 2]
