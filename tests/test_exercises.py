@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from exercises import (
     check,
     example_folder,
     exercises,
+    few_labels,
+    questions,
     rank_lists,
     relation_maps,
     say,
@@ -111,6 +114,7 @@ def test_negatives() -> None:
     assert check("03.b", {0, 1, 2, 4, 5, 6, 7, 9})
     assert "undo" in said("03.b", set(range(10)) - {3})
     assert "near both" in said("03.b", set(range(10)) - {8})
+    assert said("03.b", 5) == "give a set of classes, such as {0, 1}, not 5."
     assert said("03.b", {1})
 
 
@@ -185,6 +189,9 @@ def test_samples_and_distances(digits: Run, monkeypatch: pytest.MonkeyPatch) -> 
     views = {m: distances(nets, digits.dataset(), samples, margin=m) for m in (0.0, 4.0)}
     assert "too little" in said("03.c", views[0.0])
     assert "more than" in said("03.c", views[4.0])
+    assert "student is the dict" in said("03.c", View(views[0.0].figure, {}, {"kd.active": 0.5}))
+    truth, _ = questions()["03.margin"].answer("", views[4.0])
+    assert truth == 100  # every triplet is active
     between = View(views[0.0].figure, views[0.0].arrays, {"student.active": 0.5})
     assert check("03.c", between)
 
@@ -371,3 +378,17 @@ def test_long_lines_break_at_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert max(map(len, rest)) <= 100
     assert " ".join(line.strip() for line in rest) == f"amkd = {objective}"
     assert [len(line) - len(line.lstrip()) for line in rest] == [0, 2, 2]
+
+
+def test_a_heavier_teacher_is_measured_as_in_the_readme() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    heading, *rows = few_labels().splitlines()
+    assert heading.split()[-4:] == ["seeds", "kd", "bss", "amkd"]
+    for row in rows:
+        seeds, *numbers = row.split()[-4:]
+        assert seeds in ("40", "32")
+        assert len(numbers) == 3
+        assert all(number in readme for number in numbers)
+    truth, why = questions()["05.heavier"].answer(few_labels())
+    assert truth == "bss"
+    assert set(re.findall(r"-?\d+\.\d+", why)) <= set(re.findall(r"\d+\.\d+", readme))

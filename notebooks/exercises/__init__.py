@@ -7,6 +7,7 @@ from exercises.build import hinge_losses, walk, with_kd
 from exercises.checking import Verdict, check, exercises, hint
 from exercises.circle import TripletCircle, triplet_circle
 from exercises.classroom import guesses, share
+from exercises.comparing import few_labels
 from exercises.knowledge import attention_maps, rank_lists, relation_maps, weights_over_margin
 from exercises.live import say
 from exercises.pictures import example_folder
@@ -23,6 +24,7 @@ __all__ = [
     "check",
     "example_folder",
     "exercises",
+    "few_labels",
     "guesses",
     "hinge_losses",
     "hint",
