@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import plotly.graph_objects as go
 import pytest
 import torch
 from torch import nn
@@ -378,6 +380,8 @@ def test_long_lines_break_at_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert max(map(len, rest)) <= 100
     assert " ".join(line.strip() for line in rest) == f"amkd = {objective}"
     assert [len(line) - len(line.lstrip()) for line in rest] == [0, 2, 2]
+    say("Formula  one two three four", width=20)
+    assert capsys.readouterr().out == "Formula  one two\n         three four\n"
 
 
 def test_a_heavier_teacher_is_measured_as_in_the_readme() -> None:
@@ -392,3 +396,23 @@ def test_a_heavier_teacher_is_measured_as_in_the_readme() -> None:
     truth, why = questions()["05.heavier"].answer(few_labels())
     assert truth == "bss"
     assert set(re.findall(r"-?\d+\.\d+", why)) <= set(re.findall(r"\d+\.\d+", readme))
+
+
+def test_predictions_of_teachers_and_of_what_is_transferred() -> None:
+    asked, figure = questions(), go.Figure()
+
+    def answer(name: str, arrays: dict[str, Any], **notes: Any) -> Any:
+        return asked[name].answer(View(figure, arrays, notes))[0]
+
+    shares = {"mlp-small.accuracy": np.array([0.6, 0.8, 0.7])}
+    truth, why = asked["08.gap"].answer(View(figure, shares, {"mlp-small.best": "mlp-small"}))
+    assert (truth, "The curve falls" in why) == ("mlp-small", True)
+    assert answer("08.ridge", {"mse": np.array([0.3, 0.2, 0.1, 0.2, 0.3, 0.4])}) == 2
+    assert answer("08.labels", {"weights": np.array([1.0, 0.4, 0.6])}) == 0.4
+    for relation, parameters, right in ((1.0, 1.0, "both alike"), (0.3, 1.0, "the parameters"), (1, 0, "the relation")):
+        found = answer("08.scores", {}, **{"tau.relation": relation, "tau.parameters": parameters})
+        assert found == right
+        assert found in asked["08.scores"].choices
+    likeness = {"teacher.likeness": 1.0, "ce.likeness": 0.5, "kd.likeness": 0.7, "at.likeness": 0.9}
+    assert answer("07.relations", {}, **likeness) == 0.7
+    assert answer("07.attention", {}, **likeness) == 0.5

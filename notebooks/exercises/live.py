@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from html import escape
 from typing import Any
@@ -42,6 +43,7 @@ def say(*texts: object, width: int = 100) -> None:
       4->1 * kd()
     """
     for line in "\n".join(map(str, texts)).splitlines():
-        inside = " " * (len(line) - len(line.lstrip()) + 2)
+        words = re.match(r" *(\S+ {2,})?", line)  # of a table the first column, else the indent
+        inside = " " * (words.end() if words and words[1] else len(line) - len(line.lstrip()) + 2)
         whole = textwrap.fill(line, width, subsequent_indent=inside, break_long_words=False, break_on_hyphens=False)
         print(whole if len(line) > width else line)

@@ -14,7 +14,7 @@ from PIL import Image
 from amkd_viz import example
 from amkd_viz.boundary import bss, refine, sample_targets, select_bases
 from amkd_viz.core.rng import generator
-from amkd_viz.runs import Job, compare
+from amkd_viz.runs import Job, cells, compare, train_cells
 from amkd_viz.training import DIGITS, SPIRALS
 from amkd_viz.views import View, boundary_map, boundary_path, curves, embedding, plane_map
 from exercises import attention_maps
@@ -54,6 +54,9 @@ def pictures(folder: Path) -> Iterator[tuple[str, View]]:
     spirals = compare(SPIRALS, ["ce"], 3, folder / "seeds")  # seeds of a method that the notebook does not draw
     yield "05", boundary_map({f"seed {own.recipe.seed}": own.student() for own in spirals}, spirals[0].dataset())
     yield "07", attention_maps({"teacher": teacher}, data)
+    nets_of = cells(SPIRALS.replace(method="ce", num_train=None, epochs=30), student=["mlp-tiny", "mlp-small", "mlp"])
+    sizes = train_cells(nets_of, folder / "sizes", jobs=1)
+    yield "08", boundary_map({own.recipe.student: own.student() for own in sizes}, sizes[0].dataset())
     yield "06", plane_map(nets, x[[0, 1, 2]], data.classes, names=("A", "B", "C"))
 
 
