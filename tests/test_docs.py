@@ -256,7 +256,7 @@ def test_the_results_of_the_study_are_told_in_plain_words() -> None:
     }
     text = made.section(found)
     assert "- bss - kd: +2.43 [1.56, 3.30] points, shown." in text
-    assert "- amkd-pairs - bss: +0.20 [-0.60, 1.00] points, nothing is seen here." in text
+    assert "- amkd-pairs - bss: +0.20 [-0.60, 1.00] points, no difference is visible." in text
     assert "| `bss` | 75.28 ± 2.20 |" in text
     assert made.view(found).notes["shown"] == 1
     assert made.view(found, "best - bss").arrays["points"].tolist() == [[0.2]]

@@ -56,7 +56,7 @@ def lines(
 
     Args:
         series: name -> (x, y), each (N,). x, y: titles of the axes, with units.
-        text: name -> what stands beside each point. log: whether x is logarithmic.
+        text: name -> the words beside each point. log: whether x is logarithmic.
     """
     figure = blank(height=HEIGHT, margin={"t": 24, "b": 50, "l": 62, "r": 16})
     for place, (name, (across, up)) in enumerate(series.items()):
@@ -94,7 +94,7 @@ def heat(matrices: Mapping[str, ArrayLike], names: Sequence[str], low: float, hi
         figure.add_annotation(
             x=sum(domain) / 2, y=1, xref="paper", yref="paper", yanchor="bottom", text=safe(title), showarrow=False
         )
-    # names such as "0" and "1" are no numbers: one tick per class, the first at the top
+    # as categories, since names such as "0" look like numbers: one tick per class, the first at the top
     figure.update_xaxes(type="category", dtick=1).update_yaxes(type="category", dtick=1, autorange="reversed")
     return figure
 

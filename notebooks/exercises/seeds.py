@@ -86,7 +86,7 @@ class Seeds:
         last = f"Seed {n - 1}: {winners[-1]} is ahead by {abs(found[-1]):.1f} points."
         result = paired(*zip(*[(b, a) for a, b in self.shares], strict=True)) if n > 1 else None
         if result is None:
-            return f"{last} With one seed there is no interval: {winners[-1]} wins, and nothing is known."
+            return f"{last} One seed has no interval: {winners[-1]} wins, but another seed may show the opposite."
         low, high = result.interval
         wins = winners.count(second)
         verdict = (

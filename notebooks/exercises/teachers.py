@@ -64,7 +64,7 @@ def tau(answer: Any) -> str:
 def reward_of(answer: Any) -> str:
     value, right = number(answer), reward(0.9, 0.25, 1.0, 1.0)
     if abs(value - 0.9 * 0.75) < 0.006:
-        raise LookAgain("C (2 - C) stands beside the accuracy, not C: the last parameters saved count least.")
+        raise LookAgain("the factor is C (2 - C), not C: the last parameters saved count least.")
     if abs(value - right) > 0.006:
         raise LookAgain(
             "accuracy / accuracy of the teacher times C (2 - C), C = 1 - parameters / parameters of the teacher."
