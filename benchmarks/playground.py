@@ -1,6 +1,7 @@
 """Speed of the playground in Chromium, and its students beside the library's.
 
     python -m benchmarks.playground [--page FILE.html] [--seeds 10]
+    python -m benchmarks.playground --data digits --seeds 0 --out benchmarks/results/playground_digits.json
 
 Steps per second with the curves, maps per second, seconds until the page is ready; then the mean final accuracy of the
 page's students and of the library's over the same seeds: the same step, in another order of the points and with other
@@ -39,14 +40,14 @@ FINAL = """async ([method, seed]) => {
 }"""
 
 
-def library(method: str, seeds: int) -> list[float]:
+def library(data: str, method: str, seeds: int) -> list[float]:
     """Return the final test accuracies of the library's students."""
     from amkd_viz.runs.prepare import prepare
-    from amkd_viz.training import SPIRALS, Finished, events
+    from amkd_viz.training import Finished, events, suggested
 
     found = []
     for seed in range(seeds):
-        training = prepare(SPIRALS.replace(method=method, seed=seed, magsim_samples=0))
+        training = prepare(suggested(data).replace(method=method, seed=seed, magsim_samples=0))
         done = [event for event in events(training) if isinstance(event, Finished)]
         found.append(float(done[0].summary["test_accuracy"]))
     return found
@@ -60,7 +61,8 @@ def spread(values: list[float]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--page", type=Path, help="a page of the spirals (default: one is written first)")
+    parser.add_argument("--data", default="spirals", choices=("spirals", "digits"), help="of the page")
+    parser.add_argument("--page", type=Path, help="a page of these data (default: one is written first)")
     parser.add_argument("--seeds", type=int, default=10, help="at most 10; 0 to measure speed alone (default: 10)")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/playground.json"))
     args = parser.parse_args()
@@ -71,7 +73,7 @@ def main() -> None:
 
     begun = time.time()
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
-        file = args.page or write_playground(Path(scratch) / "spirals.html")
+        file = args.page or write_playground(Path(scratch) / "page.html", args.data)
         own = playwright.chromium.launch(executable_path=browser(), args=["--no-sandbox", "--disable-gpu"])
         page = own.new_page(viewport={"width": 1200, "height": 900})
         opened = time.perf_counter()
@@ -94,7 +96,7 @@ def main() -> None:
                 there = [page.evaluate(FINAL, [method, seed]) for seed in range(args.seeds)]
                 results[f"final accuracy %, {method}"] = {
                     "page": spread(there),
-                    "library": spread(library(method, args.seeds)),
+                    "library": spread(library(args.data, method, args.seeds)),
                 }
         own.close()
     write_result(args.out, begun, what=__doc__, host=host(1) | {"clock": "wall"}, results=results)
