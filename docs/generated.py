@@ -235,7 +235,7 @@ def _links(text: str, page: str) -> str:
             return match[0]
         if target in PLACES:
             return f"[{words}]({PLACES[target]})"
-        if re.fullmatch(r"\d\d_\w+\.ipynb", target):
+        if re.fullmatch(r"(?:\.\./)?\d\d_\w+\.ipynb", target):
             return f"[{words}]({target.removesuffix('.ipynb')}.md)"
         return match[0] if target.startswith(("http", "#")) else words
 

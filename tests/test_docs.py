@@ -227,6 +227,7 @@ def test_links_of_notebooks_become_links_of_pages() -> None:
     assert links("[`a`](amkd_viz/x.py)", "p") == "`a`"
     code = '```python\nnets["kd"](x)\n```\nand `nets["kd"](x)`'
     assert links(code, "p") == code
+    assert links("[a](../00_start_here.ipynb)", "p") == "[a](../00_start_here.md)"
     assert links("[a](docs/pages/explanation/architecture.md)", "p") == "[a](explanation/architecture.md)"
     assert links("[limits](../README.md#limits)", "p") == "[limits](../explanation/traps.md#limits)"
 
