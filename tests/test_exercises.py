@@ -407,7 +407,7 @@ def test_predictions_of_teachers_and_of_what_is_transferred() -> None:
     shares = {"mlp-small.accuracy": np.array([0.6, 0.8, 0.7])}
     truth, why = asked["08.gap"].answer(View(figure, shares, {"mlp-small.best": "mlp-small"}))
     assert (truth, "The curve falls" in why) == ("mlp-small", True)
-    assert answer("08.ridge", {"mse": np.array([0.3, 0.2, 0.1, 0.2, 0.3, 0.4])}) == 2
+    assert answer("08.ridge", {"mse": np.array([0.3, 0.2, 0.1, 0.2, 0.3, 0.4])}) == "generation 2"
     assert answer("08.labels", {"weights": np.array([1.0, 0.4, 0.6])}) == 0.4
     for relation, parameters, right in ((1.0, 1.0, "both alike"), (0.3, 1.0, "the parameters"), (1, 0, "the relation")):
         found = answer("08.scores", {}, **{"tau.relation": relation, "tau.parameters": parameters})

@@ -80,10 +80,13 @@ def best_teacher(view: Any) -> tuple[str, str]:
     return view.notes["mlp-small.best"], f"Accuracy of the students by teacher: {words}. The curve {falls} at the end."
 
 
-@question("08.ridge", "Which generation is nearest to the sine?", high=5.0, unit="")
-def best_generation(view: Any) -> tuple[float, str]:
+GENERATIONS = tuple(f"generation {n}" for n in range(6))
+
+
+@question("08.ridge", "Which generation is nearest to the sine?", choices=GENERATIONS)
+def best_generation(view: Any) -> tuple[str, str]:
     mse = view.arrays["mse"]
-    return float(mse.argmin()), (
+    return GENERATIONS[int(mse.argmin())], (
         f"Its mean squared distance is {mse.min():.3f}, that of generation 0 {mse[0]:.3f} and of generation 5 "
         f"{mse[5]:.3f}. Each generation is smoother than the one before, and the limit is 0 everywhere."
     )
