@@ -17,7 +17,7 @@ RATIO = (0.9 * 16 / 4**2 / 0.1) / (4 / 3**2)  # hinton to kd: teacher's pull ove
 
 @question(
     "07.relations",
-    "How like the teacher's is the map of kd? (Correlation: 0 is unrelated, 1 the same.)",
+    "How similar is the map of kd to the teacher's? (Correlation: 0 is unrelated, 1 the same.)",
     high=1.0,
     step=0.01,
 )
@@ -27,7 +27,7 @@ def relations(view: Any) -> tuple[float, str]:
 
 @question(
     "07.attention",
-    "How like the teacher's is the attention of ce? (Mean cosine: 1 is the same.)",
+    "How similar is the attention of ce to the teacher's? (Mean cosine: 1 is the same.)",
     high=1.0,
     step=0.01,
 )
