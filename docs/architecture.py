@@ -67,7 +67,8 @@ def picture() -> str:
         out.append(f'<text x="140" y="{y + 22}" font-size="14" fill="{INK}">{about}</text>')
         out.append(f'<text x="140" y="{y + 40}" font-size="11" fill="{INK}">imports {names}</text>')
         for other in sorted(edges[name]):
-            x = 82 + 60 * (order.index(other) - order.index(name) - 1)
+            over = order.index(other) - order.index(name) - 1
+            x = 540 + 40 * over if over else 82  # past other packages at the right, where they have no words
             way = f"M{x} {y + HEIGHT} V{top[other]}"
             out.append(f'<path d="{way}" fill="none" stroke="{LINE}" stroke-width="1.6" marker-end="url(#to)"/>')
     return "\n".join([*out, "</svg>"]) + "\n"

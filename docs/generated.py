@@ -45,6 +45,7 @@ COPIED = {  # page -> file of the repository
 }
 PLACES = {  # link in a notebook or a copied file -> link on the site
     "../README.md#limits": "../explanation/traps.md#limits",
+    "../docs/pages/explanation/where.md": "../explanation/where.md",
     "instructor/lecture_plan.md": "instructor/lecture_plan.md",
     "answers.md": "answers.md",
     "script.md": "script.md",
@@ -193,6 +194,8 @@ def _output(output: Any, token: str) -> str:
         return LIVE + _picture(data.get("text/plain", ""))
     if "amkd-still" in data.get("text/html", ""):
         return ""  # of the panel above, at a moment of chance
+    if "text/markdown" in data:  # its headings are not the page's
+        return _fenced(data["text/markdown"].rstrip(), "markdown")
     if "text/html" in data:
         # for JupyterLab, and for the pages that nbconvert makes
         html = re.sub(r"<(script|style)>.*?</\1>", "", data["text/html"], flags=re.DOTALL)
@@ -232,7 +235,7 @@ def _links(text: str, page: str) -> str:
             return match[0]
         if target in PLACES:
             return f"[{words}]({PLACES[target]})"
-        if re.fullmatch(r"\d\d_\w+\.ipynb", target):
+        if re.fullmatch(r"(?:\.\./)?\d\d_\w+\.ipynb", target):
             return f"[{words}]({target.removesuffix('.ipynb')}.md)"
         return match[0] if target.startswith(("http", "#")) else words
 

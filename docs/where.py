@@ -72,6 +72,6 @@ def _regime(name: str, own: Mapping[str, Any]) -> Iterator[str]:
     lines = []
     for pair, tested in own["points"].items():
         points, low, high = tested["difference"]
-        verdict = "shown" if tested["shown"] else "nothing is seen here"
+        verdict = "shown" if tested["shown"] else "no difference is visible"
         lines.append(f"- {pair}: {points:+.2f} [{low:.2f}, {high:.2f}] points, {verdict}.")
     yield "\n".join(lines)

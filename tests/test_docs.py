@@ -227,6 +227,7 @@ def test_links_of_notebooks_become_links_of_pages() -> None:
     assert links("[`a`](amkd_viz/x.py)", "p") == "`a`"
     code = '```python\nnets["kd"](x)\n```\nand `nets["kd"](x)`'
     assert links(code, "p") == code
+    assert links("[a](../00_start_here.ipynb)", "p") == "[a](../00_start_here.md)"
     assert links("[a](docs/pages/explanation/architecture.md)", "p") == "[a](explanation/architecture.md)"
     assert links("[limits](../README.md#limits)", "p") == "[limits](../explanation/traps.md#limits)"
 
@@ -256,7 +257,7 @@ def test_the_results_of_the_study_are_told_in_plain_words() -> None:
     }
     text = made.section(found)
     assert "- bss - kd: +2.43 [1.56, 3.30] points, shown." in text
-    assert "- amkd-pairs - bss: +0.20 [-0.60, 1.00] points, nothing is seen here." in text
+    assert "- amkd-pairs - bss: +0.20 [-0.60, 1.00] points, no difference is visible." in text
     assert "| `bss` | 75.28 ± 2.20 |" in text
     assert made.view(found).notes["shown"] == 1
     assert made.view(found, "best - bss").arrays["points"].tolist() == [[0.2]]

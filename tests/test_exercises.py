@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import plotly.graph_objects as go
 import pytest
 import torch
 from torch import nn
@@ -19,10 +22,22 @@ from amkd_viz.data import load
 from amkd_viz.export import export
 from amkd_viz.models import build, wrap
 from amkd_viz.objectives import methods
-from amkd_viz.runs import Job, Run, distill, fork, resume
+from amkd_viz.runs import Job, Run, compare, distill, fork, resume
 from amkd_viz.training import DIGITS, SPIRALS
 from amkd_viz.views import View, boundary_map, distances
-from exercises import attention_maps, check, example_folder, exercises, rank_lists, relation_maps, weights_over_margin
+from exercises import (
+    Watch,
+    attention_maps,
+    check,
+    example_folder,
+    exercises,
+    few_labels,
+    questions,
+    rank_lists,
+    relation_maps,
+    say,
+    weights_over_margin,
+)
 from exercises.checking import TOPICS
 
 
@@ -101,6 +116,7 @@ def test_negatives() -> None:
     assert check("03.b", {0, 1, 2, 4, 5, 6, 7, 9})
     assert "undo" in said("03.b", set(range(10)) - {3})
     assert "near both" in said("03.b", set(range(10)) - {8})
+    assert said("03.b", 5) == "give a set of classes, such as {0, 1}, not 5."
     assert said("03.b", {1})
 
 
@@ -175,6 +191,9 @@ def test_samples_and_distances(digits: Run, monkeypatch: pytest.MonkeyPatch) -> 
     views = {m: distances(nets, digits.dataset(), samples, margin=m) for m in (0.0, 4.0)}
     assert "too little" in said("03.c", views[0.0])
     assert "more than" in said("03.c", views[4.0])
+    assert "student is the dict" in said("03.c", View(views[0.0].figure, {}, {"kd.active": 0.5}))
+    truth, _ = questions()["03.margin"].answer("", views[4.0])
+    assert truth == 100  # every triplet is active
     between = View(views[0.0].figure, views[0.0].arrays, {"student.active": 0.5})
     assert check("03.c", between)
 
@@ -299,3 +318,101 @@ def test_pictures_of_what_is_transferred() -> None:
         p = nets["teacher"](data.test.floats()).softmax(1)
     weight = [max(0.0, float(p[i, y[i]] - (p[i].sum() - p[i, y[i]]) / 9)) for i in range(40)]
     assert view.arrays["weight"][:40] == pytest.approx(weight, abs=1e-6)
+
+
+class Cell:
+    """Stands for the output of a cell: what was shown, one after the other."""
+
+    def __init__(self) -> None:
+        self.shown: list[dict[str, str]] = []
+
+    def display(self, data: dict[str, str], **how: Any) -> Cell:
+        self.shown.append(data)
+        return self
+
+    update = display
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines without their seconds."""
+        return [data["text/plain"].partition(" (")[0] for data in self.shown]
+
+
+def test_a_line_says_what_is_being_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exercises.watch.display", (cell := Cell()).display)
+    monkeypatch.setattr("exercises.watch.OFTEN", 0.0)
+    monkeypatch.setenv("AMKD_VIZ_CACHE", str(tmp_path / "cache"))
+    recipe = Recipe(dataset="moons", teacher="mlp", student="mlp-tiny", method="amkd", epochs=2, teacher_epochs=1)
+    watch = Watch()
+    assert cell.lines == ["Loading the data and the networks"]  # before anything happens
+    for method in watch.over(["ce", "amkd"]):
+        distill(recipe.replace(method=method), tmp_path / method, snapshots=False, listen=watch)
+    expected = [
+        "Student 1 of 2, ce: loading",
+        "Training the teacher, mlp: epoch 1 of 1",
+        "Student 1 of 2, ce: epoch 2 of 2",
+        "Student 2 of 2, amkd: loading",
+        "Student 2 of 2, amkd, with the attack: epoch 1 of 2",
+        "Student 2 of 2, amkd, with the attack: epoch 2 of 2",
+    ]
+    assert [line for line in dict.fromkeys(cell.lines) if line in expected] == expected
+    half = [data for data in cell.shown if 'value="0.500"' in data["text/html"]]
+    assert any("with the attack: epoch 1 of 2" in data["text/plain"] for data in half)
+    assert cell.lines[-1].startswith("2 students, trained in ")
+    again = Watch()
+    assert list(again.over(["ce"])) == ["ce"]  # nothing is trained
+    assert cell.lines[-1] == "1 student, read from disk."
+
+    watch.here()
+    assert cell.lines[-1] == "Student 2 of 2, amkd, with the attack"
+    grid = Watch()
+    compare(recipe, ["ce", "kd"], 1, tmp_path / "grid", listen=grid, jobs=1)
+    assert "1 of 2 runs. Training kd, seed 0: epoch 2 of 2" in cell.lines
+    assert cell.lines[-1] == "2 of 2 runs. All are trained."
+
+
+def test_long_lines_break_at_words(capsys: pytest.CaptureFixture[str]) -> None:
+    objective = methods["amkd"]()
+    say("short", f"amkd = {objective}")
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first == "short"
+    assert len(rest) == 3
+    assert max(map(len, rest)) <= 100
+    assert " ".join(line.strip() for line in rest) == f"amkd = {objective}"
+    assert [len(line) - len(line.lstrip()) for line in rest] == [0, 2, 2]
+    say("Formula  one two three four", width=20)
+    assert capsys.readouterr().out == "Formula  one two\n         three four\n"
+
+
+def test_a_heavier_teacher_is_measured_as_in_the_readme() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    heading, *rows = few_labels().splitlines()
+    assert heading.split()[-4:] == ["seeds", "kd", "bss", "amkd"]
+    for row in rows:
+        seeds, *numbers = row.split()[-4:]
+        assert seeds in ("40", "32")
+        assert len(numbers) == 3
+        assert all(number in readme for number in numbers)
+    truth, why = questions()["05.heavier"].answer(few_labels())
+    assert truth == "bss"
+    assert set(re.findall(r"-?\d+\.\d+", why)) <= set(re.findall(r"\d+\.\d+", readme))
+
+
+def test_predictions_of_teachers_and_of_what_is_transferred() -> None:
+    asked, figure = questions(), go.Figure()
+
+    def answer(name: str, arrays: dict[str, Any], **notes: Any) -> Any:
+        return asked[name].answer(View(figure, arrays, notes))[0]
+
+    shares = {"mlp-small.accuracy": np.array([0.6, 0.8, 0.7])}
+    truth, why = asked["08.gap"].answer(View(figure, shares, {"mlp-small.best": "mlp-small"}))
+    assert (truth, "The curve falls" in why) == ("mlp-small", True)
+    assert answer("08.ridge", {"mse": np.array([0.3, 0.2, 0.1, 0.2, 0.3, 0.4])}) == "generation 2"
+    assert answer("08.labels", {"weights": np.array([1.0, 0.4, 0.6])}) == 0.4
+    for relation, parameters, right in ((1.0, 1.0, "both alike"), (0.3, 1.0, "the parameters"), (1, 0, "the relation")):
+        found = answer("08.scores", {}, **{"tau.relation": relation, "tau.parameters": parameters})
+        assert found == right
+        assert found in asked["08.scores"].choices
+    likeness = {"teacher.likeness": 1.0, "ce.likeness": 0.5, "kd.likeness": 0.7, "at.likeness": 0.9}
+    assert answer("07.relations", {}, **likeness) == 0.7
+    assert answer("07.attention", {}, **likeness) == 0.5

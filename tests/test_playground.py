@@ -20,6 +20,7 @@ from amkd_viz.objectives import Step
 from amkd_viz.playground import page as pages
 from amkd_viz.playground import runtime as runtimes
 from amkd_viz.playground import write_playground
+from amkd_viz.playground.situations import DIGITS as DIGITS_SITUATIONS
 from amkd_viz.playground.situations import SPIRALS as SITUATIONS
 from amkd_viz.playground.trace import flat, logits_graph, walk_graph
 from amkd_viz.runs import distill
@@ -553,6 +554,32 @@ class TestDigits:
         final = [e for e in events(prepare(DIGITS.replace(method="kd", seed=1))) if isinstance(e, Finished)]
         assert found["accuracy"] == pytest.approx(final[0].summary["test_accuracy"], abs=0.06)
         assert found["accuracy"] > 0.5  # one digit in ten is right by chance
+
+    def test_situations_show_what_they_say(self, digits: Opened) -> None:
+        """The texts hold for the page's own teacher; margins are wide, as another processor rounds otherwise."""
+        heavier, leaps, unlucky = DIGITS_SITUATIONS
+
+        def shown(own: Any, changes: dict[str, Any], seed: int) -> dict[str, Any]:
+            log = [[0, key, value] for key, value in changes.items()]
+            found: dict[str, Any] = digits.call(
+                "set", {"seed": seed, "labels": own.labels, "step": own.step, "log": log}
+            )
+            return found
+
+        assert digits.page.locator("#situations a").all_text_contents() == [
+            f"{own.title}{own.text}" for own in DIGITS_SITUATIONS
+        ]
+        best = shown(heavier, heavier.changes, heavier.seed)["accuracy"]
+        assert best > 0.78
+        for method in ("kd", "amkd"):
+            assert shown(heavier, {"method": method}, heavier.seed)["accuracy"] < best - 0.08
+        lengths = []
+        for changes in (leaps.changes, {"method": "bss"}):
+            moved = np.array(shown(leaps, changes, leaps.seed)["samples"])  # (M, 2, 64): from, to
+            lengths.append(float(np.median(np.linalg.norm(moved[:, 1] - moved[:, 0], axis=1))))
+        assert lengths[0] > 1.2 * lengths[1]
+        last, lucky = (shown(unlucky, unlucky.changes, seed)["accuracy"] for seed in (unlucky.seed, 0))
+        assert last < lucky - 0.04
 
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     def test_it_fits_a_phone(self, context: Any, digits_file: Path, scheme: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from exercises import (
     triplet_circle,
     walk,
 )
-from tests.lab import browser, chromium
+from tests.lab import browser, chromium, panel_page
 from tests.recipes import POINTS
 
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -269,7 +270,7 @@ def test_seeds_are_drawn_one_by_one_and_the_interval_shrinks(tmp_path: Path, mon
     real = Seeds(tiny, ("ce", "kd"))
     real.draw()
     assert len(list((tmp_path / "seeds").iterdir())) == 2
-    assert "With one seed there is no interval" in real.sentence()
+    assert "One seed has no interval" in real.sentence()
     assert Seeds(tiny, ("ce", "kd"))._accuracy("kd", 0) == real.shares[0][1]  # from the cache
 
     drawn = Seeds(tiny, ("kd", "bss"))
@@ -286,6 +287,30 @@ def test_seeds_are_drawn_one_by_one_and_the_interval_shrinks(tmp_path: Path, mon
     drawn.draw()
     assert len(drawn.shares) == 40
     assert len(drawn.figure().data) == 40  # 39 intervals and the dots
+
+
+SEEDS = """from amkd_viz.training import SPIRALS
+from exercises import Seeds
+
+seeds = Seeds(SPIRALS, ("kd", "bss"))
+seeds._accuracy = lambda method, seed: 0.8 + 0.01 * (seed % 3) * (method == "bss")
+seeds"""
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_each_seed_is_drawn_in_jupyterlab(tmp_path: Path) -> None:
+    root = Path(__file__).parent.parent
+    path = f"{root}{os.pathsep}{root / 'notebooks'}"
+    with panel_page(tmp_path, SEEDS, lambda made: made.run(), PYTHONPATH=path) as made:
+
+        def dots() -> int:
+            return int(made.page.locator(".js-plotly-plot .scatterlayer .point").count())
+
+        for word, expected in (("Draw a seed", 1), ("Draw a seed", 2), ("Draw five", 7)):
+            made.page.get_by_role("button", name=word).click()
+            made.until(lambda expected=expected: dots() == expected, 60)
+        assert "over 7 seeds" in made.page.locator(".amkd-live").inner_text()
 
 
 @pytest.mark.browser

@@ -246,7 +246,8 @@ def test_columns_align() -> None:
         for m, own in accuracies.items()
         for s, a in enumerate(own)
     ]
-    first, head, *lines, _, last = format_table(table(runs)).splitlines()
+    whole, _, last = format_table(table(runs)).partition("\n\n")
+    first, head, *lines = whole.splitlines()
     assert first == "digits, last epoch, mean ± sd over seeds 0, 1"
     for title in ("method", "test accuracy %", "agreement %", "MagSim", "AngSim", "seconds"):
         at = head.index(title)
@@ -256,7 +257,8 @@ def test_columns_align() -> None:
     assert "95.00 ± 7.07" in lines[1]
     assert "-0.250 ± 0.000" in lines[1]
     assert not any(line.endswith(" ") for line in (head, *lines))
-    assert last == READING_OF_AMKD
+    assert last.replace("\n", " ") == READING_OF_AMKD
+    assert max(map(len, last.splitlines())) <= 100  # a notebook breaks longer lines within words
 
 
 def test_each_data_set_has_its_block_and_a_row_names_its_seeds() -> None:

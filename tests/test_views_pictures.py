@@ -579,6 +579,8 @@ def test_a_map_of_regimes_hatches_where_nothing_is_shown():
     assert np.allclose(ends[:, 0] + ends[:, 1], ends[:, 2] + ends[:, 3])  # 45 degrees of the cell
     assert "2 of 3 regimes; 1 hatched: a difference is not shown there" in view.caption
     assert "hatched" not in regimes(CELLS[:1], "amkd - bss").caption
+    thirds = regimes([Regime("spirals", "mlp-tiny", 100 / 3, 0.96, -1.04, 2.96, False)], "bss - kd")
+    assert thirds.figure.layout.yaxis.ticktext == ("33",)
 
 
 @pytest.mark.parametrize(

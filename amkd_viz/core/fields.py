@@ -23,7 +23,7 @@ def option(default: Any, help: str, **about: Any) -> Any:
 
     Args:
         help: one phrase, shown by ``--help`` and beside a slider.
-        about: ``low`` and ``high`` (inclusive), ``choices`` (anything with ``in``), ``words`` that stand beside
+        about: ``low`` and ``high`` (inclusive), ``choices`` (anything with ``in``), ``words`` that are possible beside
             numbers, or marks of your own.
     """
     if isinstance(default, dict):

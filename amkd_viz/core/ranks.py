@@ -50,7 +50,7 @@ class Ranks:
         return slice(*(n * k // self.count for k in (self.rank, self.rank + 1)))
 
     def gather(self, part: Tensor, n: int) -> Tensor:
-        """Return all ``n`` rows from each rank's own; gradients flow to the own rows only."""
+        """Return all ``n`` rows from each rank's own; gradients flow to this rank's rows only."""
         if self.count == 1:
             return part
         sizes = [n * (k + 1) // self.count - n * k // self.count for k in range(self.count)]

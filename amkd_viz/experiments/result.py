@@ -56,7 +56,7 @@ def lines(
 
     Args:
         series: name -> (x, y), each (N,). x, y: titles of the axes, with units.
-        text: name -> what stands beside each point. log: whether x is logarithmic.
+        text: name -> the words beside each point. log: whether x is logarithmic.
     """
     figure = blank(height=HEIGHT, margin={"t": 24, "b": 50, "l": 62, "r": 16})
     for place, (name, (across, up)) in enumerate(series.items()):
@@ -89,11 +89,13 @@ def heat(matrices: Mapping[str, ArrayLike], names: Sequence[str], low: float, hi
         number = "" if place == 0 else str(place + 1)
         domain = [place / count + (0.03 if place else 0), (place + 1) / count - 0.03]
         shown = {"zmin": low, "zmax": high, "colorscale": "RdBu", "showscale": place + 1 == count}
-        figure.add_heatmap(z=np.asarray(matrix)[::-1], x=labels, y=labels[::-1], xaxis=f"x{number}", yaxis="y", **shown)
+        figure.add_heatmap(z=np.asarray(matrix), x=labels, y=labels, xaxis=f"x{number}", yaxis="y", **shown)
         figure.update_layout({f"xaxis{number}": {"domain": domain, "anchor": "y"}})
         figure.add_annotation(
             x=sum(domain) / 2, y=1, xref="paper", yref="paper", yanchor="bottom", text=safe(title), showarrow=False
         )
+    # as categories, since names such as "0" look like numbers: one tick per class, the first at the top
+    figure.update_xaxes(type="category", dtick=1).update_yaxes(type="category", dtick=1, autorange="reversed")
     return figure
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.experiments.result import Experiment, lines
+from amkd_viz.views.theme import LIGHT
 from amkd_viz.views.view import View
 
 __all__ = ["Ridge", "best_weight", "ridge_generations"]
@@ -94,6 +95,7 @@ def ridge_generations(label_weight: float = 0.0, count: int = 6, seed: int = 0) 
     series = {"sine": (grid, truth)} | {f"generation {i}": (grid, row) for i, row in enumerate(made)}
     figure = lines(series | {"limit": (grid, limit)}, "x", "y")
     figure.update_traces(mode="lines")
+    figure.update_traces(line={"color": LIGHT.ink, "dash": "dash", "width": 2.5}, selector={"name": "sine"})
     figure.add_scatter(x=x, y=y, mode="markers", name="labels", marker={"size": 9, "symbol": "x"})
     best = int(mse.argmin())
     caption = (

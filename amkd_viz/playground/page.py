@@ -28,6 +28,7 @@ from amkd_viz.runs.prepare import prepare
 from amkd_viz.runs.run import Listener
 from amkd_viz.training import Recipe, Training, suggested
 from amkd_viz.training.schedule import drops, learning_rate
+from amkd_viz.training.step_size import settled
 from amkd_viz.views.labels import safe
 from amkd_viz.views.page import spec, variables
 from amkd_viz.views.raster import LEVELS, WARM, class_table
@@ -165,6 +166,7 @@ def _problem(training: Training, run: Run | None) -> dict[str, Any]:
         "rate": 1.0,
         **{term: 1.0 for own in recipes.values() for term in own.objective.names},
     }
+    usual = settled(suggested(recipe.dataset), teacher, full)
     given = None if run is None else {"theta": _numbers(flat(run.student()))}
     return {
         "version": VERSION,
@@ -202,7 +204,7 @@ def _problem(training: Training, run: Run | None) -> dict[str, Any]:
                 "teacher": _packed(walk_graph(teacher, recipe)),
             },
         },
-        "situations": situations(recipe.dataset) if recipe == suggested(recipe.dataset) else [],
+        "situations": situations(recipe.dataset) if recipe == usual else [],
     }
 
 

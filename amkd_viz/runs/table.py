@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
+import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -73,6 +74,7 @@ class Row:
         }
 
 
+WIDTH = 100  # letters per line of text below a table: a notebook breaks longer lines within words
 POINTS = 1.0  # of test accuracy: a difference that is worth seeing
 # number -> heading, scale, digits
 COLUMNS: dict[str, tuple[str, float, int]] = {
@@ -138,7 +140,7 @@ def format_table(rows: Sequence[Row], columns: Mapping[str, tuple[str, float, in
     """
     blocks = _blocks(rows, columns)
     if any(row.method.startswith("amkd") for row in rows):
-        blocks.append(READING_OF_AMKD)
+        blocks.append(textwrap.fill(READING_OF_AMKD, WIDTH))
     return "\n\n".join(blocks)
 
 
@@ -284,7 +286,7 @@ def measures_table(rows: Sequence[Row]) -> str:
     for part in (names[:7], names[7:]):
         blocks += _blocks(rows, {name: MEASURES[name][:3] for name in part}) if part else []
     if any(row.method.startswith("amkd") for row in rows):
-        blocks.append(READING_OF_AMKD)
+        blocks.append(textwrap.fill(READING_OF_AMKD, WIDTH))
     blocks.append("\n".join(f"{MEASURES[name].heading}: {MEASURES[name].meaning}." for name in names))
     for dataset in dict.fromkeys(row.dataset for row in rows):
         own = [row for row in rows if row.dataset == dataset and not row.apart]

@@ -100,7 +100,7 @@ def regimes(cells: Sequence[Regime], what: str) -> View:
     figure.update_xaxes(tickvals=list(range(len(columns))), ticktext=names, showgrid=False, zeroline=False)
     figure.update_yaxes(
         tickvals=list(range(len(rows))),
-        ticktext=[f"{labels:g}" for labels in rows],
+        ticktext=[f"{labels:.0f}" if labels >= 10 else f"{labels:g}" for labels in rows],
         title="labels per class",
         showgrid=False,
         zeroline=False,

@@ -7,19 +7,24 @@ from exercises.build import hinge_losses, walk, with_kd
 from exercises.checking import Verdict, check, exercises, hint
 from exercises.circle import TripletCircle, triplet_circle
 from exercises.classroom import guesses, share
+from exercises.comparing import few_labels
 from exercises.knowledge import attention_maps, rank_lists, relation_maps, weights_over_margin
+from exercises.live import say
 from exercises.pictures import example_folder
 from exercises.predictions import predict, questions
 from exercises.seeds import Seeds
+from exercises.watch import Watch
 
 __all__ = [
     "Seeds",
     "TripletCircle",
     "Verdict",
+    "Watch",
     "attention_maps",
     "check",
     "example_folder",
     "exercises",
+    "few_labels",
     "guesses",
     "hinge_losses",
     "hint",
@@ -27,6 +32,7 @@ __all__ = [
     "questions",
     "rank_lists",
     "relation_maps",
+    "say",
     "share",
     "triplet_circle",
     "walk",

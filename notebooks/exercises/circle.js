@@ -62,7 +62,8 @@ function render({ model, el }) {
       const about = { tabindex: 0, role: "slider", "aria-label": name(i), "aria-valuenow": angle.toFixed(2), "data-i": i, "data-active": on };
       const group = element(svg, "g", about);
       element(group, "circle", { cx: x, cy: y, r: 9, fill: colour, stroke: "#fefefe", "stroke-width": 2, style: "cursor:grab" });
-      const [lx, ly] = at(angle, RADIUS - 22);
+      // a and p outside, n1, n2, ... inside and one pair deeper than the next: real distances lie close together
+      const [lx, ly] = at(angle, i < 2 ? RADIUS + 34 : RADIUS - 22 - 16 * ((i >> 1) % 2));
       element(group, "text", { x: lx, y: ly + 4, "text-anchor": "middle", "font-size": 13, fill: "currentColor" }, name(i));
       group.addEventListener("pointerdown", (event) => {
         held = i;

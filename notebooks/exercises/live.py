@@ -1,14 +1,16 @@
-"""A widget in a cell, and beside it what readers without a kernel see in its place."""
+"""What cells show: a widget with what readers without a kernel see in its place, and text wrapped at words."""
 
 from __future__ import annotations
 
+import re
+import textwrap
 from html import escape
 from typing import Any
 from uuid import uuid4
 
 from IPython.display import display
 
-__all__ = ["display_live", "still"]
+__all__ = ["display_live", "say", "still"]
 
 # While the widget is alive its still is hidden; once it is not, so is what JupyterLab says in its place.
 STYLE = (
@@ -31,3 +33,17 @@ def display_live(box: Any, words: str) -> str:
     display(box)
     display(still(words), raw=True, display_id=place)
     return place
+
+
+def say(*texts: object, width: int = 100) -> None:
+    """Print each text on lines of its own, wrapped at words; JupyterLab breaks long printed lines within words.
+
+    >>> say("kd = ce() + 4->1 * kd()", width=16)
+    kd = ce() +
+      4->1 * kd()
+    """
+    for line in "\n".join(map(str, texts)).splitlines():
+        words = re.match(r" *(\S+ {2,})?", line)  # of a table the first column, else the indent
+        inside = " " * (words.end() if words and words[1] else len(line) - len(line.lstrip()) + 2)
+        whole = textwrap.fill(line, width, subsequent_indent=inside, break_long_words=False, break_on_hyphens=False)
+        print(whole if len(line) > width else line)

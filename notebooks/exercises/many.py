@@ -15,22 +15,31 @@ WITHOUT_TEACHER = {name for name in methods if not any(net == "teacher" for net,
 RATIO = (0.9 * 16 / 4**2 / 0.1) / (4 / 3**2)  # hinton to kd: teacher's pull over the labels', gradients as 1 / t^2
 
 
-@question("07.relations", "Whose map of relations is most like the teacher's?", choices=("ce", "kd", "sp"))
-def relations(view: Any) -> tuple[str, str]:
-    return _most_alike(view, "Correlation with the teacher's map", "Only sp was trained on this map.")
+@question(
+    "07.relations",
+    "How similar is the map of kd to the teacher's? (Correlation: 0 is unrelated, 1 the same.)",
+    high=1.0,
+    step=0.01,
+)
+def relations(view: Any) -> tuple[float, str]:
+    return _likeness(view, "kd", "Correlation with the teacher's map", "Most of the likeness comes with the classes.")
 
 
-@question("07.attention", "Whose attention is most like the teacher's?", choices=("ce", "kd", "at"))
-def attention(view: Any) -> tuple[str, str]:
-    return _most_alike(
-        view, "Mean cosine with the teacher's map", "Remember the number of at when you see its accuracy."
+@question(
+    "07.attention",
+    "How similar is the attention of ce to the teacher's? (Mean cosine: 1 is the same.)",
+    high=1.0,
+    step=0.01,
+)
+def attention(view: Any) -> tuple[float, str]:
+    return _likeness(
+        view, "ce", "Mean cosine with the teacher's map", "Remember the number of at when you see its accuracy."
     )
 
 
-def _most_alike(view: Any, what: str, then: str) -> tuple[str, str]:
+def _likeness(view: Any, name: str, what: str, then: str) -> tuple[float, str]:
     likeness = {n.removesuffix(".likeness"): v for n, v in view.notes.items() if not n.startswith("teacher")}
-    best = max(likeness, key=lambda name: likeness[name])
-    return best, f"{what}: {', '.join(f'{name} {v:.2f}' for name, v in likeness.items())}. {then}"
+    return likeness[name], f"{what}: {', '.join(f'{name} {v:.2f}' for name, v in likeness.items())}. {then}"
 
 
 @question(

@@ -161,7 +161,7 @@ class _Asked:
             description="Lock my prediction", button_style="primary", layout={"width": "max-content"}
         )
         if not asked.of:
-            middle = asked.low + (asked.high - asked.low) // 2
+            middle = asked.low + round((asked.high - asked.low) / 2 / asked.step) * asked.step
             slider = widgets.FloatSlider(
                 middle, min=asked.low, max=asked.high, step=asked.step, readout_format=".3g", layout={"width": "30em"}
             )

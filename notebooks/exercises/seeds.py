@@ -86,7 +86,7 @@ class Seeds:
         last = f"Seed {n - 1}: {winners[-1]} is ahead by {abs(found[-1]):.1f} points."
         result = paired(*zip(*[(b, a) for a, b in self.shares], strict=True)) if n > 1 else None
         if result is None:
-            return f"{last} With one seed there is no interval: {winners[-1]} wins, and nothing is known."
+            return f"{last} One seed has no interval: {winners[-1]} wins, but another seed may show the opposite."
         low, high = result.interval
         wins = winners.count(second)
         verdict = (
@@ -99,7 +99,8 @@ class Seeds:
 
     def figure(self) -> go.Figure:
         """Return the differences by seed, and the interval after each seed from the second on."""
-        made = blank(height=300, showlegend=False, margin={"t": 20, "b": 46, "l": 60, "r": 20})
+        above = {"orientation": "h", "y": 1.02, "yanchor": "bottom"}
+        made = blank(height=320, showlegend=True, legend=above, margin={"t": 40, "b": 46, "l": 60, "r": 20})
         found = self.differences
         made.add_hline(0, line={"color": LIGHT.ink, "width": 1})
         for n in range(2, len(found) + 1):
@@ -107,9 +108,20 @@ class Seeds:
             if result is not None:
                 low, high = result.interval
                 made.add_scatter(
-                    x=[n - 1, n - 1], y=[low, high], mode="lines", line={"color": LIGHT.accent, "width": 6}
+                    x=[n - 1, n - 1],
+                    y=[low, high],
+                    mode="lines",
+                    line={"color": LIGHT.accent, "width": 6},
+                    name="95 % interval of the mean over the seeds so far",
+                    showlegend=n == 2,
                 )
-        made.add_scatter(x=list(range(len(found))), y=found, mode="markers", marker={"color": LIGHT.warm, "size": 9})
+        made.add_scatter(
+            x=list(range(len(found))),
+            y=found,
+            mode="markers",
+            marker={"color": LIGHT.warm, "size": 9},
+            name="difference of this seed",
+        )
         made.update_xaxes(title="seed", dtick=1).update_yaxes(
             title=f"{safe(self.methods[1])} - {safe(self.methods[0])}, points"
         )
@@ -118,7 +130,9 @@ class Seeds:
     def _show(self) -> None:
         self.words.value = safe(self.sentence())
         if self._place:
-            update_display(self._bundle(), raw=True, display_id=self._place)
+            # JupyterLab does not draw a figure anew where one is: another kind of output in between makes it do so
+            for data in ({"text/plain": ""}, self._bundle()):
+                update_display(data, raw=True, display_id=self._place)
 
     def _bundle(self) -> dict[str, Any]:
         return bundle(self.figure()) | {"text/plain": self.sentence()} if self.shares else {"text/plain": ""}

@@ -10,6 +10,7 @@ import numpy as np
 from amkd_viz.experiments.ridge import best_weight
 from amkd_viz.experiments.shrink import reward
 from exercises.checking import LookAgain, exercise, number
+from exercises.predictions import question
 
 LABELS, TAUGHT, TARGET = np.array([0.9, 0.2]), np.array([0.5, 0.4]), np.array([0.8, 0.3])
 BY_SIZE, BY_ACCURACY = (1, 2, 3, 4), (2, 1, 4, 3)
@@ -63,9 +64,49 @@ def tau(answer: Any) -> str:
 def reward_of(answer: Any) -> str:
     value, right = number(answer), reward(0.9, 0.25, 1.0, 1.0)
     if abs(value - 0.9 * 0.75) < 0.006:
-        raise LookAgain("C (2 - C) stands beside the accuracy, not C: the last parameters saved count least.")
+        raise LookAgain("the factor is C (2 - C), not C: the last parameters saved count least.")
     if abs(value - right) > 0.006:
         raise LookAgain(
             "accuracy / accuracy of the teacher times C (2 - C), C = 1 - parameters / parameters of the teacher."
         )
     return f"0.9 x 0.75 x 1.25 = {right:.2f}. Half the accuracy at a hundredth of the size has 0.50."
+
+
+@question("08.gap", "Which teacher has the best students?", choices=("mlp-tiny", "mlp-small", "mlp"))
+def best_teacher(view: Any) -> tuple[str, str]:
+    shares = dict(zip(("mlp-tiny", "mlp-small", "mlp"), 100 * view.arrays["mlp-small.accuracy"], strict=True))
+    falls = "falls" if shares["mlp"] < shares["mlp-small"] else "does not fall"
+    words = ", ".join(f"{name} {share:.1f} %" for name, share in shares.items())
+    return view.notes["mlp-small.best"], f"Accuracy of the students by teacher: {words}. The curve {falls} at the end."
+
+
+GENERATIONS = tuple(f"generation {n}" for n in range(6))
+
+
+@question("08.ridge", "Which generation is nearest to the sine?", choices=GENERATIONS)
+def best_generation(view: Any) -> tuple[str, str]:
+    mse = view.arrays["mse"]
+    return GENERATIONS[int(mse.argmin())], (
+        f"Its mean squared distance is {mse.min():.3f}, that of generation 0 {mse[0]:.3f} and of generation 5 "
+        f"{mse[5]:.3f}. Each generation is smoother than the one before, and the limit is 0 everywhere."
+    )
+
+
+@question("08.labels", "Which weight of the labels is read off for generation 1?", high=1.0, step=0.05)
+def weight_read_off(view: Any) -> tuple[float, str]:
+    weight = float(view.arrays["weights"][1])
+    return weight, (
+        "With a weight of 1 the labels alone predict the validation labels best: a teacher of the same kind adds "
+        "nothing. With 0 the teacher's predictions are better targets than the labels."
+    )
+
+
+@question(
+    "08.scores",
+    "Which number ranks the three students better by their accuracy: the relation or the number of parameters?",
+    choices=("the relation", "the parameters", "both alike"),
+)
+def better_score(view: Any) -> tuple[str, str]:
+    relation, parameters = view.notes["tau.relation"], view.notes["tau.parameters"]
+    truth = "both alike" if relation == parameters else "the relation" if relation > parameters else "the parameters"
+    return truth, f"Kendall's tau is {relation:.2f} for the relation and {parameters:.2f} for the parameters."

@@ -14,9 +14,9 @@ from PIL import Image
 from amkd_viz import example
 from amkd_viz.boundary import bss, refine, sample_targets, select_bases
 from amkd_viz.core.rng import generator
-from amkd_viz.runs import Job
-from amkd_viz.training import DIGITS
-from amkd_viz.views import View, boundary_map, boundary_path, compare, curves, distances, plane_map
+from amkd_viz.runs import Job, cells, compare, train_cells
+from amkd_viz.training import DIGITS, SPIRALS
+from amkd_viz.views import View, boundary_map, boundary_path, curves, embedding, plane_map
 from exercises import attention_maps
 
 HERE = Path(__file__).parent
@@ -32,7 +32,7 @@ def pictures(folder: Path) -> Iterator[tuple[str, View]]:
     samples = bss(teacher, x, target, step_rule="newton", step_size=1.05, steps=20, keep_path=True)
     yield "01", boundary_map({"teacher": teacher}, data, samples=refine(teacher, samples))
 
-    run, plain = example("digits", "amkd"), example("digits", "kd")
+    run = example("digits", "amkd")
     data, teacher = run.dataset(), run.teacher()
     nets = {"teacher": teacher, "student": run.student()}
     x, y = data.test.floats(), data.test.y
@@ -41,7 +41,7 @@ def pictures(folder: Path) -> Iterator[tuple[str, View]]:
     samples = bss(teacher, x[chosen], target, step_size=0.1, steps=20, keep_path=True)
     which = int((samples.steps * samples.crossed).argmax())
     yield "02", boundary_path(nets, samples, which, data.classes)
-    yield "03", distances({"teacher": teacher, "kd": plain.student(), "amkd": run.student()}, data, samples)
+    yield "03", embedding(nets, data, samples=samples, how="pca")
 
     job = Job(DIGITS.replace(num_train=400, epochs=40), folder / "run")  # as in the notebook, up to its question
     for _ in range(20):
@@ -51,8 +51,12 @@ def pictures(folder: Path) -> Iterator[tuple[str, View]]:
     job.settle()
     assert job.run is not None
     yield "04", curves(job.run)
-    yield "05", compare([example("spirals", method) for method in ("ce", "kd", "bss", "amkd")])
+    spirals = compare(SPIRALS, ["ce"], 3, folder / "seeds")  # seeds of a method that the notebook does not draw
+    yield "05", boundary_map({f"seed {own.recipe.seed}": own.student() for own in spirals}, spirals[0].dataset())
     yield "07", attention_maps({"teacher": teacher}, data)
+    nets_of = cells(SPIRALS.replace(method="ce", num_train=None, epochs=30), student=["mlp-tiny", "mlp-small", "mlp"])
+    sizes = train_cells(nets_of, folder / "sizes", jobs=1)
+    yield "08", boundary_map({own.recipe.student: own.student() for own in sizes}, sizes[0].dataset())
     yield "06", plane_map(nets, x[[0, 1, 2]], data.classes, names=("A", "B", "C"))
 
 

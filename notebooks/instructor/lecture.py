@@ -147,7 +147,7 @@ STEPS = (
         "cell-05",
         "Three seeds each. Which method wins, and would you bet on the same one with three other seeds?",
         "The last one in the list, since it is ours. Reply: read the interval.",
-        "notebooks/images/05.png",
+        "docs/images/method-race.png",
         asks="05.best",
     ),
     Step(

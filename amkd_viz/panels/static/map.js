@@ -428,7 +428,7 @@ class Maps extends View {
     context.textAlign = "left";
     const wide = context.measureText(mark.text).width, [x0, x1] = this.frame.area;
     const wanted = x + (mark.left ? -9 - wide : 9), left = clamp(wanted, X(x0) + 4, X(x1) - wide - 4);
-    const middle = y + (left === wanted ? 0 : 16 * this.large); // a label that had to move stands below its point
+    const middle = y + (left === wanted ? 0 : 16 * this.large); // a label that had to move is below its point
     context.globalAlpha = 0.85;
     context.fillStyle = ink.paper;
     context.fillRect(left - 2, middle - 8 * this.large, wide + 4, 16 * this.large);

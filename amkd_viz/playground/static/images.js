@@ -7,7 +7,7 @@ const minus = (a, b) => Array.from(a, (v, i) => v - b[i]);
 // Points (x, y) as inputs of a net, and a path of inputs as points: the points themselves.
 const POINTS = { area: PROBLEM.area, lift: (points) => points, flat: (path) => path, valid: () => true, anchors: [] };
 
-// The plane through three images, as views/planes.py lays it; ``names`` stand beside them.
+// The plane through three images, as views/planes.py lays it; ``names`` are drawn beside them.
 function planeThrough(images, names) {
   const origin = Array.from(images[0]), first = minus(images[1], origin), second = minus(images[2], origin), side = Math.sqrt(dot(first, first));
   const u = first.map((v) => v / side), along = dot(second, u), rest = second.map((v, i) => v - along * u[i]), height = Math.sqrt(dot(rest, rest));
