@@ -635,6 +635,10 @@ def test_a_poor_teacher_comes_with_a_button_that_trains_it_longer(lab: Make) -> 
     assert panel.recipe.teacher_epochs == 4
     panel.start()
     assert ended(panel).recipe.teacher_epochs == 4
+    other = lab(TINY.replace(teacher_epochs=1, step_size=0.01, attack_steps=1))
+    other.start()
+    ended(other)
+    assert hinted(other)[1] == "Train it for 4 epochs"  # before the attack, which reaches nothing either
 
 
 def test_an_attack_that_reaches_nothing_comes_with_a_longer_one(lab: Make) -> None:

@@ -149,6 +149,7 @@ class DistillLab(Panel):
         self.offer, self.table = Offer(self), RunTable()
         self.hint = Offer(self)  # beside what is poor: a button that does what helps
         self._hinted: set[Any] = set()
+        self._poor = False  # whether the teacher is poor: the first thing to mend
         compare = {
             "earlier": choice("open", "", [("earlier runs ...", "")], "an earlier run, or a saved session"),
             "overlay": choice("overlay", "", [("none", "")], "curves of another run, faintly"),
@@ -479,7 +480,8 @@ class DistillLab(Panel):
         """Offer to train the teacher for longer if it does not even know its training samples."""
         train = data.to("cpu").train.take(torch.tensor(keep(len(data.train), JUDGED)))
         share, chance = accuracy(logits_on(teacher, train), train.y), float(train.y.bincount().max()) / len(train)
-        if share >= (1 + chance) / 2 or recipe.teacher.endswith(".safetensors"):
+        self._poor = share < (1 + chance) / 2 and not recipe.teacher.endswith(".safetensors")
+        if not self._poor:
             return
         epochs = LONGER * recipe.teacher_epochs
         text = f"<b>The teacher classifies only {percent(share, 0)} of its training samples correctly.</b>&nbsp;"
@@ -500,7 +502,7 @@ class DistillLab(Panel):
         """Offer a longer attack if no boundary sample of the last epoch reached its target class."""
         lines = reversed(self.log.epochs if self.log is not None else [])
         found: dict[str, Any] = next((line["metrics"] for line in lines if line.get("metrics")), {})
-        if found.get("attack.reached_target") != 0:
+        if found.get("attack.reached_target") != 0 or self._poor:
             return
         assert self.run is not None
         size, steps = self["step_size"] or float(self.run.settled.step_size), self["attack_steps"]
