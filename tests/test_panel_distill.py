@@ -382,6 +382,31 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(lab: Make) -> None:
     assert panel.job is None
 
 
+def test_a_method_that_the_nets_do_not_fit_is_refused_at_once(lab: Make) -> None:
+    panel = lab(TINY)
+    until(lambda: panel.pictures.maps.ready)
+    panel.start()
+    run = ended(panel)
+    reason = "fitnet cannot be trained with these nets: layer of student must be between -1 and -1 for mlp-tiny"
+    panel.set(method="fitnet").wait()
+    assert panel.status.text.startswith(reason)
+    assert panel.status.kind == "error"
+    for action in (panel.start, panel.fork):
+        with pytest.raises(InputError, match=reason):
+            action()
+    assert (panel.run.path, panel.pictures.maps.ready) == (run.path, True)  # it stays on show
+    assert len(list(Path("runs").iterdir())) == 1
+    panel.set(student="mlp").wait()
+    assert panel.status.text.endswith("layer -2 of the student is (128,); choose a convolutional net.")
+    panel.set(method="kd").wait()
+    assert panel.status.text == f"kd: {methods.about('kd')}"
+    fresh = lab(TINY.replace(method="fitnet"))
+    until(lambda: fresh.status.kind == "error")
+    fresh.set(method="kd")
+    until(lambda: fresh.pictures.maps.ready)
+    assert fresh.wait().status.text == f"kd: {methods.about('kd')}"
+
+
 def test_a_failure_is_shown_in_the_panel(lab: Make) -> None:
     panel = lab(TINY.replace(dataset="cifar10", teacher="resnet8", student="resnet8", root="nowhere"))
     panel.start()
@@ -610,6 +635,10 @@ def test_a_poor_teacher_comes_with_a_button_that_trains_it_longer(lab: Make) -> 
     assert panel.recipe.teacher_epochs == 4
     panel.start()
     assert ended(panel).recipe.teacher_epochs == 4
+    other = lab(TINY.replace(teacher_epochs=1, step_size=0.01, attack_steps=1))
+    other.start()
+    ended(other)
+    assert hinted(other)[1] == "Train it for 4 epochs"  # before the attack, which reaches nothing either
 
 
 def test_an_attack_that_reaches_nothing_comes_with_a_longer_one(lab: Make) -> None:

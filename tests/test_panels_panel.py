@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import ipywidgets as widgets
 import plotly.graph_objects as go
 import pytest
 from PIL import Image
@@ -154,6 +155,16 @@ def test_the_name_of_a_written_file_goes_after_some_seconds(panel: Small, tmp_pa
     panel.paint.wait(5)
     assert panel.status.text.startswith("Wrote")
     until(lambda: panel.status.text == "Ready.")
+
+
+def test_after_two_files_the_line_is_that_before_both(panel: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panel_module, "SAID", 60)
+    panel.say("Here is a picture.")
+    panel.wait()
+    panel.tell_file("Wrote one.")
+    monkeypatch.setattr(panel_module, "SAID", 0.05)
+    panel.wait().tell_file("Wrote two.")
+    until(lambda: panel.status.text == "Here is a picture.")
 
 
 def test_exports_never_overwrite(panel: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,6 +332,12 @@ def test_what_was_refused_stays_until_the_next_action(panel: Small) -> None:
     panel.button("Go", "", lambda: panel.say("Going.", "busy")).click()
     panel.wait()
     assert panel.status.text == "Going."
+    picture = widgets.IntSlider()  # what stands for one: a person drags a point, picks a sample
+    panel.watch(picture, "value", lambda _: panel.say("Another point.", "busy"))
+    panel.fail("No.")
+    picture.value = 3
+    panel.wait()
+    assert panel.status.text == "Another point."
     panel.fail("No.")
     panel.say("The end.", "done")
     panel.wait()

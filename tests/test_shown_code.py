@@ -7,6 +7,7 @@ import html
 import math
 import os
 import random
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.objectives import methods
 from amkd_viz.panels import BoundaryLab, DistillLab, EmbeddingLab, MethodRace, SampleLab
 from amkd_viz.panels.panel import Panel
-from amkd_viz.runs import Run, distill
+from amkd_viz.runs import Run, distill, prepare
 from amkd_viz.training import Recipe
 from amkd_viz.views import View
 from amkd_viz.views.anchors import Anchored
@@ -318,13 +319,13 @@ def test_distill_lab() -> None:
 
 
 def ended(lab: DistillLab) -> None:
-    """Bring a run to its end, whatever was pressed before."""
+    """Bring a run to its end, whatever was pressed before; what cannot be trained is refused for a good reason."""
 
     def over() -> bool:
         if lab.state == "paused":  # by a step that was pressed, perhaps after a while
             lab.pause()
         elif lab.state == "failed" or (lab.state == "idle" and lab.run is None):
-            lab.set(learning_rate=0.02).start()
+            begin(lab)
         elif lab.state == "idle" and lab.run is not None and not lab.run.finished:
             lab.resume()
         return lab.state == "done" or lab._followed == "done"
@@ -336,6 +337,22 @@ def ended(lab: DistillLab) -> None:
     lab.wait()
     until(lambda: lab._state in ("done", "") and lab._buttons["Stop"].disabled)
     lab.wait()
+
+
+def begin(lab: DistillLab) -> None:
+    """Start a run with the settings as they are; another one only where a fresh training is refused as well, or where
+    the last one has diverged."""
+    if lab.job is not None and lab.job.error is not None and lab.run is not None:
+        assert "not finite" in lab.job.error
+        lab.set(method="kd", learning_rate=0.02)
+    lab.wait()
+    try:
+        prepare(lab.recipe)
+    except InputError as error:
+        with pytest.raises(InputError, match=re.escape(str(error))):
+            lab.start()
+        lab.set(method="kd").wait()
+    lab.start()
 
 
 def test_method_race() -> None:

@@ -34,7 +34,7 @@ from amkd_viz.views import (
 )
 from amkd_viz.views.decisions import Decisions, letters
 from amkd_viz.views.distances import class_distances
-from amkd_viz.views.figure import figure
+from amkd_viz.views.figure import figure, slider
 from amkd_viz.views.labels import class_label, class_letter, number, percent
 from amkd_viz.views.layout import blank
 from amkd_viz.views.neighbour import nearest_image
@@ -218,9 +218,32 @@ def test_regions_of_more_than_ten_classes_carry_letters() -> None:
         across, down = 3 * column + 1, 359 - (3 * row + 1)
         assert inked[down - 8 : down + 9, across - 8 : across + 9].any(), k
     assert inked.mean() < 0.05
+    assert [class_letter(names, k) for k in (0, 10, 13)] == ["a", "10", "13"]
     few = picture(Scene([Panel("net", "", map_)], (0, 1, 0, 1), (), names[:10]), 360)
     assert (np.array(few) == without).all()
-    assert [class_letter(names, k) for k in (0, 10, 13)] == ["a", "10", "13"]
+
+    def written(drawn: Any) -> dict[str, tuple[float, float]]:
+        return {a.text: (a.x, a.y) for a in drawn.layout.annotations if a.text.startswith("<b>") and a.xref == "x"}
+
+    plotly = written(figure(Scene([Panel("", "", map_)], (0, 1, 0, 1), (), names)))
+    for k, (row, column) in places.items():
+        assert plotly[f"<b>{class_letter(names, k)}</b>"] == pytest.approx(((column + 0.5) / 120, (row + 0.5) / 120))
+    assert written(figure(Scene([Panel("", "", map_)], (0, 1, 0, 1), (), names[:10]))) == {}
+
+
+def test_letters_follow_the_slider_over_epochs() -> None:
+    """Each scene has its own, also where it has fewer than the one before."""
+    sides = np.zeros((2, 40, 40), np.int16)
+    sides[0, :20] = 11
+    scenes = []
+    for winner in sides:
+        map_ = Decisions(winner, np.ones_like(winner, np.float32), np.ones_like(winner, np.float32))
+        scenes.append(Scene([Panel("net", "", map_)], (0, 1, 0, 1), (), ["a", *map(str, range(1, 12))]))
+    drawn = slider(scenes, ["1", "2"], "epoch ")
+    seen = [[a.text for a in frame.layout.annotations if a.visible is not False] for frame in drawn.frames]
+    assert seen == [["<b>net</b>", "<b>a</b>", "<b>11</b>"], ["<b>net</b>", "<b>a</b>"]]
+    assert len({len(frame.layout.annotations) for frame in drawn.frames}) == 1
+    assert drawn.layout.annotations == drawn.frames[-1].layout.annotations
 
 
 # images
@@ -336,6 +359,10 @@ def test_embedding_edges() -> None:
     nn.init.constant_(bad.head.bias, torch.nan)
     with pytest.raises(InputError, match="NaN"):
         embedding(bad, dataset, how="pca")
+    many = embedding(nets_of := build("cnn-tiny", spread := pictures((1, 8, 8), 25, 100)), spread, how="pca")
+    assert nets_of.num_classes == 25
+    texts = [note.text for note in many.figure.layout.annotations if note.yshift == 14]
+    assert set(texts) == {f"<b>{class_letter(spread.classes, k)}</b>" for k in range(25)}  # no room for names
     big = pictures((1, 8, 8), 3, 10_000)
     assert len(embedding(nets["teacher"], big, how="pca", most=500).arrays["label"]) == 500
 
@@ -449,7 +476,7 @@ def test_a_nearest_image_is_looked_for_in_all_classes(monkeypatch: pytest.Monkey
     assert nearest_image(split, x, set(range(6))) == 299
 
 
-@pytest.mark.parametrize("classes", [12, 200])
+@pytest.mark.parametrize("classes", [12, 20, 200])
 def test_captions_say_where_colours_are_alike(classes: int) -> None:
     dataset, points = pictures((1, 8, 8), classes, 200), load("blobs", n=400, classes=classes)
     nets = pair(dataset)
@@ -459,8 +486,8 @@ def test_captions_say_where_colours_are_alike(classes: int) -> None:
         boundary_map(pair(points), points, resolution=20),
         epochs({1: pair(points)["student"]}, points, resolution=20),
     ):
-        assert (said in view.caption) == (classes > 12)
-        assert ("hover" in view.caption) == (classes > 12)
+        assert (said in view.caption) == (classes > 30)
+        assert ("over over" in view.caption) == (classes > 12)
         dots = next(t for t in view.figure.data if t.type == "scatter" and len(t.x) > 1)
         assert dots.text is not None  # there is a class to read
         assert "%{text}" in dots.hovertemplate
@@ -468,12 +495,15 @@ def test_captions_say_where_colours_are_alike(classes: int) -> None:
         for net in nets.values():
             nn.init.constant_(net.head.bias[:1], bias)
         view = plane_map(nets, dataset.test.floats(slice(3)), dataset.classes, resolution=50)
-        assert (said in view.caption) == (classes > 12)
+        assert (said in view.caption) == (classes > 30)
         named = [trace.name for trace in view.figure.data if trace.showlegend]
         here = np.concatenate([view.arrays[f"{name}.winner"].ravel() for name in nets])
         counts = np.bincount(here, minlength=classes)
         most = sorted(range(classes), key=lambda k: -counts[k])[: min(12, int((counts > 0).sum()))]
-        assert named == [class_label(dataset.classes, k, 24) for k in (most if classes > 12 else range(classes))]
+        drawn = most if classes > 12 else range(classes)
+        letters_ = [class_letter(dataset.classes, k) for k in drawn]
+        words = [class_label(dataset.classes, k, 24) for k in drawn]
+        assert named == [w if w == n else f"<b>{n}</b> {w}" for n, w in zip(letters_, words, strict=True)]
 
 
 def test_class_distances_are_those_of_pairs_of_two_samples() -> None:

@@ -22,7 +22,7 @@ from amkd_viz.views import View, class_colour, method_colour, method_colours
 from amkd_viz.views.labels import class_label, mean_sd, number, percent, safe
 from amkd_viz.views.page import document
 from amkd_viz.views.raster import class_pixels, image_pixels, png, signed_pixels
-from amkd_viz.views.theme import DARK, LIGHT, in_theme, template
+from amkd_viz.views.theme import APART, DARK, LIGHT, in_theme, template
 from amkd_viz.views.writers import figure_block
 
 
@@ -35,6 +35,15 @@ def test_two_hundred_classes_have_two_hundred_colours() -> None:
     assert len(set(colours)) == 200
     assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in colours)
     assert not set(colours) & {*vars(LIGHT).values(), *vars(DARK).values()}  # or a theme would recolour a class
+
+
+def test_thirty_classes_have_colours_apart() -> None:
+    colours = [class_colour(k) for k in range(APART)]
+    assert APART == 30
+    for one, other in itertools.combinations(colours, 2):
+        assert far(one, other) > (19 if {one, other} <= set(colours[:10]) else 31), (one, other)
+    for colour in colours[10:]:
+        assert min(far(colour, method_colour(name)) for name in methods) > 12
 
 
 def test_a_class_has_its_colour_whatever_else_is_there() -> None:

@@ -230,10 +230,10 @@ class BoundaryLab(Panel):
             stage=[self.canvas],
         )
         self._scrubber.register()
-        self.canvas.observe(lambda _: self.compute.ask("attack", self._attack, soon=True), names="point")
-        self.canvas.observe(lambda _: self.compute.ask("ask", self._ask), names="released")
+        self.watch(self.canvas, "point", lambda _: self.compute.ask("attack", self._attack, soon=True))
+        self.watch(self.canvas, "released", lambda _: self.compute.ask("ask", self._ask))
         self.canvas.own = list(map(list, extra_points(self["extra"])))
-        self.canvas.observe(self._edited, names="own")
+        self.watch(self.canvas, "own", self._edited)
         self.controls["adds"].observe(lambda change: setattr(self.canvas, "adds", change["new"]), names="value")
 
     # what a person does

@@ -30,6 +30,7 @@ from amkd_viz.panels.session import Session, opened
 from amkd_viz.panels.slice_maps import maps_code
 from amkd_viz.runs import Job, Run, fork
 from amkd_viz.runs.follow import EPOCHS
+from amkd_viz.runs.prepare import check_layers
 from amkd_viz.training import DIGITS, EpochEnded, Event, Recipe, Training, accuracy, logits_on
 from amkd_viz.training.examples import fitted
 from amkd_viz.training.training import LIVE
@@ -110,6 +111,7 @@ class DistillLab(Panel):
         self._undrawable = False  # there is no picture of this training
         self._speed = Speed()
         self._first: Training | None = None  # what Start would begin, with the settings of the controls
+        self._loaded: tuple[str, Dataset] | None = None  # the data of the pictures, and the recipe's source
         self._build(recipe, pace)
         self._pulse = Pulse(self._beat)
         if run is not None:
@@ -147,6 +149,7 @@ class DistillLab(Panel):
         self.offer, self.table = Offer(self), RunTable()
         self.hint = Offer(self)  # beside what is poor: a button that does what helps
         self._hinted: set[Any] = set()
+        self._poor = False  # whether the teacher is poor: the first thing to mend
         compare = {
             "earlier": choice("open", "", [("earlier runs ...", "")], "an earlier run, or a saved session"),
             "overlay": choice("overlay", "", [("none", "")], "curves of another run, faintly"),
@@ -240,6 +243,7 @@ class DistillLab(Panel):
         if self._busy:
             raise InputError("A training is running; stop it first.")
         recipe = self.recipe
+        self._refuse(recipe)
         self._forget()
         self._go(Job(recipe, out, listen=self._hear))
         self.say("Loading data and teacher ...", "busy")
@@ -321,7 +325,9 @@ class DistillLab(Panel):
         if self.run is None:
             raise InputError("There is no run to fork from; press Start.")
         epoch = self._back.epoch(self.run)
-        made = fork(self.run, epoch, **self.recipe.to_json())
+        recipe = self.recipe
+        self._refuse(recipe)
+        made = fork(self.run, epoch, **recipe.to_json())
         self._attach(made)
         self._go(Job(made, listen=self._hear))
         self.say(f"Forked from epoch {epoch}.", "busy")
@@ -385,8 +391,19 @@ class DistillLab(Panel):
     def _preview(self) -> None:
         """Ask for data, teacher and the untrained student of the controls, unless a run is on show."""
         self.paint.wait(10)  # another data set or method moves controls first
-        if self._rests and is_quick(recipe := self.recipe):
+        recipe = self.recipe
+        self._refuse(recipe)
+        if self._rests and is_quick(recipe):
             self.slow.ask("preview", lambda: self._prepare_preview(recipe))
+
+    def _refuse(self, recipe: Recipe) -> None:
+        """Refuse nets that lack what the method reads, where the data are loaded already."""
+        loaded = self._loaded
+        if loaded is not None and loaded[0] == recipe.source:
+            try:
+                check_layers(recipe, loaded[1])
+            except InputError as error:
+                raise InputError(f"{recipe.method} cannot be trained with these nets: {error}") from error
 
     @property
     def _rests(self) -> bool:
@@ -418,7 +435,9 @@ class DistillLab(Panel):
         if self.pictures.maps.ready:
             self.pictures.draw(student, FINE, "untrained")
             self.pictures.draw_joint(student)
-            self.say(READY)
+            self.paint.wait(10)
+            if self.status.kind == "busy":
+                self.say(READY)
 
     # the student on show
 
@@ -440,6 +459,7 @@ class DistillLab(Panel):
 
     def _prepare(self, teacher: Classifier, data: Dataset, recipe: Recipe) -> None:
         """Prepare the maps; where there are none, say so in their place, and go on without."""
+        self._loaded = recipe.source, data
         try:
             self._judge(on_cpu(teacher), data, recipe)
             self.pictures.prepare(teacher, data, recipe)
@@ -460,7 +480,8 @@ class DistillLab(Panel):
         """Offer to train the teacher for longer if it does not even know its training samples."""
         train = data.to("cpu").train.take(torch.tensor(keep(len(data.train), JUDGED)))
         share, chance = accuracy(logits_on(teacher, train), train.y), float(train.y.bincount().max()) / len(train)
-        if share >= (1 + chance) / 2 or recipe.teacher.endswith(".safetensors"):
+        self._poor = share < (1 + chance) / 2 and not recipe.teacher.endswith(".safetensors")
+        if not self._poor:
             return
         epochs = LONGER * recipe.teacher_epochs
         text = f"<b>The teacher classifies only {percent(share, 0)} of its training samples correctly.</b>&nbsp;"
@@ -481,7 +502,7 @@ class DistillLab(Panel):
         """Offer a longer attack if no boundary sample of the last epoch reached its target class."""
         lines = reversed(self.log.epochs if self.log is not None else [])
         found: dict[str, Any] = next((line["metrics"] for line in lines if line.get("metrics")), {})
-        if found.get("attack.reached_target") != 0:
+        if found.get("attack.reached_target") != 0 or self._poor:
             return
         assert self.run is not None
         size, steps = self["step_size"] or float(self.run.settled.step_size), self["attack_steps"]
@@ -765,7 +786,7 @@ class DistillLab(Panel):
         return code_of(run, self.recipe, f"{imports}from amkd_viz.views import embedding\n", seen)
 
     def release(self) -> None:
-        self._live, self._first = LiveStudent(), None
+        self._live, self._first, self._loaded = LiveStudent(), None, None
         self.pictures.release()
 
     def close(self) -> None:

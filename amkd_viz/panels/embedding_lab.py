@@ -108,7 +108,7 @@ class EmbeddingLab(Panel):
         self._build(epochs)
         self.set(**controls)
         self._moves.clear()  # these are not for undo
-        self.map.observe(lambda _: self.compute.ask("anchor", self._anchor), names="picked")
+        self.watch(self.map, "picked", self._picked)
         self.say("Reading the run ...", "busy")
         self.compute.ask("read", lambda: self._read(session, picked))
 
@@ -325,7 +325,12 @@ class EmbeddingLab(Panel):
         if self._picture is picture:
             self._quality = measured
             self._mark()
-            self.say(f"The map shows {picture.words()}. Move the slider above it from teacher to student.")
+            self.say(_words(picture))
+
+    def _picked(self, _: Any) -> None:
+        self.compute.ask("anchor", self._anchor)
+        if self.status.kind == "error" and self._picture is not None:
+            self.say(_words(self._picture))
 
     def _mark(self) -> None:
         """Show the projection quality under the map, and mark the triplets that the map contradicts."""
@@ -415,3 +420,7 @@ class EmbeddingLab(Panel):
     def release(self) -> None:
         self._nets, self._student, self._sample_set, self._picture = {}, None, None, None
         vars(self).pop("_data", None)
+
+
+def _words(picture: Picture) -> str:
+    return f"The map shows {picture.words()}. Move the slider above it from teacher to student."

@@ -111,6 +111,7 @@ class Panel(metaclass=_WholeOrClosed):
         self._put_away: set[str] = set()  # controls that ``show`` has hidden
         self._refused = False  # whether the status line shows an error that a person has not acted on
         self._answered = 0.0  # time until which the status line keeps an answer
+        self._told = "", ""  # the name of a written file that the status line shows, and the words before
         self._beside: list[Any] = []  # widgets that no other one holds
         self.host: Panel | None = None  # the panel that opened this one beneath itself
         self.guest: Panel | None = None  # the panel that this one opened beneath itself
@@ -314,6 +315,15 @@ class Panel(metaclass=_WholeOrClosed):
     def listen(self, name: str) -> None:
         """Hear the moves of a control that was added after ``assemble``."""
         self.controls[name].observe(self._moved(name), names="value")
+
+    def watch(self, picture: Any, trait: str, act: Callable[[Any], object]) -> None:
+        """Call ``act`` with each change of a trait of a picture: an action of a person, to whom a refusal gives way."""
+
+        def heard(change: Any) -> None:
+            self._refused = False
+            act(change)
+
+        picture.observe(heard, names=trait)
 
     def _moved(self, name: str) -> Callable[[Any], None]:
         def hear(change: Any) -> None:
@@ -587,6 +597,9 @@ class Panel(metaclass=_WholeOrClosed):
     def tell_file(self, text: str, before: str | None = None) -> None:
         """Show ``text`` for some seconds, then ``before`` (by default the present line) again."""
         before = self.status.text if before is None else before
+        if before == self._told[0]:  # of another file, a moment ago
+            before = self._told[1]
+        self._told = text, before
         self.say(text, "done")
 
         def back() -> None:

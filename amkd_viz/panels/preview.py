@@ -15,8 +15,8 @@ from amkd_viz.training.teachers import cached_teacher, teacher_recipe
 
 __all__ = ["OF_START", "first_training", "is_quick"]
 
-# Fields of Recipe that the start of a run depends on.
-OF_START = ("dataset", "teacher", "student", "num_train", "seed", "step_size", "attack_steps", "step_rule")
+# Fields of Recipe that the start of a run depends on; a method may read what the nets do not have.
+OF_START = ("dataset", "teacher", "student", "method", "num_train", "seed", "step_size", "attack_steps", "step_rule")
 SMALL = (*PROBLEMS, "digits")  # a teacher of them is trained in seconds
 Tell = Callable[[str, float], None]
 

@@ -182,10 +182,10 @@ class SampleLab(Panel):
             stage=[self.thumbs, self.canvas],
         )
         self._use(self["sampler"])
-        self.thumbs.observe(lambda _: self.compute.ask("attack", self._attack), names="chosen")
-        self.thumbs.observe(self._second, names="second")
+        self.watch(self.thumbs, "chosen", lambda _: self.compute.ask("attack", self._attack))
+        self.watch(self.thumbs, "second", self._second)
         self.thumbs.observe(lambda _: self.compute.ask("page", self._show_page), names="page")
-        self.canvas.observe(lambda _: self.compute.ask("look", self.plane.look), names="point")
+        self.watch(self.canvas, "point", lambda _: self.compute.ask("look", self.plane.look))
 
     # what a person does
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from amkd_viz.models import freeze
 from amkd_viz.training.evaluation import inputs_at_once
 
-__all__ = ["Decisions", "agreement", "by_area", "decide", "decisions", "joined", "letters", "logits_at"]
+__all__ = ["DISTINCT", "Decisions", "agreement", "by_area", "decide", "decisions", "joined", "letters", "logits_at"]
 
 DISTINCT = 10  # classes whose colours differ at a glance; regions of more carry a letter, too
 MOST = 12  # letters on a map

@@ -13,7 +13,7 @@ from amkd_viz.boundary import BoundarySamples
 from amkd_viz.data import Dataset
 from amkd_viz.views.chosen import choose, class_triplets
 from amkd_viz.views.joint import NEIGHBOURS, projection_quality, spaces
-from amkd_viz.views.labels import class_label, number, percent, safe, used_of
+from amkd_viz.views.labels import class_label, class_letter, number, percent, safe, used_of
 from amkd_viz.views.layout import CROSS, DOTTED, RING, SYMBOLS, alike, axes, class_legend, named, segments, squares
 from amkd_viz.views.projection import joint_layout
 from amkd_viz.views.scene import SIGNS
@@ -23,7 +23,7 @@ from amkd_viz.views.view import View
 __all__ = ["embedding"]
 
 WORST = 3  # contradicted triplets drawn in each panel
-NAMED = 20  # with more classes than this, names would cover the points
+NAMED = 20  # with more classes than this, names would cover the points: letters stand for them
 
 
 def embedding(
@@ -95,8 +95,10 @@ def embedding(
         if ring.any():
             figure.add_trace(_points(low, colours, words, ring, ringed, "boundary sample of %{text}").update(where))
         figure.add_traces([trace.update(where) for trace in _contradicted(low, misleading[list(given)[n]], words)])
-        for k, (u, v) in _centres(low[~ring], label[~ring]).items():
-            figure.add_annotation(_name(class_label(dataset.classes, k), u, v, axes(n)))
+        centres = _centres(low[~ring], label[~ring])
+        word = class_label if len(centres) <= NAMED else lambda classes, k: safe(class_letter(classes, k))
+        for k, (u, v) in centres.items():
+            figure.add_annotation(_name(word(dataset.classes, k), u, v, axes(n)))
     signs = {SIGNS["ring"]: {"marker": RING}} if ring.any() else {}
     if any(len(found) for found in misleading.values()):
         signs["the layout misleads"] = {"marker": CROSS}
@@ -144,8 +146,7 @@ def _contradicted(low: Any, misleading: Any, words: Any) -> list[go.Scatter]:
 def _centres(low: Any, label: Any) -> dict[int, tuple[float, float]]:
     """Return where to write each class: at the sample nearest to its median, among its points."""
     found = {}
-    present = np.unique(label)
-    for k in present if len(present) <= NAMED else ():
+    for k in np.unique(label):
         own = low[label == k]
         nearest = own[((own - np.median(own, 0)) ** 2).sum(1).argmin()]
         found[int(k)] = (float(nearest[0]), float(nearest[1]))

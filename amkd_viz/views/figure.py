@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from amkd_viz.views.labels import safe, shorten
+from amkd_viz.views.decisions import letters
+from amkd_viz.views.labels import class_letter, safe, shorten
 from amkd_viz.views.layout import CROSS, DOTTED, RING, axes, class_legend, squares
 from amkd_viz.views.raster import WARM, place, png
 from amkd_viz.views.scene import SIGNS, Mark, Panel, Scene
@@ -44,6 +45,7 @@ def figure(scene: Scene) -> go.Figure:
         for mark in scene.marks:
             if mark.panel in (None, n):
                 _draw(drawn, mark, scene, where)
+    drawn.layout.annotations += tuple(map(go.layout.Annotation, _letters(scene)))
     class_legend(drawn, scene.classes, scene.legend, _signs(scene))
     return drawn
 
@@ -51,13 +53,16 @@ def figure(scene: Scene) -> go.Figure:
 def slider(scenes: Sequence[Scene], names: Sequence[str], prefix: str, opens: int = -1) -> go.Figure:
     """Draw scenes of the same area and marks behind a slider and a player; it opens on the scene number ``opens``."""
     drawn = figure(scenes[opens])
+    lettered = [_letters(scene) for scene in scenes]
     notes = [note.to_plotly_json() for note in drawn.layout.annotations]
+    notes, most = notes[: len(notes) - len(lettered[opens])], max(map(len, lettered))
     frames = []
-    for scene, name in zip(scenes, names, strict=True):
+    for scene, name, own in zip(scenes, names, lettered, strict=True):
         titles = [{**note, "text": _title(panel)} for note, panel in zip(notes, scene.panels, strict=False)]
-        layout = {"images": _images(scene), "annotations": titles + notes[len(titles) :]}
+        own += [{"text": "", "visible": False}] * (most - len(own))  # a frame changes annotations, and removes none
+        layout = {"images": _images(scene), "annotations": titles + notes[len(titles) :] + own}
         frames.append(go.Frame(name=name, layout=layout))
-    drawn.frames = frames
+    drawn.frames, drawn.layout.annotations = frames, frames[opens].layout.annotations
     at_once = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
     steps = [{"method": "animate", "label": name, "args": [[name], at_once]} for name in names]
     place_ = {"x": 0, "len": 1, "y": 0, "yanchor": "top", "pad": {"t": 46, "l": PLAYER}}
@@ -85,6 +90,21 @@ def _signs(scene: Scene) -> dict[str, Any]:
     found = {SIGNS[kind]: look for kind, look in looks.items() if kind in kinds}
     if levels := dict.fromkeys(f"{level:g}" for panel in scene.panels for level in panel.margins):
         found[f"{SIGNS['margin']} {', '.join(levels)}"] = {"line": {**line, "dash": DOTTED}}
+    return found
+
+
+def _letters(scene: Scene) -> list[dict[str, Any]]:
+    """Return the letters of the classes, each well inside its region."""
+    x0, x1, y0, y1 = scene.area
+    maps = {n: panel.map for n, panel in enumerate(scene.panels) if panel.map is not None}
+    found = []
+    for n, places in zip(maps, letters(list(maps.values()), len(scene.classes)), strict=True):
+        side = len(maps[n].winner)
+        for k, (row, column) in places.items():
+            at = {"x": x0 + (column + 0.5) / side * (x1 - x0), "y": y0 + (row + 0.5) / side * (y1 - y0)}
+            where = {"xref": f"x{axes(n)}", "yref": f"y{axes(n)}", "showarrow": False, "visible": True}
+            box = {"bgcolor": LIGHT.paper, "opacity": 0.8, "borderpad": 0, "font": {"size": 11}}
+            found.append({"text": f"<b>{safe(class_letter(scene.classes, k))}</b>", **at, **where, **box})
     return found
 
 

@@ -13,8 +13,9 @@ from plotly.subplots import make_subplots
 from torch import nn
 
 from amkd_viz.core.errors import InputError
-from amkd_viz.views.labels import class_label
-from amkd_viz.views.theme import LIGHT, class_colour, template
+from amkd_viz.views.decisions import DISTINCT
+from amkd_viz.views.labels import class_label, class_letter, class_name, safe
+from amkd_viz.views.theme import APART, LIGHT, class_colour, template
 
 __all__ = [
     "CROSS",
@@ -44,7 +45,7 @@ DOTTED = "1.5px,3px"  # as on the panels' canvas; Plotly's own "dot" is dashes o
 RING = {"symbol": "circle-open", "size": 9, "color": LIGHT.ink, "line": {"width": 1.6}}
 CROSS = {"symbol": "x-thin", "size": 7, "color": LIGHT.ink, "line": {"width": 1.6, "color": LIGHT.ink}}
 
-NAMED = 12  # classes that a legend names; colours of more are too similar to tell apart by eye
+NAMED = 12  # classes that a legend names
 
 TITLE, TICKS, UNIT, LEGEND = 34, 22, 18, 30  # pixels: titles above panels, numbers and units below, a legend line
 BAR = 28  # pixels: Plotly's mode bar
@@ -124,9 +125,9 @@ def class_legend(
     marks: words -> the look of a trace."""
     if len(classes) <= NAMED:
         shown = range(len(classes))
-    colours = [(class_label(classes, k, 24), class_colour(k)) for k in shown or ()]
     entries: list[tuple[str, Any]] = [
-        (name, {"marker": {"size": 10, "symbol": "square", "color": colour}}) for name, colour in colours
+        (_entry(classes, k), {"marker": {"size": 10, "symbol": "square", "color": class_colour(k)}})
+        for k in shown or ()
     ]
     entries += (signs or {}).items()
     if not entries:
@@ -144,15 +145,25 @@ def class_legend(
     )
 
 
+def _entry(classes: Sequence[str], k: int) -> str:
+    """Return the name of a class, after what stands for it on a map of many."""
+    name, letter = class_label(classes, k, 24), class_letter(classes, k)
+    return name if len(classes) <= DISTINCT or letter == class_name(classes, k) else f"<b>{safe(letter)}</b> {name}"
+
+
 def alike(classes: Sequence[str], hover: str) -> str:
     """Return what a caption says of more classes than a legend names, else "".
 
-    >>> alike(["cat", "dog"], "a dot"), alike([""] * 200, "a dot")
-    ('', ' Some of the 200 classes have nearly the same colour: hover over a dot to read its class.')
+    >>> alike(["cat", "dog"], "a dot"), alike([""] * 20, "a dot")
+    ('', ' Hover over a dot to read its class.')
     """
     if len(classes) <= NAMED:
         return ""
-    return f" Some of the {len(classes)} classes have nearly the same colour: hover over {hover} to read its class."
+    return f" {_similar(len(classes))}Hover over {hover} to read its class."
+
+
+def _similar(classes: int) -> str:
+    return f"Some of the {classes} classes have nearly the same colour. " if classes > APART else ""
 
 
 def largest_only(classes: int, present: int) -> str:
@@ -160,7 +171,7 @@ def largest_only(classes: int, present: int) -> str:
     if classes <= NAMED:
         return ""
     shown = f"the {present} that occur here" if present <= NAMED else f"the {NAMED} largest regions of {present}"
-    return f"Some of the {classes} classes have nearly the same colour; the legend names {shown}, largest first."
+    return f"{_similar(classes)}The legend names {shown}, largest first."
 
 
 def segments(starts: Any, ends: Any) -> NDArray[np.float64]:

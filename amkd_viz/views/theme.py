@@ -14,6 +14,7 @@ import plotly.io as pio
 from amkd_viz.core.errors import unknown
 
 __all__ = [
+    "APART",
     "DARK",
     "LIGHT",
     "THEMES",
@@ -27,6 +28,13 @@ __all__ = [
 
 # Of classes. Petroff, "Accessible Color Sequences for Data Visualization", arXiv 2107.02270: ten colours.
 TEN = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"]
+# Each at least 31 apart in CIELAB from those before it, and 12 from the colours of methods; L* of 32 to 82.
+MORE = [
+    *("#00e14b", "#ff0087", "#0000ff", "#ffa5f0", "#005a00", "#b4d200", "#00c387", "#ff00f0", "#872d69", "#0069f0"),
+    *("#5a4b00", "#ff6978", "#ffa569", "#005a4b", "#96d269", "#f078ff", "#a59600", "#961e2d", "#f0b4c3", "#8769c3"),
+]
+CLASSES = TEN + MORE
+APART = len(CLASSES)  # classes whose colours differ at a glance; beyond, hues repeat
 # Of methods: at least 22 apart in CIELAB from those ten, 33 from each other, with L* of 40 to 74. The seven of AMKD's
 # family are at least 59 apart, and 29 as seen without green cones.
 METHODS = {
@@ -71,18 +79,18 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 def class_colour(k: int) -> str:
     """Return the hex colour of class ``k`` >= 0, which depends on the index alone.
 
-    Beyond ten, the hues repeat, alternately lighter and darker, in ever smaller steps.
+    Beyond ``APART``, the hues repeat, alternately lighter and darker, in ever smaller steps.
 
     >>> class_colour(0), class_colour(10) == class_colour(0)
     ('#3f90da', False)
     """
-    turn, which = divmod(k, len(TEN))
-    red, green, blue = _channels(TEN[which])
+    turn, which = divmod(k, len(CLASSES))
+    red, green, blue = _channels(CLASSES[which])
     if turn:
         hue, light, strong = colorsys.rgb_to_hls(red, green, blue)
-        share = 1 - 0.8 ** ((turn + 1) // 2)
+        share = 1 - 0.6 ** ((turn + 1) // 2)
         # never near white or black: visible in both themes
-        light = light + (0.92 - light) * 0.8 * share if turn % 2 else light * (1 - 0.55 * share)
+        light = light + (0.92 - light) * 0.9 * share if turn % 2 else light * (1 - 0.65 * share)
         red, green, blue = colorsys.hls_to_rgb(hue, light, strong)
     return _hex((red, green, blue))
 

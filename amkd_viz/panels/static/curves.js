@@ -1,7 +1,7 @@
 // Small axes beside each other: lines over epochs, and dotted lines where a setting was overridden.
 // The legend in each caption gives the last values, or those at the pointer in all axes at once.
 
-const PAD = { left: 40, right: 8, top: 4, bottom: 18 };
+const PAD = { left: 40, right: 8, top: 8, bottom: 18 }; // half a line of numbers above the axis
 const NAME = 50; // pixels of the name of the axis
 const short = (v) => (Math.abs(v) >= 100 ? v.toFixed(0) : v.toPrecision(3)).replace("-", "\u2212");
 
@@ -51,7 +51,10 @@ class Curves extends View {
     if (!axes.length || !this.cells.length) this.root.textContent = axes.length ? "" : this.get("empty");
     if (!axes.length) this.cells = [];
     this.build(axes.length);
-    this.last = Math.max(this.get("end"), 1, ...this.series.map((s) => s.x[s.x.length - 1] || 0));
+    const reached = Math.max(1, ...this.series.map((s) => s.x[s.x.length - 1] || 0));
+    // room to grow, doubled when it is used up: fifteen epochs of 400 are not a line at the left edge
+    this.last = Math.max(reached, Math.min(this.get("end"), Math.max(8, 2 ** Math.ceil(Math.log2(reached + 1)))));
+    this.root.dataset.last = this.last;
     const grid = getComputedStyle(this.root).getPropertyValue("--amkd-grid").trim() || "#e7eaef";
     this.colours = { ...coloursOf(this.root), grid };
     axes.forEach((axis, index) => {

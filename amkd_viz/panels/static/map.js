@@ -2,7 +2,6 @@
 // and their colours; hovering, dragging and drawing happen here, without a round trip.
 
 const MOST = 12; // classes in the legend
-const DISTINCT = 10; // classes whose colours differ at a glance; regions of more carry a letter, too
 const NONE = 65535; // an undecided cell
 const PAD = { left: 34, right: 6, top: 4, bottom: 20 };
 const IMAGE = 0.13; // side of an anchor's image as a share of the map
@@ -128,7 +127,7 @@ class Maps extends View {
     for (const k of names.length > MOST ? occur.slice(0, MOST) : names.keys()) {
       const entry = make(this.keys, "span", { class: occur.includes(k) ? "" : "amkd-absent" });
       make(entry, "i").style.background = palette[k % palette.length];
-      if (names.length > DISTINCT && this.letter(k) !== names[k]) make(entry, "b", {}, `${this.letter(k)} `);
+      if (names.length > DISTINCT && letterOf(names, k) !== names[k]) make(entry, "b", {}, `${letterOf(names, k)} `);
       entry.append(names[k]);
     }
     const rest = names.length > MOST ? occur.length - MOST : 0;
@@ -354,21 +353,16 @@ class Maps extends View {
 
   // The letters of the largest regions, each well inside its own.
   letters(context, map, ink, left, top, size) {
-    const { side } = this.frame;
+    const { side } = this.frame, letter = (k) => letterOf(this.get("names"), k);
     Object.assign(context, { font: `600 ${12 * this.large}px system-ui, sans-serif`, textAlign: "center", textBaseline: "middle", lineWidth: 3 });
     for (const [k, row, column] of map.letters) {
       const x = left + ((column + 0.5) / side) * size, y = top + (1 - (row + 0.5) / side) * size;
       context.strokeStyle = ink.paper;
-      context.strokeText(this.letter(k), x, y);
+      context.strokeText(letter(k), x, y);
       context.fillStyle = ink.ink;
-      context.fillText(this.letter(k), x, y);
+      context.fillText(letter(k), x, y);
     }
-    if (map === this.maps[0]) this.root.dataset.letters = map.letters.map(([k]) => this.letter(k)).join(" ");
-  }
-
-  letter(k) {
-    const name = this.get("names")[k] || "";
-    return name && name.length <= 2 ? name : String(k);
+    if (map === this.maps[0]) this.root.dataset.letters = map.letters.map(([k]) => letter(k)).join(" ");
   }
 
   contours(context, map, ink, left, top, size) {

@@ -89,6 +89,7 @@ class Scatter extends Drawing {
     names.forEach((name, k) => {
       const made = make(this.keys, "button", { type: "button", title: "Show only this class; Shift + click adds one; click again for all" });
       make(made, "i").style.background = palette[k];
+      if (lettered(names) && letterOf(names, k) !== name) make(made, "b", {}, `${letterOf(names, k)} `);
       made.append(shorten(name, 18));
       made.setAttribute("aria-pressed", String(only.includes(k)));
       made.classList.toggle("amkd-off", only.length > 0 && !only.includes(k));

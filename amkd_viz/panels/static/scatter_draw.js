@@ -141,7 +141,7 @@ class Drawing extends View {
     this.centres ||= centres(samples, this.at);
     for (const [k, i] of this.centres) {
       const [x, y] = this.spot(i);
-      words(context, shorten(samples.className(k), 14), x, y - 15, this.tone);
+      words(context, lettered(samples.names) ? letterOf(samples.names, k) : shorten(samples.className(k), 14), x, y - 15, this.tone);
     }
   }
 

@@ -62,11 +62,12 @@ function inside(polygon, x, y) {
 
 const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
 
+// Names of more classes than this would cover the samples: letters stand for them.
+const lettered = (names) => names.length > 20;
+
 // Where the name of each class stands: at the sample nearest to its median.
 function centres(samples, at) {
-  const found = [];
-  if (samples.names.length > 20) return found;
-  const groups = new Map();
+  const found = [], groups = new Map();
   for (let i = 0; i < samples.ids.length; i++) {
     if (samples.boundary[i] || !samples.visible(i)) continue;
     if (!groups.has(samples.label[i])) groups.set(samples.label[i], []);

@@ -17,7 +17,7 @@ class Status extends View {
     this.hear("text kind share cancellable", () => this.show());
     this.hear("copied", () => this.get("copied") && this.copy(this.get("copied")));
     this.stops.push(onTheme(() => this.theme()), () => clearTimeout(this.naming));
-    const looking = setInterval(() => this.connection(), LOOK);
+    const looking = setInterval(() => (this.connection(), namePlayers(el.closest(".amkd-panel"))), LOOK);
     this.stops.push(() => clearInterval(looking));
     this.show();
     requestAnimationFrame(() => {
@@ -134,6 +134,14 @@ function nameControls(panel, helps, names) {
     for (const part of [box, ...box.querySelectorAll("[title]")]) part.title = help;
     box.dataset.help = help;
     for (const part of box.querySelectorAll(".noUi-handle, select, input")) part.setAttribute("aria-description", help);
+  }
+}
+
+// A player has no words of its own, and is drawn when there is something to play.
+function namePlayers(panel) {
+  for (const player of panel?.querySelectorAll(".widget-play") ?? []) {
+    const buttons = [...player.querySelectorAll("button:not([aria-label])")];
+    buttons.forEach((button, n) => (button.title = button.ariaLabel = ["Play or pause", "Back to the first", "Repeat"][n]));
   }
 }
 
