@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.core.escape import for_terminal
-from amkd_viz.core.files import PART, check_writable, claim, explained, files_below, readable, write_atomic
+from amkd_viz.core.files import PART, address, check_writable, claim, explained, files_below, readable, write_atomic
 from amkd_viz.core.version import __version__
 
 __all__ = ["main"]
@@ -559,8 +559,7 @@ def tune(parser: Parser, words: Sequence[str]) -> None:
         )
     print(file=sys.stderr)
     say(format_tuned(tuned))
-    view.tuning(tuned).save(args.out / "tuning.html")
-    say(f"The curves are in {args.out / 'tuning.html'}.")
+    say(f"The curves are in {_saved(args.out / 'tuning.html', view.tuning(tuned).save)}.")
     if args.confirm:
         with Progress() as progress:
             runs = confirm(tuned, args.confirm, args.out / "confirmed", jobs=args.jobs, engine=engine, listen=progress)
@@ -620,7 +619,10 @@ def _line(message: str) -> str:
 
 
 def _runs_in(path: Path) -> list[Path]:
-    """Return the run folders at or below ``path``, in order."""
+    """Return the run folders at or below ``path``, in order; of a URL the copies here."""
+    from amkd_viz.runs.remote import nearby
+
+    path = nearby(path)
     if not path.exists():
         raise InputError(f"There is no folder {path}; give run folders, as 'distill' and 'compare' write them.")
     found = [config.parent for config in files_below(path) if config.name == "config.json"]
@@ -632,9 +634,26 @@ def _runs_in(path: Path) -> list[Path]:
 def _write_report(runs: Sequence[Any], path: Path, left_out: Sequence[str] = ()) -> None:
     from amkd_viz.views.report import write_report
 
-    check_writable(claim(path).parent)  # before it is drawn
+    if address(path) is None:
+        check_writable(claim(path).parent)  # before it is drawn
     say("\nDrawing the report ...")
-    say(f"The report is {write_report(runs, path, left_out)}.")
+    say(f"The report is {_saved(path, lambda file: write_report(runs, file, left_out))}.")
+
+
+def _saved(path: Path, save: Callable[[Path], object]) -> str:
+    """Save a page; beside runs at a URL by a name that is free there. Return where it is."""
+    import tempfile
+
+    from amkd_viz.runs.remote import Remote
+
+    remote = Remote.of(path.parent)
+    if remote is None:
+        save(path)
+        return str(path)
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder, path.name)
+        save(page)
+        return remote.add(path.stem, path.suffix, page.read_bytes())
 
 
 def _fresh(path: Path) -> Path:
