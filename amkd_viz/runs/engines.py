@@ -27,7 +27,7 @@ from amkd_viz.models.zoo import nets
 from amkd_viz.objectives import methods
 from amkd_viz.runs.prepare import prepare
 from amkd_viz.runs.recording import distill, resume
-from amkd_viz.runs.remote import Remote, worked_on
+from amkd_viz.runs.remote import Remote, patiently, worked_on
 from amkd_viz.runs.run import Run
 from amkd_viz.runs.trial import Attempt
 from amkd_viz.training.device import fitting_threads, on_one_thread
@@ -357,7 +357,9 @@ def _train_stored(
     if isinstance(stored.cell, Attempt):
         with tempfile.TemporaryDirectory() as folder:
             like = stored.cell.train(Path(folder, path.name), listen, like)
-            Remote(stored.url.rpartition("/")[0]).write(path.name, Path(folder, path.name).read_bytes())
+            content = Path(folder, path.name).read_bytes()
+        remote = Remote(stored.url.rpartition("/")[0])
+        patiently(lambda: remote.write(path.name, content))
         return like
     with worked_on(stored.url) as work:
 

@@ -59,7 +59,7 @@ class Fleet:
         self._remote = Remote.of(folder)
         self.folder = Path(folder) if self._remote is None else self._remote.pull(light=True)
         if not self.folder.is_dir():
-            raise InputError(f"There is no folder {self.folder}; give one that holds run folders.")
+            raise InputError(f"There is no folder {folder}; give one that holds run folders.")
         self._seen: dict[Path, tuple[object, Seen]] = {}
 
     def look(self) -> list[Seen]:

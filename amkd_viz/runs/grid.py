@@ -13,7 +13,7 @@ from amkd_viz.core.files import check_writable, claim, files_below
 from amkd_viz.objectives import methods as known_methods
 from amkd_viz.runs.engines import Cell, Ended, Engine, Stored, going_on, train_all, unfinished
 from amkd_viz.runs.prepare import OF_DATA, OF_TEACHER, prepare
-from amkd_viz.runs.remote import Remote
+from amkd_viz.runs.remote import Remote, patiently
 from amkd_viz.runs.run import Run
 from amkd_viz.training.events import Event
 from amkd_viz.training.recipe import Recipe
@@ -158,7 +158,7 @@ def train_cells(
         if isinstance(event, Ended):
             ended += 1
             if remote is not None:
-                remote.pull()
+                patiently(remote.pull)
             if event.reason is not None:
                 reasons[str(path.relative_to(out))] = event.reason
             count()

@@ -15,7 +15,7 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,19 +26,19 @@ from amkd_viz.core.parse import read
 from amkd_viz.data.where import cache_folder
 from amkd_viz.runs.follow import locked
 
-__all__ = ["Remote", "Work", "nearby", "origin", "worked_on"]
+__all__ = ["OWNER", "Remote", "Taken", "Work", "nearby", "origin", "patiently", "worked_on"]
 
 EVERY = 1.0  # seconds between two sendings at least
 COST = 10.0  # times as long as the last one took, at least: sending takes a tenth of the time at most
-PATIENCE = 300.0  # seconds that a worker goes on training while nothing can be sent
-AGAIN = 5.0  # seconds until the last sending is tried again
+PATIENCE = 300.0  # seconds for which a store may not answer, while workers go on training
+AGAIN = 5.0  # seconds until it is asked again
 OWNER = "owner.json"
 EXTRAS = {"s3": "amkd-viz[s3]", "s3a": "amkd-viz[s3]", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
 S3 = {"connect_timeout": 5, "read_timeout": 15, "retries": {"max_attempts": 1}}  # botocore's own are minutes
 
 
 class Taken(InputError):
-    """Another worker has begun the same cell."""
+    """Another worker has begun the same cell, or written the same file."""
 
 
 class Remote:
@@ -111,7 +111,8 @@ class Remote:
             try:
                 self._store.pipe_file(path, content, mode="create" if new else "overwrite")
             except FileExistsError as error:
-                raise InputError(f"{self.url}/{name} is there already and is never overwritten.") from error
+                if self.read(name) != content:  # else it was written, and only the answer was lost
+                    raise Taken(f"{self.url}/{name} exists and is never overwritten.") from error
 
     def remove(self, name: str) -> None:
         with self._answers(), suppress(FileNotFoundError):
@@ -187,7 +188,8 @@ class Work:
         self.path, self._remote = path, remote
         self._token = json.dumps({"host": socket.gethostname(), "process": os.getpid(), "token": uuid.uuid4().hex})
         self._sent: dict[str, tuple[int, ...]] = {}  # name -> state of the file when it was sent
-        self._next, self._fine = 0.0, time.monotonic()
+        self._next = 0.0
+        self._failing: float | None = None  # since when nothing can be sent
         remote.write(OWNER, self._token.encode())
         for name in remote.names():
             if name != OWNER and (path / name).resolve().is_relative_to(path.resolve()):
@@ -195,30 +197,26 @@ class Work:
                 self._sent[name] = _state(path / name)
 
     def send(self, last: bool = False) -> None:
-        """Send what has changed, if the last time is long enough ago; ``last``: now, and try again if that fails.
+        """Send what has changed, if the last time is long enough ago; ``last``: in any case, patiently.
 
         Raises:
             Taken: another worker has begun the same cell.
             InputError: nothing could be sent for ``PATIENCE`` seconds.
         """
         begun = time.monotonic()
-        if begun < self._next and not last:
-            return
-        while True:
+        if last:
+            patiently(self._send)
+        elif begun >= self._next:
             try:
                 self._send()
-                self._fine = time.monotonic()
-                break
+                took = time.monotonic() - begun
+                self._next, self._failing = begun + took + max(EVERY, COST * took), None
             except Taken:
                 raise
             except InputError:
-                if time.monotonic() - self._fine > PATIENCE:
+                self._next, self._failing = time.monotonic() + AGAIN, self._failing or begun
+                if time.monotonic() - self._failing > PATIENCE:
                     raise
-            if not last:
-                break
-            time.sleep(AGAIN)
-        took = time.monotonic() - begun
-        self._next = time.monotonic() + max(EVERY, COST * took)
 
     def _send(self) -> None:
         if (owner := self._remote.read(OWNER)) != self._token.encode():
@@ -263,6 +261,25 @@ def worked_on(url: str) -> Iterator[Work]:
                 work.leave()
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def patiently(call: Callable[[], object]) -> None:
+    """Ask a store again and again while it does not answer.
+
+    Raises:
+        InputError: it has not answered for ``PATIENCE`` seconds; or see ``Taken``.
+    """
+    begun = time.monotonic()
+    while True:
+        try:
+            call()
+            return
+        except Taken:
+            raise
+        except InputError:
+            if time.monotonic() - begun > PATIENCE:
+                raise
+            time.sleep(AGAIN)
 
 
 def origin(path: Path) -> str | None:

@@ -28,7 +28,7 @@ from typing import Any
 import torch
 
 from amkd_viz.core.errors import InputError
-from amkd_viz.core.files import append_line, check_writable, claim, files_below, readable, write_atomic
+from amkd_viz.core.files import address, append_line, check_writable, claim, files_below, readable, write_atomic
 from amkd_viz.core.locks import held
 from amkd_viz.core.parse import NUMBER, SHARE, Between, checked, read
 from amkd_viz.core.pauses import pause_point
@@ -164,11 +164,11 @@ class Run:
         Raises:
             InputError: no run there, one that cannot be read, or one of another format.
         """
-        path = nearby(path)
+        asked, path = address(path) or path, nearby(path)
         file = path / "config.json"
         with readable(file):
             if not file.exists():
-                raise InputError(f"There is no run in {path}: it has no config.json.")
+                raise InputError(f"There is no run in {asked}: it has no config.json.")
         config = read(file, "run", CONFIG, format=FORMAT)
         try:
             return cls(path, config)

@@ -23,7 +23,7 @@ from amkd_viz.data.checks import require
 from amkd_viz.runs.engines import RETRIES, Cell, Ended, Engine, Stored, going_on, train_all, unfinished
 from amkd_viz.runs.grid import Listener, entrants, train_cells
 from amkd_viz.runs.prepare import prepare
-from amkd_viz.runs.remote import Remote
+from amkd_viz.runs.remote import Remote, patiently
 from amkd_viz.runs.run import Run
 from amkd_viz.runs.trial import Attempt, Trial
 from amkd_viz.training.events import Event
@@ -121,7 +121,7 @@ def tune(
 
     def hear(file: Path, event: Event | Ended) -> None:
         if isinstance(event, Ended) and remote is not None:
-            remote.pull()
+            patiently(remote.pull)
         if isinstance(event, Ended) and event.reason is not None:
             reasons[file.stem] = event.reason
         elif isinstance(event, Ended):
