@@ -445,13 +445,19 @@ BAD = {
 @pytest.mark.parametrize("url", BAD)
 @pytest.mark.parametrize("words", [("compare", "--out"), ("tune", "--out"), ("report",), ("report", "--live")])
 def test_a_url_that_cannot_be(
-    url: str, words: tuple[str, ...], call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+    url: str,
+    words: tuple[str, ...],
+    tmp_path: Path,
+    call: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     data = () if words[0] == "report" else ("--dataset", "blobs")
     status, _, err = call(words[0], *data, *words[1:], url)
     assert (status, err.count("\n")) == (2, 1)
     assert re.search(BAD[url], err), err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("what", ["no credentials", "wrong credentials", "connection refused"])

@@ -18,7 +18,7 @@ from amkd_viz.core.locks import lock
 __all__ = ["address", "append_line", "check_writable", "claim", "explained", "files_below", "readable", "write_atomic"]
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-URL = re.compile(r"([A-Za-z][\w+.-]+):/+(.*)", re.DOTALL)  # C:/ is a drive
+URL = re.compile(r"([A-Za-z][\w+.-]+):(?:/+(.*))?", re.DOTALL)  # C:/ is a drive
 PART = ".amkd-part"  # ends the hidden name of a file that is being written
 
 
@@ -29,7 +29,7 @@ def address(path: str | Path) -> str | None:
     ('s3://bucket/grid', None)
     """
     found = URL.fullmatch(path.as_posix() if isinstance(path, Path) else path)
-    return found and f"{found[1]}://{'/' if found[1] in ('file', 'local') else ''}{found[2]}"
+    return found and f"{found[1]}://{'/' if found[1] in ('file', 'local') else ''}{found[2] or ''}"
 
 
 @contextmanager
