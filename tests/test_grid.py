@@ -104,6 +104,7 @@ def test_the_students_do_not_depend_on_the_number_of_processes(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.slow
 def test_a_killed_cell_is_named_and_the_next_call_goes_on_with_it(tmp_path: Path) -> None:
     recipe, out = SMALL.replace(epochs=60), tmp_path / "out"
     killed: list[Path] = []

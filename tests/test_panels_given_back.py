@@ -116,6 +116,7 @@ def settled(before: set[threading.Thread]) -> None:
 
 
 @pytest.mark.parametrize("name", PANELS)
+@pytest.mark.slow
 def test_ten_panels_that_were_closed_leave_nothing(name: str) -> None:
     PANELS[name]().close()  # what is made once: modules, palettes, the teacher
     threads = set(threading.enumerate())

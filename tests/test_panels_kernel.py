@@ -179,6 +179,7 @@ def lost(notebook: Notebook) -> dict[str, Any]:
 
 @pytest.mark.browser
 @pytest.mark.skipif(chromium() is None, reason="needs Chromium")
+@pytest.mark.slow
 class TestInABrowser:
     def test_a_restarted_kernel_is_told_and_the_run_continues(self, lab: tuple[Lab, Any]) -> None:
         server, context = lab

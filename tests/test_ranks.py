@@ -177,6 +177,7 @@ def test_ranks_that_differ_are_refused_in_a_sentence(found: Path) -> None:
     assert first["few"].startswith("Each of 2 ranks needs 2 samples of a batch, but a batch has 3;")
 
 
+@pytest.mark.slow
 def test_a_killed_rank_ends_with_a_checkpoint_and_torchrun_or_one_process_goes_on(tmp_path: Path) -> None:
     recipe, out = POINTS.replace(epochs=200, magsim_samples=0), tmp_path / "run"
     done = torchrun("-m", "amkd_viz", "distill", *flags(recipe), "--out", out, restarts=1)

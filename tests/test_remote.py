@@ -33,7 +33,7 @@ os.environ.setdefault("RAY_worker_niceness", "0")  # else other programs starve 
 ray = pytest.importorskip("ray", reason="the extra 'cluster' (Ray) is not installed")
 s3fs = pytest.importorskip("s3fs", reason="the extra 's3' (s3fs) is not installed")
 pytest.importorskip("moto", reason="moto, an S3 server, is not installed")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 EPOCHS = 200
 RECIPE = POINTS.replace(epochs=EPOCHS, magsim_samples=0)
 SMALL = POINTS.replace(epochs=5, magsim_samples=0)

@@ -224,6 +224,7 @@ lab
 
 @pytest.mark.browser
 @pytest.mark.skipif(chromium() is None, reason="needs Chromium")
+@pytest.mark.slow
 def test_run_save_kill_reopen_and_export_without_a_network(tmp_path: Path) -> None:
     server = Lab(tmp_path, OMP_NUM_THREADS="1")
     name = server.write("still.ipynb", CODE, "lab.close()")
@@ -275,6 +276,7 @@ def test_run_save_kill_reopen_and_export_without_a_network(tmp_path: Path) -> No
 
 @pytest.mark.browser
 @pytest.mark.skipif(chromium() is None, reason="needs Chromium")
+@pytest.mark.slow
 def test_a_still_outlives_a_reloaded_page_and_then_its_kernel(tmp_path: Path) -> None:
     """JupyterLab drops updates of outputs that another page displayed: the still of before the reload stays."""
     server = Lab(tmp_path, OMP_NUM_THREADS="1")
@@ -336,6 +338,7 @@ COLOURS = """() => {
 
 @pytest.mark.browser
 @pytest.mark.skipif(chromium() is None, reason="needs Chromium")
+@pytest.mark.slow
 def test_a_figure_is_a_picture_without_plotly_and_live_with_it(tmp_path: Path) -> None:
     server = Lab(tmp_path, OMP_NUM_THREADS="1")
     name = server.write("figure.ipynb", FIGURE)

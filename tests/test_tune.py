@@ -138,6 +138,7 @@ def test_a_trial_whose_process_was_killed_is_tried_again(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.slow
 def test_the_trials_do_not_depend_on_the_number_of_processes_nor_on_one_that_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
