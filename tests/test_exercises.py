@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -345,6 +346,11 @@ def test_a_line_says_what_is_being_trained(tmp_path: Path, monkeypatch: pytest.M
     recipe = Recipe(dataset="moons", teacher="mlp", student="mlp-tiny", method="amkd", epochs=2, teacher_epochs=1)
     watch = Watch()
     assert cell.lines == ["Loading the data and the networks"]  # before anything happens
+    deadline = time.monotonic() + 30
+    while len(cell.shown) < 2 and time.monotonic() < deadline:  # it moves before the first event
+        time.sleep(0.05)
+    assert set(cell.lines) == {"Loading the data and the networks"}
+    assert cell.shown[-1] != cell.shown[0]
     for method in watch.over(["ce", "amkd"]):
         distill(recipe.replace(method=method), tmp_path / method, snapshots=False, listen=watch)
     expected = [

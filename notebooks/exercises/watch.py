@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from html import escape
+from threading import Lock, Thread
 from typing import Any
 
 from IPython.display import display
@@ -15,6 +16,7 @@ from amkd_viz.training import EpochEnded, Event, Finished, Recipe, Started, Step
 __all__ = ["Watch"]
 
 OFTEN = 0.1  # seconds between two drawings of the line
+LOADING = 120  # seconds that are counted before the first event
 
 
 class Watch:
@@ -26,14 +28,26 @@ class Watch:
 
     def __init__(self) -> None:
         self._recipe: Recipe | None = None
+        self._lock, self._text = Lock(), ""
         self._what, self._student, self._count, self._trained = "", "", "", False
         self.here()
 
     def here(self) -> None:
         """Show the line beneath this cell from now on, for a training that goes on."""
         self._output: Any = None
-        self._begun, self._drawn = time.monotonic(), 0.0
+        self._begun, self._drawn, self._ended = time.monotonic(), 0.0, False
         self._say(self._what or "Loading the data and the networks")
+        if self._recipe is None:
+            Thread(target=self._tick, daemon=True).start()
+
+    def _tick(self) -> None:
+        """Count the seconds until the first event: loading takes a while and has no events."""
+        for _ in range(LOADING):
+            time.sleep(1)
+            with self._lock:
+                if self._recipe is not None or self._ended:
+                    return
+                self._draw(self._text, None)
 
     def over(self, methods: Sequence[str]) -> Iterator[str]:
         """Yield each of ``methods`` with its number in the line; at the end say whether any had to be trained."""
@@ -68,9 +82,14 @@ class Watch:
             self._say(f"{self._what}: done", share=1)
 
     def _say(self, text: str, share: float | None = None, ends: bool = False) -> None:
+        with self._lock:
+            self._text, self._ended = text, ends
+            self._draw(text, share)
+
+    def _draw(self, text: str, share: float | None) -> None:
         self._drawn = time.monotonic()
-        line = f"{self._count}{text}" + ("" if ends else f" ({self._drawn - self._begun:.0f} s)")
-        bar = "" if share is None or ends else f'<progress value="{share:.3f}" max="1"></progress> '
+        line = f"{self._count}{text}" + ("" if self._ended else f" ({self._drawn - self._begun:.0f} s)")
+        bar = "" if share is None else f'<progress value="{share:.3f}" max="1"></progress> '
         shown = {"text/html": f'<div class="amkd-watch">{bar}{escape(line)}</div>', "text/plain": line}
         if self._output is None:
             self._output = display(shown, raw=True, display_id=True)  # None outside a notebook
