@@ -166,7 +166,7 @@ def test_a_killed_worker_of_a_grid_in_a_bucket_costs_no_cell(
     assert [run.path.name for run in runs] == ["ce-seed0", "kd-seed0", "amkd-seed0"]
     assert [[line["epoch"] for line in run.metrics()] for run in runs] == [list(range(1, EPOCHS + 1))] * 3
     assert students(runs) == students(compare(RECIPE, ["ce", "kd", "amkd"], 1, tmp_path / "here", jobs=1))
-    begun = [path for method, path, new in server.asked if new and path.endswith("kd-seed0/config.json")]
+    begun = [path for method, path, new in server.asked if new and path.endswith("/kd-seed0/config.json")]
     assert len(begun) == 1  # the same run went on
     assert any(method == "GET" and path.endswith(".pt") for method, path, _ in server.asked)
     assert any(isinstance(event, EpochEnded) for event in heard)
@@ -259,7 +259,7 @@ def test_a_killed_process_of_a_grid_in_a_bucket_is_named_and_its_run_goes_on(
     runs = compare(SMALL, ["ce", "kd"], 1, out, jobs=2)
     assert students(runs) == students(compare(SMALL, ["ce", "kd"], 1, tmp_path / "here", jobs=1))
     assert [[line["epoch"] for line in run.metrics()] for run in runs] == [[1, 2, 3, 4, 5]] * 2
-    assert len([path for _, path, new in server.asked if new and path.endswith("kd-seed0/config.json")]) == 1
+    assert len([path for _, path, new in server.asked if new and path.endswith("/kd-seed0/config.json")]) == 1
 
 
 @pytest.mark.parametrize("scheme", ["memory", "file"])
