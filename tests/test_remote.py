@@ -132,10 +132,23 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "EPOCH_SECONDS", 0.0)
 
 
-def forget(tmp_path: Path) -> None:
+def forget() -> None:
     """Remove what this machine keeps of any URL."""
     for name in ("remote", "scratch"):
         shutil.rmtree(cache_folder() / name, ignore_errors=True)
+
+
+def kill_at_a_checkpoint(server: Server, cell: str) -> list[int]:
+    """Kill the worker of a cell when the server has its first checkpoint; return what will hold its process id."""
+    lock, killed = cache_folder() / "scratch" / f"{remote_module._digest(cell)}.lock", list[int]()
+
+    def kill(method: str, path: str) -> None:
+        if method == "PUT" and path.endswith(".pt") and path.startswith(cell.removeprefix("s3:/")) and not killed:
+            killed.append(int(lock.read_text()))
+            os.kill(killed[0], signal.SIGKILL)
+
+    server.after = kill
+    return killed
 
 
 # on Ray
@@ -145,32 +158,25 @@ def forget(tmp_path: Path) -> None:
 def test_a_killed_worker_of_a_grid_in_a_bucket_costs_no_cell(
     cluster: Cluster, server: Server, bucket: str, tmp_path: Path
 ) -> None:
-    out, killed, heard = f"{bucket}/one/grid", [], []
-    lock = cache_folder() / "scratch" / f"{remote_module._digest(f'{out}/kd-seed0')}.lock"
-
-    def kill(method: str, path: str) -> None:
-        if method == "PUT" and path.endswith(".pt") and "/kd-seed0/" in path and not killed:
-            killed.append(int(lock.read_text()))
-            os.kill(killed[0], signal.SIGKILL)
-
-    server.after = kill
+    out, heard = f"{bucket}/one/grid", []
+    killed = kill_at_a_checkpoint(server, f"{out}/kd-seed0")
     runs = compare(RECIPE, ["ce", "kd", "amkd"], 1, out, engine=cluster, listen=heard.append)
     assert killed
     assert killed[0] != os.getpid()
     assert [run.path.name for run in runs] == ["ce-seed0", "kd-seed0", "amkd-seed0"]
     assert [[line["epoch"] for line in run.metrics()] for run in runs] == [list(range(1, EPOCHS + 1))] * 3
     assert students(runs) == students(compare(RECIPE, ["ce", "kd", "amkd"], 1, tmp_path / "here", jobs=1))
-    begun = [path for method, path, new in server.asked if new and path.endswith("kd-seed0/config.json")]
+    begun = [path for method, path, new in server.asked if new and path.endswith("/kd-seed0/config.json")]
     assert len(begun) == 1  # the same run went on
     assert any(method == "GET" and path.endswith(".pt") for method, path, _ in server.asked)
     assert any(isinstance(event, EpochEnded) for event in heard)
     names = Remote(out).names()
     assert {name.partition("/")[0] for name in names} == {"ce-seed0", "kd-seed0", "amkd-seed0"}
     assert not any(name.endswith((remote_module.OWNER, "lock")) for name in names)
-    assert not any((cache_folder() / "scratch").glob("*[!k]/"))  # folders; locks stay
+    assert not any(path.is_dir() for path in (cache_folder() / "scratch").iterdir())  # locks stay
     # a finished grid is read, not trained
     server.reset()
-    forget(tmp_path)
+    forget()
     again = compare(RECIPE, ["ce", "kd", "amkd"], 1, out, engine=cluster)
     assert students(again) == students(runs)
     assert [path for path in server.puts() if ".seen-" not in path] == []
@@ -182,7 +188,7 @@ def test_trials_in_a_bucket_are_those_of_one_process(cluster: Cluster, bucket: s
     assert tuned == tune(SMALL, ["ce", "kd"], 5, tmp_path / "here", jobs=1)
     names = [f"trials/{method}-{n:04d}.json" for method in ("ce", "kd") for n in range(5)]
     assert sorted(Remote(f"{bucket}/tuning").names()) == [*names, "tuning.json"]
-    forget(tmp_path)
+    forget()
     heard: list[int] = []
     assert tune(SMALL, ["ce", "kd"], 5, f"{bucket}/tuning", jobs=1, listen=lambda _, n: heard.append(n)) == tuned
     assert heard == []  # the trials are there
@@ -217,7 +223,7 @@ def test_a_half_grid_goes_on_from_what_was_sent(
         compare(SMALL, ["kd"], 1, out, jobs=1, listen=stop)
     assert "kd-seed0/checkpoints/epoch-0002.pt" in Remote(out).names()
     assert "kd-seed0/checkpoints/epoch-0003.pt" not in Remote(out).names()
-    forget(tmp_path)  # another machine goes on
+    forget()  # another machine goes on
     heard: list[Any] = []
     runs = compare(SMALL, ["kd", "ce"], 1, out, jobs=jobs, listen=heard.append)
     epochs = sorted(event.epoch for event in heard if isinstance(event, EpochEnded))
@@ -238,6 +244,22 @@ def test_a_log_is_sent_before_the_checkpoint_that_goes_on_from_it(server: Server
     kept = [name for name in Remote(f"{bucket}/grid").names() if name.endswith(".pt")]
     assert kept == [f"kd-seed0/checkpoints/epoch-{epoch:04d}.pt" for epoch in (4, 5)]
     assert not (run.path / "checkpoints").exists()  # a copy has no use for them
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_killed_process_of_a_grid_in_a_bucket_is_named_and_its_run_goes_on(
+    server: Server, bucket: str, tmp_path: Path
+) -> None:
+    out = f"{bucket}/grid"
+    killed = kill_at_a_checkpoint(server, f"{out}/kd-seed0")
+    with pytest.raises(Unfinished, match=r"1 of 2 runs did not finish \(kd-seed0: its process was killed by SIGKILL\)"):
+        compare(SMALL, ["ce", "kd"], 1, out, jobs=2)
+    assert killed[0] != os.getpid()
+    forget()  # another machine goes on
+    runs = compare(SMALL, ["ce", "kd"], 1, out, jobs=2)
+    assert students(runs) == students(compare(SMALL, ["ce", "kd"], 1, tmp_path / "here", jobs=1))
+    assert [[line["epoch"] for line in run.metrics()] for run in runs] == [[1, 2, 3, 4, 5]] * 2
+    assert len([path for _, path, new in server.asked if new and path.endswith("/kd-seed0/config.json")]) == 1
 
 
 @pytest.mark.parametrize("scheme", ["memory", "file"])
@@ -263,7 +285,7 @@ def test_a_worker_may_be_killed_after_each_of_its_writes(
             runs = compare(recipe, ["kd"], 1, out, jobs=1)
         except KeyboardInterrupt:
             monkeypatch.setattr(Remote, "write", write)
-            forget(tmp_path)
+            forget()
             if "kd-seed0/config.json" in Remote(out).names():
                 run = Run.open(f"{out}/kd-seed0")
                 states.add(run.epochs_done)
@@ -367,7 +389,7 @@ def test_reports_of_a_bucket(
     status, said, err = call("compare", *words, "--methods", "ce,kd", "--jobs", "1", "--out", out)
     assert status == 0, err
     assert f"The report is {out}/report.html." in said
-    forget(tmp_path)  # another machine reads
+    forget()  # another machine reads
     status, said, err = call("report", out)
     assert status == 0, err
     assert f"The report is {out}/report-2.html." in said
