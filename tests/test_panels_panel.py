@@ -386,3 +386,8 @@ def test_undo_takes_back_one_drag_and_reset_everything(panel: Small, monkeypatch
     panel.status.reset = next(place for place, name in panel._places.items() if name == "margin")
     panel.wait()
     assert (panel["margin"], panel["kind"], panel.status.reset) == (1.0, "b", "")
+    panel.opens_with(margin=3.0)
+    panel.undo()
+    panel.set(margin=2.0).reset_controls()
+    assert panel["margin"] == 3.0  # not that of a panel that was given nothing
+    assert "margin=3.0" in panel.differing()

@@ -159,8 +159,7 @@ class BoundaryLab(Panel):
         late = {
             name: controls.pop(name) for name in ("target", "adds", "epoch") if name in controls
         }  # its classes are not known yet
-        self.set(**controls)
-        self._moves.clear()  # these are not for undo
+        self.opens_with(**controls)
         self._later: Mapping[str, Any] = {"point": list(map(float, point)), "controls": late}
         if run is not None:
             self.say(f"Reading {run.path.name} ...", "busy")

@@ -106,8 +106,7 @@ class EmbeddingLab(Panel):
         self.bars = DistanceBars(map=self.map, empty="Click a sample to see its triplets.")
         self.numbers = widgets.HTML()
         self._build(epochs)
-        self.set(**controls)
-        self._moves.clear()  # these are not for undo
+        self.opens_with(**controls)
         self.watch(self.map, "picked", self._picked)
         self.say("Reading the run ...", "busy")
         self.compute.ask("read", lambda: self._read(session, picked))

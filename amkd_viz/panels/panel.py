@@ -106,6 +106,7 @@ class Panel(metaclass=_WholeOrClosed):
         self._cancelled = 0
         self._since = (0.0, 2.0)  # when the share of the present job was first shown, and that share
         self._start: dict[str, Any] = {}  # value of each control before a person moved it
+        self._opening: dict[str, Any] = {}  # values that a person opened the panel with
         self._undone = True  # whether moves are those of undo or reset
         self._moves: list[tuple[dict[str, Any], float]] = []  # the values before, by name, and when they moved last
         self._put_away: set[str] = set()  # controls that ``show`` has hidden
@@ -374,9 +375,16 @@ class Panel(metaclass=_WholeOrClosed):
                 return
         self.tell("Nothing to undo.")
 
+    def opens_with(self, **values: Any) -> None:
+        """Set the controls that the constructor was given; undo and reset go back to these."""
+        self.set(**values)
+        self._moves.clear()
+        self._opening = values
+
     def reset_controls(self, *names: str) -> None:
         """Put controls, by default all, back to their values at first."""
-        before = self._put_back({name: self._start[name] for name in names or self._start})
+        first = self._start | self._opening
+        before = self._put_back({name: first[name] for name in names or self._start})
         if before:
             self._moves.append((before, 0.0))
         else:
@@ -472,6 +480,7 @@ class Panel(metaclass=_WholeOrClosed):
                     setattr(self.controls[name], trait, value)
             if "value" in traits and name in self._start:
                 self._start[name] = self.controls[name].value  # what the panel chose, as a value to go back to
+                self._opening.pop(name, None)
         finally:
             self._quiet = 0
 

@@ -141,8 +141,7 @@ class SampleLab(Panel):
         self._build(recipe)
         for name in controls:
             self[name]  # refuses unknown names
-        self.set(**{name: value for name, value in controls.items() if name not in OF_CLASSES})
-        self._moves.clear()  # these are not for undo
+        self.opens_with(**{name: value for name, value in controls.items() if name not in OF_CLASSES})
         self._later = {name: value for name, value in controls.items() if name in OF_CLASSES}
         self.say("Reading the nets ...", "busy")
         self.compute.ask("load", self._load)
