@@ -10,6 +10,7 @@ import pytest
 
 from amkd_viz.objectives import methods
 from amkd_viz.panels.panel import Panel
+from amkd_viz.runs.stats import paired
 
 ROOT = Path(__file__).parent.parent
 
@@ -81,3 +82,24 @@ def test_the_numbers_of_the_study_are_those_of_its_results() -> None:
             + " |"
         )
         assert not any(own["shown"] for own in regime["points"].values())
+
+
+def test_the_numbers_of_many_methods_are_those_of_their_results() -> None:
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    files = {
+        n: json.loads((ROOT / f"benchmarks/results/{n}.json").read_text()) for n in ("cifar10_methods", "all_methods")
+    }
+    cifar = files["cifar10_methods"]["results"]
+    for own in cifar.values():
+        assert "{mean:.2f} ± {sd:.2f}".format(**{k: 100 * own["test_accuracy"][k] for k in ("mean", "sd")}) in readme
+    for one, other in (("crd", "ce"), ("amkd", "bss")):
+        made = paired(*(cifar[name]["test_accuracy"]["values"] for name in (one, other)))
+        assert "{:+.2f} [{:.2f}, {:.2f}]".format(made.points, *made.interval) in readme
+    every = files["all_methods"]["methods"]
+    for name in (*list(every)[:3], "amkd", "bss", "kd", "ce"):
+        assert (
+            f"`{name}` {'has ' if name == 'amkd' else ''}{every[name]['accuracy']:.2f} ± {every[name]['sd']:.2f}"
+            in readme
+        )
+    assert len(every) == 99
+    assert "Ninety-nine methods" in readme
