@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.core.escape import for_terminal
-from amkd_viz.core.files import PART, check_writable, claim, explained, files_below, readable, write_atomic
+from amkd_viz.core.files import PART, address, check_writable, claim, explained, files_below, readable, write_atomic
 from amkd_viz.core.version import __version__
 
 __all__ = ["main"]
@@ -144,7 +144,7 @@ def compare(parser: Parser, words: Sequence[str]) -> None:
         "--out",
         type=Path,
         default=Path("comparison"),
-        help="a new folder, or that of the same comparison, which then goes on (default: %(default)s)",
+        help="a new folder or URL (s3://...), or that of the same comparison, which goes on (default: %(default)s)",
     )
     args = parser.parse_args(words)
     import_module("amkd_viz.views.report")  # before hours of training, where a package for it is missing
@@ -204,7 +204,7 @@ def report(parser: Parser, words: Sequence[str]) -> None:
     from amkd_viz.objectives import methods
     from amkd_viz.runs.sound import opened
 
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or folders that hold them")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or folders or URLs of them")
     parser.add_argument("--out", type=Path, help="a new .html file (default: report.html beside the first run)")
     parser.add_argument("--live", action="store_true", help="list the runs as they train, until all have ended")
     args = parser.parse_args(words)
@@ -266,7 +266,7 @@ def measure(parser: Parser, words: Sequence[str]) -> None:
     from amkd_viz.runs.measures import MOST, measure
     from amkd_viz.runs.table import measures_table
 
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or folders that hold them")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or folders or URLs of them")
     parser.add_argument("--most", type=int, default=MOST, help="test samples that are attacked (default: %(default)s)")
     args = parser.parse_args(words)
     runs = [Run.open(folder) for path in args.runs for folder in _runs_in(path)]
@@ -541,7 +541,7 @@ def tune(parser: Parser, words: Sequence[str]) -> None:
         "--confirm", type=int, default=5, help="fresh seeds for the best of each (default: %(default)s)"
     )
     engine_flags(parser)
-    parser.add_argument("--out", type=Path, default=Path("tuning"), help="a new folder, or the one to go on with")
+    parser.add_argument("--out", type=Path, default=Path("tuning"), help="a new folder or URL, or one to go on with")
     args = parser.parse_args(words)
     view = import_module("amkd_viz.views.tuning")
     engine = engine_of(args)
@@ -559,8 +559,7 @@ def tune(parser: Parser, words: Sequence[str]) -> None:
         )
     print(file=sys.stderr)
     say(format_tuned(tuned))
-    view.tuning(tuned).save(args.out / "tuning.html")
-    say(f"The curves are in {args.out / 'tuning.html'}.")
+    say(f"The curves are in {_saved(args.out / 'tuning.html', view.tuning(tuned).save)}.")
     if args.confirm:
         with Progress() as progress:
             runs = confirm(tuned, args.confirm, args.out / "confirmed", jobs=args.jobs, engine=engine, listen=progress)
@@ -620,21 +619,41 @@ def _line(message: str) -> str:
 
 
 def _runs_in(path: Path) -> list[Path]:
-    """Return the run folders at or below ``path``, in order."""
+    """Return the run folders at or below ``path``, in order; of a URL the copies here."""
+    from amkd_viz.runs.remote import nearby
+
+    asked, path = address(path) or path, nearby(path)
     if not path.exists():
-        raise InputError(f"There is no folder {path}; give run folders, as 'distill' and 'compare' write them.")
+        raise InputError(f"There is no folder {asked}; give run folders, as 'distill' and 'compare' write them.")
     found = [config.parent for config in files_below(path) if config.name == "config.json"]
     if not found:
-        raise InputError(f"There is no run in {path}: no config.json there or below.")
+        raise InputError(f"There is no run in {asked}: no config.json there or below.")
     return found
 
 
 def _write_report(runs: Sequence[Any], path: Path, left_out: Sequence[str] = ()) -> None:
     from amkd_viz.views.report import write_report
 
-    check_writable(claim(path).parent)  # before it is drawn
+    if address(path) is None:
+        check_writable(claim(path).parent)  # before it is drawn
     say("\nDrawing the report ...")
-    say(f"The report is {write_report(runs, path, left_out)}.")
+    say(f"The report is {_saved(path, lambda file: write_report(runs, file, left_out))}.")
+
+
+def _saved(path: Path, save: Callable[[Path], object]) -> str:
+    """Save a page; beside runs at a URL by a name that is free there. Return where it is."""
+    import tempfile
+
+    from amkd_viz.runs.remote import Remote
+
+    remote = Remote.of(path.parent)
+    if remote is None:
+        save(path)
+        return str(path)
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder, path.name)
+        save(page)
+        return remote.add(path.stem, path.suffix, page.read_bytes())
 
 
 def _fresh(path: Path) -> Path:

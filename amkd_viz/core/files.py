@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,10 +15,21 @@ from typing import IO
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.locks import lock
 
-__all__ = ["append_line", "check_writable", "claim", "explained", "files_below", "readable", "write_atomic"]
+__all__ = ["address", "append_line", "check_writable", "claim", "explained", "files_below", "readable", "write_atomic"]
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+URL = re.compile(r"([A-Za-z][\w+.-]+):(?:/+(.*))?", re.DOTALL)  # C:/ is a drive
 PART = ".amkd-part"  # ends the hidden name of a file that is being written
+
+
+def address(path: str | Path) -> str | None:
+    """Return the URL that a path is, such as s3://BUCKET/FOLDER (``Path`` writes s3:/BUCKET/FOLDER); else None.
+
+    >>> address(Path("s3://bucket/grid")), address(Path("runs/grid"))
+    ('s3://bucket/grid', None)
+    """
+    found = URL.fullmatch(path.as_posix() if isinstance(path, Path) else path)
+    return found and f"{found[1]}://{'/' if found[1] in ('file', 'local') else ''}{found[2] or ''}"
 
 
 @contextmanager
@@ -48,8 +60,10 @@ def claim(path: Path, replace: Callable[[Path], object] | None = None) -> Path:
         replace: reads a file, or raises InputError; a file that it accepts may be replaced.
 
     Raises:
-        InputError: ``path`` exists and may not be replaced.
+        InputError: ``path`` exists and may not be replaced, or is a URL.
     """
+    if (url := address(path)) is not None:
+        raise InputError(f"{url} is not on this machine; only 'compare' and 'tune' train into a URL: give a path here.")
     with readable(path):
         if not path.exists() or (path.is_dir() and all(file.name.endswith(PART) for file in path.iterdir())):
             return path

@@ -1,11 +1,13 @@
-"""Cells as tasks of Ray, on this machine or on a cluster whose workers see the same folders."""
+"""Cells as tasks of Ray, on this machine or on a cluster whose workers see the same folders, or the same store."""
 
 from __future__ import annotations
 
 import os
 import socket
 import sys
+import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ from typing import Any
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import explained
 from amkd_viz.data.where import cache_folder
-from amkd_viz.runs.engines import RETRIES, Cells, Ended, Hear, order, train_here
+from amkd_viz.runs.engines import RETRIES, Cells, Ended, Hear, Stored, order, train_here
+from amkd_viz.runs.remote import Remote
 from amkd_viz.runs.run import Run
 from amkd_viz.training.events import EpochEnded
 from amkd_viz.training.recipe import Recipe
@@ -38,13 +41,15 @@ class Cluster:
         if not (0 <= gpus_per_cell <= 1 or (gpus_per_cell > 1 and float(gpus_per_cell).is_integer())):
             raise InputError(f"gpus_per_cell must be a share from 0 to 1, or a whole number, got {gpus_per_cell:g}.")
         self._address, self._jobs, self._gpus = address, jobs, gpus_per_cell
+        self._remote: Remote | None = None
 
-    def connect(self, out: Path) -> None:
+    def connect(self, out: Path | Remote) -> None:
         """Connect to the cluster before anything is trained.
 
         Raises:
             InputError: it cannot be reached, has fewer GPUs than a cell takes, or a node of it does not see ``out``.
         """
+        self._remote = out if isinstance(out, Remote) else None
         if self._address is None:  # Ray reads it when it is imported: its processes then listen on loopback alone
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         import ray
@@ -56,7 +61,10 @@ class Cluster:
             raise InputError(
                 f"gpus_per_cell must be at most {most:g}, the GPUs of the largest node, got {self._gpus:g}."
             )
-        self._check_seen(ray, Path(os.path.abspath(out)))
+        if isinstance(out, Remote):
+            self._check_reached(ray, out)
+        else:
+            self._check_seen(ray, Path(os.path.abspath(out)))
 
     def _start(self, ray: Any) -> None:
         own: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": False}
@@ -93,22 +101,12 @@ class Cluster:
 
     def _check_seen(self, ray: Any, out: Path) -> None:
         """Refuse a folder that a node does not see, or sees as another one."""
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
         token = out / f".seen-{uuid.uuid4().hex}"
         with explained(out):
             out.mkdir(parents=True, exist_ok=True)
             token.write_bytes(b"")
         try:
-            sees = ray.remote(num_cpus=0)(os.path.exists)
-            nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
-            asked = {
-                name: sees.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
-                    str(token)
-                )
-                for node, name in nodes.items()
-            }
-            blind = [name for name, answer in asked.items() if not ray.get(answer)]
+            blind = [name for name, seen in _on_each_node(ray, os.path.exists, str(token)).items() if not seen]
         finally:
             with suppress(OSError):
                 token.unlink()
@@ -117,16 +115,34 @@ class Cluster:
                 f"Workers on {', '.join(blind)} do not see {out}; give a folder on a drive that all share."
             )
 
+    def _check_reached(self, ray: Any, out: Remote) -> None:
+        """Refuse a URL that a node does not reach, or that is another store there."""
+        token = f".seen-{uuid.uuid4().hex}"
+        out.write(token, b"")
+        try:
+            reasons = _on_each_node(ray, _why_unseen, out.url, token)
+        finally:
+            out.remove(token)
+        for name, reason in reasons.items():
+            if reason is not None:
+                raise InputError(f"Workers on {name} do not see {out.url}: {reason}")
+
     def __call__(self, cells: Cells, hear: Hear) -> None:
         """Train cells; ``hear`` is called in this thread as by ``engines.processes``."""
         import ray
 
         task = ray.remote(num_cpus=1, num_gpus=self._gpus, max_retries=RETRIES)(train_here)
         waiting = {task.remote(os.path.abspath(path), order(cell)): path for path, cell in cells.items()}
-        logs = {path: (Run.follow_at(path), 0) for path, cell in cells.items() if isinstance(cell, Recipe)}
+        inner = {path: cell.cell if isinstance(cell, Stored) else cell for path, cell in cells.items()}
+        logs = {path: (Run.follow_at(path), 0) for path, cell in inner.items() if isinstance(cell, Recipe)}
+        following = 0.0
         try:
             while waiting:
                 ended, _ = ray.wait(list(waiting), timeout=LOOK)
+                if self._remote is not None and logs and (begun := time.monotonic()) > following:
+                    with suppress(InputError):  # progress may wait until the store answers again
+                        self._remote.pull(light=True)
+                    following = time.monotonic() + max(LOOK, 10 * (time.monotonic() - begun))
                 for path, (follower, last) in list(logs.items()):
                     for line in follower.poll():
                         if line.get("kind", "epoch") == "epoch" and line["epoch"] > last:  # a run may go back
@@ -144,6 +160,27 @@ class Cluster:
         finally:
             for one in waiting:
                 ray.cancel(one, force=True)
+
+
+def _on_each_node(ray: Any, call: Callable[..., Any], *values: Any) -> dict[str, Any]:
+    """Return what a function returns on each node, by its address."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    task = ray.remote(num_cpus=0)(call)
+    nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+    asked = {
+        name: task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(*values)
+        for node, name in nodes.items()
+    }
+    return {name: ray.get(answer) for name, answer in asked.items()}
+
+
+def _why_unseen(url: str, token: str) -> str | None:
+    """Return why this process does not see a file of another one at a URL, or None."""
+    try:
+        return None if Remote(url).read(token) is not None else "what this machine writes there is not there."
+    except InputError as error:
+        return str(error)
 
 
 def _knock(host: str, port: int) -> None:

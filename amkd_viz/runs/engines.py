@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from amkd_viz.models.zoo import nets
 from amkd_viz.objectives import methods
 from amkd_viz.runs.prepare import prepare
 from amkd_viz.runs.recording import distill, resume
+from amkd_viz.runs.remote import Remote, patiently, worked_on
 from amkd_viz.runs.run import Run
 from amkd_viz.runs.trial import Attempt
 from amkd_viz.training.device import fitting_threads, on_one_thread
@@ -40,6 +42,7 @@ __all__ = [
     "Ended",
     "Engine",
     "Hear",
+    "Stored",
     "going_on",
     "local",
     "order",
@@ -60,7 +63,15 @@ class Ended:
     reason: str | None
 
 
-Cell = Recipe | Attempt  # to train as a run, or as a trial
+@dataclass(frozen=True)
+class Stored:
+    """A cell whose run, or trial, is kept at a URL; see ``remote``."""
+
+    cell: Recipe | Attempt
+    url: str
+
+
+Cell = Recipe | Attempt | Stored  # to train as a run, or as a trial
 Cells = Mapping[Path, Cell]  # by the folder of a run, or the file of a trial
 Hear = Callable[[Path, Event | Ended], None]
 
@@ -68,7 +79,7 @@ Hear = Callable[[Path, Event | Ended], None]
 class Engine(Protocol):
     """Trains cells elsewhere."""
 
-    def connect(self, out: Path) -> None:
+    def connect(self, out: Path | Remote) -> None:
         """Raise InputError if cells cannot be trained into ``out``."""
 
     def __call__(self, cells: Cells, hear: Hear) -> None: ...
@@ -214,6 +225,8 @@ def _worker() -> _Worker:
 
 def order(cell: Cell) -> dict[str, Any]:
     """Return a cell as values of JSON, for ``train_here``."""
+    if isinstance(cell, Stored):
+        return {**order(cell.cell), "url": cell.url}
     return {"recipe": cell.to_json()} if isinstance(cell, Recipe) else cell.to_json()
 
 
@@ -300,11 +313,13 @@ def train_here(path: str, order: Mapping[str, Any]) -> str | None:
 
 
 def _cell(order: Mapping[str, Any]) -> Cell:
-    return Attempt.from_json(order) if "settings" in order else Recipe.from_json(order["recipe"])
+    own = Attempt.from_json(order) if "settings" in order else Recipe.from_json(order["recipe"])
+    return Stored(own, order["url"]) if "url" in order else own
 
 
 def _known_elsewhere(cell: Cell) -> bool:
     """Return whether another process knows every name of a recipe: ``register`` adds names to one process only."""
+    cell = cell.cell if isinstance(cell, Stored) else cell
     recipe = cell if isinstance(cell, Recipe) else cell.recipe
     names: list[tuple[Registry[Any], str]] = [
         (methods, recipe.method),
@@ -317,6 +332,8 @@ def _known_elsewhere(cell: Cell) -> bool:
 
 def _train(path: Path, cell: Cell, listen: Callable[[Event], None], like: Training | None) -> Training | None:
     """Train a cell, or go on with a run; return a training that lends its data and teacher to the next one."""
+    if isinstance(cell, Stored):
+        return _train_stored(path, cell, listen, like)
     if isinstance(cell, Attempt):
         return cell.train(path, listen, like)
 
@@ -330,6 +347,33 @@ def _train(path: Path, cell: Cell, listen: Callable[[Event], None], like: Traini
         resume(Run.open(path), listen=hear)
     else:
         distill(cell, path, listen=hear, training=prepare(cell, like, hear))
+    return like
+
+
+def _train_stored(
+    path: Path, stored: Stored, listen: Callable[[Event], None], like: Training | None
+) -> Training | None:
+    """Train in a scratch folder, and send what is there to the URL as it changes."""
+    if isinstance(stored.cell, Attempt):
+        with tempfile.TemporaryDirectory() as folder:
+            like = stored.cell.train(Path(folder, path.name), listen, like)
+            content = Path(folder, path.name).read_bytes()
+        remote = Remote(stored.url.rpartition("/")[0])
+        patiently(lambda: remote.write(path.name, content))
+        return like
+    with worked_on(stored.url) as work:
+
+        def hear(event: Event) -> None:
+            listen(event)
+            work.send()
+
+        try:
+            like = _train(work.path, stored.cell, hear, like)
+        except InputError as error:
+            with suppress(InputError):
+                work.send(last=True)
+            raise InputError(str(error).replace(str(work.path), stored.url)) from error
+        work.send(last=True)
     return like
 
 

@@ -13,6 +13,7 @@ from amkd_viz.core.files import readable
 from amkd_viz.core.locks import held
 from amkd_viz.core.parse import SHARE, Between, parse, read
 from amkd_viz.runs.follow import EPOCHS
+from amkd_viz.runs.remote import OWNER, Remote
 
 __all__ = ["Fleet", "Seen", "sparkline"]
 
@@ -48,16 +49,17 @@ class Fleet:
     """The runs below a folder. ``look`` reads what has changed since the last look, of each log a few lines.
 
     Args:
-        folder: of runs, or of folders of runs.
+        folder: of runs, or of folders of runs; or its URL, see ``remote``.
 
     Raises:
-        InputError: the folder does not exist.
+        InputError: the folder does not exist, or nothing answers at the URL.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self._remote = Remote.of(folder)
+        self.folder = Path(folder) if self._remote is None else self._remote.pull(light=True)
         if not self.folder.is_dir():
-            raise InputError(f"There is no folder {self.folder}; give one that holds run folders.")
+            raise InputError(f"There is no folder {folder}; give one that holds run folders.")
         self._seen: dict[Path, tuple[object, Seen]] = {}
 
     def look(self) -> list[Seen]:
@@ -67,13 +69,16 @@ class Fleet:
             InputError: a folder cannot be read.
         """
         found = {}
+        if self._remote is not None:
+            self._remote.pull(light=True)
         with readable(self.folder):
             for base, folders, files in os.walk(self.folder):
                 folders.sort()
                 if "config.json" in files:
                     folders.clear()  # nothing below a run is one
                     path = Path(base)
-                    state = "finished" if "summary.json" in files else "training" if held(path / "lock") else "stopped"
+                    taken = OWNER in files or held(path / "lock")
+                    state = "finished" if "summary.json" in files else "training" if taken else "stopped"
                     stamp = (state, _stamp(path / "metrics.jsonl"))
                     before = self._seen.get(path)
                     found[path] = before if before and before[0] == stamp else (stamp, _seen(path, state, self.folder))

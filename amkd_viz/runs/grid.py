@@ -11,8 +11,9 @@ from typing import Any
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import check_writable, claim, files_below
 from amkd_viz.objectives import methods as known_methods
-from amkd_viz.runs.engines import Ended, Engine, going_on, train_all, unfinished
+from amkd_viz.runs.engines import Cell, Ended, Engine, Stored, going_on, train_all, unfinished
 from amkd_viz.runs.prepare import OF_DATA, OF_TEACHER, prepare
+from amkd_viz.runs.remote import Remote, patiently
 from amkd_viz.runs.run import Run
 from amkd_viz.training.events import Event
 from amkd_viz.training.recipe import Recipe
@@ -120,6 +121,7 @@ def train_cells(
 
     Args:
         cells: folder below ``out`` -> recipe.
+        out: a folder, or a URL that fsspec opens, such as s3://BUCKET/FOLDER; the runs returned are then copies here.
         jobs: number of processes, with one CPU thread each. By default one per core where all networks train on one
             thread (points, images below 16 x 16); else the cells train one after the other in this process. Recipes
             with a name that was added by ``register`` always train in this process, which alone knows it.
@@ -128,20 +130,22 @@ def train_cells(
             ``Counted`` at the start and after each run.
 
     Raises:
-        InputError: ``out`` holds other runs or other files, or a recipe does not fit its data; nothing is trained then.
+        InputError: ``out`` holds other runs or other files, or cannot be reached, or a recipe does not fit its data;
+            nothing is trained then.
         Unfinished: some runs have failed; all others are finished.
     """
     if jobs is not None and jobs < 1:
         raise InputError(f"jobs must be at least 1, got {jobs}.")
     for recipe in cells.values():
         recipe.check_nets()
-    out = Path(out)
+    remote = Remote.of(out)
+    out = Path(out) if remote is None else remote.pull()
     folders = {out / name: recipe for name, recipe in cells.items()}
-    runs = _runs_there(folders, out)
+    runs = _runs_there(folders, out, remote)
     todo = {path: recipe for path, recipe in folders.items() if path not in runs or not runs[path].finished}
     check_writable(out)
     if engine is not None:
-        engine.connect(out)
+        engine.connect(remote or out)
     reasons: dict[str, str] = {}
     ended = 0
 
@@ -153,6 +157,8 @@ def train_cells(
         nonlocal ended
         if isinstance(event, Ended):
             ended += 1
+            if remote is not None:
+                patiently(remote.pull)
             if event.reason is not None:
                 reasons[str(path.relative_to(out))] = event.reason
             count()
@@ -163,14 +169,17 @@ def train_cells(
         count(sum(recipe.epochs - (runs[path].epochs_done if path in runs else 0) for path, recipe in todo.items()))
         likes = _prepared(todo.values(), listen)
         count()
-        train_all(todo, hear, jobs=jobs, engine=engine, likes=likes)
+        waiting: Mapping[Path, Cell] = todo
+        if remote is not None:
+            waiting = {path: Stored(recipe, remote.url_of(path)) for path, recipe in todo.items()}
+        train_all(waiting, hear, jobs=jobs, engine=engine, likes=likes)
     finished = [Run.open(path) for path in folders if str(path.relative_to(out)) not in reasons]
     if reasons:
         raise Unfinished(finished, reasons)
     return finished
 
 
-def _runs_there(folders: Mapping[Path, Recipe], out: Path) -> dict[Path, Run]:
+def _runs_there(folders: Mapping[Path, Recipe], out: Path, remote: Remote | None) -> dict[Path, Run]:
     """Return the runs that are in ``out`` already.
 
     Raises:
@@ -179,14 +188,18 @@ def _runs_there(folders: Mapping[Path, Recipe], out: Path) -> dict[Path, Run]:
     if out.is_dir():
         present = files_below(out)
         runs = {file.parent: Run.open(file.parent) for file in present if file.name == "config.json"}
-        if runs or not present:
+        if runs or not (present or remote):
             for path, run in runs.items():
                 if path not in folders or run.recipe != folders[path]:
+                    where = path if remote is None else remote.url_of(path)
                     raise InputError(
-                        f"{path} holds a run of another recipe and is never overwritten; choose another name."
+                        f"{where} holds a run of another recipe and is never overwritten; choose another name."
                     )
             return runs
-    claim(out)
+    if remote is None:
+        claim(out)
+    else:
+        remote.claim()
     return {}
 
 

@@ -28,7 +28,7 @@ from typing import Any
 import torch
 
 from amkd_viz.core.errors import InputError
-from amkd_viz.core.files import append_line, check_writable, claim, files_below, readable, write_atomic
+from amkd_viz.core.files import address, append_line, check_writable, claim, files_below, readable, write_atomic
 from amkd_viz.core.locks import held
 from amkd_viz.core.parse import NUMBER, SHARE, Between, checked, read
 from amkd_viz.core.pauses import pause_point
@@ -37,6 +37,7 @@ from amkd_viz.core.version import __version__
 from amkd_viz.data import Dataset, moved, parse_name, with_size
 from amkd_viz.models import Classifier, load_teacher, save_classifier
 from amkd_viz.runs.follow import EPOCHS, Follower, Held, locked
+from amkd_viz.runs.remote import nearby, origin
 from amkd_viz.runs.teacher_check import in_order
 from amkd_viz.training.device import pick_device, pick_precision, tf32_use
 from amkd_viz.training.events import Changed, EpochEnded, Event, Finished, Started, Stepped, Waiting
@@ -158,15 +159,16 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
-        """Open an existing run, finished or not.
+        """Open an existing run, finished or not. At a URL: the copy of it that this machine then has.
 
         Raises:
             InputError: no run there, one that cannot be read, or one of another format.
         """
-        path, file = Path(path), Path(path) / "config.json"
+        asked, path = address(path) or path, nearby(path)
+        file = path / "config.json"
         with readable(file):
             if not file.exists():
-                raise InputError(f"There is no run in {path}: it has no config.json.")
+                raise InputError(f"There is no run in {asked}: it has no config.json.")
         config = read(file, "run", CONFIG, format=FORMAT)
         try:
             return cls(path, config)
@@ -613,8 +615,10 @@ class Run:
         """Hold the write lock of the run. The lock is released when the process ends, however it ends.
 
         Raises:
-            InputError: another writer has the run; its process id is in the sentence.
+            InputError: another writer has the run; its process id is in the sentence. Or it is a copy of another one.
         """
+        if (url := origin(self.path)) is not None:
+            raise InputError(f"{self.path} is a copy of {url}; the command that began that run goes on with it.")
         with locked(self.path / "lock", f"The run {self.path}"):
             log = self.path / "metrics.jsonl"
             with readable(log):

@@ -20,9 +20,10 @@ from amkd_viz.core.files import check_writable, claim, write_atomic
 from amkd_viz.core.parse import read
 from amkd_viz.core.rng import mix
 from amkd_viz.data.checks import require
-from amkd_viz.runs.engines import RETRIES, Ended, Engine, going_on, train_all, unfinished
+from amkd_viz.runs.engines import RETRIES, Cell, Ended, Engine, Stored, going_on, train_all, unfinished
 from amkd_viz.runs.grid import Listener, entrants, train_cells
 from amkd_viz.runs.prepare import prepare
+from amkd_viz.runs.remote import Remote, patiently
 from amkd_viz.runs.run import Run
 from amkd_viz.runs.trial import Attempt, Trial
 from amkd_viz.training.events import Event
@@ -103,18 +104,24 @@ def tune(
             raise InputError(f"{name} must be at least 1, got {value}.")
     recipes = entrants(recipe, methods, overrides)
     require("optuna", "optuna", "Tuning").logging.set_verbosity(30)
-    out = Path(out)
+    remote = Remote.of(out)
+    out = Path(out) if remote is None else remote.pull()
     plan = {"format": FORMAT, "recipes": {name: own.to_json() for name, own in recipes.items()}, "seeds": seeds}
-    begun = _begun(out, plan)
+    begun = _begun(out, plan, remote)
     if engine is not None:
-        engine.connect(out)
+        engine.connect(remote or out)
     if not begun:
-        write_atomic(out / "tuning.json", json.dumps(plan, indent=1) + "\n")
+        content = json.dumps(plan, indent=1) + "\n"
+        write_atomic(out / "tuning.json", content)
+        if remote is not None:
+            remote.write("tuning.json", content.encode(), new=True)
     files = {name: [out / "trials" / f"{name}-{n:04d}.json" for n in range(trials)] for name in recipes}
     tried = Counter({name: sum(map(Path.exists, own)) for name, own in files.items()})
     reasons: dict[str, str] = {}
 
     def hear(file: Path, event: Event | Ended) -> None:
+        if isinstance(event, Ended) and remote is not None:
+            patiently(remote.pull)
         if isinstance(event, Ended) and event.reason is not None:
             reasons[file.stem] = event.reason
         elif isinstance(event, Ended):
@@ -137,7 +144,10 @@ def tune(
                 for n in batch
                 if not files[name][n].exists()
             }
-            train_all(todo, hear, jobs=jobs, engine=engine, likes=likes, retries=RETRIES)
+            waiting: Mapping[Path, Cell] = todo
+            if remote is not None:
+                waiting = {file: Stored(cell, remote.url_of(file)) for file, cell in todo.items()}
+            train_all(waiting, hear, jobs=jobs, engine=engine, likes=likes, retries=RETRIES)
             if reasons:
                 raise InputError(unfinished(reasons, trials * len(recipes), "trials"))
             for name in recipes:
@@ -176,7 +186,7 @@ def format_tuned(tuned: Sequence[Tuned]) -> str:
     return "\n".join([*lines, "", "The best of many trials on the validation split is too high an estimate."])
 
 
-def _begun(out: Path, plan: Mapping[str, Any]) -> bool:
+def _begun(out: Path, plan: Mapping[str, Any], remote: Remote | None) -> bool:
     """Return whether ``out`` holds trials of this plan.
 
     Raises:
@@ -186,9 +196,13 @@ def _begun(out: Path, plan: Mapping[str, Any]) -> bool:
     if file.exists():
         kept = read(file, "tuning", {"recipes": {str: dict}, "seeds": range(1, 10**6)}, format=FORMAT)
         if kept != json.loads(json.dumps(plan)):
-            raise InputError(f"{out} holds the trials of another recipe; choose another folder.")
+            where = out if remote is None else remote.url
+            raise InputError(f"{where} holds the trials of another recipe; choose another folder.")
         return True
-    check_writable(claim(out))
+    if remote is None:
+        check_writable(claim(out))
+    else:
+        remote.claim()
     return False
 
 
