@@ -3,9 +3,9 @@
     python -m benchmarks.on_disk --images 1300000 --folder SCRATCH     # 16 GB, deleted after
     python -m benchmarks.on_disk --images 40000
 
-One process reads the pack as a training does, in batches of 256 with crops and mirroring; a second one reads the same
-batches from memory where they fit. Also: the factors that cached logits of
-a teacher save on digits, clean and augmented.
+One process reads the pack as a training does, in batches of 256 with crops and mirroring, from a disk of which nothing
+is in memory at first; a second one reads the same batches from memory where they fit. Also: the factors that cached
+logits of a teacher save on digits, clean and augmented.
 """
 
 from __future__ import annotations
@@ -50,6 +50,14 @@ def resident() -> int:
     import resource
 
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def forget(folder: Path) -> None:
+    """Let the system drop what it has of the files in memory, so that an epoch reads them from the disk."""
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def read_epoch(name: str, whole: bool) -> dict[str, Any]:
@@ -122,6 +130,7 @@ def main() -> None:
             print(f"\r{done:,} of {total:,} images", end="", file=sys.stderr, flush=True)
         written, found = time.time() - begun, {}
         for kind in ("disk", "memory") if args.memory else ("disk",):
+            forget(pack)
             words = [sys.executable, "-m", "benchmarks.on_disk", "--read", f"pack:{pack}"]
             words += ["--memory"] if kind == "memory" else []
             found[kind] = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
