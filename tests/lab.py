@@ -157,7 +157,12 @@ class Notebook:
     def __init__(self, page: Any) -> None:
         self.page = page
         self.errors: list[str] = []
+        self.console: list[str] = []  # errors that a script wrote; those of requests have no text of use
         page.on("pageerror", self._hear)
+        page.on(
+            "console",
+            lambda line: line.type == "error" and "Failed to load" not in line.text and self.console.append(line.text),
+        )
 
     def _hear(self, error: Any) -> None:
         # an error of JupyterLab itself, when a kernel restarts while it requests a subshell
