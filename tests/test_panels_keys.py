@@ -370,7 +370,7 @@ class TestInABrowser:
             size = int(root.get("width", "")), int(root.get("height", ""))
             with Image.open(files[0]) as picture:
                 assert picture.size == (2 * size[0], 2 * size[1])
-                assert len(set(picture.convert("L").resize((64, 64)).getdata())) > 8
+                assert len(set(picture.convert("L").resize((64, 64)).tobytes())) > 8
             assert len(root.findall(".//{*}path")) > 10  # lines, not pixels
             words = " ".join("".join(text.itertext()) for text in root.iter("{http://www.w3.org/2000/svg}text"))
             title = page.amkd.ask(f"print(type({name}).__name__)")
