@@ -436,7 +436,7 @@ class TestInChromium:
         """The same step in another order of the points: means agree within the standard error of their difference."""
         steps = {"labels": 100, "step": 120, "log": [[0, "method", method]]}
         there = [opened.call("set", {"seed": seed, **steps})["accuracy"] for seed in range(10)]
-        here = library(method, 10)
+        here = library("spirals", method, 10)
         opened.call("set", {"seed": 0, "step": 0, "log": []})
         error = np.sqrt((np.var(there, ddof=1) + np.var(here, ddof=1)) / 10)
         print(f"{method}: page {np.mean(there):.4f}, library {np.mean(here):.4f}, standard error {error:.4f}")
