@@ -2,7 +2,8 @@
 
     python -m benchmarks.study --level small [--out benchmarks/results] [--only digits-50]
 
-Every cell is a line of ``study_LEVEL_cells.jsonl``; a stopped command goes on after the last one.
+Every cell is a line of ``study_LEVEL_cells.jsonl``; a stopped command goes on after the last one, and takes the cells
+that another level has trained.
 ``study_LEVEL.json`` holds the analysis of the regimes that are complete. The AMKD loss is our reading of a public
 abstract.
 """
@@ -61,12 +62,13 @@ SCREENED, FRESH = 4, 1000  # seeds of the screening are 0 to 3, those of the con
 
 @dataclass(frozen=True)
 class Level:
-    """How much of the study: regimes by name, candidates, seeds and leading readings that are confirmed."""
+    """How much of the study: regimes by name, candidates, seeds, leading readings that are confirmed, tested pairs."""
 
     regimes: dict[str, Recipe]
     candidates: tuple[str, ...]
     seeds: int
     leaders: int
+    pairs: tuple[tuple[str, str], ...] = (("bss", "kd"), ("amkd", "bss"), ("bss", "bss-leap"), ("amkd", "amkd-leap"))
 
 
 def regimes(full: bool) -> dict[str, Recipe]:
@@ -88,8 +90,16 @@ def regimes(full: bool) -> dict[str, Recipe]:
     return found
 
 
+MAPPED = (("bss", "kd"), ("amkd", "kd"), ("amkd", "bss"))
 LEVELS = {
     "small": Level(regimes(full=False), FEW, seeds=16, leaders=2),
+    "map": Level(
+        regimes(full=True),
+        ALWAYS[1:],
+        seeds=16,
+        leaders=0,
+        pairs=(*MAPPED, *((f"{one}-leap", other if other == "kd" else f"{other}-leap") for one, other in MAPPED)),
+    ),
     "full": Level(regimes(full=True), tuple(CANDIDATES)[1:], seeds=32, leaders=4),
 }
 
@@ -122,8 +132,8 @@ class Study:
     likes: dict[tuple[str, int], Training] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.file.exists():
-            for line in self.file.read_text().splitlines():
+        for file in sorted({*self.file.parent.glob("study_*_cells.jsonl"), *self.file.parent.glob(self.file.name)}):
+            for line in file.read_text().splitlines():
                 cell = json.loads(line)
                 self.known[cell["cell"]] = cell["accuracy"]
 
@@ -182,8 +192,7 @@ class Study:
         shares = {
             c: self.values(name, c, [(chosen[c][0] if c in chosen else {}, seed) for seed in seeds]) for c in confirmed
         }
-        pairs = [("bss", "kd"), *((c, "bss") for c in ("amkd", *leaders))]
-        pairs += [("bss", "bss-leap"), ("amkd", "amkd-leap")]
+        pairs = [*self.level.pairs, *((c, "bss") for c in leaders)]
         found = {f"{one} - {other}": paired(shares[one], shares[other]) for one, other in pairs}
         tested = {pair: apart for pair, apart in found.items() if apart is not None}
         shown = dict(zip(tested, holm([apart.p for apart in tested.values()]), strict=True))
