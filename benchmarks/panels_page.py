@@ -61,20 +61,42 @@ BURST = f"""async ([label, key, count]) => {{
     return Math.max(0, last - begun);
 }}"""
 
-FIRST_PAINT = """async () => {
+# Run the cell again, until a new panel is there for which the script ``until`` holds; in it, ``panel`` is its element.
+FIRST_PAINT = """async (until) => {
+    const holds = new Function('panel', `return Boolean(${until})`);
     const old = document.querySelector('.amkd-panel');
     const begun = performance.now();
     const there = () => [...document.querySelectorAll('.amkd-panel')].some(
-        (panel) => panel !== old && panel.querySelector('.amkd-status > span')?.textContent);
+        (panel) => panel !== old && holds(panel));
     const shown = new Promise((resolve, reject) => {
         const observer = new MutationObserver(() => {
             if (!there()) return;
             observer.disconnect();
             requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - begun), 0));
         });
-        observer.observe(document.body, { subtree: true, childList: true, characterData: true });
+        observer.observe(document.body, { subtree: true, childList: true, characterData: true, attributes: true });
         setTimeout(() => reject(new Error('no panel')), 20000);
     });
     window.jupyterapp.commands.execute('notebook:run-cell');
     return await shown;
+}"""
+
+# Count for ``seconds``: pictures of maps, changes of curves, frames of the page, each per second.
+RATES = """async (seconds) => {
+    const maps = document.querySelector('.amkd-maps'), curves = document.querySelector('.amkd-curves');
+    const count = { maps: 0, curves: 0, page: 0 };
+    const observer = (root, name) => {
+        const made = new MutationObserver(() => { count[name] += 1; });
+        made.observe(root, { attributes: true, attributeFilter: ['data-drawn'] });
+        return made;
+    };
+    const made = [observer(maps, 'maps'), observer(curves, 'curves')];
+    const begun = performance.now();
+    while (performance.now() - begun < 1000 * seconds) {
+        await new Promise(requestAnimationFrame);
+        count.page += 1;
+    }
+    for (const each of made) each.disconnect();
+    for (const name of Object.keys(count)) count[name] /= (performance.now() - begun) / 1000;
+    return count;
 }"""

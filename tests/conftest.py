@@ -7,6 +7,8 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch, numpy or numba are imported: they read these once
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # as Cluster does before it imports Ray
+os.environ.setdefault("RAY_worker_niceness", "0")  # else other programs starve Ray's workers
 
 import torch
 
@@ -35,6 +37,21 @@ def checkpoint_each_epoch():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "EPOCH_SECONDS", 0.0)
         yield
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Start Ray with two workers once for a module, in the environment that the module's other fixtures have set."""
+    import ray
+
+    from amkd_viz.runs import cluster
+
+    made = cluster.Cluster(jobs=2)
+    made.connect(tmp_path_factory.mktemp("first"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster, "LOOK", 0.02)
+        yield made
+    ray.shutdown()
 
 
 @pytest.fixture(autouse=True)

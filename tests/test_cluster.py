@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,24 +26,11 @@ from amkd_viz.runs.grid import Unfinished
 from amkd_viz.runs.tune import tune
 from amkd_viz.training import EpochEnded
 
-os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # as Cluster does before it imports Ray
-os.environ.setdefault("RAY_worker_niceness", "0")  # else other programs starve the workers
 ray = pytest.importorskip("ray", reason="the extra 'cluster' (Ray) is not installed")
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 EPOCHS = 200  # seconds of training, so that a listener meets runs that are not at their end
 RECIPE = POINTS.replace(epochs=EPOCHS, magsim_samples=0)
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Start Ray with two workers once for all tests."""
-    made = Cluster(jobs=2)
-    made.connect(tmp_path_factory.mktemp("first"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cluster_module, "LOOK", 0.02)
-        yield made
-    ray.shutdown()
 
 
 def test_a_killed_worker_costs_no_cell(cluster: Cluster, tmp_path: Path) -> None:

@@ -262,6 +262,20 @@ def test_a_slow_picture_does_not_lock_out_the_others() -> None:
     assert not duty.due()
 
 
+def test_a_run_at_full_speed_sends_curves_within_a_budget_and_all_of_them_at_its_end(
+    lab: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = lab(TINY.replace(epochs=12))
+    own, sent = panel.pictures.draw_log, []
+    monkeypatch.setattr(panel._counting, "due", lambda: False)
+    monkeypatch.setattr(panel.pictures, "draw_log", lambda *given: (sent.append(1), own(*given)))
+    panel.start()
+    ended(panel)
+    panel.wait()
+    assert 1 <= len(sent) <= 3
+    assert max(len(curve["x"]) // 4 for curve in panel.pictures.curves.series) == 12  # float32
+
+
 def test_pause_step_override_stop_resume(lab: Make) -> None:
     panel = lab(TINY.replace(epochs=40))
     for batch in (1, 2):

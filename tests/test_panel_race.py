@@ -201,6 +201,22 @@ def test_curves_and_clock_follow_while_a_map_is_being_drawn(panel: MethodRace, m
     assert panel.pictures.maps.canvas.frame["maps"][1]["note"].startswith("epoch 4,")
 
 
+def test_a_race_at_full_speed_sends_curves_within_a_budget_and_all_of_them_at_its_end(
+    panel: MethodRace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, sent = panel.pictures.numbers, []
+    panel.set(epochs=12).wait()
+    monkeypatch.setattr(panel._counting, "due", lambda: False)
+    monkeypatch.setattr(panel.pictures, "numbers", lambda *given: (sent.append(1), own(*given)))
+    panel.start()
+    until(lambda: panel.state == "done")
+    panel.wait()
+    assert 1 <= len(sent) <= 3  # at the start, in the test, at the end
+    kd = [curve for curve in panel.pictures.curves.series if curve["name"] == "kd"]
+    assert [len(curve["x"]) // 4 for curve in kd] == [12, 12]  # float32
+    assert "<b>12</b> of 12" in panel.clock.value
+
+
 def test_step_trains_one_epoch_and_reset_goes_back(panel: MethodRace) -> None:
     for epoch in (1, 2):
         panel.step()

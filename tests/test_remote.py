@@ -19,7 +19,6 @@ from test_grid import students
 from amkd_viz.core.errors import InputError
 from amkd_viz.data.where import cache_folder
 from amkd_viz.runs import Run, compare
-from amkd_viz.runs import cluster as cluster_module
 from amkd_viz.runs import remote as remote_module
 from amkd_viz.runs import run as run_module
 from amkd_viz.runs.cluster import Cluster
@@ -28,8 +27,6 @@ from amkd_viz.runs.remote import Remote, Taken, Work, nearby, worked_on
 from amkd_viz.runs.tune import confirm, tune
 from amkd_viz.training import EpochEnded
 
-os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # as Cluster does before it imports Ray
-os.environ.setdefault("RAY_worker_niceness", "0")  # else other programs starve the workers
 ray = pytest.importorskip("ray", reason="the extra 'cluster' (Ray) is not installed")
 s3fs = pytest.importorskip("s3fs", reason="the extra 's3' (s3fs) is not installed")
 pytest.importorskip("moto", reason="moto, an S3 server, is not installed")
@@ -110,17 +107,6 @@ def bucket(server: Server, request: pytest.FixtureRequest) -> Iterator[str]:
     server.reset()
     yield f"s3://{name}"
     server.reset()
-
-
-@pytest.fixture(scope="module")
-def cluster(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Start Ray with two workers, whose environment names the server."""
-    made = Cluster(jobs=2)
-    made.connect(tmp_path_factory.mktemp("first"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cluster_module, "LOOK", 0.05)
-        yield made
-    ray.shutdown()
 
 
 @pytest.fixture

@@ -101,6 +101,7 @@ class DistillLab(Panel):
         self.run: Run | None = None
         self.job: Job | None = None
         self._live, self._duty, self._pace = LiveStudent(), DutyCycle(), Pace(pace)
+        self._counting, self._behind = DutyCycle(), False  # of curves: lines were read that are not shown
         self._drawn = (-1, -1)  # epoch and batch of the student in the maps
         self._followed = ""  # of a run that no job of this panel trains: held (by another process), idle or done
         self._asked = 0.0  # when that was last asked
@@ -590,7 +591,7 @@ class DistillLab(Panel):
             recipe = self.run.recipe if self.run is not None else training.recipe  # of the start: overrides change none
             self._prepare(on_cpu(training.teacher), training.full, recipe)
             self._live.want()
-        new = self._poll()
+        new = self._poll(at_once=False)
         if job is None and self.run is not None:
             self._follow(self.run, new)
             return
@@ -654,14 +655,18 @@ class DistillLab(Panel):
                 self.pictures.draw(student, COARSE, f"epoch {newest}")
                 self.pictures.draw_joint(student)
 
-    def _poll(self) -> bool:
-        """Read on in the run's log; return whether there were new lines."""
+    def _poll(self, at_once: bool = True) -> bool:
+        """Read on in the run's log and draw it, if not ``at_once`` within a budget; return whether there were new
+        lines."""
         new = self.log is not None and self.log.poll()
-        if self.log is not None and new:
-            self._draw_log()
-            self._advise()
-            done = self.log.done
-            self._put_epoch(done if self._back.newest else self["epoch"], done)
+        self._behind |= new
+        if self.log is not None and self._behind and (at_once or self._pace.resting or self._counting.due()):
+            self._behind = False
+            with self._counting.turn(free=self._pace.resting):
+                self._draw_log()
+                self._advise()
+                done = self.log.done
+                self._put_epoch(done if self._back.newest else self["epoch"], done)
         return new
 
     def _words(self) -> str:

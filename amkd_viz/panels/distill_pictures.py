@@ -20,7 +20,7 @@ from amkd_viz.panels.worker import Worker
 from amkd_viz.training import Recipe
 from amkd_viz.views import View, embedding
 from amkd_viz.views.chosen import choose, class_triplets
-from amkd_viz.views.curves import heading, ordered, series
+from amkd_viz.views.curves import heading, ordered
 from amkd_viz.views.joint import projection_quality, spaces
 from amkd_viz.views.labels import number, percent, safe, shorten
 from amkd_viz.views.projection import joint_layout
@@ -158,14 +158,13 @@ class JointLayout:
 def _curves(log: RunLog, others: Sequence[RunLog] = ()) -> tuple[Any, ...]:
     """Return what ``CurveCanvas.show`` draws: the curves of ``log``, and faintly behind them those of ``others``."""
     logs = [log, *(other for other in others if other.run.path != log.run.path)]
-    read = [(each, series(each.epochs)) for each in logs]
     names = _apart([each.run.path.name for each in logs])
     axes, curves = [], []
-    for axis, panel in enumerate(ordered(key for _, curves_of in read for key in curves_of)):
+    for axis, panel in enumerate(ordered(key for each in logs for key in each.series)):
         title, unit, factor = heading(panel)
         axes.append((title, unit))
-        for (each, curves_of), name in zip(read, names, strict=True):
-            points = [(epoch, value * factor) for epoch, value in curves_of.get(panel, [])]
+        for each, name in zip(logs, names, strict=True):
+            points = [(epoch, value * factor) for epoch, value in each.series.get(panel, [])]
             if points:
                 colour = method_colour(each.run.recipe.method)
                 curves.append(Curve(axis, name, points, colour, faint=each is not log))

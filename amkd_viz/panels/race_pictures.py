@@ -13,7 +13,7 @@ from amkd_viz.panels.run_log import RunLog
 from amkd_viz.panels.slice_maps import SliceMaps
 from amkd_viz.panels.worker import Worker
 from amkd_viz.training import Recipe, accuracy, logits_on
-from amkd_viz.views.curves import METRICS, series
+from amkd_viz.views.curves import METRICS
 from amkd_viz.views.labels import percent
 from amkd_viz.views.theme import method_colours
 
@@ -96,9 +96,8 @@ class RacePictures:
         curves = [Curve(0, "teacher", [(0, level), (end, level)], faint=True)]
         colours = method_colours({name: name for name in logs})
         for name, log in logs.items():
-            values = series(log.epochs)
             for axis, key in enumerate(SHOWN):
-                points = [(epoch, METRICS[key][2] * value) for epoch, value in values.get(key, [])]
+                points = [(epoch, METRICS[key][2] * value) for epoch, value in log.series.get(key, [])]
                 if points:
                     curves.append(Curve(axis, name, points, colours[name]))
         return curves

@@ -7,6 +7,7 @@ import statistics
 from typing import Any
 
 from amkd_viz.runs import Run
+from amkd_viz.views.curves import Series, series
 from amkd_viz.views.labels import value_words
 
 __all__ = ["RunLog"]
@@ -19,25 +20,29 @@ class RunLog:
 
     Attributes:
         run: the run. lines: what has been read so far.
+        epochs: the lines of finished epochs. series: name -> [(epoch, value)] of these.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.lines: list[Line] = []
         self._follower = run.follow()
+        self._forget()
+
+    def _forget(self) -> None:
+        self.lines: list[Line] = []
+        self.epochs: list[Line] = []
+        self.series: Series = {}
 
     def poll(self) -> bool:
         """Read on; return whether there were new lines."""
         new = self._follower.poll()
         if self._follower.rewound:
-            self.lines = []
+            self._forget()
+        epochs = [line for line in new if line.get("kind", "epoch") == "epoch"]
         self.lines += new
+        self.epochs += epochs
+        series(epochs, self.series)
         return bool(new)
-
-    @property
-    def epochs(self) -> list[Line]:
-        """The lines of finished epochs."""
-        return [line for line in self.lines if line.get("kind", "epoch") == "epoch"]
 
     @property
     def notes(self) -> list[str]:

@@ -131,9 +131,12 @@ def _term(name: str) -> str:
     return name.removeprefix("terms.").partition(":")[0]
 
 
-def series(lines: Sequence[dict[str, Any]]) -> Series:
-    """Return name -> [(epoch, value)] from the epoch lines of a run's log; finite values only, terms ``terms.NAME``."""
-    found: Series = {}
+def series(lines: Iterable[dict[str, Any]], found: Series | None = None) -> Series:
+    """Return name -> [(epoch, value)] from the epoch lines of a run's log; finite values only, terms ``terms.NAME``.
+
+    ``found``, what earlier lines gave, grows in place.
+    """
+    found = {} if found is None else found
     for line in lines:
         numbers = {f"terms.{name}": v for name, v in (line.get("terms") or {}).items()}
         numbers |= line.get("metrics") or {}
