@@ -28,10 +28,10 @@ from amkd_viz.objectives.cards import card, table
 from amkd_viz.playground import write_playground
 from amkd_viz.runs import distill
 from amkd_viz.training.examples import PRESETS, SPIRALS
-from amkd_viz.views import recording
+from amkd_viz.views import View, recording
 from amkd_viz.views.page import figures_js
 from docs.papers import table as papers_table
-from docs.where import results, section, trained, view
+from docs.where import MAPPED, mapped, results, section, trained, view
 
 ROOT = Path(__file__).parent.parent
 QUICK = os.environ.get("AMKD_DOCS") == "quick"
@@ -71,7 +71,7 @@ PUBLISHED = """## Published recipes
 `amkd-viz distill --preset NAME --method METHOD` takes these settings, and of the weights those of the method's terms;
 other flags override them. Weights that are not listed are the defaults on the method's card."""
 HIDDEN = '<details markdown="1"><summary>Decide first, then open the result.</summary>'
-STUDY = "<!-- the results of the study -->"
+STUDY, MAP = "<!-- the results of the study -->", "<!-- the map of the study -->"
 LIVE = '!!! note ""\n    This panel is live in JupyterLab (`make lab`).\n'
 figures: dict[str, str] = {}
 
@@ -112,10 +112,18 @@ def on_page_markdown(markdown: str, page: Any, **kwargs: Any) -> str:
         return markdown
     found = results()
     text = f"No regime is complete yet; {trained()} cells are trained." if found is None else section(found)
-    drawn, token = view(found), "@@study-regimes@@"
-    spec = drawn.figure.to_plotly_json()
+    markdown = markdown.replace(STUDY, f"{text}\n\n{_drawn(view(found), 'study-regimes')}")
+    if (found := results("map")) is None:
+        return markdown
+    maps = [_drawn(view(found, pair), f"study-map-{number}") for number, pair in enumerate(MAPPED)]
+    return markdown.replace(MAP, "\n\n".join([mapped(found), *maps]))
+
+
+def _drawn(made: View, name: str) -> str:
+    """Return a place for a view's figure in a page, and the view's caption."""
+    token, spec = f"@@{name}@@", made.figure.to_plotly_json()
     figures[token] = _plot({"data": spec["data"], "layout": spec["layout"]})
-    return markdown.replace(STUDY, f"{text}\n\n{token}\n\n{drawn.caption}")
+    return f"{token}\n\n{made.caption}"
 
 
 def zoo() -> str:

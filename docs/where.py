@@ -9,7 +9,7 @@ from typing import Any
 
 from amkd_viz.views import Regime, View, regimes
 
-__all__ = ["gains", "results", "section", "trained", "view"]
+__all__ = ["MAPPED", "gains", "mapped", "results", "section", "trained", "view"]
 
 # bss - kd before the study: benchmarks/results/tuned_digits.json, and the demo and CIFAR-10 of the README
 KNOWN = [
@@ -17,12 +17,13 @@ KNOWN = [
     Regime("spirals", "mlp-small", 33, 2.51, -0.07, 5.09, False),
     Regime("cifar10", "resnet8", 200, 0.61, -1.02, 2.24, False),
 ]
+MAPPED = ("bss - kd", "amkd - bss", "amkd - kd", "bss-leap - kd", "amkd-leap - bss-leap", "amkd-leap - kd")
 RESULTS = Path(__file__).parent.parent / "benchmarks/results"
 
 
-def results() -> dict[str, Any] | None:
-    """Return the analysis of the largest level that has one, or None."""
-    files = [RESULTS / f"study_{level}.json" for level in ("full", "small")]
+def results(*levels: str) -> dict[str, Any] | None:
+    """Return the analysis of the first of the ``levels`` (by default full, then small) that has one, or None."""
+    files = [RESULTS / f"study_{level}.json" for level in levels or ("full", "small")]
     file = next((path for path in files if path.exists()), None)
     found: dict[str, Any] | None = None if file is None else json.loads(file.read_text(encoding="utf-8"))
     return found
@@ -47,6 +48,25 @@ def view(found: Mapping[str, Any] | None, pair: str = "bss - kd") -> View:
 def trained() -> int:
     """Return how many cells of the study are trained."""
     return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in RESULTS.glob("study_*_cells.jsonl"))
+
+
+def mapped(found: Mapping[str, Any]) -> str:
+    """Return the map of the study as Markdown: a row per regime, with means and differences."""
+    first, last = found["seeds"]
+    methods = ("ce", "kd", "bss", "amkd", "bss-leap", "amkd-leap")
+    head = ["data", "labels per class", "student", *(f"`{method}`" for method in methods)]
+    rows = [head, ["---"] * len(head)]
+    for own in found["regimes"].values():
+        means = [f"{mean:.1f} ± {sd:.1f}" for mean, sd in (own["test"][method] for method in methods)]
+        rows.append([own["data"].partition(":")[0], f"{own['labels_per_class']:.3g}", own["student"], *means])
+    about = found["versions"]
+    return "\n\n".join(
+        [
+            f"`{found['command']}`: {found['cells']} cells, test accuracy in % over seeds {first} to {last}; torch "
+            f"{about['torch']}, Python {about['python']}, {about['device']}.",
+            "\n".join(f"| {' | '.join(row)} |" for row in rows),
+        ]
+    )
 
 
 def section(found: Mapping[str, Any]) -> str:

@@ -268,6 +268,29 @@ def test_the_results_of_the_study_are_told_in_plain_words() -> None:
         assert made.section(kept).count("###") == len(kept["regimes"]) > 0
 
 
+def test_the_map_of_the_study_has_a_row_and_a_cell_for_each_regime() -> None:
+    made = module("where")
+    methods = ("ce", "kd", "bss", "amkd", "bss-leap", "amkd-leap")
+    one = {
+        "data": "blobs:classes=10",
+        "labels_per_class": 10 / 3,
+        "student": "mlp-tiny",
+        "readings": [],
+        "test": {method: [60.0 + place, 2.5] for place, method in enumerate(methods)},
+        "points": {pair: {"difference": [1.0, -2.0, 4.0], "shown": False} for pair in made.MAPPED},
+    }
+    versions = {"torch": "2.14.1", "python": "3.11.9", "device": "CPU"}
+    about = {"command": "python", "cells": 7, "seeds": [1000, 1015], "versions": versions}
+    found = about | {"regimes": {"blobs-30-tiny": one, "other": one | {"student": "mlp-small"}}}
+    row = "| blobs | 3.33 | mlp-tiny | 60.0 ± 2.5 | 61.0 ± 2.5 | 62.0 ± 2.5 | 63.0 ± 2.5 | 64.0 ± 2.5 | 65.0 ± 2.5 |"
+    assert row in made.mapped(found)
+    for pair in made.MAPPED:
+        assert made.view(found, pair).arrays["points"].tolist() == [[1.0, 1.0]]
+    kept = made.results("map")
+    if kept is not None:
+        assert made.mapped(kept).count("\n| ") == len(kept["regimes"]) + 1 > 2
+
+
 CONTRAST = """() => {
     const numbers = (c) => { const m = c.match(/[\\d.]+/g).map(Number); return [m[0], m[1], m[2], m[3] ?? 1]; };
     const linear = (v) => (v / 255 <= 0.03928 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4);

@@ -17,7 +17,7 @@ from amkd_viz.views.view import View
 __all__ = ["Regime", "regimes"]
 
 BEHIND, AHEAD = "#f0a35e", "#7fb4e6"  # readable beneath ink in both themes
-ROW, COLUMN = 74, 190  # pixels
+ROW, COLUMN = 60, 124  # pixels
 LINES = 7  # of a hatched cell
 
 
@@ -57,7 +57,8 @@ def regimes(cells: Sequence[Regime], what: str) -> View:
     if not cells:
         raise InputError("regimes draws the gains of one or more regimes, got none.")
     rows = sorted({cell.labels for cell in cells})
-    columns = list(dict.fromkeys((cell.data, cell.student) for cell in cells))
+    order = list(dict.fromkeys(cell.data for cell in cells))
+    columns = sorted(dict.fromkeys((cell.data, cell.student) for cell in cells), key=lambda own: order.index(own[0]))
     points, low, high = (np.full((len(rows), len(columns)), np.nan) for _ in range(3))
     shown = np.zeros(points.shape, bool)
     for cell in cells:
