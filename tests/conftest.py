@@ -54,6 +54,23 @@ def cluster(tmp_path_factory):
     ray.shutdown()
 
 
+@pytest.fixture(scope="module")
+def opened(request, tmp_path_factory):
+    """Open a page of a real JupyterLab in which the module's ``CELL`` has run, and ``begin`` has waited for it."""
+    from tests.lab import panel_page
+
+    with panel_page(tmp_path_factory.mktemp("lab"), request.module.CELL, request.module.begin) as made:
+        yield made
+
+
+@pytest.fixture
+def notebook(opened, request):
+    """Return that page, begun anew for a test that is rerun after a failure."""
+    if getattr(request.node, "execution_count", 1) > 1:
+        request.module.begin(opened)
+    return opened
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     """Let a test that makes a net without a seed make the same one each time."""

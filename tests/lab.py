@@ -66,13 +66,6 @@ def panel_page(folder: Path, cell: str, begin: Callable[[Any], None], **environm
         server.close()
 
 
-def fresh(opened: Any, begin: Callable[[Any], None], request: Any) -> Any:
-    """Return a page that tests share; begin anew for a test that is rerun after a failure."""
-    if int(getattr(request.node, "execution_count", 1)) > 1:
-        begin(opened)
-    return opened
-
-
 class Lab:
     """A JupyterLab server on its own folder and port, with a token."""
 

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import torch
 from recipes import POINTS, same
+from waiting import until
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import PART, claim, write_atomic
@@ -42,13 +43,6 @@ def notes(run: Run) -> list[str]:
 
 def checkpoints(run: Run) -> list[str]:
     return sorted(path.stem for path in (run.path / "checkpoints").glob("*.pt"))
-
-
-def until(right: Callable[[], Any]) -> None:
-    limit = time.monotonic() + 120
-    while not right():
-        assert time.monotonic() < limit, "it never came to that"
-        time.sleep(0.02)
 
 
 # divergence

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from waiting import until
 
 from amkd_viz.boundary import bss, sample_targets
 from amkd_viz.boundary.samples import Status as Ending
@@ -40,12 +40,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BoundaryLab]:
         made.wait()
     yield made
     made.close()
-
-
-def until(right: Any) -> None:
-    """Wait until ``right()``; pytest's timeout ends what never comes."""
-    while not right():
-        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -533,22 +527,6 @@ BURST = """(label) => {
     press("Home");
     for (let i = 0; i < 50; i++) press("ArrowRight");
 }"""
-
-
-@pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    from tests.lab import panel_page
-
-    cache = str(tmp_path_factory.getbasetemp() / "teachers-of-the-session")
-    with panel_page(tmp_path_factory.mktemp("lab"), CELL, begin, AMKD_VIZ_CACHE=cache) as made:
-        yield made
-
-
-@pytest.fixture
-def notebook(opened: Any, request: pytest.FixtureRequest) -> Any:
-    from tests.lab import fresh
-
-    return fresh(opened, begin, request)
 
 
 def begin(notebook: Any) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from torch import Tensor
+from waiting import until
 
 pytest.importorskip("anywidget")
 
@@ -66,13 +67,6 @@ def lab() -> Iterator[Make]:
     yield make
     for panel in made:
         panel.close()
-
-
-def until(right: Callable[[], bool], seconds: float = 60) -> None:
-    limit = time.monotonic() + seconds
-    while not right():
-        assert time.monotonic() < limit, "it never came to that"
-        time.sleep(0.02)
 
 
 def ended(panel: DistillLab) -> Run:

@@ -259,19 +259,9 @@ CELL = "from amkd_viz.panels import EmbeddingLab\nlab = EmbeddingLab('digits', h
 IDS = "print(json.dumps(numpy.frombuffer(lab.map.ids, '<i4').tolist()))"
 
 
-@pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    from tests.lab import panel_page
-
-    with panel_page(tmp_path_factory.mktemp("lab"), CELL, begin) as made:
-        yield made
-
-
 @pytest.fixture
-def page(opened: Any, request: pytest.FixtureRequest) -> Any:
-    from tests.lab import fresh
-
-    return fresh(opened, begin, request)
+def page(notebook: Any) -> Any:
+    return notebook
 
 
 def begin(notebook: Any) -> None:

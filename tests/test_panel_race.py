@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import html
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import pytest
+from waiting import until
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.objectives import READING_OF_AMKD
@@ -38,13 +38,6 @@ def panel() -> Iterator[MethodRace]:
     made.wait()
     yield made
     made.close()
-
-
-def until(right: Callable[[], Any], seconds: float = 60) -> None:
-    limit = time.monotonic() + seconds
-    while not right():
-        assert time.monotonic() < limit, "it never came to that"
-        time.sleep(0.02)
 
 
 def race_of(panel: MethodRace) -> Race:

@@ -292,21 +292,6 @@ WALK = "document.querySelector('.amkd-walk')"
 PICTURE = "document.querySelector('.amkd-picture-now canvas').toDataURL()"
 
 
-@pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    from tests.lab import panel_page
-
-    with panel_page(tmp_path_factory.mktemp("lab"), CELL, begin) as made:
-        yield made
-
-
-@pytest.fixture
-def notebook(opened: Any, request: pytest.FixtureRequest) -> Any:
-    from tests.lab import fresh
-
-    return fresh(opened, begin, request)
-
-
 def begin(notebook: Any) -> None:
     notebook.run()
     notebook.settled("From", seconds=180)

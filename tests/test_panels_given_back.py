@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ import ipywidgets as widgets
 import plotly.graph_objects as go
 from ipywidgets.widgets.widget import _instances
 from torch import nn
+from waiting import until
 
 from amkd_viz import Recipe, Run
 from amkd_viz.core.errors import InputError
@@ -94,12 +94,6 @@ PANELS: dict[str, Callable[[], Panel]] = {
     "MethodRace": race,
     "FleetView": fleet,
 }
-
-
-def until(right: Callable[[], bool]) -> None:
-    """Wait until ``right()``; pytest's timeout ends what never comes."""
-    while not right():
-        time.sleep(0.02)
 
 
 def alive(*kinds: type) -> Counter[str]:

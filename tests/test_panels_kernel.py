@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 pytest.importorskip("anywidget")
 
@@ -44,12 +44,6 @@ LOOKS = """() => {
 }"""
 ALIVE = {"links": 0, "beside": True, "inert": False, "grey": False}
 DEAD = {"links": 0, "beside": True, "inert": True, "grey": True, "bar": False}
-
-
-def until(right: Callable[[], Any]) -> None:
-    """Wait until ``right()``; pytest's timeout ends what never comes."""
-    while not right():
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import ipywidgets as widgets
 import plotly.graph_objects as go
 import pytest
 from PIL import Image
+from waiting import until
 
 import amkd_viz.panels.panel as panel_module
 from amkd_viz.core.errors import InputError
@@ -60,12 +61,6 @@ class Small(Panel):
 
     def still(self) -> Image.Image | None:
         return Image.new("RGB", (30, 20), "red")
-
-
-def until(right: Any) -> None:
-    """Wait until ``right()``; pytest's timeout ends what never comes."""
-    while not right():
-        time.sleep(0.01)
 
 
 @pytest.fixture

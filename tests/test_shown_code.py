@@ -19,6 +19,7 @@ import ipywidgets as widgets
 import numpy as np
 import pytest
 import torch
+from waiting import until
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.objectives import methods
@@ -117,12 +118,6 @@ def value(control: Any, draw: random.Random) -> Any:
         return control.base ** draw.uniform(low, high)
     steps = draw.randint(0, round((high - low) / (control.step or 1)))
     return min(low + steps * (control.step or 1), high)
-
-
-def until(right: Callable[[], Any]) -> None:
-    """Wait until ``right()``; pytest's timeout ends what never comes."""
-    while not right():
-        time.sleep(0.02)
 
 
 def run_code(code: str) -> tuple[dict[str, Any], list[Any]]:

@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import IPython.display
 import pytest
 from PIL import Image
 from plotly.offline import get_plotlyjs
+from waiting import until
 
 pytest.importorskip("anywidget")
 
@@ -93,13 +93,6 @@ def outputs(monkeypatch: pytest.MonkeyPatch) -> Outputs:
     monkeypatch.setattr(IPython.display, "update_display", made.update)
     monkeypatch.setattr(worker_module, "CALM", 0.05)
     return made
-
-
-def until(right: Callable[[], Any], seconds: float = 120) -> None:
-    limit = time.monotonic() + seconds
-    while not right():
-        assert time.monotonic() < limit, "it never came to that"
-        time.sleep(0.02)
 
 
 def show(panel: Panel) -> None:
