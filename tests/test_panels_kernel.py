@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import until
+
+from tests.waiting import until
 
 pytest.importorskip("anywidget")
 
