@@ -113,7 +113,7 @@ class EmbeddingLab(Panel):
 
     def _build(self, epochs: list[int]) -> None:
         newest = self.button("Newest", "read the run's folder again and show its newest epoch", self.newest)
-        attacked = self.button("Attack it", "open the sample that is picked in SampleLab, beneath", self.open_sample)
+        attacked = self.button("Attack in SampleLab", "attack the picked sample, beneath", self.open_sample)
         self._scrubber = Scrubber(self, epochs, newest, attacked, description="student's epoch")
         under = widgets.VBox([self.map, self._scrubber.row, self.numbers])
         side = widgets.VBox([self.bars, self.list])

@@ -102,9 +102,9 @@ class Curves extends View {
       line([[PAD.left, Y(v)], [width - PAD.right, Y(v)]], colours.grid);
       text(words, PAD.left - 4, Y(v), colours.muted, "right", "middle");
     }
-    for (const [v, words] of ticks(0, last, Math.max(2, (width - PAD.left - PAD.right) / 60))) {
-      if (v === Math.round(v) && X(v) < width - NAME) text(words, X(v), bottom + 4, colours.muted, "center", "top");
-    }
+    const written = this.epochs(X, width);
+    for (const [v, words] of written) text(words, X(v), bottom + 4, colours.muted, "center", "top");
+    canvas.dataset.ticks = written.map(([, words]) => words).join(" ");
     text("epoch", width - PAD.right, bottom + 4, colours.muted, "right", "top");
     const events = this.get("events");
     for (const { x } of events) line([[X(x), PAD.top], [X(x), bottom]], colours.accent, 1, [2, 3]);
@@ -125,6 +125,14 @@ class Curves extends View {
       const left = Math.max(PAD.left + 2, Math.min(X(event.x) + 4, width - pen.measureText(event.text).width - 4));
       text(event.text, left, PAD.top + 2 + 13 * row, colours.accent, "left", "top");
     });
+  }
+
+  // The numbers of the axis, left of its name; in a narrow one the first and the last that have room.
+  epochs(X, width) {
+    const enough = Math.max(2, (width - PAD.left - PAD.right) / 60);
+    const fit = (wanted) => ticks(0, this.last, wanted).filter(([v]) => v === Math.round(v) && X(v) < width - NAME);
+    const found = fit(enough), close = found.length > 1 ? [] : fit(4 * enough);
+    return close.length > 1 ? [close[0], close.at(-1)] : found;
   }
 
   caption({ canvas, title, unit }, axis, values) {
