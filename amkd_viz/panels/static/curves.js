@@ -2,7 +2,6 @@
 // The legend in each caption gives the last values, or those at the pointer in all axes at once.
 
 const PAD = { left: 40, right: 8, top: 8, bottom: 18 }; // half a line of numbers above the axis
-const NAME = 50; // pixels of the name of the axis
 const short = (v) => (Math.abs(v) >= 100 ? v.toFixed(0) : v.toPrecision(3)).replace("-", "\u2212");
 
 class Curves extends View {
@@ -102,7 +101,7 @@ class Curves extends View {
       line([[PAD.left, Y(v)], [width - PAD.right, Y(v)]], colours.grid);
       text(words, PAD.left - 4, Y(v), colours.muted, "right", "middle");
     }
-    const written = this.epochs(X, width);
+    const written = this.epochs(pen, X, width - PAD.right - pen.measureText("epoch").width - 5);
     for (const [v, words] of written) text(words, X(v), bottom + 4, colours.muted, "center", "top");
     canvas.dataset.ticks = written.map(([, words]) => words).join(" ");
     text("epoch", width - PAD.right, bottom + 4, colours.muted, "right", "top");
@@ -128,9 +127,9 @@ class Curves extends View {
   }
 
   // The numbers of the axis, left of its name; in a narrow one the first and the last that have room.
-  epochs(X, width) {
-    const enough = Math.max(2, (width - PAD.left - PAD.right) / 60);
-    const fit = (wanted) => ticks(0, this.last, wanted).filter(([v]) => v === Math.round(v) && X(v) < width - NAME);
+  epochs(pen, X, end) {
+    const enough = Math.max(2, (X(this.last) - X(0)) / 60), right = ([v, words]) => X(v) + pen.measureText(words).width / 2;
+    const fit = (wanted) => ticks(0, this.last, wanted).filter((tick) => tick[0] === Math.round(tick[0]) && right(tick) < end);
     const found = fit(enough), close = found.length > 1 ? [] : fit(4 * enough);
     return close.length > 1 ? [close[0], close.at(-1)] : found;
   }
