@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -553,5 +554,32 @@ def test_letters_stand_for_the_names_of_many_classes(page: Any, count: int) -> N
         assert all(own.evaluate(WRITTEN))
         legend = own.locator(".amkd-legend button").all_inner_texts()
         assert legend == [f"{k} {name}" if count > 20 else name for k, name in enumerate(names)]
+    finally:
+        page.ask(f"lab.map.names = {before!r}")
+
+
+@pytest.mark.browser
+def test_a_table_of_samples_cuts_no_class(page: Any) -> None:
+    clear(page)
+    own = page.page
+    before = page.ask("print(json.dumps(lab.map.names))")
+    cells = "[...document.querySelectorAll('.amkd-samples tr[data-id]')].map(r => [...r.cells].slice(1, 4)"
+    page.until(lambda: own.evaluate(f"{cells}.map(c => c.textContent)).length") > 100)
+    short = own.evaluate(f"{cells}.map(c => c.textContent))[0]")
+    assert short[1].partition(" · ")[0] in before  # a short name stands before its probability
+    page.ask("lab.map.names = [f'a kind, {k}' for k in range(10)]")
+    try:
+        page.until(lambda: own.evaluate(f"{cells}.map(c => c.title))[0][0]").startswith("a kind"))
+        page.until(lambda: len(own.evaluate(f"{cells}.map(c => c.textContent))")) > 100)
+        shown = own.evaluate(f"{cells}.map(c => [c.textContent, c.title, c.querySelector('i').style.background]))")
+        colour = {name: colour for (name, _, colour), *_ in shown}
+        assert len(set(colour.values())) == len(colour) > 5
+        for (name, title, _), *predicted in shown:
+            assert name == title
+            for text, of, swatch in predicted:  # the colour stands for a long name
+                assert re.fullmatch(r"\d+ %", text)
+                assert colour.get(of, swatch) == swatch
+        wide = f"{cells}.flatMap(c => [...c.querySelectorAll('span')]).filter(s => s.scrollWidth > s.clientWidth))"
+        assert own.evaluate(f"{wide}.flat().length") == 0
     finally:
         page.ask(f"lab.map.names = {before!r}")
