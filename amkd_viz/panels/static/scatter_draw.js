@@ -190,7 +190,7 @@ class Drawing extends View {
       const { large } = this, align = x < 70 * large ? "left" : x > this.width - 70 * large ? "right" : "center";
       const free = (v) => !this.centres.some(([, k]) => {
         const [u, w] = this.spot(k);
-        return Math.abs(u - x) < 75 * large && Math.abs(w - 15 * large - v) < 14 * large; // the name of a class is there
+        return Math.abs(u - x) < 75 * large && Math.abs(w - 15 * large - v) < 12 * large; // the name of a class is there
       });
       const rows = [side * 18, side * 33, -side * 18].map((by) => y + by * large);
       words(context, text, x, rows.find(free) ?? rows[0], tone, { align, large });
