@@ -31,6 +31,7 @@ PANELS = {  # name of the picture -> the panel, what it does first, and a part o
 }
 COLOURS = 255  # of a picture; the maps need no more
 METHOD = Image.Quantize.MAXCOVERAGE  # keeps the colours of small legends, which the median cut merges
+KMEANS = 2  # moves the chosen colours to the middle of what they stand for, so that greys stay grey
 SPIRALS = """
 from amkd_viz.panels import DistillLab
 from amkd_viz.training import SPIRALS
@@ -68,7 +69,8 @@ def panel(server: Lab, context: object, name: str) -> None:
         notebook.theme(theme)
         notebook.page.wait_for_timeout(1500)
         shot = notebook.page.locator(".amkd-panel").screenshot()
-        picture = Image.open(io.BytesIO(shot)).convert("RGB").quantize(COLOURS, METHOD, dither=Image.Dither.NONE)
+        picture = Image.open(io.BytesIO(shot)).convert("RGB")
+        picture = picture.quantize(COLOURS, METHOD, KMEANS, dither=Image.Dither.NONE)
         picture.save(OUT / f"{name}{ending}.png", optimize=True)
     notebook.page.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -515,3 +516,60 @@ def test_names_are_text_and_identities_unique() -> None:
     split = Split(torch.zeros(6, 1, 4, 4, dtype=torch.uint8), torch.arange(6) % 2, torch.arange(6))
     canvas.samples(choose(split), ["<b>bold</b>", ""])
     assert canvas.names == ["<b>bold</b>", "class 1"]  # the page writes them as text
+
+
+# Of the joint map: whether something is written in ink above the centre of each class.
+WRITTEN = f"""() => {{
+    const {{ centres, dots }} = {SCATTER}.amkd, ratio = window.devicePixelRatio, pen = dots.getContext("2d");
+    return centres.map(([, i]) => {{
+        const [x, y] = {SCATTER}.amkd.spot(i).map((v) => v * ratio);
+        const {{ data }} = pen.getImageData(x - 4, y - 20 * ratio, 8, 10 * ratio);
+        return data.some((v, n) => n % 4 === 0 && data[n + 3] === 255 && Math.max(v, data[n + 1], data[n + 2]) < 90);
+    }});
+}}"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("count", [12, 30])
+def test_letters_stand_for_the_names_of_many_classes(page: Any, count: int) -> None:
+    clear(page)
+    own = page.page
+    own.evaluate(f"{SCATTER}.amkd.canvas.blur()")
+    names = [f"kind {k}" for k in range(count)]
+    before = page.ask("print(json.dumps(lab.map.names))")
+    page.ask(f"lab.map.names = {names!r}")
+    try:
+        drawn_names = [str(k) if count > 20 else names[k] for k in range(10)]  # the samples are of ten classes
+        page.until(lambda: sorted(data(own, "letters").split(" | ")) == sorted(drawn_names))
+        assert all(own.evaluate(WRITTEN))
+        legend = own.locator(".amkd-legend button").all_inner_texts()
+        assert legend == [f"{k} {name}" if count > 20 else name for k, name in enumerate(names)]
+    finally:
+        page.ask(f"lab.map.names = {before!r}")
+
+
+@pytest.mark.browser
+def test_a_table_of_samples_cuts_no_class(page: Any) -> None:
+    clear(page)
+    own = page.page
+    before = page.ask("print(json.dumps(lab.map.names))")
+    cells = "[...document.querySelectorAll('.amkd-samples tr[data-id]')].map(r => [...r.cells].slice(1, 4)"
+    page.until(lambda: own.evaluate(f"{cells}.map(c => c.textContent)).length") > 100)
+    short = own.evaluate(f"{cells}.map(c => c.textContent))[0]")
+    assert short[1].partition(" · ")[0] in before  # a short name stands before its probability
+    page.ask("lab.map.names = [f'a kind, {k}' for k in range(10)]")
+    try:
+        page.until(lambda: own.evaluate(f"{cells}.map(c => c.title))[0][0]").startswith("a kind"))
+        page.until(lambda: len(own.evaluate(f"{cells}.map(c => c.textContent))")) > 100)
+        shown = own.evaluate(f"{cells}.map(c => [c.textContent, c.title, c.querySelector('i').style.background]))")
+        colour = {name: colour for (name, _, colour), *_ in shown}
+        assert len(set(colour.values())) == len(colour) > 5
+        for (name, title, _), *predicted in shown:
+            assert name == title
+            for text, of, swatch in predicted:  # the colour stands for a long name
+                assert re.fullmatch(r"\d+ %", text)
+                assert colour.get(of, swatch) == swatch
+        wide = f"{cells}.flatMap(c => [...c.querySelectorAll('span')]).filter(s => s.scrollWidth > s.clientWidth))"
+        assert own.evaluate(f"{wide}.flat().length") == 0
+    finally:
+        page.ask(f"lab.map.names = {before!r}")

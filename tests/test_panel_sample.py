@@ -215,6 +215,19 @@ def test_the_strip_shows_a_class_page_by_page(lab: SampleLab) -> None:
         lab.pick(99999)
 
 
+def test_the_strip_turns_to_the_image_on_show(lab: SampleLab, run: Run) -> None:
+    last = int(lab._data.test.index[-1])
+    lab.pick(last)
+    assert lab.thumbs.frame["ids"][-1] == lab.thumbs.chosen == last
+    lab.set(shown=0).wait()
+    assert lab.thumbs.frame["page"] == 0  # of another class
+    again = SampleLab(run, image=last).wait()
+    try:
+        assert last in again.thumbs.frame["ids"]
+    finally:
+        again.close()
+
+
 def test_session_export_and_code(lab: SampleLab, run: Run, tmp_path: Path) -> None:
     index = int(lab._data.test.index[4])
     lab.set(attack_steps=7, target=1)

@@ -31,8 +31,8 @@ AVOIDED = (
     "open",
     "overlay",
     "Export",
-    "Among the others",
-    "Attack it",
+    "Find in EmbeddingLab",
+    "Attack in SampleLab",
 )
 # Mark a part of a panel that was not pressed, and return its words; null if there is none. Open groups are closed last.
 # One of many pictures of samples, classes and further methods is enough.
@@ -109,6 +109,24 @@ LAYOUT = """(n) => {
     };
 }"""
 
+# Of panel n: in how many rows the buttons of its head stand, and which; which parts of its controls and bars scroll,
+# though a browser of a test does not draw their scroll bars; the numbers on the axes of its curves.
+FITS = """(n) => {
+    const panel = document.querySelectorAll(".amkd-panel")[n], all = (rule) => [...panel.querySelectorAll(rule)];
+    const there = (e) => e.getClientRects().length > 0, box = (e) => e.getBoundingClientRect();
+    const head = all(".amkd-head > *").filter(there);
+    const over = (e, way, size) =>
+        /auto|scroll/.test(getComputedStyle(e)[`overflow${way}`]) && e[`scroll${size}`] > e[`client${size}`];
+    const parts = all(".amkd-controls, .amkd-head, .amkd-bar, .amkd-scrubber, .amkd-controls *").filter(there);
+    return {
+        rows: new Set(head.map((e) => Math.round(box(e).top + box(e).height / 2))).size,
+        buttons: head.map((e) => (e.matches("details") ? e.querySelector("summary") : e).textContent),
+        beyond: head.filter((e) => box(e).right > box(panel).right).length,
+        bars: parts.filter((e) => over(e, "X", "Width") || over(e, "Y", "Height")).map((e) => e.className),
+        ticks: all(".amkd-curves canvas").filter(there).map((e) => e.dataset.ticks.split(" ").length),
+    };
+}"""
+
 
 def test_every_control_of_a_recipe_has_a_help() -> None:
     panel = DistillLab(TINY)
@@ -162,12 +180,12 @@ def press(page: Any, part: Any, draw: random.Random) -> None:
                 raise
 
 
-def arranged(page: Any, number: int, right: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+def arranged(page: Any, number: int, right: Callable[[dict[str, Any]], bool], layout: str = LAYOUT) -> dict[str, Any]:
     """Wait until the layout of a panel is ``right``, and return it."""
     seen: dict[str, Any] = {}
 
     def look() -> bool:
-        seen.update(page.evaluate(LAYOUT, number))
+        seen.update(page.evaluate(layout, number))
         return right(seen)
 
     try:
@@ -322,6 +340,36 @@ class TestInABrowser:
                     panel.locator(".amkd-drawer").click()
                     arranged(page, number, lambda seen, there=there: seen["controls"] is there)
         finally:
+            page.set_viewport_size({"width": 1400, "height": 2000})
+
+    @pytest.mark.parametrize("width", [1400, 1000, 853, 700])
+    def test_the_head_is_one_row_and_nothing_scrolls_without_need(self, page: Any, width: int) -> None:
+        page.amkd.ask(
+            "from amkd_viz.panels.curve_canvas import Curve\n"
+            "one.pictures.curves.show([('loss', 'nats')] * 10, "
+            "[Curve(n, 'x', [(0, 1.0), (240, 2.0)], '#000000') for n in range(10)], [], 240)"
+        )
+        page.set_viewport_size({"width": width, "height": 2000})
+        try:
+            page.wait_for_function("() => document.querySelectorAll('.amkd-curves canvas[data-ticks]').length >= 10")
+            for number in range(5):
+                panel = page.locator(".amkd-panel").nth(number)
+                arranged(page, number, lambda seen: seen["rows"] == 1 and seen["bars"] == [], FITS)
+                arranged(page, number, lambda seen: min(seen["ticks"], default=2) >= 2, FITS)
+                if width > 900:
+                    continue
+                for there in (True, False):
+                    panel.get_by_role("button", name="More").click()
+                    arranged(page, number, lambda seen, there=there: ("Show code" in seen["buttons"]) is there, FITS)
+                    arranged(
+                        page, number, lambda seen, there=there: seen["rows"] == 1 + there and not seen["beyond"], FITS
+                    )
+            if width == 1000:  # two nets side by side, and the third map beneath with the legends beside it
+                seen = arranged(page, 3, lambda seen: min(seen["sides"]) > 200)
+                assert len(set(seen["tops"])) == 2
+                assert page.locator(".amkd-panel").nth(3).locator(".amkd-maps-row > .amkd-legends").is_visible()
+        finally:
+            page.amkd.ask("one.pictures.curves.show([], [], [], 1)")
             page.set_viewport_size({"width": 1400, "height": 2000})
 
     def test_wide_gives_the_pictures_the_room_of_the_controls(self, page: Any) -> None:

@@ -9,6 +9,7 @@ import itertools
 import json
 import re
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from amkd_viz.views import View, class_colour, method_colour, method_colours
 from amkd_viz.views.labels import class_label, mean_sd, number, percent, safe
 from amkd_viz.views.page import document
 from amkd_viz.views.raster import class_pixels, image_pixels, png, signed_pixels
-from amkd_viz.views.theme import APART, DARK, LIGHT, in_theme, template
+from amkd_viz.views.theme import APART, DARK, LIGHT, METHODS, OTHERS, _channels, _luminance, in_theme, template
 from amkd_viz.views.writers import figure_block
 
 
@@ -123,6 +124,25 @@ def test_methods_have_colours_apart() -> None:
             assert far(found[one], found[other]) > 25, (one, other)
         for method in some:  # nor does a curve look like a class of the map above it
             assert min(far(found[method], class_colour(k)) for k in range(10)) > 20, method
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast ratio of two colours, in [1, 21], as WCAG 2 defines it."""
+    low, high = sorted(0.05 + _luminance(_channels(colour)) for colour in (one, other))
+    return high / low
+
+
+def test_methods_are_seen_on_both_papers_and_so_are_the_words() -> None:
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    several = {f"{name} {i}": name for name in METHODS for i in range(3)}
+    lines = [*METHODS.values(), *OTHERS, *method_colours(several).values()]
+    for theme in (LIGHT, DARK):
+        assert min(contrast(colour, theme.paper) for colour in lines) >= 3
+        for ground in (theme.paper, theme.page):
+            assert min(contrast(word, ground) for word in (theme.ink, theme.muted, theme.accent)) >= 4.5
+    script = files("amkd_viz.playground").joinpath("static", "draw.js").read_text(encoding="utf-8")
+    (lines_there,) = re.findall("const LINES = (.*?);", script)
+    assert set(json.loads(lines_there)) <= set(METHODS.values())
 
 
 def test_settings_of_a_method_are_steps_of_its_own_hue() -> None:

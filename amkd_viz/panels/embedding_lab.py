@@ -113,8 +113,8 @@ class EmbeddingLab(Panel):
 
     def _build(self, epochs: list[int]) -> None:
         newest = self.button("Newest", "read the run's folder again and show its newest epoch", self.newest)
-        attacked = self.button("Attack it", "open the sample that is picked in SampleLab, beneath", self.open_sample)
-        self._scrubber = Scrubber(self, epochs, newest, attacked, description="student's epoch")
+        attacked = self.button("Attack in SampleLab", "attack the picked sample, beneath", self.open_sample)
+        self._scrubber = Scrubber(self, epochs, newest, description="student's epoch")
         under = widgets.VBox([self.map, self._scrubber.row, self.numbers])
         side = widgets.VBox([self.bars, self.list])
         both = widgets.Box([under, side])
@@ -142,6 +142,7 @@ class EmbeddingLab(Panel):
                 },
             },
             [both],
+            [attacked],
             parts={"Map": under, "Triplets": self.bars, "Samples": self.list},
             stage=[self.map],
         )

@@ -37,6 +37,7 @@ TWICE = 0.6  # seconds within which a second click is part of the first
 ONE_MOVE = 1.0  # seconds between two moves of a control that are one
 SAID = 8.0  # seconds for which it keeps the name of a written file
 COACH = "AMKD_VIZ_COACH"  # "off": callouts only appear where a person asks for them
+OFTEN = {"?", "Undo", "Reset controls"}  # buttons that the head of a narrow panel keeps in sight
 PARTS = ("head", "body", "controls", "pictures", "bar")
 _shown: list[Panel] = []  # open panels
 _leaving = False  # whether the kernel ends
@@ -258,7 +259,10 @@ class Panel(metaclass=_WholeOrClosed):
         if type(self).view is Panel.view:
             del made["Export"]
         again = ("?", "Show code", "Undo")
-        return [self.button(label, tip, action, again=label in again) for label, (tip, action) in made.items()]
+        buttons = {label: self.button(label, tip, act, again=label in again) for label, (tip, act) in made.items()}
+        for label in buttons.keys() - OFTEN:
+            buttons[label].add_class("amkd-rare")
+        return list(buttons.values())
 
     def button(
         self, label: str, tip: str, action: Callable[[], Any], primary: bool = False, again: bool = False

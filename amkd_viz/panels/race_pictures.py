@@ -85,8 +85,8 @@ class RacePictures:
             rows = [
                 ["validation", percent(last.get("val_accuracy"))],
                 ["same as teacher", percent(last.get("val_agreement"))],
-                ["a step", f"{_short(1000 * seconds[name])}\u00a0ms" if factor > 0 else "—"],
-                [f"steps of {base}", f"{_short(factor)}\u00a0×" if factor > 0 else "—"],
+                ["step time", f"{_short(1000 * seconds[name])}\u00a0ms" if factor > 0 else "—"],
+                [f"time vs {base}", f"{_short(factor)}\u00a0×" if factor > 0 else "—"],
             ]
             facts.append({"colour": colours[name], "rows": rows})
         return facts

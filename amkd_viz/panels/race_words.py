@@ -59,7 +59,7 @@ def result_table(
     compared = reading(table(list(race.runs.values())) if rows is None else rows)
     sentences = [sentence.partition(": ")[2] for sentence in compared]
     sentences += [READING_OF_AMKD] if any(name.startswith("amkd") for name in race.runs) else []
-    below = "".join(f"<li>{safe(sentence)}</li>" for sentence in sentences)
+    below = "".join(f"<li>{safe(sentence.replace(' -', ' −'))}</li>" for sentence in sentences)
     return f"{_html_table(head, body)}<ul>{below}</ul>"
 
 

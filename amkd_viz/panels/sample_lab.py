@@ -176,7 +176,7 @@ class SampleLab(Panel):
                 },
             },
             [self.thumbs, self.prediction.row, self.walk, plane],
-            [self.button("Among the others", "show the image in EmbeddingLab, beneath", self.open_embedding)],
+            [self.button("Find in EmbeddingLab", "show the image among the others, beneath", self.open_embedding)],
             parts={"Path": self.walk, "Plane": plane},
             stage=[self.thumbs, self.canvas],
         )
@@ -195,13 +195,14 @@ class SampleLab(Panel):
             InputError: there is no such test image.
         """
         self.wait()
-        self._place(index)
-        self.thumbs.chosen = int(index)
+        self.choose(index)
         return self.attack()
 
     def choose(self, index: int) -> None:
         """Choose the test image with this published index; raises as ``pick``."""
-        self._place(index)
+        at = (self._listed() == self._place(index)).nonzero()
+        if len(at):  # else the strip shows another class
+            self.thumbs.page = int(at[0, 0]) // PAGE
         self.thumbs.chosen = int(index)
 
     def open_embedding(self) -> Panel:
@@ -302,7 +303,7 @@ class SampleLab(Panel):
                 self.put(name, options=options, value=self[name])
             self.thumbs.second = restored.get("second")
             self.set(**restored.get("controls", {}), **self._later)
-            self.thumbs.chosen = base
+            self.choose(base)
             self.compute.ask("page", self._show_page)
             self.compute.ask("attack", self._attack)
 
@@ -335,8 +336,7 @@ class SampleLab(Panel):
     def _show_page(self) -> None:
         if not self._nets:
             return
-        test, shown = self._data.test, self["shown"]
-        places = torch.arange(len(test)) if shown == "all" else (test.y == shown).nonzero()[:, 0]
+        test, shown, places = self._data.test, self["shown"], self._listed()
         pages = max(1, -(-len(places) // PAGE))
         page = min(max(self.thumbs.page, 0), pages - 1)
         if self._page == (shown, page):
@@ -351,6 +351,11 @@ class SampleLab(Panel):
             self.thumbs.show(x, ids, labels, classes, page, pages)
 
         self.paint.ask("page", show)
+
+    def _listed(self) -> torch.Tensor:
+        """Return the places in the test set of the images that the strip lists, page after page."""
+        test, shown = self._data.test, self["shown"]
+        return torch.arange(len(test)) if shown == "all" else (test.y == shown).nonzero()[:, 0]
 
     def _place(self, index: int) -> int:
         if not self._nets:

@@ -35,23 +35,23 @@ MORE = [
 ]
 CLASSES = TEN + MORE
 APART = len(CLASSES)  # classes whose colours differ at a glance; beyond, hues repeat
-# Of methods: at least 22 apart in CIELAB from those ten, 33 from each other, with L* of 40 to 74. The seven of AMKD's
-# family are at least 59 apart, and 29 as seen without green cones.
+# Of methods: contrast of at least 3 on both papers, so L* of 44 to 61; at least 21 apart in CIELAB from those ten, 28
+# from each other. The seven of AMKD's family are at least 59 apart, and 26 as seen without green cones.
 METHODS = {
-    "kd": "#925500",
-    "bss": "#186d3d",
-    "amkd": "#ff49db",
-    "triplet-kd": "#24ce00",
-    "ce": "#5586ff",
-    "amkd-student": "#7900ff",
-    "amkd-calibrated": "#db92aa",
+    "kd": "#926024",
+    "bss": "#008554",
+    "amkd": "#f354aa",
+    "triplet-kd": "#ff3000",
+    "ce": "#0060ff",
+    "amkd-student": "#e700ff",
+    "amkd-calibrated": "#606d9e",
 }
 OTHERS = [
-    *("#ff0049", "#3dc2e7", "#b6b600", "#496192", "#b61861", "#24ce79", "#9e55aa", "#867961"),
-    *("#ff866d", "#0055ff", "#499200", "#86c29e", "#ff3d00", "#b6aaf3", "#e700ff"),
+    *("#b64860", "#489eaa", "#859200", "#793cff", "#db6d48", "#30790c", "#b679aa", "#797960"),
+    *("#f3186d", "#0085f3", "#00aa00", "#aa54b6", "#ff3c48", "#ce60ff", "#f300c2"),
 ]
 GREY = "#8a909c"  # of Plotly's mode bar, in both themes
-DARKEST, LIGHTEST = 38.0, 70.0  # L* of a method's several settings: contrast over 2 on both papers
+DARKEST, LIGHTEST = 44.0, 61.0  # L* of a method's several settings: contrast of at least 3 on both papers
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def method_colours(methods: Mapping[str, str]) -> dict[str, str]:
 
     >>> found = method_colours({"ce": "ce", "kd (epochs=1)": "kd", "kd (epochs=2)": "kd"})
     >>> found["ce"] == method_colour("ce"), found["kd (epochs=1)"], found["kd (epochs=2)"]
-    (True, '#834c00', '#fa9200')
+    (True, '#8e5e23', '#c98432')
     """
     found, each, taken = {}, {}, set[int]()
     for method in dict.fromkeys(methods.values()):

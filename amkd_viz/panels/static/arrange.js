@@ -1,4 +1,5 @@
-// How a panel is laid out: where it is narrow, its controls are a drawer and one of its lower pictures is shown at a time;
+// How a panel is laid out: where it is narrow, its controls are a drawer, buttons that are seldom used are behind "More",
+// and one of its lower pictures is shown at a time;
 // "Wide" gives the pictures the whole width, "Present" an audience: the stage, large, and the controls that matter.
 
 function arrange(view, panel) {
@@ -9,14 +10,16 @@ function arrange(view, panel) {
     return made;
   };
   const turn = (name) => view.send({ [name]: !view.get(name) });
+  const fold = (name) => () => (panel.classList.toggle(`amkd-${name}`), mark());
   const shown = {
-    open: button("drawer", "Controls", "Show or hide the controls", () => (panel.classList.toggle("amkd-open"), mark())),
+    open: button("drawer", "Controls", "Show or hide the controls", fold("open")),
     wide: button("widen", "Wide", "Give the pictures the whole width; the controls become a drawer", () => turn("wide")),
     present: button("presenter", "Present", "Two maps in large type for an audience; Esc ends it", () => turn("present")),
+    full: button("more", "More", "Show or hide the other buttons", fold("full")),
   };
   const mark = () => {
     for (const [name, made] of Object.entries(shown)) {
-      if (name !== "open") panel.classList.toggle(`amkd-${name}`, view.get(name));
+      if (name === "wide" || name === "present") panel.classList.toggle(`amkd-${name}`, view.get(name));
       made.setAttribute("aria-pressed", String(panel.classList.contains(`amkd-${name}`)));
     }
   };
@@ -47,7 +50,7 @@ function tabs(names, panel) {
   names.forEach((name, n) => {
     make(row, "button", { type: "button", class: "jupyter-button" }, name).addEventListener("click", () => choose(n));
   });
-  let first = parts[0];
+  let first = parts.reduce((a, b) => (a.compareDocumentPosition(b) & Node.DOCUMENT_POSITION_PRECEDING ? b : a));
   while (!first.parentElement.classList.contains("amkd-pictures")) first = first.parentElement;
   first.before(row);
   choose(0);

@@ -2,7 +2,6 @@
 // The legend in each caption gives the last values, or those at the pointer in all axes at once.
 
 const PAD = { left: 40, right: 8, top: 8, bottom: 18 }; // half a line of numbers above the axis
-const NAME = 50; // pixels of the name of the axis
 const short = (v) => (Math.abs(v) >= 100 ? v.toFixed(0) : v.toPrecision(3)).replace("-", "\u2212");
 
 class Curves extends View {
@@ -102,9 +101,9 @@ class Curves extends View {
       line([[PAD.left, Y(v)], [width - PAD.right, Y(v)]], colours.grid);
       text(words, PAD.left - 4, Y(v), colours.muted, "right", "middle");
     }
-    for (const [v, words] of ticks(0, last, Math.max(2, (width - PAD.left - PAD.right) / 60))) {
-      if (v === Math.round(v) && X(v) < width - NAME) text(words, X(v), bottom + 4, colours.muted, "center", "top");
-    }
+    const written = this.epochs(pen, X, width - PAD.right - pen.measureText("epoch").width - 5);
+    for (const [v, words] of written) text(words, X(v), bottom + 4, colours.muted, "center", "top");
+    canvas.dataset.ticks = written.map(([, words]) => words).join(" ");
     text("epoch", width - PAD.right, bottom + 4, colours.muted, "right", "top");
     const events = this.get("events");
     for (const { x } of events) line([[X(x), PAD.top], [X(x), bottom]], colours.accent, 1, [2, 3]);
@@ -125,6 +124,14 @@ class Curves extends View {
       const left = Math.max(PAD.left + 2, Math.min(X(event.x) + 4, width - pen.measureText(event.text).width - 4));
       text(event.text, left, PAD.top + 2 + 13 * row, colours.accent, "left", "top");
     });
+  }
+
+  // The numbers of the axis, left of its name; in a narrow one the first and the last that have room.
+  epochs(pen, X, end) {
+    const enough = Math.max(2, (X(this.last) - X(0)) / 60), right = ([v, words]) => X(v) + pen.measureText(words).width / 2;
+    const fit = (wanted) => ticks(0, this.last, wanted).filter((tick) => tick[0] === Math.round(tick[0]) && right(tick) < end);
+    const found = fit(enough), close = found.length > 1 ? [] : fit(4 * enough);
+    return close.length > 1 ? [close[0], close.at(-1)] : found;
   }
 
   caption({ canvas, title, unit }, axis, values) {

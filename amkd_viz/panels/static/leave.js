@@ -103,7 +103,7 @@ function download(blob, name) {
 function pictureMenu(panel, say) {
   const head = panel.querySelector(".amkd-head");
   if (!head) return () => {};
-  const menu = make(head, "details", { class: "amkd-menu" });
+  const menu = make(head, "details", { class: "amkd-menu amkd-rare" });
   make(menu, "summary", { class: "jupyter-button", title: "The pictures as a file, or to the clipboard" }, "Picture");
   const row = make(menu, "div"), name = panel.querySelector(".amkd-head b").textContent;
   const act = (label, title, action) => {

@@ -8,8 +8,8 @@ const IMAGE = 0.13; // side of an anchor's image as a share of the map
 const EDGE = "#fefefe"; // of a point, in both themes: dark colours are visible on dark paper, too
 const SIZES = { dots: 3, ring: 5, cross: 4, diamond: 4, square: 4, triangle: 5 };
 const REACH = 9; // pixels from an added point within which a click takes it away
-const LEAST = 150; // pixels to which up to four maps shrink before one of them goes to the next row
-const LARGE = 1.5; // letters and lines for an audience
+const LEAST = 150, ROOMY = 175; // pixels to which four, and up to three, maps shrink before one goes to the next row
+const CLEAR = 200; // side of a map on which points have their whole size
 const LONG = 24; // letters of a fact that gets a line of its own
 const SYMBOLS = { // of 18 x 10, for the legend
   dots: '<circle cx="9" cy="5" r="3"/>',
@@ -64,9 +64,10 @@ class Maps extends View {
     super(model);
     this.root = make(el, "div", { class: "amkd-maps" });
     this.row = make(this.root, "div", { class: "amkd-maps-row" });
-    this.keys = make(this.root, "div", { class: "amkd-keys" });
-    this.signs = make(this.root, "div", { class: "amkd-keys amkd-signs" });
-    this.read = make(this.root, "div", { class: "amkd-read" });
+    this.legends = make(this.root, "div", { class: "amkd-legends" });
+    this.keys = make(this.legends, "div", { class: "amkd-keys" });
+    this.signs = make(this.legends, "div", { class: "amkd-keys amkd-signs" });
+    this.read = make(this.legends, "div", { class: "amkd-read" });
     this.cells = [];
     this.images = new Map();
     this.drawn = 0;
@@ -146,7 +147,7 @@ class Maps extends View {
     this.explained = key;
     this.signs.replaceChildren();
     for (const kind of kinds) {
-      const entry = make(this.signs, "span");
+      const entry = make(this.signs, "span", { class: `amkd-sign-${kind}` });
       entry.innerHTML = `<svg width="18" height="10" aria-hidden="true">${SYMBOLS[kind]}</svg> `; // constants alone
       entry.append(kind === "margin" ? `${words[kind]} ${levels.map((v) => String(v).replace("0.", ".")).join(" ")}` : words[kind]);
     }
@@ -154,7 +155,7 @@ class Maps extends View {
 
   // Maps in a row: up to four of them shrink before one goes to the next row; more are spread evenly.
   across(count) {
-    const wide = this.row.clientWidth + 10, least = count > 4 ? this.get("least") : LEAST;
+    const wide = this.row.clientWidth + 10, least = count > 4 ? this.get("least") : count > 3 ? LEAST : ROOMY;
     const most = clamp(Math.floor(wide / (least + 10)), 1, count);
     return Math.ceil(count / Math.ceil(count / most));
   }
@@ -274,12 +275,18 @@ class Maps extends View {
     this.large = this.root.closest(".amkd-present") ? LARGE : 1;
     const pair = this.large > 1 ? this.get("pair").map((n) => (n + this.maps.length) % this.maps.length) : null;
     this.cells.forEach(({ figure, index }) => { figure.hidden = Boolean(pair) && !pair.includes(index); });
-    this.row.style.gridTemplateColumns = `repeat(${this.across(pair ? pair.length : this.maps.length)}, minmax(0, 1fr))`;
+    const count = pair ? pair.length : this.maps.length, across = this.across(count), beside = count > across && count % across;
+    this.row.style.gridTemplateColumns = `repeat(${across}, minmax(0, 1fr))`;
+    const [place, next] = beside ? [this.row, null] : [this.root, this.row.nextSibling]; // the legends fill what the last row leaves
+    if (this.legends.parentElement !== place) place.insertBefore(this.legends, next);
     for (const cell of this.cells) {
       const map = this.maps[cell.index], { canvas } = cell;
       cell.title.textContent = map.title;
-      cell.note.textContent = map.note ? ` ${map.note}` : "";
-      cell.note.title = map.note;
+      if (cell.note.title !== map.note) {
+        const parts = map.note ? map.note.split(/(?<=,) /) : []; // each stays on one line where there is room
+        cell.note.replaceChildren(...parts.flatMap((part) => [" ", make(null, "span", {}, part)]));
+        cell.note.title = map.note;
+      }
       const width = Math.floor(cell.figure.clientWidth);
       if (width < 60) continue;
       cell.pad = Object.fromEntries(Object.entries(PAD).map(([side, room]) => [side, Math.round(room * this.large)]));
@@ -411,7 +418,8 @@ class Maps extends View {
       const palette = this.get("palette"), kinds = mark.k ? classes(mark.k, spots.length) : null;
       spots.forEach(([x, y], i) => {
         const colour = kinds ? palette[kinds[i] % palette.length] : ink.ink;
-        symbol(context, mark.kind, x, y, (mark.size || SIZES[mark.kind]) * this.large, colour, ink);
+        const small = mark.kind === "dots" ? Math.min(1, size / CLEAR) : 1;
+        symbol(context, mark.kind, x, y, (mark.size || SIZES[mark.kind]) * this.large * small, colour, ink);
       });
     }
   }
@@ -420,7 +428,8 @@ class Maps extends View {
     context.font = `${11 * this.large}px system-ui, sans-serif`;
     context.textBaseline = "middle";
     context.textAlign = "left";
-    const wide = context.measureText(mark.text).width, [x0, x1] = this.frame.area;
+    const [x0, x1] = this.frame.area, text = X(x1) - X(x0) < 0.75 * CLEAR ? mark.text.replace(/^[^:]*: /, "") : mark.text;
+    const wide = context.measureText(text).width; // on a small map the class alone
     const wanted = x + (mark.left ? -9 - wide : 9), left = clamp(wanted, X(x0) + 4, X(x1) - wide - 4);
     const middle = y + (left === wanted ? 0 : 16 * this.large); // a label that had to move is below its point
     context.globalAlpha = 0.85;
@@ -428,7 +437,7 @@ class Maps extends View {
     context.fillRect(left - 2, middle - 8 * this.large, wide + 4, 16 * this.large);
     context.globalAlpha = 1;
     context.fillStyle = ink.ink;
-    context.fillText(mark.text, left, middle);
+    context.fillText(text, left, middle);
   }
 
   image(src) {

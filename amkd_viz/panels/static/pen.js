@@ -63,6 +63,7 @@ function cross(context, x, y, tone, r = 4.5, line = 2) {
   stroke(context, tone.ink, line);
 }
 
+const LARGE = 1.5; // letters and lines for an audience
 const DISTINCT = 10; // classes whose colours differ at a glance; of more, a letter says which one it is, too
 
 // What stands for class k where its name would not fit: the name if that is short, else the index.

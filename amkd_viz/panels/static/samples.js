@@ -4,6 +4,7 @@
 const GALLERY = 48, ROWS = 150; // at most; more would be slow to lay out
 const FIRST = { gallery: 24, rows: 15 }; // visible ones at once, the rest a little later
 const SIDE = 34; // pixels of a thumbnail
+const LONG = 7, MANY = 10; // letters of a name that a predicted class has no room for; classes whose colours differ at a glance
 const COLUMNS = [
   ["sample", (s, i) => s.word(i), (s, i) => s.ids[i]],
   ["class", (s, i) => s.className(s.label[i]), (s, i) => s.label[i]],
@@ -20,6 +21,7 @@ const TIPS = {
 };
 const predicted = (s, i, at) => (Number.isFinite(s.fact(i, at)) ? s.className(s.fact(i, at)) : "\u2014");
 const sure = (s, i, at) => (Number.isFinite(s.fact(i, at)) ? ` \u00b7 ${percent(s.fact(i, at + 1))}` : "");
+const classOf = (s, i, n) => (n === 1 ? s.label[i] : s.fact(i, n === 2 ? 0 : 2)); // in column n
 
 class List extends View {
   constructor(model, el, map) {
@@ -84,7 +86,7 @@ class List extends View {
     const notes = [];
     if (!order.length) notes.push(this.all ? "No sample to list." : "Nothing is selected: drag around samples in the map, or click one.");
     if (order.length > ROWS) notes.push(`The first ${ROWS} of ${order.length.toLocaleString("en")} in this order.`);
-    if (this.root.querySelector(".amkd-differs")) notes.push("In colour: the student disagrees with the teacher.");
+    if (this.root.querySelector(".amkd-differs")) notes.push("Bold: the student disagrees with the teacher.");
     this.note.textContent = notes.join(" ");
     Object.assign(this.root.dataset, { rows: Math.min(order.length, ROWS), listed: order.length });
     this.count();
@@ -120,6 +122,8 @@ class List extends View {
 
   table(order) {
     const table = make(null, "table");
+    this.brief = this.samples.names.some((name) => name.length > LONG);
+    table.classList.toggle("amkd-brief", this.brief);
     const head = make(make(table, "thead"), "tr");
     COLUMNS.forEach(([name], n) => {
       const cell = make(head, "th", { scope: "col" });
@@ -144,10 +148,13 @@ class List extends View {
     const row = make(body, "tr", { tabindex: 0, "data-id": samples.ids[i] });
     COLUMNS.forEach(([, text, , after], n) => {
       const cell = make(row, "td"), words = text(samples, i);
-      if (n === 1) make(cell, "i").style.background = samples.colour(i);
       if (n < 1 || n > 3) return cell.append(words);
-      make(cell, "span", { title: words }, words); // a long name gives way to the numbers
-      if (after) make(cell, "b", {}, after(samples, i));
+      const k = classOf(samples, i, n), known = Number.isFinite(k), many = samples.names.length > MANY;
+      const short = !after || !this.brief || !known ? words : many ? String(k) : ""; // where the colour says it
+      if (known) make(cell, "i").style.background = samples.palette[k % samples.palette.length];
+      cell.title = words;
+      make(cell, "span", {}, short);
+      if (after) make(cell, "b", {}, short ? after(samples, i) : after(samples, i).slice(3));
     });
     const student = samples.fact(i, 2);
     if (Number.isFinite(student) && student !== samples.fact(i, 0)) row.cells[3].className = "amkd-differs";

@@ -91,7 +91,8 @@ class Drawing extends View {
 
   draw() {
     this.width = this.stage.clientWidth;
-    const most = this.root.closest(".amkd-present") ? window.innerHeight - 260 : Math.min(560, 0.65 * window.innerHeight);
+    this.large = this.root.closest(".amkd-present") ? LARGE : 1;
+    const most = this.large > 1 ? window.innerHeight - 280 : Math.min(560, 0.65 * window.innerHeight);
     this.height = Math.round(Math.max(300, Math.min(most, this.width * 0.92)));
     if (!this.width) return;
     const ratio = window.devicePixelRatio || 1;
@@ -139,10 +140,12 @@ class Drawing extends View {
     context.setTransform(stamps.ratio, 0, 0, stamps.ratio, 0, 0);
     if (!at || at.length !== this.at.length || at.some((v, i) => v !== this.at[i])) this.centres = null;
     this.centres ||= centres(samples, this.at);
+    const named = (k) => (lettered(samples.names) ? letterOf(samples.names, k) : shorten(samples.className(k), 14)), { large } = this;
     for (const [k, i] of this.centres) {
       const [x, y] = this.spot(i);
-      words(context, lettered(samples.names) ? letterOf(samples.names, k) : shorten(samples.className(k), 14), x, y - 15, this.tone);
+      words(context, named(k), x, y - 15 * large, this.tone, { large });
     }
+    this.root.dataset.letters = this.centres.map(([k]) => named(k)).join(" | ");
   }
 
   drawOver(context) {
@@ -184,8 +187,13 @@ class Drawing extends View {
       sampleShape(context, kind, x, y, 6.5);
       fill(context, samples.colour(i));
       stroke(context, tone.ink, 2.4);
-      const align = x < 70 ? "left" : x > this.width - 70 ? "right" : "center";
-      words(context, text, x, y + side * 18, tone, { align });
+      const { large } = this, align = x < 70 * large ? "left" : x > this.width - 70 * large ? "right" : "center";
+      const free = (v) => !this.centres.some(([, k]) => {
+        const [u, w] = this.spot(k);
+        return Math.abs(u - x) < 75 * large && Math.abs(w - 15 * large - v) < 12 * large; // the name of a class is there
+      });
+      const rows = [side * 18, side * 33, -side * 18].map((by) => y + by * large);
+      words(context, text, x, rows.find(free) ?? rows[0], tone, { align, large });
     }
   }
 

@@ -37,8 +37,8 @@ class Stamps {
   }
 }
 
-function words(context, text, x, y, tone, { align = "center", weight = 600, colour = tone.ink } = {}) {
-  context.font = `${weight} 12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif`;
+function words(context, text, x, y, tone, { align = "center", weight = 600, colour = tone.ink, large = 1 } = {}) {
+  context.font = `${weight} ${12 * large}px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif`;
   context.textAlign = align;
   context.textBaseline = "middle";
   context.lineWidth = 4;

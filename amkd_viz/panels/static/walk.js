@@ -12,6 +12,10 @@ class Walk extends View {
     this.now = figure(left, "now");
     const beside = make(left, "div");
     this.change = figure(beside, "change");
+    const signs = make(beside, "div", { class: "amkd-signed" });
+    for (const [colour, word] of [[ADDS, "brighter"], [TAKES, "darker"]]) {
+      make(make(signs, "div", {}), "i", { style: `background: rgb(${colour})` }).after(word);
+    }
     this.base = figure(beside, "base");
     this.answers = new Answers(left);
     const right = make(this.root, "div", { class: "amkd-walk-way" });
@@ -170,7 +174,7 @@ class Walk extends View {
     const ring = { class: "amkd-ring-mark", cx: 7, cy: 7, r: 5 };
     if (this.frame.crossed) made.push(key(14, 14, (svg) => draw(svg, "circle", ring), "boundary sample"));
     if (this.frame.crossings.some(Boolean)) made.push(key(14, 14, (svg) => cross(svg, 7, 7, 0), "leaves its class (refined)"));
-    made.push(make(null, "span", { class: "amkd-note" }, "logit gap, base \u2212 target, per step"));
+    made.push(make(null, "span", { class: "amkd-note" }, "logit gap, base \u2212 target, at each step"));
     return made;
   }
 

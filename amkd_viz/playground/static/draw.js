@@ -107,7 +107,7 @@ function fitted2(canvas, width, height = width) {
   return pen;
 }
 
-const LINES = ["#925500", "#186d3d", "#ff49db", "#24ce00"]; // of methods: no class has them
+const LINES = ["#926024", "#008554", "#f354aa", "#ff3000"]; // of methods, see theme.py: no class has them
 
 // Lines over steps; dotted lines where a setting was changed.
 function paintCurves(canvas, lines, steps, changes, bounds = null) {
