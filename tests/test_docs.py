@@ -148,6 +148,10 @@ def test_every_public_function_is_in_the_reference(site: Path) -> None:
             shown = re.search(rf'id="amkd_viz\.{name}\.(?:\w+\.)*{public}"', text)
             described = inspect.isroutine(getattr(package, public)) or inspect.isclass(getattr(package, public))
             assert shown or not described, public
+    for page in (site / "reference").glob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert "<blockquote>" not in text, page  # of a description that begins with ">"
+        assert not re.search(r"doc-object-name[^>]*>amkd_viz\.", text), page  # a name, without its modules
 
 
 def test_the_picture_of_the_packages_is_up_to_date() -> None:
