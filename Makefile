@@ -56,8 +56,8 @@ format: install ## let ruff repair what it can
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
 
-lab: install ## JupyterLab on notebooks/, for this machine only, behind its token
-	$(RUN) jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=notebooks $$([ "$$(id -u)" = 0 ] && echo --allow-root)
+lab: install ## JupyterLab on notebook 00, for this machine only, behind its token
+	$(RUN) amkd_viz lab
 
 twins: install ## the notebooks without prose, to lecture from: notebooks/clean_*.ipynb
 	$(RUN) notebooks.instructor.twins

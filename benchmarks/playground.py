@@ -3,6 +3,8 @@
     python -m benchmarks.playground [--page FILE.html] [--seeds 10]
     python -m benchmarks.playground --data digits --seeds 0 --out benchmarks/results/playground_digits.json
 
+The same with moons, rings and blobs.
+
 Steps per second with the curves, by the clock and by the processor time of the page's thread, which other programs
 hardly affect; maps per second, seconds until the page is ready; then the mean final accuracy of the
 page's students and of the library's over the same seeds: the same step, in another order of the points and with other
@@ -49,12 +51,13 @@ def processor_time(thread: Any) -> float:
 
 def library(data: str, method: str, seeds: int) -> list[float]:
     """Return the final test accuracies of the library's students."""
+    from amkd_viz.playground.page import DATA
     from amkd_viz.runs.prepare import prepare
     from amkd_viz.training import Finished, events, suggested
 
     found = []
     for seed in range(seeds):
-        training = prepare(suggested(data).replace(method=method, seed=seed, magsim_samples=0))
+        training = prepare(suggested(DATA.get(data, data)).replace(method=method, seed=seed, magsim_samples=0))
         done = [event for event in events(training) if isinstance(event, Finished)]
         found.append(float(done[0].summary["test_accuracy"]))
     return found
@@ -67,8 +70,10 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def main() -> None:
+    from amkd_viz.playground.page import DATA
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="spirals", choices=("spirals", "digits"), help="of the page")
+    parser.add_argument("--data", default="spirals", choices=DATA, help="of the page")
     parser.add_argument("--page", type=Path, help="a page of these data (default: one is written first)")
     parser.add_argument("--seeds", type=int, default=10, help="at most 10; 0 to measure speed alone (default: 10)")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/playground.json"))

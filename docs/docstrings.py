@@ -11,6 +11,7 @@ import griffe
 DOCTEST = re.compile(r"^([ ]*)>>> .*(?:\n\1[^\s].*|\n\1[ ]+\S.*)*", re.MULTILINE)
 SECTION = re.compile(r"^([ ]*)(?:Args|Attributes):\n((?:\1[ ]+.*\n?|[ ]*\n)+)", re.MULTILINE)
 NAMES = r"\*{0,2}[a-z_]\w*(?:, \*{0,2}[a-z_]\w*)*"
+QUOTE, BARE = re.compile("^>"), r"\\>"  # in Markdown ">= 0" would quote "= 0"
 DIRECTIVE = re.compile(r"^([ ]*)\.\. math::[ ]*(.*(?:\n(?:\1[ ]+.*|[ ]*))*)", re.MULTILINE)
 
 
@@ -24,6 +25,9 @@ def plain(text: str) -> str:
         a: both.
         b: both.
         c: another.
+    >>> print(plain("Args:\\n    steps: > 0 bisections."))
+    Args:
+        steps: \\> 0 bisections.
     """
     text = SECTION.sub(_rows, text)
     text = DOCTEST.sub(lambda m: f"{m[1]}```python\n{m[0]}\n{m[1]}```", DIRECTIVE.sub(_display, text))
@@ -38,7 +42,7 @@ def _rows(section: re.Match[str]) -> str:
     if entries[0].strip():
         return section[0]
     rows = [
-        f"{name}: {words.rstrip()}"
+        f"{name}: {QUOTE.sub(BARE, words.rstrip())}"
         for names, words in zip(entries[1::2], entries[2::2], strict=True)
         for name in names.split(", ")
     ]

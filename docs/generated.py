@@ -200,15 +200,18 @@ def _output(output: Any, token: str) -> str:
         return token
     if "application/vnd.jupyter.widget-view+json" in data:
         return LIVE + _picture(data.get("text/plain", ""))
+    if "amkd-still-words" in data.get("text/html", ""):
+        return html.escape(data["text/plain"])
     if "amkd-still" in data.get("text/html", ""):
         return ""  # of the panel above, at a moment of chance
     if "text/markdown" in data:  # its headings are not the page's
-        return _fenced(data["text/markdown"].rstrip(), "markdown")
+        return _fenced(html.unescape(data["text/markdown"].rstrip()), "markdown")
     if "text/html" in data:
         # for JupyterLab, and for the pages that nbconvert makes
-        html = re.sub(r"<(script|style)>.*?</\1>", "", data["text/html"], flags=re.DOTALL)
-        return "".join(html.splitlines())
-    return _fenced(data.get("text/plain", ""))
+        text = re.sub(r"<(script|style)>.*?</\1>", "", data["text/html"], flags=re.DOTALL)
+        return "".join(text.splitlines())
+    text = data.get("text/plain", "")
+    return _fenced(text) if text else ""
 
 
 def _plot(spec: dict[str, Any]) -> str:

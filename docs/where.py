@@ -76,7 +76,7 @@ def section(found: Mapping[str, Any]) -> str:
     parts = [
         f"`{found['command']}`: {found['cells']} cells, test accuracy over seeds {first} to {last}; "
         f"torch {about['torch']}, Python {about['python']}, {about['device']}. Differences are paired by seed, with "
-        "95 % intervals; *shown* is what Holm's procedure tells from 0 among the differences of a regime."
+        "95 % intervals; *shown*: Holm's procedure over the differences of a regime tells this one from 0."
     ]
     return "\n\n".join([*parts, *(part for name, own in found["regimes"].items() for part in _regime(name, own))])
 

@@ -148,6 +148,10 @@ def test_every_public_function_is_in_the_reference(site: Path) -> None:
             shown = re.search(rf'id="amkd_viz\.{name}\.(?:\w+\.)*{public}"', text)
             described = inspect.isroutine(getattr(package, public)) or inspect.isclass(getattr(package, public))
             assert shown or not described, public
+    for page in (site / "reference").glob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert "<blockquote>" not in text, page  # of a description that begins with ">"
+        assert not re.search(r"doc-object-name[^>]*>amkd_viz\.", text), page  # a name, without its modules
 
 
 def test_the_picture_of_the_packages_is_up_to_date() -> None:
@@ -177,6 +181,9 @@ def test_outputs_of_a_notebook(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
             "execute_result", data={"text/plain": "3", "text/html": "<div>\nRight</div><script>f(\n)</script>"}
         ),
         v4.new_output("execute_result", data={"text/plain": "42"}),
+        v4.new_output("display_data", data={"text/plain": ""}),  # the place of a result that comes later
+        v4.new_output("display_data", data={"text/html": '<p class="amkd-still-words">', "text/plain": "Draw <one>."}),
+        v4.new_output("display_data", data={"text/markdown": "of folder&#58;mine", "text/plain": "Markdown"}),
         v4.new_output("execute_result", data={"text/plain": "# Card\n```python\nload()\n```"}),
     ]
     local = v4.new_code_cell("diagnosis()", metadata={"tags": ["remove_output"]})
@@ -191,6 +198,9 @@ def test_outputs_of_a_notebook(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         assert part in text, part
     assert "````text\n# Card\n```python\nload()\n```\n````" in text  # a fence in an output does not close its own
     assert "somebody" not in text
+    assert "```text\n\n```" not in text
+    assert "\nDraw &lt;one&gt;.\n" in text
+    assert "of folder:mine" in text
     assert "moment of chance" not in text
     assert text.count("live in JupyterLab") == 2
     assert re.findall(r"!\[(\w+)\]\((.*?)\)", text) == [
@@ -321,6 +331,7 @@ READ = [
     "explanation/zoo.html",
     "tutorials/00_start_here.html",
     "tutorials/instructor/script.html",
+    "tutorials/instructor/answers.html",
 ]
 
 

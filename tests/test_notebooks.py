@@ -27,6 +27,7 @@ from tests.test_stills import ERROR, html_of
 FOLDER = Path(__file__).parent.parent / "notebooks"
 LESSONS = sorted(FOLDER.glob("[0-9]*.ipynb"))
 CHECK = re.compile(r'^check\("(.*?)", (?:\.\.\.|.*\bmy_\w+\)?)\)$', re.MULTILINE)
+ASKS = re.compile(r"^\*\*(?:Exercise )?([a-d])\.\*\*", re.MULTILINE)  # an exercise, in the text above its cell
 ASKED = re.compile(r'\bpredict\(\s*"(.*?)"')
 VIEWS = "boundary_map|epochs|curves|compare|gallery|boundary_path|plane_map|triplets|distances|embedding"
 VIEWS += "|capacity_gap|ridge_generations|generations|which_student|class_correlations"
@@ -65,6 +66,14 @@ def test_each_exercise_is_in_its_notebook_and_has_an_answer() -> None:
         assert sorted(name for names in asked.values() for name in names) == list(known)
         assert all(name[:2] == path.name[:2] for path, names in asked.items() for name in names)
     assert list(answers()) == list(exercises())
+
+
+@lessons
+def test_exercises_and_their_questions_come_in_the_order_of_their_letters(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    letters = [m[1][3:] for cell in cells if cell.cell_type == "code" for m in CHECK.finditer(cell.source)]
+    asked = [m[1] for cell in cells if cell.cell_type == "markdown" for m in ASKS.finditer(cell.source)]
+    assert letters == asked == sorted(letters)
 
 
 @lessons

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import json
 import os
 import re
 import shutil
@@ -71,6 +72,23 @@ def test_one_version_and_one_range_of_pythons() -> None:
     assert conda.removeprefix("python=").strip("=") in allowed
     module, _, function = PROJECT["project"]["scripts"]["amkd-viz"].partition(":")
     assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_hosted_services_install_what_is_there() -> None:
+    """Binder reads environment.yml, Codespaces the dev container; both name files and extras of this repository."""
+    yaml = pytest.importorskip("yaml")
+    (pip,) = (
+        e["pip"] for e in yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"] if isinstance(e, dict)
+    )
+    container = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text())
+    words = [*" ".join(pip).split(), *container["postCreateCommand"].split()]
+    files = [words[i + 1] for i, word in enumerate(words) if word == "-c"]
+    extras = [words[i + 1].partition("[")[2].strip("]") for i, word in enumerate(words) if word == "-e"]
+    files += container["customizations"]["codespaces"]["openFiles"]
+    assert [(ROOT / name).is_file() for name in files] == [True] * 3
+    assert [extra in PROJECT["project"]["optional-dependencies"] or not extra for extra in extras] == [True] * 2
+    allowed = SpecifierSet(PROJECT["project"]["requires-python"])
+    assert container["image"].rpartition(":")[2] in allowed
 
 
 def make_in(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -17,14 +17,32 @@ from PIL import Image
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.data import Split
+from amkd_viz.panels import embedding_lab
 from amkd_viz.panels.embedding_lab import EmbeddingLab
 from amkd_viz.panels.scatter import ATLAS, ScatterCanvas, atlas, identities
 from amkd_viz.panels.session import Session
 from amkd_viz.runs import Run, distill
-from amkd_viz.training import Recipe
+from amkd_viz.runs.run import Listener
+from amkd_viz.training import Recipe, Waiting
 from amkd_viz.views.chosen import Chosen, choose
 
 # without a browser
+
+
+def test_an_example_that_is_trained_first_says_so_once(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def trained(name: str, listen: Listener) -> Run:
+        for _ in range(3):
+            listen(Waiting("another process trains it"))
+        return run
+
+    monkeypatch.setattr(embedding_lab, "example", trained)
+    EmbeddingLab("digits", how="pca", most=50, rings=0).wait().close()
+    assert capsys.readouterr().out.count("Training the example digits") == 1
+    monkeypatch.setattr(embedding_lab, "example", lambda name, listen: run)
+    EmbeddingLab("digits", how="pca", most=50, rings=0).wait().close()
+    assert capsys.readouterr().out == ""
 
 
 @pytest.fixture(scope="module")

@@ -88,6 +88,31 @@ def test_in_jupyterlab_dark_no_word_keeps_a_colour_of_the_light_theme(page: Any)
 
 @pytest.mark.slow
 @pytest.mark.browser
+def test_a_caption_has_two_lines_until_more_is_asked_for(page: Any) -> None:
+    lines = """() => [...document.querySelectorAll("figcaption")]
+        .map((c) => c.getBoundingClientRect().height / parseFloat(getComputedStyle(c).lineHeight))"""
+    closed = page.evaluate(lines)
+    assert max(closed) < 2.5
+    more = page.locator("figcaption summary")
+    assert more.count() > 5
+    more.first.click()
+    assert max(page.evaluate(lines)) > 2.5
+    more.first.click()
+    assert page.evaluate(lines) == closed
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_button_under_the_pointer_keeps_its_words_readable(page: Any) -> None:
+    button = page.locator(".updatemenu-button").first
+    button.hover()
+    fill = "(b) => getComputedStyle(b.querySelector('.updatemenu-item-rect')).fill"
+    page.wait_for_function(f"(b) => ({fill})(b).includes('0.25')", arg=button.element_handle())
+    page.mouse.move(0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
 def test_on_a_phone_no_title_lies_on_another_and_maps_stay_large(page: Any) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     page.wait_for_function("() => [...document.querySelectorAll('.plot')].every((p) => +p.dataset.width < 390)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,6 +24,7 @@ from amkd_viz.panels.scrubber import Scrubber
 from amkd_viz.panels.session import Session, opened
 from amkd_viz.runs import Run, example
 from amkd_viz.runs.examples import EXAMPLES
+from amkd_viz.training import Event
 from amkd_viz.views import View
 from amkd_viz.views.anchors import MARGIN
 from amkd_viz.views.joint import Outputs, Quality, outputs
@@ -90,7 +92,7 @@ class EmbeddingLab(Panel):
                 f"{shown!r}. DistillLab trains on a data set."
             )
         name = shown if isinstance(shown, str) else None
-        self.run: Run = session.open_run(self) if session else example(name) if name else shown
+        self.run: Run = session.open_run(self) if session else _example(name) if name else shown
         epochs = self.run.snapshots()
         if not epochs:
             raise InputError(f"The run {self.run.path} has no snapshot yet; train it for an epoch first.")
@@ -277,7 +279,8 @@ class EmbeddingLab(Panel):
         if shown is None or (shown.sample_set, shown.kind, shown.how) != (sample_set, kind, "umap"):
             shown = lay_out(sample_set, student, kind, epoch, "pca")
             self._show(shown, busy=True)
-        text = f"Computing UMAP of {len(sample_set.chosen):,} samples; the map shows {shown.words()}."
+        first = "" if "umap" in sys.modules else " (it compiles itself first, for up to half a minute)"
+        text = f"Computing UMAP of {len(sample_set.chosen):,} samples{first}; the map shows {shown.words()}."
         self.say(text, "busy", cancellable=True)
         over = self.cancel_point()
 
@@ -424,3 +427,15 @@ class EmbeddingLab(Panel):
 
 def _words(picture: Picture) -> str:
     return f"The map shows {picture.words()}. Move the slider above it from teacher to student."
+
+
+def _example(name: str) -> Run:
+    """Return an example; a line beneath the cell says so where it has to be trained first."""
+    said: list[str] = []
+
+    def listen(_: Event) -> None:
+        if not said:
+            said.append(name)
+            print(f"Training the example {name}, the first time only: up to half a minute ...", flush=True)
+
+    return example(name, listen=listen)

@@ -95,11 +95,10 @@ def boundary_map(
             marks += attack_marks(found[i : i + 1], way, dataset.classes, list(maps).index(name))
     scene = Scene(panels, here.area, marks, dataset.classes, here.units, columns)
     arrays |= {f"{k}.{part}": getattr(found, part) for k, found in maps.items() for part in Decisions._fields}
-    caption = (
-        f"Each of the {resolution} x {resolution} cells was evaluated (exact, not interpolated); colour is the class, "
-        f"opacity the confidence, dots are {shown}; axes are the data's two "
-        "coordinates."
-    )
+    caption = f"Colour is the predicted class, opacity the confidence; dots are {shown}."
+    shares = [f"{name} {percent(notes[f'{name}.agreement'])}" for name in maps if f"{name}.agreement" in notes]
+    if shares:
+        caption += f" Same class as {next(iter(maps))}, share of the window: {', '.join(shares)}."
     if margins:
         caption += f" Dotted: the two largest probabilities differ by {', '.join(f'{level:g}' for level in margins)}."
     if extra:
@@ -117,9 +116,8 @@ def boundary_map(
         caption += f" Rings: {' and '.join(rings)}, with the attack paths."
     if any(f"{name}.crossings" in arrays for name in every):
         caption += " Numbers: attack steps. Crosses: where a path enters another class, found between two steps."
-    shares = [f"{name} {percent(notes[f'{name}.agreement'])}" for name in maps if f"{name}.agreement" in notes]
-    if shares:
-        caption += f" Same class as {next(iter(maps))}, share of the window: {', '.join(shares)}."
+    caption += f" Each of the {resolution} x {resolution} cells was evaluated, none interpolated. Axes: the data's two "
+    caption += "coordinates."
     caption += alike(dataset.classes, "a dot")
     return View(figure(scene), arrays, notes, caption, f"Decision maps of {dataset.name}")
 

@@ -1,8 +1,12 @@
-"""A caption as HTML beneath a notebook's figure, and as lines beneath a picture, which has no page around it."""
+"""A caption: as HTML beneath a figure, two lines and the rest on request; as lines of a picture without a page.
+
+A caption begins with what every reader needs. Its further sentences are behind the word "more".
+"""
 
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 
 import plotly.graph_objects as go
@@ -11,18 +15,46 @@ from amkd_viz.views.labels import safe
 from amkd_viz.views.layout import height_of
 from amkd_viz.views.theme import LIGHT
 
-__all__ = ["captioned", "html_caption", "wrapped"]
+__all__ = ["captioned", "folded", "html_caption", "in_two", "wrapped"]
 
 # The colour follows JupyterLab's theme; pages without such a variable, light or dark, give their own.
 STYLE = "max-width:60em;margin:0 0 .8em;line-height:1.45;color:var(--jp-ui-font-color1,inherit)"
 SIZE, LINE, EDGE, GAP = 12, 15.6, 10, 8  # pixels: letters, a line as Plotly sets it, paper around and above the words
 LETTER = 6.6  # average pixels per letter in a wide font: no line may end outside
+TWO_LINES = 210  # letters, in the width of a notebook
 LONGEST = 150  # letters per line that are still easy to read
 
 
 def html_caption(caption: str) -> str:
     """Return the HTML of a caption, "" if it is empty."""
-    return f'<div style="{STYLE}">{safe(caption)}</div>' if caption else ""
+    return f'<div style="{STYLE}">{folded(caption)}</div>' if caption else ""
+
+
+def folded(caption: str) -> str:
+    """Return a caption as HTML without a frame: two lines, and the rest behind "more"."""
+    first, rest = in_two(caption)
+    if not rest:
+        return safe(first)
+    more = "display:inline;cursor:pointer;text-decoration:underline"
+    return (
+        f'{safe(first)} <details style="display:inline;margin:0"><summary style="{more}">more</summary> {safe(rest)}'
+        "</details>"
+    )
+
+
+def in_two(caption: str) -> tuple[str, str]:
+    """Return the sentences that two lines hold, at least one, and the others.
+
+    >>> in_two("Dots are seeds. The axis does not start at 0.")
+    ('Dots are seeds. The axis does not start at 0.', '')
+    >>> in_two(f"Dots are seeds. {'x' * 200}.")[0]
+    'Dots are seeds.'
+    """
+    sentences = re.split(r"(?<=[.!?]) +(?=[A-Z])", caption)
+    count = 1
+    while count < len(sentences) and len(" ".join(sentences[: count + 1])) <= TWO_LINES:
+        count += 1
+    return " ".join(sentences[:count]), " ".join(sentences[count:])
 
 
 def wrapped(caption: str, width: float) -> list[str]:

@@ -12,7 +12,7 @@ from amkd_viz.core.errors import InputError
 from amkd_viz.runs.groups import Draw, draw_of, groups
 from amkd_viz.views.labels import mean_sd, percent, safe
 from amkd_viz.views.layout import blank
-from amkd_viz.views.short import short, short_files
+from amkd_viz.views.short import WIDE, short, short_files
 from amkd_viz.views.theme import LIGHT, method_colours
 from amkd_viz.views.view import View
 
@@ -55,7 +55,7 @@ def compare(runs: Sequence[Run], number: str = "test_accuracy") -> View:
     if not values:
         raise InputError(f"None of the runs has {number}; finish one first.")
     colours = method_colours({label: group.method for label, group in found.items()})
-    names, key = short(found)
+    names, key = short(found, WIDE)
     every: dict[float, str] = {}  # mean test accuracy of the teachers of a row -> name
     for scores in teachers.values():
         every |= {float(np.mean(shares)): name for name, shares in scores.items()}
@@ -105,16 +105,17 @@ def compare(runs: Sequence[Run], number: str = "test_accuracy") -> View:
                 figure.add_shape(_upright(100 * float(np.mean(accuracies)), row, 0.45, LIGHT.ink, 1.2))
     several = max(map(len, values.values())) > 1
     spread = ", bars are their means; the numbers are mean ± one standard deviation" if several else ""
-    pairs = (
-        ". A thin line joins the students of one seed, which start alike and see the same samples: compare methods "
-        "along these lines, since a paired difference leaves out what all students of a seed share"
+    joining = (
+        "A thin line joins the students of one seed, which start alike and see the same samples: compare methods "
+        "along these lines, since a paired difference leaves out what all students of a seed share."
+        if joined[0]
+        else ""
     )
     return View(
         figure,
         {method: np.array(list(shares.values())) for method, shares in values.items()},
         notes,
-        f"Dots are seeds{spread}{pairs if joined[0] else ''}. {_teachers(every)}"
-        f"The axis does not start at 0. {key}".strip(),
+        f"{key} Dots are seeds{spread}. The axis does not start at 0. {_teachers(every)}{joining}".strip(),
         f"Methods by {NAMES.get(number, number)}",
     )
 

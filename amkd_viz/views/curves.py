@@ -99,11 +99,11 @@ def curves(runs: Run | Sequence[Run], *, metrics: Sequence[str] | None = None, c
         figure,
         arrays,
         {"runs": len(read), "methods": len(methods)},
-        "Loss terms before weighting, averaged over the epoch's steps, then metrics on the validation split. "
+        (f"{key} " if key else "")
+        + "Loss terms before weighting, averaged over the epoch's steps, then metrics on the validation split. "
         + ("Thin lines are seeds, strong ones their mean. " if seeds > 1 else "")
         + "A curve ends where the weight of its term reaches 0: it is no longer computed."
-        + (f" Beyond its axes for single epochs: {'; '.join(beyond)}." if beyond else "")
-        + (f" {key}" if key else ""),
+        + (f" Beyond its axes for single epochs: {'; '.join(beyond)}." if beyond else ""),
         "Loss terms and metrics",
     )
 

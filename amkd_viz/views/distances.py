@@ -176,8 +176,9 @@ def _caption(names: list[str], notes: Mapping[str, float], rings: int, used: int
     active = ", ".join(f"{name} {percent(notes[f'{name}.active'], 0)}" for name in names)
     caption = (
         f"Anchor: {names[0]} on each of {plural(rings, 'boundary sample')}; positive: the net on the same sample; "
-        f"negatives: the net on those of {used_of(used, there, 'test sample')} that are of neither base nor target "
-        f"class. Active triplets at margin {notes['margin']:g}: {active}. Below, mean squared distance between two "
+        f"negatives: the net on other classes. Active triplets at margin {notes['margin']:g}: {active}. "
+        f"Negatives are those of {used_of(used, there, 'test sample')} that are of neither base nor target class. "
+        f"Below, mean squared distance between two "
         "classes of these samples, 0 in the colour of the paper"
     )
     if len(names) == 2:

@@ -164,14 +164,17 @@ def _caption(
     method = {"umap": "UMAP", "pca": "PCA"}[how]
     trust = ", ".join(f"{name} {number(notes[f'{name}.trustworthiness'])}" for name in names)
     kept = ", ".join(f"{name} {percent(notes[f'{name}.triplets'], 0)}" for name in names)
-    caption = f"{method} of the {kind} embeddings of {used_of(points, there, 'test sample')}" + (
-        f" and {rings} boundary samples (ringed, in the colour of their base class)" if rings else ""
+    caption = f"{method} of {kind} embeddings, fitted on {names[0]}" + (
+        f"; ringed: {rings} boundary samples, in the colour of their base class. " if rings else ". "
     )
-    caption += f", fitted on {names[0]}" + ("; the others start there and are aligned to it. " if names[1:] else ". ")
     caption += f"Trustworthiness (k = {NEIGHBOURS}, 1 is best): {trust}. "
     if names[1:]:
         caption += "Procrustes disparity (0 for the same shape): "
         caption += ", ".join(f"{name} {number(notes[f'{name}.residual'])}" for name in names[1:]) + ". "
     caption += f"Triplets whose order of distances the layout keeps: {kept}. Lines with a cross: in each panel the "
     caption += f"{WORST} triplets that it contradicts most clearly: by true distance the dotted line is the "
-    return caption + "shorter one if it is longer here, and vice versa. Axes have no unit."
+    caption += "shorter one if it is longer here, and vice versa. Drawn are "
+    caption += f"{used_of(points, there, 'test sample')}"
+    if names[1:]:
+        caption += f". The layout of {' and '.join(names[1:])} starts from that of {names[0]} and is aligned to it"
+    return caption + ". Axes have no unit."

@@ -24,6 +24,9 @@ POLICY = (
     "font-src data:"
 )
 
+# Plotly's colour of a button under the pointer is nearly white in any theme, and so are the letters in the dark.
+HOVERED = '.js-plotly-plot .updatemenu-item-rect[style*="244, 250, 255"]{fill:#7fb0ff40!important}'
+
 
 def document(title: str, body: str, *, theme: str = "auto") -> str:
     """Return a whole HTML page with plotly.js inlined once; it fetches nothing.
@@ -75,7 +78,7 @@ def spec(value: Any) -> str:
 
 def figures_js() -> str:
     """Return the script that defines ``drawFigures``, and the themes it needs."""
-    return f"const THEMES = {spec([asdict(LIGHT), asdict(DARK)])};\n{_asset('figures.js')}"
+    return f"const THEMES = {spec([asdict(LIGHT), asdict(DARK)])}, HOVERED = {spec(HOVERED)};\n{_asset('figures.js')}"
 
 
 def bundle(figure: go.Figure) -> dict[str, Any]:
@@ -131,6 +134,7 @@ def dark_style() -> str:
             for gap in ("", " "):
                 at = f'body[data-jp-theme-light="false"] .js-plotly-plot [style*="{part}:{gap}{colour}"]'
                 rules.append(f"{at}{{{part}:{dark}!important}}")
+    rules.append(HOVERED)
     return f"<style>{''.join(rules)}</style>"
 
 

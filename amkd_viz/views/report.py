@@ -32,7 +32,7 @@ from amkd_viz.views.labels import mean_sd, number, percent, plural, safe, used_o
 from amkd_viz.views.layout import keep
 from amkd_viz.views.mark import refuse_others, write_own
 from amkd_viz.views.page import document
-from amkd_viz.views.short import short, short_files
+from amkd_viz.views.short import WIDE, short, short_files
 from amkd_viz.views.theme import method_colours
 from amkd_viz.views.writers import figure_block
 
@@ -124,13 +124,13 @@ def _dataset(runs: Sequence[Run], left_out: list[str]) -> Dataset | None:
 
 def _section(name: str, runs: Sequence[Run], dataset: Dataset) -> str:
     rows = table(runs)
-    names, key = short(row.label for row in rows)
+    names, key = short((row.label for row in rows), WIDE)
     rows = [replace(row, label=names[row.label]) for row in rows]
     tested = pairs(rows)
     sentences = [sentence.removeprefix(f"{name}: ") for sentence in notes(rows)]
     lead = f"<p class='lead'>{safe(_lead(rows, tested))}</p>{''.join(f'<p>{safe(s)}</p>' for s in sentences)}"
     shown = compare(runs)
-    shown = replace(shown, caption=shown.caption.removesuffix(key).strip())  # the letters were text above
+    shown = replace(shown, caption=shown.caption.removeprefix(key).strip())  # the letters were text above
     parts = [
         f"<h2>{safe(name)}</h2>",
         lead + (f"<p class='quiet'>{safe(key).replace('; ', ';<br>')}</p>" if key else ""),

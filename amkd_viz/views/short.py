@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["Short", "short", "short_files"]
+__all__ = ["WIDE", "Short", "short", "short_files"]
 
-LONGEST = 28  # characters beside a row or above a small map
+LONGEST, WIDE = 28, 40  # characters above a small map, and beside a row
 FILE = re.compile(r"(?<==)[^,]*[/\\][^,]*")  # of a setting: a value with folders
 
 
@@ -19,7 +19,7 @@ class Short(NamedTuple):
     key: str
 
 
-def short(labels: Iterable[str]) -> Short:
+def short(labels: Iterable[str], longest: int = LONGEST) -> Short:
     """Shorten labels of :func:`amkd_viz.runs.groups.groups`; a letter stands for one setting, of any method.
 
     >>> short(["kd (epochs=1)", "kd (epochs=2)"]).names["kd (epochs=2)"]
@@ -36,7 +36,7 @@ def short(labels: Iterable[str]) -> Short:
     files = short_files(value for setting in settings.values() for value in FILE.findall(setting))
     settings = {label: FILE.sub(lambda m: files[m[0]], setting) for label, setting in settings.items()}
     names = {label: f"{methods[label]} ({settings[label]})" if label in settings else label for label in parts}
-    if all(len(name) <= LONGEST for name in names.values()):
+    if all(len(name) <= longest for name in names.values()):
         return Short(names, "")
     letters = {setting: _letter(i) for i, setting in enumerate(dict.fromkeys(settings.values()))}
     names |= {label: f"{methods[label]} {letters[setting]}" for label, setting in settings.items()}

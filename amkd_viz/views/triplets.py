@@ -85,9 +85,9 @@ def triplets(
     base, target = (class_name(dataset.classes, int(k)) for k in (own.base, own.target))
     caption = (
         f"Anchor: teacher on a boundary sample from {base} to {target}; positive: student there, d(a, p) = "
-        f"{number(found.d_ap)}. Negatives: student on {used_of(len(taken), len(dataset.test), 'test sample')}. Of "
-        f"{len(found.negative)} valid ones {percent(notes['active'], 0)} are active at margin {margin:g}: nearer than "
-        f"the end of the band. The {len(shown)} nearest are drawn. The layout "
+        f"{number(found.d_ap)}. Of {len(found.negative)} negatives {percent(notes['active'], 0)} are active at margin "
+        f"{margin:g}: nearer than the end of the band. The {len(shown)} nearest are drawn. Negatives: student on "
+        f"{used_of(len(taken), len(dataset.test), 'test sample')}, those of neither class. The layout "
         f"({how.upper()}, trustworthiness {number(notes['trustworthiness'])}) puts {percent(notes['misleading'], 0)} "
         "of all on the wrong side of the positive, marked by a cross."
     )

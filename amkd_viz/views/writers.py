@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from amkd_viz.core.errors import InputError
-from amkd_viz.views.caption import captioned, wrapped
+from amkd_viz.views.caption import captioned, folded, wrapped
 from amkd_viz.views.chromium import rendered
 from amkd_viz.views.labels import safe
 from amkd_viz.views.layout import with_bar
@@ -26,7 +26,7 @@ SIDE = 420  # pixels of a map in an animation
 
 def figure_block(view: View) -> str:
     """Return the HTML of one view: its figure, drawn when the page has loaded, and its caption."""
-    text = f"<figcaption>{safe(view.caption)}</figcaption>" if view.caption else ""
+    text = f"<figcaption>{folded(view.caption)}</figcaption>" if view.caption else ""
     return (
         f'<figure><div class="plot" role="img" aria-label="{safe(view.title or "figure")}"></div>'
         f'<script type="application/json">{spec(with_bar(view.figure))}</script>{text}</figure>'

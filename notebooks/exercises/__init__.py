@@ -1,4 +1,4 @@
-"""What the notebooks ask: ``predict("00.map", view)`` before a result, ``check("02.a", answer)`` after it.
+"""What the notebooks ask: ``predict("00.map", view)`` before a result, ``check("02.b", answer)`` after it.
 
 Notebooks import this folder from beside them.
 """

@@ -12,6 +12,7 @@ import torch
 from amkd_viz.runs import distill, example
 from amkd_viz.training import SPIRALS, Recipe
 from amkd_viz.views import boundary_map
+from amkd_viz.views.labels import plural
 from exercises.checking import LookAgain, exercise, number
 from exercises.predictions import question
 
@@ -111,8 +112,9 @@ def sure_where_wrong(view: Any) -> tuple[float, str]:
 def landing(view: Any, samples: Any) -> tuple[tuple[float, float], str]:
     (x0, y0), (x1, y1) = samples.origin[0].tolist(), samples.x[0].tolist()
     return (x1, y1), (
-        f"It went {math.hypot(x1 - x0, y1 - y0):.2f} units in {int(samples.steps[0])} step(s), along the gradient: not "
-        "to the nearest boundary, and past the one that it crossed. Notebook 02 shows why, and how refine() goes back."
+        f"It went {math.hypot(x1 - x0, y1 - y0):.2f} units in {plural(int(samples.steps[0]), 'step')}, along the "
+        "gradient: not to the nearest boundary, and past the one that it crossed. Notebook 02 shows why, and how "
+        "refine() goes back."
     )
 
 

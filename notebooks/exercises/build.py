@@ -57,7 +57,7 @@ def compared(function: Any, inputs: tuple[Any, ...], right: Tensor, mistakes: di
 
 
 @exercise(
-    "00.b",
+    "00.a",
     "Write my_kd(student, teacher, t): for each row of logits (N, K) the cross-entropy H(p, q) = -sum_k p_k log q_k of "
     "the two softmaxes at temperature t, the teacher's as p. Return (N,).",
     (
@@ -94,7 +94,7 @@ def kd_loss(answer: Any) -> str:
 
 
 @exercise(
-    "02.d",
+    "02.a",
     "Write my_step(x, gap, g, a): the next iterate of the attack, x + a * gap * g / ||g||, for rows x and g (N, D), "
     "gaps (N,) and a number a. Return (N, D).",
     (
@@ -120,7 +120,7 @@ def attack_step(answer: Any) -> str:
 
 
 @exercise(
-    "03.d",
+    "03.a",
     "Write my_hinge(d_ap, d_an, m): for each anchor the mean over its negatives of [d(a, p) - d(a, n) + m]_+. d_ap is "
     "(N,), d_an (N, M). Return (N,).",
     (
@@ -169,7 +169,7 @@ def with_kd(function: Function) -> Recipe:
 
     A function that the checker does not accept is replaced by the library's.
     """
-    loss = _own("00.b", function, lambda student, teacher, t: soft_cross_entropy(teacher, student, t))
+    loss = _own("00.a", function, lambda student, teacher, t: soft_cross_entropy(teacher, student, t))
 
     @dataclass(frozen=True, repr=False)
     class my_kd(Term):
@@ -196,7 +196,7 @@ def walk(net: nn.Module, x: Tensor, target: Tensor, step: Function, a: float = 0
     def library(x: Tensor, gap: Tensor, g: Tensor, a: float) -> Tensor:
         return x + (a * gap / g.norm(dim=1))[:, None] * g
 
-    step = _own("02.d", step, library)
+    step = _own("02.a", step, library)
     rows = torch.arange(len(x))
     with freeze(net), torch.enable_grad():
         z, path, applied, inside = x.clone(), [x.clone()], torch.zeros_like(target), x.clone()
@@ -227,7 +227,7 @@ def hinge_losses(
 
     A function that the checker does not accept is replaced by the library's.
     """
-    loss = _own("03.d", function, lambda d_ap, d_an, m: (d_ap[:, None] - d_an + m).clamp(min=0).mean(1))
+    loss = _own("03.a", function, lambda d_ap, d_an, m: (d_ap[:, None] - d_an + m).clamp(min=0).mean(1))
     names = [key.removesuffix(".d_ap") for key in view.arrays if key.endswith(".d_ap")]
     counts = negatives_of(data.test.y, samples.base, samples.target).sum(1).tolist()
     rows = ["margin " + "".join(f"{name:>9}" for name in names)]

@@ -1,4 +1,4 @@
-"""``check("02.a", answer)`` tells whether an answer is right, or what to look at again; ``hint("02.a")`` helps."""
+"""``check("02.b", answer)`` tells whether an answer is right, or what to look at again; ``hint("02.b")`` helps."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ _given: dict[str, int] = {}  # hints so far
 def exercise(
     name: str, question: str, hints: tuple[str, str]
 ) -> Callable[[Callable[[Any], str]], Callable[[Any], str]]:
-    """Register a checker under ``name``, such as "02.a"; the second hint says more than the first."""
+    """Register a checker under ``name``, such as "02.b"; the second hint says more than the first."""
 
     def register(why: Callable[[Any], str]) -> Callable[[Any], str]:
         _known[name] = Exercise(question, why, hints)
@@ -104,17 +104,17 @@ def check(name: str, answer: Any = ...) -> Verdict:
     """Check an answer; ``...`` asks the question again, "hint" gives a hint.
 
     Args:
-        name: such as "02.a", as in the notebook.
+        name: such as "02.b", as in the notebook.
         answer: what the question asks for.
 
     Raises:
         InputError: ``name`` is unknown.
 
-    >>> check("03.a")
+    >>> check("03.b")
     Not answered yet. d(a, p) = 0.3, ... What is the loss with mining "all"?
-    >>> check("03.a", 0.3)
+    >>> check("03.b", 0.3)
     Look again: that is the mean over the active triplets; with mining "all" the zeros count as well.
-    >>> bool(check("03.a", 0.1))
+    >>> bool(check("03.b", 0.1))
     True
     """
     question, why, _ = _exercise(name)

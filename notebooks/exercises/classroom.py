@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import getpass
 import json
 import re
@@ -18,7 +17,7 @@ from amkd_viz.core.files import write_atomic
 __all__ = ["add", "drawn", "guesses", "share"]
 
 LARGEST = 1000  # bytes of a file that is read
-BINS = 20
+BINS, LEFT = 20, 40  # of the histogram; pixels beside the scale, for its ends
 INK, OWN, TRUE = "#6b7280", "#2b62c4", "#3a7d44"
 _where: list[Path] = []  # folder of the class, and the file name of this student
 
@@ -95,39 +94,37 @@ def drawn(asked: Any, guess: Any, truth: Any) -> str:
         return ""
 
     def at(v: float) -> float:
-        return 20 + 480 * (v - asked.low) / (asked.high - asked.low)
+        return LEFT + 480 * (v - asked.low) / (asked.high - asked.low)
 
     bins = Counter(min(BINS - 1, int(BINS * (v - asked.low) / (asked.high - asked.low))) for v in every)
     parts = [
-        _rect(20 + 480 / BINS * i, 60 - 40 * n / max(bins.values()), 480 / BINS - 2, 40 * n / max(bins.values()), INK)
+        _rect(LEFT + 480 / BINS * i, 60 - 40 * n / max(bins.values()), 480 / BINS - 2, 40 * n / max(bins.values()), INK)
         for i, n in bins.items()
     ]
-    parts.append(_rect(20, 60, 480, 2, INK))
+    parts.append(_rect(LEFT, 60, 480, 2, INK))
     if guess is not None and truth is not None:
         parts.append(_rect(min(at(guess), at(truth)), 64, abs(at(guess) - at(truth)), 3, OWN))
     for value, word, colour, y in ((guess, "you", OWN, 84), (truth, "truth", TRUE, 98)):
         if value is not None:
             parts += [
                 _rect(at(value) - 2, 50, 4, 22, colour),
-                _text(at(value), y, f"{word} {value:.3g}", "middle", colour),
+                _text(at(value), y, f"{word} {value:.3g}", "middle"),
             ]
-    parts += [_text(20, 84, f"{asked.low:g}", "middle"), _text(500, 84, f"{asked.high:g}", "middle")]
+    parts += [_text(LEFT - 6, 65, f"{asked.low:g}", "end"), _text(LEFT + 486, 65, f"{asked.high:g}")]
     what = f"You {guess}, truth {truth}, class {every}" if every else f"You {guess}, truth {truth}"
-    return _image(540, 104, parts, what)
+    return _image(480 + 2 * LEFT, 104, parts, what)
 
 
 def _rect(x: float, y: float, width: float, height: float, colour: str) -> str:
     return f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(0, width):.1f}" height="{height:.1f}" fill="{colour}"/>'
 
 
-def _text(x: float, y: float, words: str, anchor: str = "start", colour: str = INK) -> str:
-    return f'<text x="{x:.1f}" y="{y}" text-anchor="{anchor}" fill="{colour}">{escape(words)}</text>'
+def _text(x: float, y: float, words: str, anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y}" text-anchor="{anchor}" fill="currentColor">{escape(words)}</text>'
 
 
 def _image(width: int, height: int, parts: list[str], what: str) -> str:
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" '
-        f'font-size="12">{"".join(parts)}</svg>'
+    return (  # in the page, not a picture file: its letters have the colour of the page's, light or dark
+        f'<svg class="amkd-guesses" role="img" aria-label="{escape(what, quote=True)}" width="{width}" '
+        f'height="{height}" font-family="sans-serif" font-size="12">{"".join(parts)}</svg>'
     )
-    source = base64.b64encode(svg.encode()).decode()
-    return f'<img class="amkd-guesses" alt="{escape(what, quote=True)}" src="data:image/svg+xml;base64,{source}">'

@@ -22,6 +22,7 @@ from amkd_viz.views.theme import LIGHT, template
 
 __all__ = ["attention_maps", "rank_lists", "relation_maps", "weights_over_margin"]
 
+TITLE = 28  # pixels between two rows, for the words above a map
 RISING = [[0, LIGHT.paper], [1, LIGHT.accent]]
 Nets = Mapping[str, Classifier]
 
@@ -33,7 +34,8 @@ def _outputs(net: Classifier, x: Tensor, *layers: int) -> Any:
 
 def _heatmaps(titles: list[str], maps: list[Any], columns: int, height: int, images: int = 0) -> Any:
     rows = -(-len(maps) // columns)
-    figure = make_subplots(rows, columns, subplot_titles=titles, horizontal_spacing=0.03, vertical_spacing=0.08)
+    apart = {"horizontal_spacing": 0.03, "vertical_spacing": TITLE / (height - 50)}
+    figure = make_subplots(rows, columns, subplot_titles=titles, **apart)
     figure.update_layout(template=template(), height=height, margin={"t": 40, "l": 10, "r": 10, "b": 10})
     for n, z in enumerate(maps):
         at = {"row": n // columns + 1, "col": n % columns + 1}

@@ -24,7 +24,7 @@ def _loss(mining: str) -> float:
 
 
 @exercise(
-    "03.a",
+    "03.b",
     f"d(a, p) = {POSITIVE:g}, the three negatives lie at d(a, n) = {NEGATIVES[0]:g}, {NEGATIVES[1]:g} and "
     f'{NEGATIVES[2]:g}, and the margin is {MARGIN:g}. What is the loss with mining "all"?',
     (
@@ -45,7 +45,7 @@ def hinge(answer: Any) -> str:
 
 
 @exercise(
-    "03.b",
+    "03.c",
     f"A boundary sample leaves class {BASE} for class {TARGET} (digits, classes 0 to 9). Which classes may its "
     "negatives "
     "have in the default variant? Give a set.",
@@ -75,7 +75,7 @@ def negative_classes(answer: Any) -> str:
 
 
 @exercise(
-    "03.c",
+    "03.d",
     "Find a margin in [0, 4] with which between 45 and 55 % of the student's triplets are active, for the samples and "
     "the distances() view above. Give that View.",
     (

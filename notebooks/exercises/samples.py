@@ -16,7 +16,7 @@ A, GAP, LENGTH = 0.3, 2.0, 4.0  # step size, logit gap, norm of the gradient
 
 
 @exercise(
-    "02.a",
+    "02.b",
     f"The logit gap f_b - f_k is {GAP:g}, the gradient of f_k - f_b has norm {LENGTH:g}, and a = {A:g}. How "
     "far, in L2, "
     "does the next step of the published code move the image? (Leave eps out.)",
@@ -46,7 +46,7 @@ def step_length(answer: Any) -> str:
 
 
 @exercise(
-    "02.b",
+    "02.c",
     "In pixel space 0.3 flies too far. Find a step_size for space='pixel' with which at least 80 % of the images cross "
     "within 10 steps and the median gap between the two largest probabilities of those that crossed is below 0.3.",
     (
@@ -58,7 +58,7 @@ def pixel_step(answer: Any) -> str:
     value = number(answer, "a step size")
     run = example("digits")
     teacher, x = run.teacher(), run.dataset().test.floats(slice(200))
-    target = sample_targets(teacher(x), generator("cpu", "exercise 02.b"))
+    target = sample_targets(teacher(x), generator("cpu", "exercise 02.c"))
     found = bss(teacher, x, target, step_size=value, space="pixel")
     top = found.logits.softmax(1).topk(2).values
     crossed, gap = float(found.crossed.float().mean()), (top[:, 0] - top[:, 1])[found.crossed]
@@ -72,7 +72,7 @@ def pixel_step(answer: Any) -> str:
 
 
 @exercise(
-    "02.c",
+    "02.d",
     "Give the targets (8,) that send each of the first 8 test images of digits to the class which the teacher ranks "
     "second.",
     (

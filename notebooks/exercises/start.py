@@ -13,7 +13,7 @@ from exercises.predictions import question
 
 
 @exercise(
-    "00.a",
+    "00.b",
     "On what share of the square, in per cent, do the teacher and the kd student name different classes? "
     "The caption of the map says on what share they agree.",
     (

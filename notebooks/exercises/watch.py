@@ -8,6 +8,7 @@ from html import escape
 from threading import Lock, Thread
 from typing import Any
 
+from IPython import get_ipython
 from IPython.display import display
 
 from amkd_viz.runs.grid import Counted
@@ -39,6 +40,14 @@ class Watch:
         self._say(self._what or "Loading the data and the networks")
         if self._recipe is None:
             Thread(target=self._tick, daemon=True).start()
+            if (shell := get_ipython()) is not None:
+                shell.events.register("post_run_cell", self._cell_ended)
+
+    def _cell_ended(self, result: Any) -> None:
+        """End the line of a cell that had nothing to train: its runs were on disk."""
+        get_ipython().events.unregister("post_run_cell", self._cell_ended)
+        if self._recipe is None and not self._ended:
+            self._say("Read from disk." if result.success else "Stopped.", ends=True)
 
     def _tick(self) -> None:
         """Count the seconds until the first event: loading takes a while and has no events."""

@@ -14,6 +14,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -224,9 +225,10 @@ def script(numbers: dict[str, Any]) -> str:
             if not step.minutes[which]:
                 continue
             end = now + step.minutes[which]
-            name = next(NOTEBOOKS.glob(f"{step.notebook}_*.ipynb")).name
-            parts.append(f"### {now} to {end}: notebook {step.notebook}, cell `{step.cell}`\n")
-            parts.append(f"- Open [{name}](../{name}). Say: *{step.say}*")
+            path = next(NOTEBOOKS.glob(f"{step.notebook}_*.ipynb"))
+            heading, code = _place(path, step.cell)
+            parts.append(f"### {now} to {end}: notebook {step.notebook}, {heading}\n")
+            parts.append(f"- Run the cell `{code}` of [{path.name}](../{path.name}). Say: *{step.say}*")
             if step.call:
                 parts.append(f"- Type in a new cell: `{step.call}`")
             if step.asks:
@@ -242,6 +244,17 @@ def script(numbers: dict[str, Any]) -> str:
         rest = length - now
         parts.append(f"{rest} minutes are left for questions.\n" if rest else "")
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _place(path: Path, wanted: str) -> tuple[str, str]:
+    """Return the heading above a cell, and the cell's first line: JupyterLab shows no names of cells."""
+    heading = ""
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.id == wanted:
+            return heading, cell.source.partition("\n")[0]
+        titles = re.findall(r"^#+ (.+)$", cell.source, re.MULTILINE) if cell.cell_type == "markdown" else []
+        heading = titles[-1] if titles else heading
+    raise ValueError(f"{path.name} has no cell {wanted}.")
 
 
 HEAD = """# Script by the minute

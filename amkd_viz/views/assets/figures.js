@@ -1,7 +1,8 @@
 // Draws the figures of a page. Each is stored in the light theme; dark is the same text with each light colour replaced
-// by its dark counterpart. THEMES (light, dark) comes from the page.
+// by its dark counterpart. THEMES (light, dark) and HOVERED, a rule for buttons, come from the page.
 function drawFigures(selector, dark, after = () => {}) {
   const plots = [...document.querySelectorAll(selector)].map((div) => ({ div, text: div.nextElementSibling.textContent }));
+  document.head.insertAdjacentHTML("beforeend", `<style>${HOVERED}</style>`);
   const config = { displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
 
   function draw({ div, text }) {
