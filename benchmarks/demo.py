@@ -1,13 +1,21 @@
 """The numbers of a demo, which the README quotes: accuracy by method and weights, and differences paired by seed.
 
 make demo && python -m benchmarks.demo --runs demo-out
+
+Another processor rounds otherwise, so its students differ. One that has AVX-512 shows how much, in the same way:
+
+export ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
+make demo && python -m benchmarks.demo --runs demo-out --out benchmarks/results/demo_avx2.json
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
+
+import torch
 
 from amkd_viz.core.files import write_atomic
 from amkd_viz.demo import FACTOR, METHODS
@@ -17,6 +25,7 @@ from amkd_viz.runs import Run
 from .few_labels import facts
 from .timing import host
 
+LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS")  # of the instructions that are used
 HEAVY = f"digits-weights-x{FACTOR}"
 
 
@@ -41,7 +50,11 @@ def main() -> None:
     results = {data: facts(own) for data, own in accuracies(args.runs).items()}
     about = {
         "what": f"Test accuracy, a share, by method and seed. {READING_OF_AMKD}",
-        "command": "make demo && python -m benchmarks.demo --runs demo-out",
+        "command": " ".join(
+            [f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ]
+            + ["make demo && python -m benchmarks.demo --runs demo-out"]
+        ),
+        "used": torch.backends.cpu.get_cpu_capability(),
         "versions": Run.open(next(args.runs.glob("digits/*"))).summary["versions"],
         "host": host(1),
     }

@@ -18,6 +18,7 @@ import nbformat
 import pytest
 from nbconvert import HTMLExporter
 
+from amkd_viz.views.caption import html_caption
 from docs.pictures import PANELS
 from tests.lab import browser, chromium
 
@@ -323,6 +324,7 @@ CONTRAST = """() => {
     }
     return bad;
 }"""
+LONG = "Every point was evaluated. " * 20
 READ = [
     "index.html",
     "boundary_article.html",
@@ -333,6 +335,27 @@ READ = [
     "tutorials/instructor/script.html",
     "tutorials/instructor/answers.html",
 ]
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.skipif(chromium() is None, reason="needs Chromium")
+def test_the_rest_of_a_caption_is_text_and_no_box_of_the_theme(site: Path) -> None:
+    with browser() as context:
+        context.unroute_all()  # files
+        page = context.new_page()
+        page.goto((site / "how_to.html").as_uri())
+        page.evaluate(
+            "(h) => document.querySelector('.md-content p').insertAdjacentHTML('afterend', h)", html_caption(LONG)
+        )
+        found = page.evaluate(
+            """() => {
+                const rest = document.querySelector(".amkd-more"), mark = getComputedStyle(rest.firstChild, "::before");
+                return [getComputedStyle(rest).borderLeftWidth, mark.display, rest.parentElement.clientHeight];
+            }"""
+        )
+        assert found[:2] == ["0px", "none"]
+        assert found[2] < 60  # two lines
 
 
 @pytest.mark.slow

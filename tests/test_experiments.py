@@ -207,6 +207,7 @@ def test_students_are_scored_and_tried(tmp_path):
     assert set(made.view.notes) == {f"tau.{s}" for s in ("relation", "semantic", "parameters", "multiply-adds")}
     expected = kendall(made.view.arrays["parameters"], [r.summary["test_accuracy"] for r in made.runs.values()])
     assert made.view.notes["tau.parameters"] == expected or np.isnan(expected)
+    assert " nan" not in made.view.caption
     assert not experiments.which_student(TINY, names).runs
     tried = experiments.shrink(TINY.replace(teacher="mlp", epochs=1), names[:2], 4, tmp_path / "shrink", jobs=1)
     assert set(tried.runs) <= set(names[:2])

@@ -66,6 +66,11 @@ def test_the_numbers_of_the_demo_are_those_of_its_results() -> None:
     for own, pair in [*pairs, (spirals, "bss - kd"), (spirals, "amkd - bss")]:
         points, low, high = own["points"][pair]
         assert f"{points:+.2f} [{low:.2f}, {high:.2f}]" in " ".join(readme.split()), pair
+    other = json.loads((ROOT / "benchmarks/results/demo_avx2.json").read_text(encoding="utf-8"))
+    assert other["used"] == "AVX2"
+    for pair in ("kd - ce", "amkd - kd"):
+        told = ["{:+.2f} [{:.2f}, {:.2f}]".format(*own["points"][pair]) for own in (digits, other["digits"])]
+        assert " and ".join(told) in " ".join(readme.split()), pair
 
 
 def test_the_numbers_of_the_study_are_those_of_its_results() -> None:

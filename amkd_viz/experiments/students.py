@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,8 @@ def which_student(recipe: Recipe, students: Sequence[str], out: str | Path | Non
         runs = dict(zip(students, train_cells(grid, out, **how), strict=True))
         arrays["accuracy"] = np.array([accuracy_of(run) for run in runs.values()])
         notes = {f"tau.{score}": kendall(arrays[score], arrays["accuracy"]) for score in SCORES}
-        words = ", ".join(f"{score} {notes[f'tau.{score}']:.2f}" for score in SCORES)
+        taus = {score: notes[f"tau.{score}"] for score in SCORES}
+        words = ", ".join(f"{score} {'undefined' if math.isnan(tau) else f'{tau:.2f}'}" for score, tau in taus.items())
         text = f"Kendall's tau with the accuracies, over {len(students)} students of one seed: {words}. {text}"
     up = 100 * arrays["accuracy"] if out is not None else arrays["relation"]
     title = "test accuracy, %" if out is not None else "relation (higher: better by DisWOT)"

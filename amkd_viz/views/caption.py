@@ -35,11 +35,8 @@ def folded(caption: str) -> str:
     first, rest = in_two(caption)
     if not rest:
         return safe(first)
-    more = "display:inline;cursor:pointer;text-decoration:underline"
-    return (
-        f'{safe(first)} <details style="display:inline;margin:0"><summary style="{more}">more</summary> {safe(rest)}'
-        "</details>"
-    )
+    more = '<summary style="display:inline;cursor:pointer;text-decoration:underline">more</summary>'
+    return f'{safe(first)} <details class="amkd-more" style="display:inline;margin:0">{more} {safe(rest)}</details>'
 
 
 def in_two(caption: str) -> tuple[str, str]:
