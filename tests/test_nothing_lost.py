@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 import torch
 from recipes import POINTS, same
-from waiting import until
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import PART, claim, write_atomic
@@ -30,6 +29,7 @@ from amkd_viz.runs.follow import Held, locked
 from amkd_viz.training import EpochEnded, Event, Finished, Recipe, Started, Stepped, Waiting
 from amkd_viz.training.teachers import cache_folder
 from exercises import example_folder
+from tests.waiting import until
 
 pytestmark = [pytest.mark.usefixtures("checkpoint_each_epoch"), pytest.mark.processes]
 CE = POINTS.replace(method="ce", magsim_samples=0)

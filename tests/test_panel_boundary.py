@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from waiting import until
 
 from amkd_viz.boundary import bss, sample_targets
 from amkd_viz.boundary.samples import Status as Ending
@@ -22,6 +21,7 @@ from amkd_viz.panels.boundary_lab import LOOK
 from amkd_viz.panels.session import Session
 from amkd_viz.runs import Run
 from amkd_viz.views.slices import exact_map, window
+from tests.waiting import until
 
 PROBLEM = "spirals:n=200"
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from torch import Tensor
-from waiting import until
+
+from tests.waiting import until
 
 pytest.importorskip("anywidget")
 

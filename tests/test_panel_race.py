@@ -10,7 +10,6 @@ from statistics import mean, stdev
 from typing import Any
 
 import pytest
-from waiting import until
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.objectives import READING_OF_AMKD
@@ -20,6 +19,7 @@ from amkd_viz.panels.session import Session
 from amkd_viz.runs import Race, Row, distill
 from amkd_viz.runs.stats import paired
 from amkd_viz.training import SPIRALS, Training
+from tests.waiting import until
 
 TINY = "spirals:n=160"
 

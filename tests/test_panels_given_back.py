@@ -17,7 +17,6 @@ import ipywidgets as widgets
 import plotly.graph_objects as go
 from ipywidgets.widgets.widget import _instances
 from torch import nn
-from waiting import until
 
 from amkd_viz import Recipe, Run
 from amkd_viz.core.errors import InputError
@@ -28,6 +27,7 @@ from amkd_viz.panels.view_widget import ViewWidget
 from amkd_viz.runs import Job, Race, distill
 from amkd_viz.training import Training
 from tests.recipes import ONE_EPOCH, POINTS
+from tests.waiting import until
 
 OPENED = 10
 HEAVY = (Training, Dataset, nn.Module)  # what a closed panel drops, even where somebody keeps the panel

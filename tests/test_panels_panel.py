@@ -15,7 +15,6 @@ import ipywidgets as widgets
 import plotly.graph_objects as go
 import pytest
 from PIL import Image
-from waiting import until
 
 import amkd_viz.panels.panel as panel_module
 from amkd_viz.core.errors import InputError
@@ -24,6 +23,7 @@ from amkd_viz.panels.controls import choice, from_fields, slider, toggle, with_v
 from amkd_viz.panels.panel import Panel
 from amkd_viz.training import Recipe
 from amkd_viz.views import View
+from tests.waiting import until
 
 
 class Small(Panel):

@@ -19,7 +19,6 @@ import ipywidgets as widgets
 import numpy as np
 import pytest
 import torch
-from waiting import until
 
 from amkd_viz.core.errors import InputError
 from amkd_viz.objectives import methods
@@ -30,6 +29,7 @@ from amkd_viz.training import Recipe
 from amkd_viz.views import View
 from amkd_viz.views.anchors import Anchored
 from amkd_viz.views.slices import window
+from tests.waiting import until
 
 CHANGES = int(os.environ.get("AMKD_VIZ_FUZZ", 24))  # random changes per panel; 500 take some minutes
 BURST = 12  # changes between two comparisons

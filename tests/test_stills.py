@@ -17,7 +17,8 @@ import IPython.display
 import pytest
 from PIL import Image
 from plotly.offline import get_plotlyjs
-from waiting import until
+
+from tests.waiting import until
 
 pytest.importorskip("anywidget")
 
