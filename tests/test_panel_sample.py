@@ -392,7 +392,8 @@ def test_play_goes_to_the_boundary_and_a_slider_burst_ends_on_the_last_value(not
 @pytest.mark.browser
 def test_a_thumbnail_is_chosen_by_keyboard_and_another_as_negative(notebook: Any) -> None:
     page = notebook.page
-    settle(notebook, "lab.set(shown='all', negative='nearest'); lab.wait(); lab.pick(lab.thumbs.frame['ids'][0])")
+    settle(notebook, "lab.set(shown='all', negative='nearest'); lab.wait(); lab.pick(lab._data.test.index[0])")
+    page.wait_for_selector(".amkd-thumbs[data-page='0']")  # the strip turned to it
     before = page.evaluate(f"{WALK}.dataset.serial")
     page.locator(".amkd-thumbs-strip button[tabindex='0']").focus()
     page.keyboard.press("ArrowRight")
