@@ -419,7 +419,6 @@ def lab(parser: Parser, words: Sequence[str]) -> None:
     """Open JupyterLab on the notebooks: local connections only, token required."""
     import importlib.util
     import os
-    import subprocess
 
     help_ = f"default: notebooks/ where it exists, else {LESSONS}, a copy of the notebooks that is yours to change"
     parser.add_argument("folder", nargs="?", type=Path, help=help_)
@@ -435,7 +434,19 @@ def lab(parser: Parser, words: Sequence[str]) -> None:
     if (folder / FIRST).exists():
         command.append(f"--LabApp.default_url=/lab/tree/{FIRST}")
     root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    subprocess.run(command + root, check=False)
+    _attend(command + root)
+
+
+def _attend(command: Sequence[str], **how: Any) -> None:
+    """Run a server until it ends. Ctrl+C is for the server alone, which asks before it stops and ends its kernels."""
+    import signal
+    import subprocess
+
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        subprocess.run(command, check=False, **how)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _copy_lessons(folder: Path) -> None:
@@ -460,7 +471,6 @@ def serve(parser: Parser, words: Sequence[str]) -> None:
     import importlib.util
     import os
     import secrets
-    import subprocess
 
     parser.add_argument("panels", nargs="*", default=["BoundaryLab", "DistillLab"], help=f"any of {', '.join(PAGES)}")
     parser.add_argument("--port", type=int, default=8866, help="default: %(default)s")
@@ -480,7 +490,7 @@ def serve(parser: Parser, words: Sequence[str]) -> None:
     say("Each visitor gets a kernel of about 600 MB; Ctrl-C ends all of them.")
     command = [sys.executable, "-m", "voila", str(args.out), "--no-browser", "--Voila.ip=127.0.0.1"]
     command += [f"--port={args.port}", "--Voila.auto_token=True"]  # with the token of the environment: ps shows a flag
-    subprocess.run(command, check=False, env={**os.environ, "JUPYTER_TOKEN": token})
+    _attend(command, env={**os.environ, "JUPYTER_TOKEN": token})
 
 
 PAGES = {

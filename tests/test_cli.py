@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
 import types
@@ -366,6 +367,23 @@ def test_lab_stays_on_this_machine_behind_its_token(call, here, launched, monkey
     roots = ["--ServerApp.root_dir=amkd-notebooks", "--ServerApp.root_dir=mine"]
     assert [command[4] for command in launched[1:]] == roots
     assert all("--allow-root" in command for command in launched[1:])
+
+
+def test_ctrl_c_is_for_the_server_alone(call, here, monkeypatch):
+    """JupyterLab asks before it stops; if this process ended at once, it would take the server along."""
+    pytest.importorskip("jupyterlab")
+    before = signal.getsignal(signal.SIGINT)
+    (here / "notebooks").mkdir()
+    ended = []
+
+    def serves(command, **_):
+        os.kill(os.getpid(), signal.SIGINT)
+        ended.append(command)
+
+    monkeypatch.setattr(subprocess, "run", serves)
+    assert call("lab")[0] == 0
+    assert len(ended) == 1
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_lab_opens_the_first_notebook_of_a_copy_without_answers(call, here, launched):
