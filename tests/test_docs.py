@@ -299,7 +299,7 @@ def test_the_map_of_the_study_has_a_row_and_a_cell_for_each_regime() -> None:
         assert made.view(found, pair).arrays["points"].tolist() == [[1.0, 1.0]]
     kept = made.results("map")
     if kept is not None:
-        assert made.mapped(kept).count("\n| ") == len(kept["regimes"]) + 1 > 2
+        assert made.mapped(kept).count("\n| ") == len(kept["regimes"]) + 2 > 3
 
 
 CONTRAST = """() => {
