@@ -135,5 +135,5 @@ def _hatching(x: float, y: float) -> dict[str, Any]:
         "path": " ".join(parts),
         "line": {"color": LIGHT.line, "width": 1},
         "layer": "above",
-        "opacity": 0.8,
+        "opacity": 0.5,
     }
