@@ -591,7 +591,7 @@ class DistillLab(Panel):
             recipe = self.run.recipe if self.run is not None else training.recipe  # of the start: overrides change none
             self._prepare(on_cpu(training.teacher), training.full, recipe)
             self._live.want()
-        new = self._poll(at_once=False)
+        new = self._poll(at_once=self.state != "running")
         if job is None and self.run is not None:
             self._follow(self.run, new)
             return

@@ -44,7 +44,7 @@ def in_two(caption: str) -> tuple[str, str]:
 
     >>> in_two("Dots are seeds. The axis does not start at 0.")
     ('Dots are seeds. The axis does not start at 0.', '')
-    >>> in_two(f"Dots are seeds. {'x' * 200}.")[0]
+    >>> in_two(f"Dots are seeds. {'X' * 200}.")[0]
     'Dots are seeds.'
     """
     sentences = re.split(r"(?<=[.!?]) +(?=[A-Z])", caption)
