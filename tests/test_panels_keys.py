@@ -135,6 +135,17 @@ FITS = """(n) => {
 }"""
 
 
+def at_rest(page: Any, number: int) -> dict[str, Any]:
+    """Wait until a panel with its controls has been laid out in one way for half a second, and return the layout."""
+    seen: list[Any] = []
+
+    def right(now: dict[str, Any]) -> bool:
+        seen.append((now["sides"], now["height"]))
+        return now["controls"] and len(seen) > 10 and seen[-10:] == 10 * seen[-1:]
+
+    return arranged(page, number, right)
+
+
 def test_every_control_of_a_recipe_has_a_help() -> None:
     panel = DistillLab(TINY)
     try:
@@ -382,7 +393,7 @@ class TestInABrowser:
     def test_wide_gives_the_pictures_the_room_of_the_controls(self, page: Any) -> None:
         for number in (0, 2, 3, 4):
             panel = page.locator(".amkd-panel").nth(number)
-            narrow = min(arranged(page, number, lambda seen: seen["controls"] and min(seen["sides"]) > 218)["sides"])
+            narrow = min(at_rest(page, number)["sides"])
             panel.get_by_role("button", name="Wide").click()
             arranged(page, number, lambda seen, at=narrow: not seen["controls"] and min(seen["sides"]) > at + 40)
             panel.get_by_role("button", name="Wide").click()
