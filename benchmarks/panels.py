@@ -200,12 +200,13 @@ def timed(live):
 def pictures(bench: Bench, context: Any) -> Any:
     """Pictures of the maps per second of a race of MethodRace at its default of ten epochs per second."""
     notebook = bench.page(context, "from amkd_viz.panels import MethodRace\np = MethodRace()\np")
-    notebook.ask("p.set(epochs=400); p.wait()")
     found: dict[float, list[dict[str, float]]] = {}
     for pace in (10.0, math.inf):
-        notebook.ask(f"p.set(pace=float('{pace}')); p.reset(); p.wait(); p.start()")
-        notebook.page.wait_for_timeout(1500)
-        found[pace] = [notebook.page.evaluate(RATES, 1) for _ in range(5)]
+        begun = notebook.ask(f"p.set(epochs=200, pace=float('{pace}')); p.reset(); p.wait(); p.start(); print(p.state)")
+        notebook.page.wait_for_timeout(300)
+        found[pace] = [notebook.page.evaluate(RATES, 1) for _ in range(10 if pace == 10 else 3)]
+        if begun != "running" or notebook.ask("print(p.state)") != "running":
+            raise SystemExit(f"The race did not run while its pictures were counted: {begun}")
         notebook.ask("p.pause(); p.wait()")
     told = {f"{name}_{words}": spread([row[name] for row in found[pace]])
             for pace, words in ((10.0, "at_10_epochs_per_s"), (math.inf, "as_fast_as_it_goes"))
