@@ -33,6 +33,7 @@ AVOIDED = (
     "Export",
     "Find in EmbeddingLab",
     "Attack in SampleLab",
+    "Show the first steps",  # a callout lies on what is beneath it until it is closed
 )
 # Mark a part of a panel that was not pressed, and return its words; null if there is none. Open groups are closed last.
 # One of many pictures of samples, classes and further methods is enough.
@@ -56,7 +57,7 @@ NEXT = r"""(panel, pressed) => {
 ONE = """(panel, [rule, avoided, share]) => {
     panel.querySelector("[data-next]")?.removeAttribute("data-next");
     const parts = [...panel.querySelectorAll(rule)].filter((e) => !e.disabled && e.checkVisibility()
-        && !avoided.includes(e.ariaLabel) && !avoided.includes(e.textContent));
+        && e.closest(".amkd-panel") === panel && !avoided.includes(e.ariaLabel) && !avoided.includes(e.textContent));
     parts[Math.floor(share * parts.length)].dataset.next = "";
 }"""
 HEAR = """
