@@ -575,11 +575,20 @@ def test_controls_follow_the_recipe_and_the_method(lab: Make) -> None:
     panel = lab(recipe)
     panel.wait()
     assert panel.recipe == recipe
+    assert "boundary_triplet.margin" not in panel.values  # nothing has needed it
+    with pytest.raises(InputError, match=r"did you mean 'boundary_triplet\.margin'"):
+        panel.set(**{"boundary_triplet.margine": 0.5})
+    assert panel["boundary_triplet.margin"] == 1
     assert panel.controls["boundary_triplet.margin"].layout.display == "none"
+    panel.set(epochs=3, method="bss", dataset="digits", **{"kd.temperature": 5.0}).wait()
+    own = {"epochs": 3, "method": "bss", "overrides": {"kd.temperature": 5.0}}
+    assert panel.recipe == suggested("digits").replace(device="cpu", **own)  # data and method come first
+    panel.undo()
+    assert panel.recipe == suggested("digits").replace(device="cpu", epochs=3, method="bss")
     panel.set(method="amkd").wait()
     assert panel.controls["boundary_triplet.margin"].layout.display is None
-    panel.set(dataset="digits").wait()
-    assert panel.recipe == suggested("digits").replace(device="cpu")
+    panel.set(dataset="spirals").wait()
+    assert panel.recipe == suggested("spirals").replace(device="cpu")
     assert "distill(recipe)" in panel.code()
 
 

@@ -18,9 +18,11 @@ from PIL import Image
 
 import amkd_viz.panels.panel as panel_module
 from amkd_viz.core.errors import InputError
+from amkd_viz.objectives import methods
 from amkd_viz.objectives.methods import known_terms
 from amkd_viz.panels.controls import choice, from_fields, slider, toggle, with_values
 from amkd_viz.panels.panel import Panel
+from amkd_viz.panels.term_controls import TermControls, objective_values
 from amkd_viz.training import Recipe
 from amkd_viz.views import View
 from tests.waiting import until
@@ -106,11 +108,54 @@ def test_a_refused_value_is_in_the_status_line_and_put_calls_nothing(panel: Smal
     assert (panel.status.text, panel.status.kind) == ("3 is not for today.", "error")
 
 
+def in_page(panel: Panel, name: str) -> bool:
+    """Whether a control is among the widgets that the page draws."""
+
+    def below(widget: Any) -> list[Any]:
+        return [widget, *(part for child in getattr(widget, "children", ()) for part in below(child))]
+
+    return panel.controls[name] in below(panel.widget)
+
+
+def test_the_page_has_the_controls_on_show_alone(panel: Small) -> None:
+    assert [in_page(panel, name) for name in ("margin", "rate", "kind", "on")] == [True, True, False, False]
+    panel._folds[1].children[0].click()
+    panel.show(only=["rate", "on"]).wait()
+    assert [in_page(panel, name) for name in ("margin", "rate", "kind", "on")] == [False, True, False, True]
+    panel._folds[1].children[0].click()
+    panel.show().wait()
+    assert [in_page(panel, name) for name in ("margin", "rate", "kind", "on")] == [True, True, False, False]
+
+
+def test_closing_a_panel_closes_the_controls_that_the_page_does_not_have() -> None:
+    panel = Small()
+    panel.close()
+    assert all(control.comm is None for control in panel.controls.values())
+
+
+def test_controls_of_a_term_are_made_when_they_are_first_needed() -> None:
+    terms = TermControls({"_sum": toggle("sum", True, "")})
+    joined: list[list[str]] = []
+    terms.joined = lambda made: joined.append(list(made))
+    assert "boundary_triplet.margin" in terms
+    assert list(terms) == ["_sum"]
+    assert terms["boundary_triplet.margin"].layout.display == "none"
+    terms.fit([methods["kd"]()])
+    assert joined[0][:2] == ["_boundary_triplet", "boundary_triplet.scale"]
+    assert joined[1:] == [["_ce", "ce.scale"], ["_kd", "kd.scale", "kd.temperature", "kd.t2"]]
+    shown = [name for name, made in terms.items() if made.layout.display != "none"]
+    assert shown == ["_sum", "_ce", "ce.scale", "_kd", "kd.scale", "kd.temperature", "kd.t2"]
+    with pytest.raises(KeyError, match=r"kd\.margin"):
+        terms["kd.margin"]
+    assert "boundary_triplet.variant" not in TermControls(menus=False)
+    assert set(objective_values(methods["amkd"]())) <= set(terms.names)
+
+
 def test_show_hides_the_other_controls(panel: Small) -> None:
     panel.show(only=["margin"])
     hidden = {name: control.layout.display == "none" for name, control in panel.controls.items()}
     assert hidden == {"margin": False, "rate": True, "kind": True, "on": True}
-    assert [group.layout.display for group, _ in panel._groups] == [None, "none"]
+    assert [fold.layout.display for fold in panel._folds] == [None, "none"]
     panel.show(only=[])
     assert panel.widget.children[3].children[0].layout.display == "none"
     panel.show()

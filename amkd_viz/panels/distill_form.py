@@ -12,15 +12,8 @@ import ipywidgets as widgets
 from amkd_viz.data import status
 from amkd_viz.models import architectures
 from amkd_viz.objectives import methods
-from amkd_viz.panels.controls import (
-    fit_objective,
-    from_fields,
-    objective_controls,
-    objective_values,
-    pairs,
-    shown_number,
-    with_values,
-)
+from amkd_viz.panels.controls import from_fields, pairs, shown_number, with_values
+from amkd_viz.panels.term_controls import TermControls, objective_values
 from amkd_viz.training import Recipe
 from amkd_viz.views.labels import safe
 
@@ -40,15 +33,15 @@ class DistillForm:
     """The settings of a distillation, in groups that fold.
 
     Attributes:
-        terms: TERM.FIELD -> control, of every method's terms.
+        terms: TERM.FIELD -> control, of every method's terms, made when needed.
         groups: heading -> name -> control, as ``Panel.assemble`` takes them. Names are those of the recipe's fields;
             0 for ``num_train`` means all.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self.terms = objective_controls()
         self._sum = widgets.HTML()
+        self.terms = TermControls({"_sum": self._sum})
         present = {line.name: line.found for line in status(recipe.root)}
         files = [*architectures(), *sorted(map(str, Path().glob("*.safetensors")))]
         choices = {
@@ -59,8 +52,10 @@ class DistillForm:
             "device": ["auto", "cpu", "cuda"],
         }
         controls = from_fields(recipe, FIELDS, **{name: {"choices": options} for name, options in choices.items()})
-        self.groups = {heading: {name: controls[name] for name in names} for heading, names in GROUPS.items()}
-        self.groups["Objective"] = {"_sum": self._sum, **self.terms}
+        self.groups: dict[str, dict[str, Any]] = {
+            heading: {name: controls[name] for name in names} for heading, names in GROUPS.items()
+        }
+        self.groups["Objective"] = self.terms
 
     def recipe(self, values: Mapping[str, Any]) -> Recipe:
         """Return what controls with these values describe; settings without a control stay.
@@ -73,7 +68,7 @@ class DistillForm:
         kept = {
             k: v for k, v in self._recipe.overrides.items() if k.endswith(".weight") and f"{k[:-7]}.scale" in default
         }
-        numbers = {name: values[name] for name, value in default.items() if values[name] != value}
+        numbers = {name: values[name] for name, value in default.items() if values.get(name, value) != value}
         fields = {name: values[name] for name in FIELDS}
         return with_values(self._recipe.replace(method=values["method"], overrides={}), fields).replace(
             overrides=kept | numbers
@@ -105,7 +100,7 @@ class DistillForm:
         """Set the controls of the method's terms, and hide those of others."""
         values = objective_values(recipe.objective)
         values |= {name: float(v) for name, v in recipe.overrides.items() if name.endswith(".scale")}
-        fit_objective(self.terms, [recipe.objective])
+        self.terms.fit([recipe.objective])
         for name, value in values.items():
             if name in self.terms:
                 put(name, value=value)

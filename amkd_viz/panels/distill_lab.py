@@ -61,6 +61,7 @@ class DistillLab(Panel):
     """
 
     title = "DistillLab"
+    leads = "dataset", "method"
     matters = "method", "num_train", "pace"
     keys = "Space starts the run, pauses it and goes on; arrows move the slider that has the focus."
     kept: ClassVar = {"epoch?": (None, EPOCHS)}

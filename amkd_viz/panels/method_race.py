@@ -21,11 +21,7 @@ from amkd_viz.objectives import methods as known_methods
 from amkd_viz.objectives.methods import OURS
 from amkd_viz.panels.controls import (
     choice,
-    fit_objective,
     from_fields,
-    objective_controls,
-    objective_values,
-    only,
     pace_control,
     shown_number,
     slider,
@@ -40,6 +36,7 @@ from amkd_viz.panels.race_words import best, code_of, note_words, result_table, 
 from amkd_viz.panels.run_log import RunLog
 from amkd_viz.panels.scrubber import Scrubber
 from amkd_viz.panels.session import Session, opened
+from amkd_viz.panels.term_controls import TermControls, objective_values
 from amkd_viz.panels.view_widget import close_whole
 from amkd_viz.runs import Race, prepare, table
 from amkd_viz.runs.grid import Counted, entrants
@@ -77,6 +74,7 @@ class MethodRace(Panel):
     """
 
     title = "MethodRace"
+    leads = ("problem",)
     matters = "problem", "num_train", "pace"
     keys = (
         "Space starts the race, pauses it and goes on, and plays the epochs of one that is over; arrows move the "
@@ -155,11 +153,7 @@ class MethodRace(Panel):
             student={"choices": nets_for(name)},
             epochs={"low": 2, "high": 200},
         )
-        # menus and boxes tell methods apart, numbers do not
-        kinds = (widgets.Dropdown, widgets.Checkbox)
-        terms = objective_controls()
-        self._terms = only(terms, [key for key, made in terms.items() if not isinstance(made, kinds)])
-        self._default = {key: made.value for key, made in self._terms.items()}
+        self._terms = TermControls(menus=False)  # menus and boxes tell methods apart, numbers do not
         boxes = {n: toggle(n, n in methods, known_methods.about(n)) for n in known_methods}
         first = {*OURS, *methods, *known_methods.registered}
         groups = {
@@ -225,7 +219,7 @@ class MethodRace(Panel):
     def overrides(self) -> dict[str, Any]:
         """TERM.FIELD -> value: the controls of the checked methods' terms that have been moved."""
         keys = [key for objective in self._objectives() for key in objective_values(objective) if key in self._terms]
-        return {key: self[key] for key in keys if self[key] != self._default[key]}
+        return {key: self[key] for key in keys if self[key] != self._terms.first[key]}
 
     def changed(self, name: str, value: Any) -> None:
         label = self.label(name)
@@ -265,7 +259,7 @@ class MethodRace(Panel):
             self.put("student", options=nets_for(name), value=base.student)
             for field in ("epochs", *LIVE):
                 self.put(field, value=shown_number(getattr(base, field)))
-        fit_objective(self._terms, self._objectives())
+        self._terms.fit(self._objectives())
         if label:
             self._prepare_or_tell(label)
 

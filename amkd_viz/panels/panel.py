@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -18,9 +19,11 @@ from traitlets import TraitError
 
 from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.panels.controls import NEAR, plain
+from amkd_viz.panels.fold import Fold
 from amkd_viz.panels.session import Session
 from amkd_viz.panels.status import Status
 from amkd_viz.panels.still import Still, still_html
+from amkd_viz.panels.term_controls import Controls, TermControls
 from amkd_viz.panels.view_widget import close_whole
 from amkd_viz.panels.worker import Worker
 from amkd_viz.views.labels import duration, safe, value_words
@@ -73,6 +76,7 @@ class Panel(metaclass=_WholeOrClosed):
     kinds: ClassVar[dict[str, type[Panel]]] = {}  # every kind of panel, by name
     title: ClassVar[str]
     kept: ClassVar[dict[str, Any]] = {}  # shape of a session's state, see core.parse
+    leads: ClassVar[Sequence[str]] = ()  # names of the controls that move others: ``set`` moves these first
     matters: ClassVar[Sequence[str]] = ()  # names of the controls that are there when the panel is presented
     first_steps: ClassVar[Mapping[str, str]] = {  # of PARTS -> callout for a first look
         "controls": "Move a control, and the pictures follow. A double click on its name puts it back.",
@@ -91,7 +95,7 @@ class Panel(metaclass=_WholeOrClosed):
         for other in list(_shown):  # the cell runs again: its panel is replaced, and no other one
             if self._cell and other._cell and other._cell[0] == self._cell[0] and other._cell != self._cell:
                 other.close()
-        self.controls: dict[str, Any] = {}
+        self.controls = Controls()
         self.status = Status()
         self._still = Still()
         self.paint = Worker(f"{type(self).__name__} paint", self.fail, pause=0.03, calm=self._keep_still)
@@ -102,10 +106,11 @@ class Panel(metaclass=_WholeOrClosed):
         self.widget: Any = None  # see ``assemble``
         self._timer: threading.Timer | None = None
         self._space: Any = None  # the button that the space bar presses
-        self._groups: list[tuple[Any, list[str]]] = []
+        self._folds: list[Fold] = []
         self._quiet = 0  # the thread whose changes of controls are ignored
         self._cancelled = 0
         self._since = (0.0, 2.0)  # when the share of the present job was first shown, and that share
+        self._places: dict[str, str] = {}  # class name in the page -> control
         self._start: dict[str, Any] = {}  # value of each control before a person moved it
         self._opening: dict[str, Any] = {}  # values that a person opened the panel with
         self._undone = True  # whether moves are those of undo or reset
@@ -114,7 +119,7 @@ class Panel(metaclass=_WholeOrClosed):
         self._refused = False  # whether the status line shows an error that a person has not acted on
         self._answered = 0.0  # time until which the status line keeps an answer
         self._told = "", ""  # the name of a written file that the status line shows, and the words before
-        self._beside: list[Any] = []  # widgets that no other one holds
+        self._beside: list[Any] = []  # widgets that no other one may hold
         self.host: Panel | None = None  # the panel that opened this one beneath itself
         self.guest: Panel | None = None  # the panel that this one opened beneath itself
         _shown.append(self)
@@ -176,29 +181,20 @@ class Panel(metaclass=_WholeOrClosed):
             parts: name -> picture; a narrow panel shows one of these at a time.
             stage: the pictures that are there when the panel is presented.
         """
-        left: list[Any] = []
-        helps: dict[str, str] = {}
-        places: dict[str, str] = {}  # class name -> control
         for heading, own in groups.items():
-            for name, control in own.items():
-                if not name.startswith("_"):
-                    self.controls[name] = control
-                    control.add_class(place := f"amkd-control-{len(places)}")
-                    places[place] = name
-                    if control.tooltip:
-                        helps[place] = control.tooltip
-                    if name in self.matters:
-                        control.add_class("amkd-matters")
-                    self.listen(name)
-            left.append(self._fold(heading, own, heading in folded))
-        self.status.helps, self.status.parts = helps, list(parts or ())
-        self.status.names = {place: self.label(name) for place, name in places.items()}
+            fold = Fold(heading, own, heading not in folded, self.matters, partial(self.paint.ask, f"fold {heading}"))
+            self._folds.append(fold)
+            self._adopt(fold, own)
+            if isinstance(own, TermControls):
+                self.controls.more.append(own)
+                own.joined = partial(self._join, fold)
+        self._name_controls()
+        self.status.parts = list(parts or ())
         for n, part in enumerate((parts or {}).values()):
             part.add_class("amkd-part").add_class(f"amkd-part-{n}")
         for picture in stage:
             picture.add_class("amkd-stage")
-        self._start, self._undone = self.values, False
-        self._places = places
+        self._undone = False
         self.status.observe(self._reset_one, names="reset")
         keys = f"{self.keys} ? shows and hides this text, Esc ends a presentation.".strip()
         tour = "<button class='jupyter-button amkd-tour'>Show the first steps</button>"
@@ -211,7 +207,7 @@ class Panel(metaclass=_WholeOrClosed):
             extra.layout.display = "none"
         head = [widgets.HTML(f"<b>{self.title}</b>"), *self._head_buttons()]
         self._pictures = widgets.VBox(list(pictures))
-        body = self._body = widgets.Box([widgets.VBox(left), self._pictures])
+        body = self._body = widgets.Box([widgets.VBox(self._folds), self._pictures])
         own_bar = widgets.Box(list(bar))
         steering = [own_bar, self.status] if own_bar.children else [self.status]
         self._beside.append(own_bar)
@@ -224,20 +220,29 @@ class Panel(metaclass=_WholeOrClosed):
         self.widget.add_class("amkd-panel")
         self.status.observe(lambda change: self._cancel(change["new"]), names="cancelled")
 
-    def _fold(self, heading: str, own: Mapping[str, Any], folded: bool) -> Any:
-        inner = widgets.VBox(list(own.values()))
-        opener = widgets.Button(tooltip=f"Show or hide: {heading}")
+    def _adopt(self, fold: Fold, own: Mapping[str, Any]) -> None:
+        """Take the controls of a fold, and listen to them."""
+        for name, control in own.items():
+            fold.watch(control)
+            self._beside.append(control)  # the page may not have it
+            if name.startswith("_"):
+                continue
+            self.controls[name] = control
+            control.add_class(place := f"amkd-control-{len(self._places)}")
+            self._places[place] = name
+            if name in self.matters:
+                control.add_class("amkd-matters")
+            self._start[name] = self[name]
+            self.listen(name)
 
-        def show(open_: bool) -> None:
-            inner.layout.display = None if open_ else "none"
-            opener.description = f"{'▾' if open_ else '▸'} {heading}"
+    def _join(self, fold: Fold, own: Mapping[str, Any]) -> None:
+        self._adopt(fold, own)
+        self._name_controls()
 
-        show(not folded)
-        opener.on_click(lambda _: show(inner.layout.display == "none"))
-        group = widgets.VBox([opener, inner])
-        group.add_class("amkd-fold")
-        self._groups.append((group, [name for name in own if not name.startswith("_")]))
-        return group
+    def _name_controls(self) -> None:
+        """Tell the page names and help of the controls."""
+        self.status.helps = {p: tip for p, name in self._places.items() if (tip := self.controls[name].tooltip)}
+        self.status.names = {place: self.label(name) for place, name in self._places.items()}
 
     def _head_buttons(self) -> list[Any]:
         made: dict[str, tuple[str, Callable[[], Any]]] = {
@@ -428,18 +433,17 @@ class Panel(metaclass=_WholeOrClosed):
     @property
     def values(self) -> dict[str, Any]:
         """Return the value of each control."""
-        return {name: plain(control, control.value) for name, control in self.controls.items()}
+        return {name: plain(control, control.value) for name, control in list(self.controls.items())}
 
     def label(self, name: str) -> str:
-        """Return the name of a control as people read it; if others have the same, with that of its term before it."""
-        word, term = self.controls[name].description, name.partition(".")[0]
-        alike = sum(control.description == word for control in self.controls.values())
-        return f"{term} {word}" if "." in name and alike > 1 else word
+        """Return the name of a control as people read it, with that of its term before it."""
+        word, (term, dot, _) = self.controls[name].description, name.partition(".")
+        return f"{term} {word}" if dot else word
 
     def __getitem__(self, name: str) -> Any:
         """Return the value of one control."""
         if name not in self.controls:
-            raise unknown(f"control of {type(self).__name__}", name, self.controls)
+            raise unknown(f"control of {type(self).__name__}", name, self.controls.names)
         return plain(self.controls[name], self.controls[name].value)
 
     def set(self, **values: Any) -> Self:
@@ -453,8 +457,10 @@ class Panel(metaclass=_WholeOrClosed):
             self[name]  # refuses unknown names
             self._check(name, value)
         self._refused = False
-        for name, value in values.items():
-            self.controls[name].value = value
+        for name in dict.fromkeys([*(name for name in self.leads if name in values), *values]):
+            self.controls[name].value = values[name]
+            if name in self.leads:
+                self.paint.wait(PATIENCE)  # what it moves gives way to the other values
         return self
 
     def _check(self, name: str, value: Any) -> None:
@@ -651,18 +657,17 @@ class Panel(metaclass=_WholeOrClosed):
         Raises:
             InputError: a control is unknown.
         """
-        hidden = {name for name, control in self.controls.items() if control.layout.display == "none"}
+        hidden = {name for name, control in list(self.controls.items()) if control.layout.display == "none"}
         here = set(self.controls) - (hidden - self._put_away)  # the rest belongs to other objectives
         wanted = here if only is None else set()
         for name in only or ():
-            own = {name} & set(self.controls) or {known for known in here if known.rpartition(".")[2] == name}
+            own = {name} if name in self.controls else {known for known in here if known.rpartition(".")[2] == name}
             wanted |= own or {str(self[name])}  # refuses unknown names
         self._put_away = here - wanted
         for name in here | wanted:
             self.controls[name].layout.display = None if name in wanted else "none"
-        for group, names in self._groups:
-            shown = only is None or any(name in wanted for name in names)
-            group.layout.display = None if shown else "none"
+        for fold in self._folds:
+            fold.layout.display = None if only is None or wanted & set(fold.own) else "none"
         self._body.children[0].layout.display = None if wanted else "none"
         self._body.layout.grid_template_columns = None if wanted else "minmax(0, 1fr)"
         return self
