@@ -1,6 +1,7 @@
 """The study of ``study.md``: which reading of AMKD helps where, with weights tuned alike for every candidate.
 
     python -m benchmarks.study --level small [--out benchmarks/results] [--only digits-50]
+    python -m benchmarks.study --level cifar --root DATA --teacher resnet26_cifar10.safetensors
 
 Every cell is a line of ``study_LEVEL_cells.jsonl``; a stopped command goes on after the last one, and takes the cells
 that another level has trained.
@@ -34,6 +35,8 @@ from amkd_viz.runs.stats import holm, paired
 from amkd_viz.training import DIGITS, SPIRALS, EpochEnded, Recipe, Training, events
 from amkd_viz.training.stacked import train_stacked
 
+from .students import cifar10_small, told
+
 POINTS = ("spirals", "blobs:classes=10")
 LEAP = {"step_rule": "gap", "step_size": 0.3}  # the published step
 CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {  # name -> method, settings of the recipe
@@ -62,13 +65,19 @@ SCREENED, FRESH = 4, 1000  # seeds of the screening are 0 to 3, those of the con
 
 @dataclass(frozen=True)
 class Level:
-    """How much of the study: regimes by name, candidates, seeds, leading readings that are confirmed, tested pairs."""
+    """How much of the study.
+
+    Attributes:
+        regimes: by name. seeds: of the confirmation. leaders: how many leading readings are confirmed.
+        pairs: whose differences are tested. trials: of each candidate.
+    """
 
     regimes: dict[str, Recipe]
     candidates: tuple[str, ...]
     seeds: int
     leaders: int
     pairs: tuple[tuple[str, str], ...] = (("bss", "kd"), ("amkd", "bss"), ("bss", "bss-leap"), ("amkd", "amkd-leap"))
+    trials: int = len(FACTORS) + DRAWS
 
 
 def regimes(full: bool) -> dict[str, Recipe]:
@@ -100,6 +109,14 @@ LEVELS = {
         leaders=0,
         pairs=(*MAPPED, *((f"{one}-leap", other if other == "kd" else f"{other}-leap") for one, other in MAPPED)),
     ),
+    "cifar": Level(
+        {f"cifar10-{n}": cifar10_small("DATA", "resnet26_cifar10.safetensors", 20).replace(num_train=n) for n in (1000, 2000)},
+        ("kd", "bss", "amkd"),
+        seeds=8,
+        leaders=0,
+        pairs=MAPPED,
+        trials=len(FACTORS),
+    ),
     "full": Level(regimes(full=True), tuple(CANDIDATES)[1:], seeds=32, leaders=4),
 }
 
@@ -123,11 +140,13 @@ class Study:
     """The cells of a level that are trained, and the means to train more.
 
     Attributes:
-        file: of the cells. known: name of a cell -> accuracy, a share.
+        file: of the cells. fixed: settings of all recipes, such as where the data are.
+        known: name of a cell -> accuracy, a share.
     """
 
     level: Level
     file: Path
+    fixed: dict[str, Any] = field(default_factory=dict)
     known: dict[str, float] = field(default_factory=dict)
     likes: dict[tuple[str, int], Training] = field(default_factory=dict)
 
@@ -156,7 +175,7 @@ class Study:
         method, settings = CANDIDATES[candidate]
         drawn = {"seed": seed, "data_seed": seed % (4 if seed >= FRESH else 2) + (seed >= FRESH) * FRESH}
         fixed: dict[str, Any] = {"evaluate_every": base.epochs, "magsim_samples": 0, "device": "cpu"}
-        return base.replace(**settings, **drawn, **fixed, method=method, overrides=overrides)
+        return base.replace(**settings, **drawn, **fixed, **self.fixed, method=method, overrides=overrides)
 
     def _train(self, recipes: list[Recipe]) -> list[float]:
         trainings = []
@@ -176,7 +195,7 @@ class Study:
             found = self.values(regime, candidate, [(own, seed) for own in settings for seed in range(seeds)])
             return [statistics.fmean(found[k * seeds : (k + 1) * seeds]) for k in range(len(settings))]
 
-        settings = trials(candidate)
+        settings = trials(candidate)[: self.level.trials]
         first = means(settings, SCREENED // 2)
         best = [settings[k] for k in sorted(range(len(settings)), key=lambda k: -first[k])[:2]]
         last = means(best, SCREENED)
@@ -187,7 +206,8 @@ class Study:
         chosen = {candidate: self.screened(name, candidate) for candidate in self.level.candidates}
         readings = [c for c in chosen if c.startswith("amkd") and c not in ALWAYS]
         leaders = sorted(readings, key=lambda c: -chosen[c][1])[: self.level.leaders]
-        confirmed = [*ALWAYS, *(c for c in ("dkd", "ls-kd") if c in chosen), *leaders]
+        always = [c for c in ALWAYS if c == "ce" or c in chosen]
+        confirmed = [*always, *(c for c in ("dkd", "ls-kd") if c in chosen), *leaders]
         seeds = range(FRESH, FRESH + self.level.seeds)
         shares = {
             c: self.values(name, c, [(chosen[c][0] if c in chosen else {}, seed) for seed in seeds]) for c in confirmed
@@ -242,16 +262,21 @@ def main() -> None:
     parser.add_argument("--level", choices=LEVELS, default="small")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder of cells and analysis")
     parser.add_argument("--only", action="append", help="a regime; default: all, in the order of the plan")
+    parser.add_argument("--root", help="folder that holds cifar-10-batches-py, for the level cifar")
+    parser.add_argument("--teacher", help="safetensors file of the ResNet-26, for the level cifar")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    study = Study(LEVELS[args.level], args.out / f"study_{args.level}_cells.jsonl")
+    own = {name: value for name in ("root", "teacher") if (value := getattr(args, name))}
+    if args.level == "cifar" and len(own) < 2:
+        parser.error("--level cifar needs --root and --teacher.")
+    study = Study(LEVELS[args.level], args.out / f"study_{args.level}_cells.jsonl", own)
     file = args.out / f"study_{args.level}.json"
     done: dict[str, Any] = {}
     for name in args.only or study.level.regimes:
         done[name] = study.regime(name)
         about = {
             "what": f"Test accuracy in % and paired differences in points, see benchmarks/study.md. {READING_OF_AMKD}",
-            "command": shlex.join(["python", "-m", "benchmarks.study", *sys.argv[1:]]),
+            "command": shlex.join(["python", "-m", "benchmarks.study", *told()]),
             "versions": versions("cpu"),
             "seeds": [FRESH, FRESH + study.level.seeds - 1],
             "cells": len(study.known),
