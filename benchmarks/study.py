@@ -100,6 +100,7 @@ def regimes(full: bool) -> dict[str, Recipe]:
 
 
 MAPPED = (("bss", "kd"), ("amkd", "kd"), ("amkd", "bss"))
+CIFAR = cifar10_small("DATA", "resnet26_cifar10.safetensors", epochs=20)
 LEVELS = {
     "small": Level(regimes(full=False), FEW, seeds=16, leaders=2),
     "map": Level(
@@ -110,7 +111,7 @@ LEVELS = {
         pairs=(*MAPPED, *((f"{one}-leap", other if other == "kd" else f"{other}-leap") for one, other in MAPPED)),
     ),
     "cifar": Level(
-        {f"cifar10-{n}": cifar10_small("DATA", "resnet26_cifar10.safetensors", 20).replace(num_train=n) for n in (1000, 2000)},
+        {f"cifar10-{labels}": CIFAR.replace(num_train=labels) for labels in (1000, 2000)},
         ("kd", "bss", "amkd"),
         seeds=8,
         leaders=0,
