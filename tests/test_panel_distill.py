@@ -131,6 +131,17 @@ def test_before_start_there_are_data_teacher_and_an_untrained_student(lab: Make)
     assert notes() == ["", "epoch 4"]
 
 
+def test_the_empty_maps_say_whether_they_come_before_start(lab: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr(distill_lab, "first_training", lambda *given: go_on.wait() and None)  # given up
+    panel = lab(TINY)
+    canvas = panel.pictures.maps.canvas
+    until(lambda: canvas.empty == "Data and teacher are being loaded.")
+    go_on.set()
+    panel.wait()
+    assert canvas.empty == "Teacher, student and where they disagree: after Start."
+
+
 def test_a_teacher_that_takes_long_is_not_trained_before_start(monkeypatch: pytest.MonkeyPatch) -> None:
     own = Recipe(dataset="cifar10", teacher="resnet26", student="resnet8")
     assert not is_quick(own)

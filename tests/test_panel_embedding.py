@@ -89,7 +89,7 @@ def test_what_is_on_the_canvas_is_what_the_nets_say(lab: EmbeddingLab, run: Run)
     )
     lab.set(most=400).wait()
     assert f"{there} test samples (all there are)" in lab.status.text
-    assert "trustworthiness" in lab.numbers.value
+    assert "trust&shy;worthiness" in lab.numbers.value
 
 
 def test_identity_survives_filter_sample_and_epoch(lab: EmbeddingLab) -> None:

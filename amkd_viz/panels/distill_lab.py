@@ -395,7 +395,10 @@ class DistillLab(Panel):
         self.paint.wait(10)  # another data set or method moves controls first
         recipe = self.recipe
         self._refuse(recipe)
-        if self._rests and is_quick(recipe):
+        if not self._rests:
+            return
+        self.pictures.expect(quick := is_quick(recipe))
+        if quick:
             self.slow.ask("preview", lambda: self._prepare_preview(recipe))
 
     def _refuse(self, recipe: Recipe) -> None:
@@ -421,7 +424,11 @@ class DistillLab(Panel):
             if self._rests:
                 self.say(text, "busy", share)
 
-        self._first = first_training(recipe, self._first, unwanted, tell)
+        first, self._first = self._first, None
+        try:
+            self._first = first_training(recipe, first, unwanted, tell)
+        finally:
+            self.pictures.expect(self._first is not None or self.slow.waits("preview"))
         if self._first is not None:
             self.compute.ask("show preview", lambda: self._show_preview(recipe))
 

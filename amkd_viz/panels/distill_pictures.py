@@ -29,7 +29,7 @@ from amkd_viz.views.theme import method_colour
 __all__ = ["MOST", "DistillPictures"]
 
 MOST = 300  # samples in the layout: few enough to lay out while training
-EMPTY = "Teacher, student and where they disagree: after Start."
+LATER, SOON = "Teacher, student and where they disagree: after Start.", "Data and teacher are being loaded."
 Places = tuple[NDArray[Any], NDArray[Any]]
 
 
@@ -43,7 +43,7 @@ class DistillPictures:
 
     def __init__(self, paint: Worker, look_back: Any) -> None:
         self._paint = paint
-        self.maps = SliceMaps(paint, empty=EMPTY)
+        self.maps = SliceMaps(paint, empty=LATER)
         self.curves = CurveCanvas(height=100)
         self.scatter = ScatterCanvas(empty="Teacher and student in one layout: after Start.")
         self.joint = JointLayout(self.scatter)
@@ -69,6 +69,10 @@ class DistillPictures:
             self.scatter.teacher = self.scatter.student = b""
 
         self._paint.ask("forget", show)
+
+    def expect(self, soon: bool) -> None:
+        """Say in the empty place of the maps whether they come before Start, or after it."""
+        self._paint.ask("expect", lambda: setattr(self.maps.canvas, "empty", SOON if soon else LATER))
 
     def release(self) -> None:
         """Drop nets and data; the widgets stay as they are."""

@@ -173,9 +173,10 @@ def quality_table(teacher: Quality, student: Quality) -> str:
     )
     return (
         '<table class="amkd-table"><tr><th>projection quality</th>'
-        '<th title="are the 15 nearest neighbours on the map near in truth? 1 is best">trustworthiness, k = 15</th>'
+        '<th title="are the 15 nearest neighbours on the map near in truth? 1 is best">'
+        "trust&shy;worthiness, k = 15</th>"
         '<th title="how much the shapes of both layouts differ after alignment; 0: the same shape">'
-        "Procrustes disparity</th>"
+        "Pro&shy;crustes disparity</th>"
         '<th title="triplets whose order of distances is the same on the map as in truth">triplets kept</th></tr>'
         f"{rows}</table>"
     )

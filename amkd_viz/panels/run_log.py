@@ -85,4 +85,4 @@ def _words(line: Line) -> str:
     terms = "  ".join(f"{name} {value:.3f}" for name, value in (line.get("terms") or {}).items())
     accuracy, speed = line.get("val_accuracy"), line.get("images_per_s")
     shown = f"  validation {100 * accuracy:.1f} %" if accuracy is not None else ""
-    return f"epoch {line['epoch']}: {terms}{shown}" + (f"  {speed:,.0f} images/s" if speed else "")
+    return f"epoch {line['epoch']}: {terms}{shown}" + (f"  {speed:,.0f}\N{NO-BREAK SPACE}images/s" if speed else "")

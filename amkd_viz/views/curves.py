@@ -36,7 +36,7 @@ METRICS = {
     "triplet.active": ("active triplets", "% of triplets", 100),
     "boundary.kl": ("KL at the boundary", "nats", 1),
     "attack.gap": ("two largest probabilities apart", "% at boundary samples", 100),
-    "boundary.student_flipped": ("student flips too", "% of boundary samples", 100),
+    "boundary.student_flipped": ("student also crosses", "% of boundary samples", 100),
 }
 
 Series = dict[str, list[tuple[int, float]]]
