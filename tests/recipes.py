@@ -26,6 +26,17 @@ POINTS = Recipe(
     magsim_samples=20,
     device="cpu",
 )
+IMAGES = Recipe(
+    dataset="digits",
+    teacher="cnn-tiny",
+    student="cnn-tiny",
+    epochs=2,
+    teacher_epochs=2,
+    num_train=60,
+    batch_size=30,
+    max_boundary_samples=8,
+    device="cpu",
+)
 ONE_EPOCH = POINTS.replace(method="ce", epochs=1, teacher_epochs=1, magsim_samples=0)
 
 

@@ -273,7 +273,7 @@ def test_a_run_at_full_speed_sends_curves_within_a_budget_and_all_of_them_at_its
 ) -> None:
     panel = lab(TINY.replace(epochs=12))
     own, sent = panel.pictures.draw_log, []
-    monkeypatch.setattr(panel._counting, "due", lambda: False)
+    monkeypatch.setattr(DutyCycle, "due", lambda self: False)
     monkeypatch.setattr(panel.pictures, "draw_log", lambda *given: (sent.append(1), own(*given)))
     panel.start()
     ended(panel)

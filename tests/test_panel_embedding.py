@@ -25,6 +25,7 @@ from amkd_viz.runs import Run, distill
 from amkd_viz.runs.run import Listener
 from amkd_viz.training import Recipe, Waiting
 from amkd_viz.views.chosen import Chosen, choose
+from tests.recipes import IMAGES
 
 # without a browser
 
@@ -47,17 +48,7 @@ def test_an_example_that_is_trained_first_says_so_once(
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    recipe = Recipe(
-        dataset="digits",
-        teacher="cnn-tiny",
-        student="cnn-tiny",
-        epochs=2,
-        num_train=60,
-        batch_size=30,
-        max_boundary_samples=8,
-        teacher_epochs=2,
-    )
-    return distill(recipe, tmp_path_factory.mktemp("runs") / "one")
+    return distill(IMAGES, tmp_path_factory.mktemp("runs") / "one")
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 from amkd_viz.core.errors import InputError
 from amkd_viz.objectives import READING_OF_AMKD
 from amkd_viz.panels import DistillLab, MethodRace
+from amkd_viz.panels.live import DutyCycle
 from amkd_viz.panels.race_words import winner
 from amkd_viz.panels.session import Session
 from amkd_viz.runs import Race, Row, distill
@@ -199,7 +200,7 @@ def test_a_race_at_full_speed_sends_curves_within_a_budget_and_all_of_them_at_it
 ) -> None:
     own, sent = panel.pictures.numbers, []
     panel.set(epochs=12).wait()
-    monkeypatch.setattr(panel._counting, "due", lambda: False)
+    monkeypatch.setattr(DutyCycle, "due", lambda self: False)
     monkeypatch.setattr(panel.pictures, "numbers", lambda *given: (sent.append(1), own(*given)))
     panel.start()
     until(lambda: panel.state == "done")

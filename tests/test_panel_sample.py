@@ -21,22 +21,13 @@ from amkd_viz.panels import SampleLab
 from amkd_viz.panels.sample_lab import FINE, PAGE
 from amkd_viz.panels.session import Session
 from amkd_viz.runs import Run, distill
-from amkd_viz.training import Recipe
 from amkd_viz.views.walk import walk
+from tests.recipes import IMAGES
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    recipe = Recipe(
-        dataset="digits",
-        teacher="cnn-tiny",
-        student="cnn-tiny",
-        epochs=2,
-        num_train=100,
-        batch_size=50,
-        max_boundary_samples=8,
-        teacher_epochs=6,
-    )
+    recipe = IMAGES.replace(num_train=100, batch_size=50, teacher_epochs=6)
     return distill(recipe, tmp_path_factory.mktemp("runs") / "one")
 
 

@@ -18,7 +18,7 @@ import plotly.graph_objects as go
 from ipywidgets.widgets.widget import _instances
 from torch import nn
 
-from amkd_viz import Recipe, Run
+from amkd_viz import Run
 from amkd_viz.core.errors import InputError
 from amkd_viz.data import Dataset
 from amkd_viz.panels import BoundaryLab, DistillLab, EmbeddingLab, FleetView, MethodRace, SampleLab
@@ -26,25 +26,14 @@ from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.view_widget import ViewWidget
 from amkd_viz.runs import Job, Race, distill
 from amkd_viz.training import Training
-from tests.recipes import ONE_EPOCH, POINTS
+from tests.recipes import IMAGES, ONE_EPOCH, POINTS
 from tests.waiting import until
 
 OPENED = 10
 HEAVY = (Training, Dataset, nn.Module)  # what a closed panel drops, even where somebody keeps the panel
 KINDS = (*HEAVY, Panel, Run, Job, Race, widgets.Widget)
 TINY = POINTS.replace(epochs=2, teacher_epochs=1, magsim_samples=0)
-DIGITS = Recipe(
-    dataset="digits",
-    teacher="cnn-tiny",
-    student="cnn-tiny",
-    method="ce",
-    epochs=1,
-    teacher_epochs=1,
-    num_train=40,
-    batch_size=20,
-    magsim_samples=0,
-    device="cpu",
-)
+DIGITS = IMAGES.replace(method="ce", epochs=1, teacher_epochs=1, num_train=40, batch_size=20, magsim_samples=0)
 
 
 @pytest.fixture(scope="module", autouse=True)

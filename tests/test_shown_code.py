@@ -29,6 +29,7 @@ from amkd_viz.training import Recipe
 from amkd_viz.views import View
 from amkd_viz.views.anchors import Anchored
 from amkd_viz.views.slices import window
+from tests.recipes import IMAGES
 from tests.waiting import until
 
 CHANGES = int(os.environ.get("AMKD_VIZ_FUZZ", 24))  # random changes per panel; 500 take some minutes
@@ -179,17 +180,7 @@ def test_boundary_lab() -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    recipe = Recipe(
-        dataset="digits",
-        teacher="cnn-tiny",
-        student="cnn-tiny",
-        epochs=3,
-        num_train=100,
-        batch_size=50,
-        max_boundary_samples=8,
-        teacher_epochs=4,
-        magsim_samples=0,
-    )
+    recipe = IMAGES.replace(epochs=3, num_train=100, batch_size=50, teacher_epochs=4, magsim_samples=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AMKD_VIZ_CACHE", str(tmp_path_factory.getbasetemp() / "teachers-of-the-session"))
         return distill(recipe, tmp_path_factory.mktemp("runs") / "one")

@@ -20,7 +20,7 @@ from amkd_viz.panels.controls import choice, pace_control
 from amkd_viz.panels.distill_form import DistillForm
 from amkd_viz.panels.distill_pictures import MOST, DistillPictures
 from amkd_viz.panels.distill_words import Speed, code_of, done_share, numbers, words
-from amkd_viz.panels.live import DutyCycle, LiveStudent, LookBack, Pace, Pulse, duty_for, on_cpu
+from amkd_viz.panels.live import DutyCycle, LiveStudent, LookBack, Pace, Pulse, Unshown, duty_for, on_cpu
 from amkd_viz.panels.offer import Offer, interrupted
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.preview import OF_START, first_training, is_quick
@@ -102,7 +102,7 @@ class DistillLab(Panel):
         self.run: Run | None = None
         self.job: Job | None = None
         self._live, self._duty, self._pace = LiveStudent(), DutyCycle(), Pace(pace)
-        self._counting, self._behind = DutyCycle(), False  # of curves: lines were read that are not shown
+        self._unshown = Unshown(self._pace)  # of the log
         self._drawn = (-1, -1)  # epoch and batch of the student in the maps
         self._followed = ""  # of a run that no job of this panel trains: held (by another process), idle or done
         self._asked = 0.0  # when that was last asked
@@ -667,10 +667,9 @@ class DistillLab(Panel):
         """Read on in the run's log and draw it, if not ``at_once`` within a budget; return whether there were new
         lines."""
         new = self.log is not None and self.log.poll()
-        self._behind |= new
-        if self.log is not None and self._behind and (at_once or self._pace.resting or self._counting.due()):
-            self._behind = False
-            with self._counting.turn(free=self._pace.resting):
+        self._unshown.add(new)
+        if self.log is not None and self._unshown.due(at_once):
+            with self._unshown.turn():
                 self._draw_log()
                 self._advise()
                 done = self.log.done

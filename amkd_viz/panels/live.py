@@ -20,7 +20,7 @@ from amkd_viz.models import Classifier
 from amkd_viz.runs import Run
 from amkd_viz.training import EpochEnded, Event, Started, Stepped, Training, Waiting
 
-__all__ = ["Abandoned", "DutyCycle", "LiveStudent", "LookBack", "Pace", "Pulse", "duty_for", "on_cpu"]
+__all__ = ["Abandoned", "DutyCycle", "LiveStudent", "LookBack", "Pace", "Pulse", "Unshown", "duty_for", "on_cpu"]
 
 FIRST = 2.0  # maximum delay in seconds of the second picture by a first one, which sets libraries up
 ECHO = 2.0  # seconds within which a page may send back a value that was set here
@@ -132,6 +132,33 @@ class DutyCycle:
         most = 2 * statistics.median(self._costs) if self._costs else FIRST * self._share
         self._costs.append(seconds)
         self._next = time.monotonic() + max(self._least, min(seconds, most) / self._share)
+
+
+class Unshown(DutyCycle):
+    """Tells when to show what was read: within a budget, and at once while a training rests.
+
+    Args:
+        pace: of the training.
+    """
+
+    def __init__(self, pace: Pace) -> None:
+        super().__init__()
+        self._pace, self._waits = pace, False
+
+    def add(self, new: bool) -> None:
+        """Note that something new was read."""
+        self._waits = self._waits or new
+
+    def due(self, at_once: bool = False) -> bool:
+        """Whether something waits, and its turn may begin."""
+        return self._waits and (at_once or self._pace.resting or super().due())
+
+    @contextmanager
+    def turn(self, free: bool = False) -> Iterator[None]:
+        """Within, show all that waits; what is shown while the training rests costs it nothing."""
+        self._waits = False
+        with super().turn(free or self._pace.resting):
+            yield
 
 
 class Pace:

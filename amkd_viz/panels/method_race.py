@@ -28,7 +28,7 @@ from amkd_viz.panels.controls import (
     toggle,
     with_values,
 )
-from amkd_viz.panels.live import Abandoned, DutyCycle, LiveStudent, Pace, Pulse, duty_for
+from amkd_viz.panels.live import Abandoned, LiveStudent, Pace, Pulse, Unshown, duty_for
 from amkd_viz.panels.offer import Offer, interrupted
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.race_pictures import FINE, RacePictures
@@ -128,7 +128,7 @@ class MethodRace(Panel):
         self._new: set[str] = set()  # methods whose copy has not been drawn
         self._drawn: tuple[str, Any] | None = None  # the state of the race in the picture, and its place in a pause
         self._duty, self._pace = duty_for(recipe.dataset), Pace(10.0)
-        self._counting, self._behind = DutyCycle(), False  # of numbers and curves: lines were read that are not shown
+        self._unshown = Unshown(self._pace)  # of the logs
         self._size = {"n": options["n"]} if "n" in options else {}
         self._extra = {name: {"extra": options["extra"]}} if "extra" in options else {}  # points of one problem
         self._guess: str | None = None
@@ -517,11 +517,10 @@ class MethodRace(Panel):
         state = race.state  # before the logs are read: the last lines are there once it is done
         moment = state, race.place if state == "paused" else None  # it may have gone on and paused between two beats
         new = [name for name, log in self.logs.items() if log.poll()]
-        self._behind |= bool(new)
+        self._unshown.add(bool(new))
         turned, self._drawn = moment != self._drawn, moment  # before it is drawn: what cannot be is tried once
-        if turned or (self._behind and (self._pace.resting or self._counting.due())):
-            self._behind = False
-            with self._counting.turn(free=self._pace.resting):
+        if turned or self._unshown.due():
+            with self._unshown.turn():
                 self._numbers(race)  # before the maps, which take longer
         if state == "running":
             self._draw_live(race)
