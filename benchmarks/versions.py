@@ -3,8 +3,8 @@
     python -m benchmarks.versions [--rev a74dce7] [--epochs 5] [--methods ce,kd] [--out versions.json]
 
 Trains some methods on digits and spirals, with seed 0, in a checkout of the older version; opens its runs with this
-one, trains their recipes again with the same teachers, and compares the weights of the students. The figures are not among
-the results: processors differ.
+one, trains their recipes again with the same teachers, and compares the weights of the students. The figures are not
+among the results: processors differ.
 """
 
 from __future__ import annotations
