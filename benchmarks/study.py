@@ -33,7 +33,7 @@ from amkd_viz.runs.prepare import prepare
 from amkd_viz.runs.run import versions
 from amkd_viz.runs.stats import holm, paired
 from amkd_viz.training import DIGITS, SPIRALS, EpochEnded, Recipe, Training, events
-from amkd_viz.training.stacked import train_stacked
+from amkd_viz.training.stacked import check_stacked, train_stacked
 
 from .students import cifar10_small, told
 
@@ -184,10 +184,10 @@ class Study:
             key = (recipe.dataset, recipe.data_seed)
             trainings.append(prepare(recipe, self.likes.get(key)))
             self.likes[key] = trainings[-1]
-        if recipes[0].dataset in POINTS:
-            train_stacked(trainings)
-            return [_score(training) for training in trainings]
-        return [_trained(training) for training in trainings]
+        if recipes[0].dataset not in POINTS or not _stack(trainings):
+            return [_trained(training) for training in trainings]
+        train_stacked(trainings)
+        return [_score(training) for training in trainings]
 
     def screened(self, regime: str, candidate: str) -> tuple[dict[str, float], float]:
         """Return the best trial of a candidate and its validation accuracy, by successive halving."""
@@ -237,6 +237,15 @@ class Study:
             },
             "readings": leaders,
         }
+
+
+def _stack(trainings: list[Training]) -> bool:
+    """Return whether the method of these students can be trained as one stack; those with feature maps cannot."""
+    try:
+        check_stacked(trainings)
+    except InputError:
+        return False
+    return True
 
 
 def _score(training: Training) -> float:

@@ -125,6 +125,18 @@ def test_every_candidate_of_the_study_has_as_many_trials_and_the_same_draws() ->
         recipe.check_nets()
 
 
+def test_the_study_trains_students_with_feature_maps_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "POINTS", ("blobs",))
+    recipe = POINTS.replace(dataset="blobs", epochs=2, teacher_epochs=2, num_train=30)
+    made = study.Study(study.Level({"tiny": recipe}, (), seeds=1, leaders=0), tmp_path / "cells.jsonl")
+    for candidate in ("amkd-feature", "amkd"):
+        shares = made.values("tiny", candidate, [({}, seed) for seed in (0, 1)])
+        assert all(0 <= share <= 1 for share in shares)
+    assert len(made.known) == 4
+
+
 def test_the_study_screens_on_validation_confirms_on_test_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from amkd_viz.objectives import Batch, Step
 from amkd_viz.training.schedule import learning_rate
 from amkd_viz.training.training import Training
 
-__all__ = ["train_stacked"]
+__all__ = ["check_stacked", "train_stacked"]
 
 T = TypeVar("T")
 ALIKE = ("student", "epochs", "batch_size", "learning_rate", "schedule", "warm_up", "momentum", "weight_decay")
@@ -42,10 +42,9 @@ def train_stacked(trainings: Sequence[Training]) -> None:
     may have its own seed, data, teacher and method; nothing is validated on the way.
 
     Raises:
-        InputError: the students are of images or of several kinds, or a method needs more than logits and features of
-            student and teacher on clean and boundary samples.
+        InputError: as ``check_stacked``.
     """
-    _check(trainings)
+    check_stacked(trainings)
     recipe = trainings[0].recipe
     nets = [_Both(training.student.train()) for training in trainings]
     weights, buffers = stack_module_state(nets)
@@ -80,7 +79,13 @@ def train_stacked(trainings: Sequence[Training]) -> None:
         training.epoch, training.batch = recipe.epochs, 0
 
 
-def _check(trainings: Sequence[Training]) -> None:
+def check_stacked(trainings: Sequence[Training]) -> None:
+    """Check that students can be trained together.
+
+    Raises:
+        InputError: they are of images or of several kinds, or a method needs more than logits and features of student
+            and teacher on clean and boundary samples.
+    """
     for training in trainings:
         cells = {(net, on) for net, on, _ in training.objective.reads()}
         layers = [layer for _, _, layer in training.objective.reads() if layer is not None]
