@@ -274,6 +274,7 @@ MEASURED: dict[str, tuple[float, Callable[[Bench, Any], Any]]] = {  # name -> go
     "bytes of a live tick": (100, tick_bytes),
     "first paint of a panel": (2000, again("BoundaryLab('spirals')", TOLD, "its status line is there")),
     "first picture, spirals": (1500, again("BoundaryLab('spirals')", DRAWN, "its maps are drawn")),
+    "first picture, a race": (1500, again("MethodRace()", DRAWN, "its maps are drawn")),
     "first picture, digits": (3000, again("DistillLab('digits')", DRAWN, "its maps are drawn")),
     "first picture, an image of digits": (3000, again("SampleLab()", DRAWN, "its maps are drawn")),
 }

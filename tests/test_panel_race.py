@@ -424,6 +424,19 @@ def test_a_slider_before_the_start_changes_the_recipe(panel: MethodRace) -> None
     assert "boundary_triplet.margin" in panel.code()
 
 
+def test_boxes_of_further_methods_are_made_when_they_are_needed(panel: MethodRace) -> None:
+    assert "fitnet" not in panel.values
+    assert panel.methods == ["kd", "amkd"]
+    fold = next(own for own in panel._folds if own.heading == "More methods")
+    fold.children[0].click()
+    assert "fitnet" in panel.values
+    assert len(fold.children[1].children) > 80
+    panel.set(fitnet=True, kd=False).wait()
+    assert panel.methods == ["amkd", "fitnet"]
+    panel.undo()
+    assert panel.methods == ["kd", "amkd", "fitnet"]
+
+
 def test_methods_decide_which_sliders_there_are(panel: MethodRace) -> None:
     shown = lambda name: panel.controls[name].layout.display != "none"  # noqa: E731
     assert shown("boundary_triplet.margin")

@@ -8,6 +8,8 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from amkd_viz.panels.made_later import MadeLater
+
 __all__ = ["Fold"]
 
 
@@ -54,4 +56,6 @@ class Fold(widgets.VBox):
 
     def _turn(self, _: Any) -> None:
         self.opened = not self.opened
+        if self.opened and isinstance(self.own, MadeLater):
+            self.own.unfold()
         self.fit()

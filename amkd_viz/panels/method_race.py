@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from amkd_viz.panels.controls import (
     with_values,
 )
 from amkd_viz.panels.live import Abandoned, LiveStudent, Pace, Pulse, Unshown, duty_for
+from amkd_viz.panels.made_later import MadeLater
 from amkd_viz.panels.offer import Offer, interrupted
 from amkd_viz.panels.panel import Panel
 from amkd_viz.panels.race_pictures import FINE, RacePictures
@@ -154,11 +155,11 @@ class MethodRace(Panel):
             epochs={"low": 2, "high": 200},
         )
         self._terms = TermControls(menus=False)  # menus and boxes tell methods apart, numbers do not
-        boxes = {n: toggle(n, n in methods, known_methods.about(n)) for n in known_methods}
         first = {*OURS, *methods, *known_methods.registered}
+        rest = [n for n in known_methods if n not in first]
         groups = {
-            "Methods": {n: boxes[n] for n in boxes if n in first},
-            "More methods": {n: boxes[n] for n in boxes if n not in first},
+            "Methods": _boxes([n for n in known_methods if n in first], methods),
+            "More methods": MadeLater(rest, lambda _: _boxes(rest)),
             "Race": {
                 "pace": pace_control(10.0),
                 "predict": toggle("predict the winner first", False, "the race starts once you have named the winner"),
@@ -200,7 +201,7 @@ class MethodRace(Panel):
     @property
     def methods(self) -> list[str]:
         """The methods that are checked."""
-        return [name for name in known_methods if self[name]]
+        return [name for name in known_methods if self.controls.made(name) and self[name]]
 
     @property
     def recipe(self) -> Recipe:
@@ -747,6 +748,11 @@ class MethodRace(Panel):
             if race is not None:
                 race.close()
         super().close()
+
+
+def _boxes(names: Iterable[str], checked: Iterable[str] = ()) -> dict[str, Any]:
+    """Return a checkbox for each method, by name."""
+    return {name: toggle(name, name in checked, known_methods.about(name)) for name in names}
 
 
 def _common(race: Race) -> list[int]:

@@ -20,10 +20,10 @@ from traitlets import TraitError
 from amkd_viz.core.errors import InputError, unknown
 from amkd_viz.panels.controls import NEAR, plain
 from amkd_viz.panels.fold import Fold
+from amkd_viz.panels.made_later import Controls, MadeLater
 from amkd_viz.panels.session import Session
 from amkd_viz.panels.status import Status
 from amkd_viz.panels.still import Still, still_html
-from amkd_viz.panels.term_controls import Controls, TermControls
 from amkd_viz.panels.view_widget import close_whole
 from amkd_viz.panels.worker import Worker
 from amkd_viz.views.labels import duration, safe, value_words
@@ -185,7 +185,7 @@ class Panel(metaclass=_WholeOrClosed):
             fold = Fold(heading, own, heading not in folded, self.matters, partial(self.paint.ask, f"fold {heading}"))
             self._folds.append(fold)
             self._adopt(fold, own)
-            if isinstance(own, TermControls):
+            if isinstance(own, MadeLater):
                 self.controls.more.append(own)
                 own.joined = partial(self._join, fold)
         self._name_controls()
