@@ -83,6 +83,7 @@ def acknowledged_training(bench: Bench, context: Any) -> Any:
     notebook = bench.page(context, "from amkd_viz.panels import MethodRace\np = MethodRace()\np")
     notebook.ask("p.set(epochs=200, pace=float('inf'), learning_rate=0.01); p.wait(); p.start()")
     notebook.page.get_by_text("Objective").click()
+    notebook.page.wait_for_selector("[aria-label='boundary_triplet margin']")
     took: list[float] = []
     until = "window.amkdStatus.some(t => t.includes('margin'))"
     while len(took) < bench.n:
