@@ -393,12 +393,11 @@ class DistillLab(Panel):
     def _preview(self) -> None:
         """Ask for data, teacher and the untrained student of the controls, unless a run is on show."""
         self.paint.wait(10)  # another data set or method moves controls first
+        self.pictures.expect(False)
         recipe = self.recipe
         self._refuse(recipe)
-        if not self._rests:
-            return
-        self.pictures.expect(quick := is_quick(recipe))
-        if quick:
+        if self._rests and is_quick(recipe):
+            self.pictures.expect(True)
             self.slow.ask("preview", lambda: self._prepare_preview(recipe))
 
     def _refuse(self, recipe: Recipe) -> None:

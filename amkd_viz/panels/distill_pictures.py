@@ -43,7 +43,7 @@ class DistillPictures:
 
     def __init__(self, paint: Worker, look_back: Any) -> None:
         self._paint = paint
-        self.maps = SliceMaps(paint, empty=LATER)
+        self.maps = SliceMaps(paint, empty=SOON)
         self.curves = CurveCanvas(height=100)
         self.scatter = ScatterCanvas(empty="Teacher and student in one layout: after Start.")
         self.joint = JointLayout(self.scatter)
