@@ -234,7 +234,8 @@ class TestInABrowser:
             assert all(value == shown for value, shown in said), said
         assert "boundary_kd weight ×" in page.evaluate(NAMES, 0)[0]
         panel = page.locator(".amkd-panel").nth(0)
-        panel.get_by_role("button", name="Training").click()
+        panel.get_by_role("button", name="Training", expanded=False).click()
+        panel.get_by_role("button", name="Training", expanded=True).wait_for()
         rate = panel.locator(".noUi-handle[aria-label='learning rate']")
         assert rate.get_attribute("aria-valuetext") == "0.100"
         rate.focus()

@@ -24,7 +24,7 @@ class Status extends View {
       this.theme();
       const panel = el.closest(".amkd-panel");
       if (!panel) return;
-      const name = () => nameControls(panel, this.get("helps"), this.get("names"));
+      const name = () => (nameControls(panel, this.get("helps"), this.get("names")), nameFolds(panel));
       name();
       const later = () => {
         clearTimeout(this.naming);
@@ -134,6 +134,13 @@ function nameControls(panel, helps, names) {
     for (const part of [box, ...box.querySelectorAll("[title]")]) part.title = help;
     box.dataset.help = help;
     for (const part of box.querySelectorAll(".noUi-handle, select, input")) part.setAttribute("aria-description", help);
+  }
+}
+
+// A heading says whether its controls are there.
+function nameFolds(panel) {
+  for (const opener of panel.querySelectorAll(".amkd-fold > .jupyter-button")) {
+    opener.ariaExpanded = String(opener.textContent.startsWith("▾"));
   }
 }
 
