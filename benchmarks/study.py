@@ -217,7 +217,7 @@ class Study:
         found = {f"{one} - {other}": paired(shares[one], shares[other]) for one, other in pairs}
         tested = {pair: apart for pair, apart in found.items() if apart is not None}
         shown = dict(zip(tested, holm([apart.p for apart in tested.values()]), strict=True))
-        recipe = self.level.regimes[name]
+        recipe = self.level.regimes[name].replace(**self.fixed)
         return {
             "data": recipe.dataset,
             "labels": recipe.num_train,

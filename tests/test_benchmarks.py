@@ -151,10 +151,12 @@ def test_the_study_screens_on_validation_confirms_on_test_and_goes_on(
         return real(self, split)
 
     monkeypatch.setattr(Training, "evaluate", spy)
-    monkeypatch.setattr(study, "POINTS", ("blobs",))
+    fixed = {"dataset": "blobs:classes=4"}  # as the folder of the data is
+    monkeypatch.setattr(study, "POINTS", ("blobs", *fixed.values()))
     monkeypatch.setattr(study, "trials", lambda candidate: [{}, {"kd.scale": 2.0}, {"kd.scale": 4.0}])
-    first = study.Study(level, tmp_path / "cells.jsonl")
+    first = study.Study(level, tmp_path / "cells.jsonl", fixed)
     found = first.regime("tiny")
+    assert (found["data"], found["labels_per_class"]) == ("blobs:classes=4", 7.5)
     assert {split for split, seed in read if seed < study.FRESH} == {"val"}
     assert {split for split, seed in read if seed >= study.FRESH} == {"test"}
     assert len(read) == len(first.known) == 7 * (3 * 2 + 2 * 2) + 7 * 3
@@ -173,7 +175,7 @@ def test_the_study_screens_on_validation_confirms_on_test_and_goes_on(
     read.clear()
     lines = (tmp_path / "cells.jsonl").read_text().splitlines()
     (tmp_path / "cells.jsonl").write_text("\n".join(lines[:-4]) + "\n")  # killed before the last four
-    assert study.Study(level, tmp_path / "cells.jsonl").regime("tiny") == found
+    assert study.Study(level, tmp_path / "cells.jsonl", fixed).regime("tiny") == found
     assert len(read) == 4
     assert sorted((tmp_path / "cells.jsonl").read_text().splitlines()) == sorted(lines)
 
