@@ -58,7 +58,7 @@ def views() -> Iterator[View]:
         yield _titled(view, f"{view.title}, {word}")
     yield triplets(teacher, last, digits, samples, longest)
     yield distances(nets, digits, samples)
-    yield study_view(results("map", "full", "small"))
+    yield study_view(results("map"))
 
 
 def gallery_page(path: str | Path) -> Path:

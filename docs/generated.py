@@ -31,7 +31,7 @@ from amkd_viz.training.examples import PRESETS, SPIRALS
 from amkd_viz.views import View, recording
 from amkd_viz.views.page import figures_js
 from docs.papers import table as papers_table
-from docs.where import MAPPED, mapped, results, section, trained, view
+from docs.where import mapped, pairs, results, section, view
 
 ROOT = Path(__file__).parent.parent
 QUICK = os.environ.get("AMKD_DOCS") == "quick"
@@ -71,7 +71,7 @@ PUBLISHED = """## Published recipes
 `amkd-viz distill --preset NAME --method METHOD` takes these settings, and of the weights those of the method's terms;
 other flags override them. Weights that are not listed are the defaults on the method's card."""
 HIDDEN = '<details markdown="1"><summary>Decide first, then open the result.</summary>'
-STUDY, MAP = "<!-- the results of the study -->", "<!-- the map of the study -->"
+STUDY, MAP, CIFAR = "<!-- the results of the study -->", "<!-- the map of the study -->", "<!-- the study on CIFAR-10 -->"
 LIVE = '!!! note ""\n    This panel is live in JupyterLab (`make lab`).\n'
 figures: dict[str, str] = {}
 
@@ -110,13 +110,16 @@ def on_page_markdown(markdown: str, page: Any, **kwargs: Any) -> str:
     """Insert the results of the study where a page asks for them."""
     if STUDY not in markdown:
         return markdown
-    found = results()
-    text = f"No regime is complete yet; {trained()} cells are trained." if found is None else section(found)
-    markdown = markdown.replace(STUDY, f"{text}\n\n{_drawn(view(found), 'study-regimes')}")
-    if (found := results("map")) is None:
-        return markdown
-    maps = [_drawn(view(found, pair), f"study-map-{number}") for number, pair in enumerate(MAPPED)]
-    return markdown.replace(MAP, "\n\n".join([mapped(found), *maps]))
+    small, found = results("small"), results("map")
+    maps = [_drawn(view(found, pair), f"study-map-{number}") for number, pair in enumerate(pairs(found))]
+    parts = {
+        STUDY: f"{section(small)}\n\n{_drawn(view(small), 'study-regimes')}",
+        MAP: "\n\n".join([mapped(found), *maps]),
+        CIFAR: section(results("cifar")),
+    }
+    for place, text in parts.items():
+        markdown = markdown.replace(place, text)
+    return markdown
 
 
 def _drawn(made: View, name: str) -> str:

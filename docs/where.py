@@ -9,24 +9,20 @@ from typing import Any
 
 from amkd_viz.views import Regime, View, regimes
 
-__all__ = ["MAPPED", "gains", "mapped", "results", "section", "trained", "view"]
+__all__ = ["gains", "mapped", "pairs", "results", "section", "view"]
 
-# bss - kd before the study: benchmarks/results/tuned_digits.json, and the demo and CIFAR-10 of the README
-KNOWN = [
-    Regime("digits, each tuned", "cnn-small", 5, 1.65, 0.80, 2.49, True),
-    Regime("spirals", "mlp-small", 33, 2.51, -0.07, 5.09, False),
-    Regime("cifar10", "resnet8", 200, 0.61, -1.02, 2.24, False),
-]
-MAPPED = ("bss - kd", "amkd - bss", "amkd - kd", "bss-leap - kd", "amkd-leap - bss-leap", "amkd-leap - kd")
 RESULTS = Path(__file__).parent.parent / "benchmarks/results"
 
 
-def results(*levels: str) -> dict[str, Any] | None:
-    """Return the analysis of the first of the ``levels`` (by default full, then small) that has one, or None."""
-    files = [RESULTS / f"study_{level}.json" for level in levels or ("full", "small")]
-    file = next((path for path in files if path.exists()), None)
-    found: dict[str, Any] | None = None if file is None else json.loads(file.read_text(encoding="utf-8"))
+def results(level: str) -> dict[str, Any]:
+    """Return the analysis of a level of the study."""
+    found: dict[str, Any] = json.loads((RESULTS / f"study_{level}.json").read_text(encoding="utf-8"))
     return found
+
+
+def pairs(found: Mapping[str, Any]) -> list[str]:
+    """Return the differences that were tested in the first regime, such as "bss - kd"."""
+    return list(next(iter(found["regimes"].values()))["points"])
 
 
 def gains(found: Mapping[str, Any], pair: str) -> list[Regime]:
@@ -40,14 +36,9 @@ def gains(found: Mapping[str, Any], pair: str) -> list[Regime]:
     return cells
 
 
-def view(found: Mapping[str, Any] | None, pair: str = "bss - kd") -> View:
-    """Draw one difference over all regimes: of the study, or bss - kd as known before it."""
-    return regimes(KNOWN if found is None else gains(found, pair), pair)
-
-
-def trained() -> int:
-    """Return how many cells of the study are trained."""
-    return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in RESULTS.glob("study_*_cells.jsonl"))
+def view(found: Mapping[str, Any], pair: str = "bss - kd") -> View:
+    """Draw one difference over all regimes."""
+    return regimes(gains(found, pair), pair)
 
 
 def mapped(found: Mapping[str, Any]) -> str:
