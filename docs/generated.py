@@ -71,7 +71,7 @@ PUBLISHED = """## Published recipes
 `amkd-viz distill --preset NAME --method METHOD` takes these settings, and of the weights those of the method's terms;
 other flags override them. Weights that are not listed are the defaults on the method's card."""
 HIDDEN = '<details markdown="1"><summary>Decide first, then open the result.</summary>'
-STUDY, MAP, CIFAR = "<!-- the results of the study -->", "<!-- the map of the study -->", "<!-- the study on CIFAR-10 -->"
+STUDY = re.compile(r"<!-- study (\w+) -->")  # a place for the results of one of its levels
 LIVE = '!!! note ""\n    This panel is live in JupyterLab (`make lab`).\n'
 figures: dict[str, str] = {}
 
@@ -107,19 +107,16 @@ def on_page_content(html: str, page: Any, **kwargs: Any) -> str:
 
 
 def on_page_markdown(markdown: str, page: Any, **kwargs: Any) -> str:
-    """Insert the results of the study where a page asks for them."""
-    if STUDY not in markdown:
-        return markdown
-    small, found = results("small"), results("map")
-    maps = [_drawn(view(found, pair), f"study-map-{number}") for number, pair in enumerate(pairs(found))]
-    parts = {
-        STUDY: f"{section(small)}\n\n{_drawn(view(small), 'study-regimes')}",
-        MAP: "\n\n".join([mapped(found), *maps]),
-        CIFAR: section(results("cifar")),
-    }
-    for place, text in parts.items():
-        markdown = markdown.replace(place, text)
-    return markdown
+    """Insert the results of the study where the page asks for them."""
+    return STUDY.sub(lambda place: _study(place[1]), markdown)
+
+
+def _study(level: str) -> str:
+    found = results(level)
+    if level == "map":
+        maps = [_drawn(view(found, pair), f"study-map-{number}") for number, pair in enumerate(pairs(found))]
+        return "\n\n".join([mapped(found), *maps])
+    return section(found) + (f"\n\n{_drawn(view(found), f'study-{level}')}" if len(found["regimes"]) > 2 else "")
 
 
 def _drawn(made: View, name: str) -> str:
