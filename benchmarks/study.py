@@ -54,7 +54,7 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {  # name -> method, setting
     name: (name, {})
     for name in (
         *("amkd-alone", "amkd-pairs", "amkd-two-sides", "amkd-scheduled", "dkd", "ls-kd", "amkd-raw", "amkd-feature"),
-        *("amkd-student-negatives", "amkd-dkd", "amkd-ls-kd", "amkd-crd"),
+        *("amkd-student-negatives", "amkd-dkd", "amkd-ls-kd", "amkd-crd", "crd"),
     )
 }
 FEW = (*tuple(CANDIDATES)[1:8], "amkd-alone", "amkd-pairs", "amkd-two-sides", "amkd-scheduled")
@@ -118,7 +118,14 @@ LEVELS = {
         pairs=MAPPED,
         trials=len(FACTORS),
     ),
-    "full": Level(regimes(full=True), tuple(CANDIDATES)[1:], seeds=32, leaders=4),
+    "crd": Level(
+        {"spirals-100": regimes(full=False)["spirals-100"]},
+        ("bss", "crd", "amkd-crd"),
+        seeds=32,
+        leaders=1,
+        pairs=(("crd", "bss"), ("amkd-crd", "crd")),
+    ),
+    "full": Level(regimes(full=True), tuple(CANDIDATES)[1:-1], seeds=32, leaders=4),
 }
 
 
@@ -208,7 +215,7 @@ class Study:
         readings = [c for c in chosen if c.startswith("amkd") and c not in ALWAYS]
         leaders = sorted(readings, key=lambda c: -chosen[c][1])[: self.level.leaders]
         always = [c for c in ALWAYS if c == "ce" or c in chosen]
-        confirmed = [*always, *(c for c in ("dkd", "ls-kd") if c in chosen), *leaders]
+        confirmed = [*always, *(c for c in ("dkd", "ls-kd", "crd") if c in chosen), *leaders]
         seeds = range(FRESH, FRESH + self.level.seeds)
         shares = {
             c: self.values(name, c, [(chosen[c][0] if c in chosen else {}, seed) for seed in seeds]) for c in confirmed
