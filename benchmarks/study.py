@@ -54,9 +54,15 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {  # name -> method, setting
     name: (name, {})
     for name in (
         *("amkd-alone", "amkd-pairs", "amkd-two-sides", "amkd-scheduled", "dkd", "ls-kd", "amkd-raw", "amkd-feature"),
-        *("amkd-student-negatives", "amkd-dkd", "amkd-ls-kd", "amkd-crd", "crd"),
+        *("amkd-student-negatives", "amkd-dkd", "amkd-ls-kd", "amkd-crd"),
     )
 }
+OF_CRD = {  # what amkd-crd consists of, term by term
+    "crd": ("crd", {}),
+    "kd-crd": ("amkd-crd", {"overrides": {"boundary_kd.scale": 0.0, "boundary_triplet.scale": 0.0}}),
+    "bss-crd": ("amkd-crd", {"overrides": {"boundary_triplet.scale": 0.0}}),
+}
+CANDIDATES |= OF_CRD
 FEW = (*tuple(CANDIDATES)[1:8], "amkd-alone", "amkd-pairs", "amkd-two-sides", "amkd-scheduled")
 ALWAYS = ("ce", "kd", "bss", "bss-leap", "amkd", "amkd-leap")  # confirmed whatever the screening says
 FACTORS, DRAWS = (1.0, 4.0, 8.0), 2
@@ -120,12 +126,12 @@ LEVELS = {
     ),
     "crd": Level(
         {"spirals-100": regimes(full=False)["spirals-100"]},
-        ("bss", "crd", "amkd-crd"),
+        ("bss", *OF_CRD, "amkd-crd"),
         seeds=32,
         leaders=1,
-        pairs=(("crd", "bss"), ("amkd-crd", "crd")),
+        pairs=(("crd", "bss"), ("kd-crd", "crd"), ("bss-crd", "kd-crd"), ("amkd-crd", "bss-crd"), ("amkd-crd", "crd")),
     ),
-    "full": Level(regimes(full=True), tuple(CANDIDATES)[1:-1], seeds=32, leaders=4),
+    "full": Level(regimes(full=True), tuple(CANDIDATES)[1 : -len(OF_CRD)], seeds=32, leaders=4),
 }
 
 
@@ -136,7 +142,8 @@ def trials(candidate: str) -> list[dict[str, float]]:
     [{}, {'kd.scale': 4.0}, {'kd.scale': 8.0}]
     """
     method, settings = CANDIDATES[candidate]
-    terms = [name for name in Recipe(method=method, **settings).objective.names if name != "ce"]
+    fixed = {"ce", *(name.partition(".")[0] for name in settings.get("overrides", {}))}
+    terms = [name for name in Recipe(method=method, **settings).objective.names if name not in fixed]
     found = [{f"{term}.scale": factor for term in terms if factor != 1} for factor in FACTORS]
     chance = random.Random(mix("study", *terms))
     found += [{f"{term}.scale": round(16 ** chance.random(), 2) for term in terms} for _ in range(DRAWS)]
@@ -183,7 +190,8 @@ class Study:
         method, settings = CANDIDATES[candidate]
         drawn = {"seed": seed, "data_seed": seed % (4 if seed >= FRESH else 2) + (seed >= FRESH) * FRESH}
         fixed: dict[str, Any] = {"evaluate_every": base.epochs, "magsim_samples": 0, "device": "cpu"}
-        return base.replace(**settings, **drawn, **fixed, **self.fixed, method=method, overrides=overrides)
+        own = {**drawn, **fixed, **self.fixed, **settings}
+        return base.replace(**own | {"method": method, "overrides": overrides | settings.get("overrides", {})})
 
     def _train(self, recipes: list[Recipe]) -> list[float]:
         trainings = []
@@ -215,7 +223,7 @@ class Study:
         readings = [c for c in chosen if c.startswith("amkd") and c not in ALWAYS]
         leaders = sorted(readings, key=lambda c: -chosen[c][1])[: self.level.leaders]
         always = [c for c in ALWAYS if c == "ce" or c in chosen]
-        confirmed = [*always, *(c for c in ("dkd", "ls-kd", "crd") if c in chosen), *leaders]
+        confirmed = [*always, *(c for c in ("dkd", "ls-kd", *OF_CRD) if c in chosen), *leaders]
         seeds = range(FRESH, FRESH + self.level.seeds)
         shares = {
             c: self.values(name, c, [(chosen[c][0] if c in chosen else {}, seed) for seed in seeds]) for c in confirmed

@@ -118,7 +118,8 @@ def test_every_candidate_of_the_study_has_as_many_trials_and_the_same_draws() ->
         method, settings = study.CANDIDATES[candidate]
         assert found[0] == {}  # its own weights
         for overrides in found:
-            Recipe(method=method, overrides=overrides, **settings)  # each is a term of the method
+            Recipe(**{"method": method, **settings, "overrides": overrides})  # each is a term of the method
+            assert not set(overrides) & set(settings.get("overrides", ()))
             assert all(1 <= value <= 16 for value in overrides.values())
     assert set(READINGS) <= {study.CANDIDATES[candidate][0] for candidate in study.LEVELS["full"].candidates}
     for recipe in study.LEVELS["full"].regimes.values():
