@@ -125,7 +125,7 @@ LEVELS = {
         trials=len(FACTORS),
     ),
     "crd": Level(
-        {"spirals-100": regimes(full=False)["spirals-100"]},
+        {name: recipe for name, recipe in regimes(full=False).items() if name != "digits-100"},
         ("bss", *OF_CRD, "amkd-crd"),
         seeds=32,
         leaders=1,
