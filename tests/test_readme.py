@@ -89,6 +89,27 @@ def test_the_numbers_of_the_study_are_those_of_its_results() -> None:
         assert not any(own["shown"] for own in regime["points"].values())
 
 
+def test_the_numbers_beside_crd_and_on_cifar10_are_those_of_their_results() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    where = (ROOT / "docs/pages/explanation/where.md").read_text(encoding="utf-8")
+    levels = {level: ROOT / f"benchmarks/results/study_{level}.json" for level in ("crd", "cifar")}
+    found = {level: json.loads(path.read_text(encoding="utf-8"))["regimes"] for level, path in levels.items()}
+    steps = ("crd", "kd-crd", "bss-crd", "amkd-crd")
+    for name, row in found["crd"].items():
+        means = [f"{mean:.2f} ± {sd:.2f}" for mean, sd in (row["test"][step] for step in steps)]
+        pairs = [row["points"][pair] for pair in ("bss-crd - kd-crd", "amkd-crd - bss-crd")]
+        told = ["{:+.2f} [{:.2f}, {:.2f}]".format(*own["difference"]) for own in pairs]
+        assert f"| {name.replace('-', ', ')} | {' | '.join([*means, *told])} |" in readme
+        assert [own["shown"] for own in pairs] == [True, name == "digits-50"]
+        assert "{1:.2f}, {2:.2f}]".format(*pairs[0]["difference"]) in where
+    (row,) = found["cifar"].values()
+    for method, (mean, sd) in row["test"].items():
+        assert f"`{method}` {mean:.2f} ± {sd:.2f}" in readme
+    assert "{:+.2f} [{:.2f}, {:.2f}]".format(*row["points"]["amkd - bss"]["difference"]) in readme
+    assert not any(own["shown"] for own in row["points"].values())
+    assert max(row["test"], key=lambda method: row["test"][method][0]) == "ce"
+
+
 def test_the_map_of_the_study_shows_what_is_said() -> None:
     found = json.loads((ROOT / "benchmarks/results/study_map.json").read_text(encoding="utf-8"))["regimes"]
     tested = {(name, pair): own for name, row in found.items() for pair, own in row["points"].items()}
