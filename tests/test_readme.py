@@ -92,7 +92,7 @@ def test_the_numbers_of_the_study_are_those_of_its_results() -> None:
 def test_the_numbers_beside_crd_and_on_cifar10_are_those_of_their_results() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     where = (ROOT / "docs/pages/explanation/where.md").read_text(encoding="utf-8")
-    levels = {level: ROOT / f"benchmarks/results/study_{level}.json" for level in ("crd", "cifar")}
+    levels = {level: ROOT / f"benchmarks/results/study_{level}.json" for level in ("crd", "cifar", "full")}
     found = {level: json.loads(path.read_text(encoding="utf-8"))["regimes"] for level, path in levels.items()}
     steps = ("crd", "kd-crd", "bss-crd", "amkd-crd")
     for name, row in found["crd"].items():
@@ -102,6 +102,13 @@ def test_the_numbers_beside_crd_and_on_cifar10_are_those_of_their_results() -> N
         assert f"| {name.replace('-', ', ')} | {' | '.join([*means, *told])} |" in readme
         assert [own["shown"] for own in pairs] == [True, name == "digits-50"]
         assert "{1:.2f}, {2:.2f}]".format(*pairs[0]["difference"]) in where
+    words, ahead = " ".join(readme.split()), {}
+    for name, row in found["full"].items():
+        tested = {pair: own for pair, own in row["points"].items() if pair == "amkd - bss" or own["shown"]}
+        ahead[name] = [pair for pair, own in tested.items() if own["shown"]]
+        for own in tested.values():
+            assert "{:+.2f} [{:.2f}, {:.2f}]".format(*own["difference"]) in words
+    assert ahead == {"spirals-100": ["amkd-crd - bss"], "digits-50": ["amkd-scheduled - bss"]}
     (row,) = found["cifar"].values()
     for method, (mean, sd) in row["test"].items():
         assert f"`{method}` {mean:.2f} ± {sd:.2f}" in readme
