@@ -156,13 +156,14 @@ class Study:
 
     Attributes:
         file: of the cells. fixed: settings of all recipes, such as where the data are.
-        known: name of a cell -> accuracy, a share.
+        known: name of a cell -> accuracy, a share. used: names of the cells that were asked for.
     """
 
     level: Level
     file: Path
     fixed: dict[str, Any] = field(default_factory=dict)
     known: dict[str, float] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
     likes: dict[tuple[str, int], Training] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -177,6 +178,7 @@ class Study:
         Missing cells are trained: on points all of them as one stack, whose cells count once all are trained.
         """
         names = [f"{regime}/{candidate}/{json.dumps(own, sort_keys=True)}/seed{seed}" for own, seed in cells]
+        self.used |= set(names)
         missing = [place for place, name in enumerate(names) if name not in self.known]
         base = self.level.regimes[regime]
         for places in [missing] if base.dataset in POINTS and missing else [[place] for place in missing]:
@@ -304,7 +306,7 @@ def main() -> None:
             "command": shlex.join(["python", "-m", "benchmarks.study", *told()]),
             "versions": versions("cpu"),
             "seeds": [FRESH, FRESH + study.level.seeds - 1],
-            "cells": len(study.known),
+            "cells": len(study.used),
         }
         write_atomic(file, json.dumps({**about, "regimes": done}, indent=1) + "\n")
         print(json.dumps({name: done[name]}, indent=1), flush=True)

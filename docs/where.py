@@ -53,7 +53,7 @@ def mapped(found: Mapping[str, Any]) -> str:
     about = found["versions"]
     return "\n\n".join(
         [
-            f"`{found['command']}`: {found['cells']} cells, test accuracy in % over seeds {first} to {last}; torch "
+            f"`{found['command'].partition(' --only')[0]}`: {found['cells']} cells, test accuracy in % over seeds {first} to {last}; torch "
             f"{about['torch']}, Python {about['python']}, {about['device']}.",
             "\n".join(f"| {' | '.join(row)} |" for row in rows),
         ]
@@ -76,7 +76,7 @@ def _regime(name: str, own: Mapping[str, Any]) -> Iterator[str]:
     yield f"### {name}"
     yield (
         f"{own['data']}, {own['labels']} labels ({own['labels_per_class']:.0f} per class), student {own['student']}. "
-        "Each candidate has the weights that five trials on the validation split chose for it:"
+        "Each candidate has the weights that its trials on the validation split chose:"
     )
     rows = [f"| `{c}` | {mean:.2f} ± {sd:.2f} |" for c, (mean, sd) in own["test"].items()]
     yield "\n".join(["| candidate | test accuracy % |", "| --- | --- |", *rows])

@@ -160,7 +160,7 @@ def test_the_study_screens_on_validation_confirms_on_test_and_goes_on(
     assert (found["data"], found["labels_per_class"]) == ("blobs:classes=4", 7.5)
     assert {split for split, seed in read if seed < study.FRESH} == {"val"}
     assert {split for split, seed in read if seed >= study.FRESH} == {"test"}
-    assert len(read) == len(first.known) == 7 * (3 * 2 + 2 * 2) + 7 * 3
+    assert len(read) == len(first.known) == len(first.used) == 7 * (3 * 2 + 2 * 2) + 7 * 3
     for one, other in (("bss", "kd"), ("amkd-alone", "bss")):
         values = [
             [first.known[f"tiny/{c}/{json.dumps(own, sort_keys=True)}/seed{seed}"] for seed in range(1000, 1003)]
