@@ -50,10 +50,10 @@ def mapped(found: Mapping[str, Any]) -> str:
     for own in found["regimes"].values():
         means = [f"{mean:.1f} ± {sd:.1f}" for mean, sd in (own["test"][method] for method in methods)]
         rows.append([own["data"].partition(":")[0], f"{own['labels_per_class']:.3g}", own["student"], *means])
-    about = found["versions"]
+    about, command = found["versions"], found["command"].partition(" --only")[0]
     return "\n\n".join(
         [
-            f"`{found['command'].partition(' --only')[0]}`: {found['cells']} cells, test accuracy in % over seeds {first} to {last}; torch "
+            f"`{command}`: {found['cells']} cells, test accuracy in % over seeds {first} to {last}; torch "
             f"{about['torch']}, Python {about['python']}, {about['device']}.",
             "\n".join(f"| {' | '.join(row)} |" for row in rows),
         ]

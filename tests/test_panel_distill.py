@@ -123,7 +123,8 @@ def test_before_start_there_are_data_teacher_and_an_untrained_student(lab: Make)
     area = window(load(TINY.dataset))
     assert (shown(panel) == exact_map(first.student.eval(), area, 160).winner).all()
     assert len(panel.pictures.maps.canvas.marks[0].points) == 300
-    assert (panel.status.text, panel.status.kind, panel.run) == ("Ready: press Start.", "idle", None)
+    until(lambda: (panel.status.text, panel.status.kind) == ("Ready: press Start.", "idle"))  # after the pictures
+    assert panel.run is None
     panel.set(student="mlp", method="kd")
     until(lambda: (shown(panel) == exact_map(prepare(TINY.replace(student="mlp")).student, area, 160).winner).all())
     panel.start()
