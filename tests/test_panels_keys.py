@@ -398,6 +398,15 @@ class TestInABrowser:
             page.amkd.ask("one.pictures.curves.show([], [], [], 1)")
             page.set_viewport_size({"width": 1400, "height": 2000})
 
+    def test_a_long_list_of_methods_scrolls_within_the_panel(self, page: Any) -> None:
+        opener = page.locator(".amkd-panel").nth(4).get_by_role("button", name="More methods")
+        opener.click()
+        sizes = opener.locator("xpath=following-sibling::*").evaluate
+        page.amkd.until(lambda: sizes("(e) => e.scrollHeight") > 1500)
+        assert sizes("(e) => e.clientHeight") <= 400
+        opener.click()
+        page.amkd.until(lambda: sizes("(e) => e.clientHeight") == 0)
+
     def test_wide_gives_the_pictures_the_room_of_the_controls(self, page: Any) -> None:
         for number in (0, 2, 3, 4):
             panel = page.locator(".amkd-panel").nth(number)
