@@ -736,7 +736,7 @@ class DistillLab(Panel):
             self._buttons["Pause"].description = "Go on" if state == "paused" else "Pause"
             first = ("Pause", "Resume", "Start") if self.run is None else ("Pause", "Resume")
             self.space(next((self._buttons[name] for name in first if may[name]), None))
-            for name, control in self.controls.items():
+            for name, control in list(self.controls.items()):
                 control.disabled = busy and not (
                     name in LIVE or name in self.form.terms or name in ("epoch", "overlay", "layout", "pace")
                 )

@@ -107,6 +107,7 @@ class Panel(metaclass=_WholeOrClosed):
         self._timer: threading.Timer | None = None
         self._space: Any = None  # the button that the space bar presses
         self._folds: list[Fold] = []
+        self._joining = threading.Lock()
         self._quiet = 0  # the thread whose changes of controls are ignored
         self._cancelled = 0
         self._since = (0.0, 2.0)  # when the share of the present job was first shown, and that share
@@ -236,8 +237,9 @@ class Panel(metaclass=_WholeOrClosed):
             self.listen(name)
 
     def _join(self, fold: Fold, own: Mapping[str, Any]) -> None:
-        self._adopt(fold, own)
-        self._name_controls()
+        with self._joining:  # another group may grow in another thread
+            self._adopt(fold, own)
+            self._name_controls()
 
     def _name_controls(self) -> None:
         """Tell the page names and help of the controls."""
