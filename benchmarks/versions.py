@@ -18,8 +18,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
-
 from amkd_viz import Run, distill
 from amkd_viz.objectives.methods import OURS
 
@@ -34,14 +32,6 @@ for name, base in (("digits", DIGITS), ("spirals", SPIRALS)):
 """
 
 
-def apart(one: Path, other: Path) -> float | None:
-    """Return the largest difference of two files of weights; None if their names or shapes differ."""
-    a, b = load_file(one), load_file(other)
-    if {name: x.shape for name, x in a.items()} != {name: x.shape for name, x in b.items()}:
-        return None
-    return max(float((x.double() - b[name].double()).abs().max()) for name, x in a.items())
-
-
 def compared(old: Run, teachers: Path, folder: Path) -> dict[str, Any]:
     """Train the recipe of a run again with its teacher; return how far both students are apart."""
     (teacher,) = [
@@ -49,10 +39,12 @@ def compared(old: Run, teachers: Path, folder: Path) -> dict[str, Any]:
         *teachers.glob(f"{old.recipe.dataset}-*/student.*"),
     ]
     new = distill(old.recipe.replace(teacher=str(teacher)), folder)
-    files = [(sorted(run.path.glob("**/*student*.safetensors")), run.summary["test_accuracy"]) for run in (old, new)]
-    (ours, before), (theirs, now) = files
-    found = {"recipe": repr(old.recipe), "test_accuracy": [before, now]}
-    return found | {"weights_apart": apart(ours[-1], theirs[-1])}
+    before, now = (run.student().state_dict() for run in (old, new))
+    return {
+        "recipe": repr(old.recipe),
+        "test_accuracy": [run.summary["test_accuracy"] for run in (old, new)],
+        "weights_apart": max(float((x.double() - now[name].double()).abs().max()) for name, x in before.items()),
+    }
 
 
 def main() -> None:
