@@ -2,6 +2,7 @@
 
     python -m benchmarks.study --level small [--out benchmarks/results] [--only digits-50]
     python -m benchmarks.study --level cifar --root DATA --teacher resnet26_cifar10.safetensors
+    python -m benchmarks.study --level tiny --root DATA
 
 Every cell is a line of ``study_LEVEL_cells.jsonl``; a stopped command goes on after the last one, and takes the cells
 that another level has trained.
@@ -75,7 +76,7 @@ class Level:
 
     Attributes:
         regimes: by name. seeds: of the confirmation. leaders: how many leading readings are confirmed.
-        pairs: whose differences are tested. trials: of each candidate.
+        pairs: whose differences are tested. trials: of each candidate. fixed: settings of all recipes.
     """
 
     regimes: dict[str, Recipe]
@@ -84,6 +85,7 @@ class Level:
     leaders: int
     pairs: tuple[tuple[str, str], ...] = (("bss", "kd"), ("amkd", "bss"), ("bss", "bss-leap"), ("amkd", "amkd-leap"))
     trials: int = len(FACTORS) + DRAWS
+    fixed: dict[str, Any] = field(default_factory=dict)
 
 
 def regimes(full: bool) -> dict[str, Recipe]:
@@ -107,6 +109,7 @@ def regimes(full: bool) -> dict[str, Recipe]:
 
 MAPPED = (("bss", "kd"), ("amkd", "kd"), ("amkd", "bss"))
 CIFAR = cifar10_small("DATA", "resnet26_cifar10.safetensors", epochs=20)
+TINY = CIFAR.replace(dataset="tiny-imagenet:size=32", teacher="resnet26", fresh_subset=True)
 LEVELS = {
     "small": Level(regimes(full=False), FEW, seeds=16, leaders=2),
     "map": Level(
@@ -123,6 +126,15 @@ LEVELS = {
         leaders=0,
         pairs=MAPPED,
         trials=len(FACTORS),
+    ),
+    "tiny": Level(
+        {"tiny-imagenet-2000": TINY},
+        ("kd", "bss", "amkd"),
+        seeds=8,
+        leaders=0,
+        pairs=MAPPED,
+        trials=len(FACTORS),
+        fixed={"data_seed": 0},  # one split, for one teacher
     ),
     "crd": Level(
         {name: recipe for name, recipe in regimes(full=False).items() if name != "digits-100"},
@@ -192,7 +204,7 @@ class Study:
         method, settings = CANDIDATES[candidate]
         drawn = {"seed": seed, "data_seed": seed % (4 if seed >= FRESH else 2) + (seed >= FRESH) * FRESH}
         fixed: dict[str, Any] = {"evaluate_every": base.epochs, "magsim_samples": 0, "device": "cpu"}
-        own = {**drawn, **fixed, **self.fixed, **settings}
+        own = {**drawn, **fixed, **self.level.fixed, **self.fixed, **settings}
         return base.replace(**own | {"method": method, "overrides": overrides | settings.get("overrides", {})})
 
     def _train(self, recipes: list[Recipe]) -> list[float]:
@@ -289,13 +301,14 @@ def main() -> None:
     parser.add_argument("--level", choices=LEVELS, default="small")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder of cells and analysis")
     parser.add_argument("--only", action="append", help="a regime; default: all, in the order of the plan")
-    parser.add_argument("--root", help="folder that holds cifar-10-batches-py, for the level cifar")
+    parser.add_argument("--root", help="folder of the data, for the levels cifar and tiny")
     parser.add_argument("--teacher", help="safetensors file of the ResNet-26, for the level cifar")
     args = parser.parse_args()
     torch.set_num_threads(1)
     own = {name: value for name in ("root", "teacher") if (value := getattr(args, name))}
-    if args.level == "cifar" and len(own) < 2:
-        parser.error("--level cifar needs --root and --teacher.")
+    needed = {"cifar": ["root", "teacher"], "tiny": ["root"]}.get(args.level, [])
+    if not set(needed) <= set(own):
+        parser.error(f"--level {args.level} needs {' and '.join(f'--{name}' for name in needed)}.")
     study = Study(LEVELS[args.level], args.out / f"study_{args.level}_cells.jsonl", own)
     file = args.out / f"study_{args.level}.json"
     done: dict[str, Any] = {}

@@ -21,6 +21,7 @@ from amkd_viz.objectives.zoo.readings import READINGS
 from amkd_viz.runs import Run, distill
 from amkd_viz.runs.stats import paired
 from amkd_viz.training import Recipe, Training
+from amkd_viz.training.teachers import teacher_recipe
 from benchmarks import all_methods, reproduce, study, timing
 from benchmarks.published import published_bss, published_loss, published_targets
 
@@ -122,8 +123,18 @@ def test_every_candidate_of_the_study_has_as_many_trials_and_the_same_draws() ->
             assert not set(overrides) & set(settings.get("overrides", ()))
             assert all(1 <= value <= 16 for value in overrides.values())
     assert set(READINGS) <= {study.CANDIDATES[candidate][0] for candidate in study.LEVELS["full"].candidates}
-    for recipe in study.LEVELS["full"].regimes.values():
+    for recipe in (*study.LEVELS["full"].regimes.values(), study.TINY):
         recipe.check_nets()
+
+
+def test_the_students_of_tiny_imagenet_have_one_teacher(tmp_path: Path) -> None:
+    level = study.Study(study.LEVELS["tiny"], tmp_path / "cells.jsonl", {"root": "DATA"})
+    recipes = [
+        level._recipe(study.TINY, candidate, {}, seed) for candidate in ("ce", "kd") for seed in (0, study.FRESH)
+    ]
+    assert {recipe.seed for recipe in recipes} == {0, study.FRESH}  # also that of the 2,000 images
+    assert all(recipe.fresh_subset and recipe.data_seed == 0 for recipe in recipes)
+    assert len({teacher_recipe(recipe).hash for recipe in recipes}) == 1
 
 
 def test_the_study_trains_students_with_feature_maps_one_by_one(

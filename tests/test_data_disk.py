@@ -18,7 +18,7 @@ from shared_data import SHARED
 from torchvision.datasets import CIFAR10
 
 from amkd_viz.core.errors import InputError
-from amkd_viz.data import Dataset, find, load, status
+from amkd_viz.data import Dataset, data_fingerprint, find, listed, load, status
 from amkd_viz.models import load_teacher
 
 pytest_plugins = ["shared_data"]
@@ -222,6 +222,21 @@ def test_tiny_imagenet_layout(tiny):
     assert torch.equal(dataset.train.x[grey][:, 0], dataset.train.x[grey][:, 2])
 
 
+def test_tiny_imagenet_at_another_size(tiny):
+    """The same images and splits, resized as those of a folder; each size has its own fingerprint, and teachers."""
+    full, small = load("tiny-imagenet", tiny), load("tiny-imagenet:size=32", tiny)
+    assert small.shape == (3, 32, 32)
+    assert torch.equal(small.train.index, full.train.index)
+    mean = full.test.floats().unfold(2, 2, 2).unfold(3, 2, 2).mean((-2, -1))
+    torch.testing.assert_close(small.test.floats(), mean, atol=2 / 255, rtol=0)
+    prints = {size: data_fingerprint(f"tiny-imagenet:size={size}", tiny) for size in (32, 64)}
+    assert prints[32] == small.fingerprint != prints[64] == full.fingerprint
+    assert listed("tiny-imagenet:size=32", tiny).train.size == 32  # what a pack is made of
+    for size in (32.5, 4):
+        with pytest.raises(InputError, match=f"size must be a whole number of 8 to 1024 pixels, got {size}"):
+            load(f"tiny-imagenet:size={size}", tiny)
+
+
 @pytest.mark.parametrize("images", ["", "images"])
 @pytest.mark.parametrize("annotated", [True, False])
 def test_a_rearranged_validation_folder_gives_the_same_data_set(tiny, images, annotated):
@@ -355,7 +370,7 @@ def test_folder_that_cannot_be_used(tmp_path):
     assert "Class 'dog'" in refused(paint(tmp_path / "single", {"cat": 5, "dog": 1}))
     assert "has 2 of the 3 samples" in refused(paint(tmp_path / "pair", {"cat": 5, "dog": 2}))
     assert "dog holds no images" in refused(paint(tmp_path / "hollow", {"cat": 5, "dog": 0}))
-    assert "size must be 8 to 1024 pixels, got 4" in refused(tmp_path / "pair", size=4)
+    assert "size must be a whole number of 8 to 1024 pixels, got 4" in refused(tmp_path / "pair", size=4)
     paint(tmp_path / "parts" / "train", {"cat": 5, "dog": 5})
     paint(tmp_path / "parts" / "test", {"cat": 5, "fox": 5})
     assert "fox must be a class of the training folder, cat, dog" in refused(tmp_path / "parts")

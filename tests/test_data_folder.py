@@ -14,7 +14,7 @@ from PIL import Image
 from recipes import POINTS
 
 from amkd_viz.core.errors import InputError
-from amkd_viz.data import Dataset, load, moved, short_name, with_size
+from amkd_viz.data import Dataset, listed, load, moved, short_name, with_size
 from amkd_viz.data import decoded as decoded_module
 from amkd_viz.data.decode import decode
 from amkd_viz.export import export
@@ -72,11 +72,14 @@ def test_names_with_options_are_taken_apart(tmp_path: Path) -> None:
     assert moved("folder:x,size=8", str.upper) == "folder:X,size=8"
     for words, sentence in {
         "size=big": "size of folder:.* must be a number, got 'big'",
-        "size=4": "size must be 8 to 1024 pixels, got 4",
-        "background=256": "background must be a grey level from 0 to 255, got 256",
+        "size=4": "size must be a whole number of 8 to 1024 pixels, got 4",
+        "size=32.5": "size must be a whole number of 8 to 1024 pixels, got 32.5",
+        "background=256": "background must be a grey level, a whole number from 0 to 255, got 256",
     }.items():
         with pytest.raises(InputError, match=sentence):
             load(f"folder:{odd},{words}")
+        with pytest.raises(InputError, match=sentence):
+            listed(f"folder:{odd},{words}")  # for a pack
 
 
 def test_a_run_of_the_current_folder_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

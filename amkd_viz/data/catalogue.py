@@ -84,7 +84,8 @@ def load(
         seed: chooses the tenth of the training samples used for validation, and the points of 2-D problems. The test
             split never depends on it.
         options: override those in ``name``: ``n``, ``noise``, ``classes`` and ``extra`` of a 2-D problem, ``size`` and
-            ``background`` of an image folder, and the keyword-only parameters of a registered data set.
+            ``background`` of image files, ``size`` of Tiny ImageNet, and the keyword-only parameters of a registered
+            data set.
 
     Raises:
         InputError: the name or an option is unknown, or the data are missing, damaged or cannot be split.
@@ -112,7 +113,7 @@ def data_fingerprint(name: str, root: str | Path | None = None, seed: int = 0) -
     Raises:
         InputError: see ``load``.
     """
-    if path_kind(name) in LISTED or name == "tiny-imagenet":
+    if path_kind(name) in LISTED or parse_name(name)[0] == "tiny-imagenet":
         return listed(name, root).fingerprint(seed)
     return load(name, root, seed=seed).fingerprint
 
@@ -126,9 +127,9 @@ def listed(name: str, root: str | Path | None = None) -> Listing:
     base, options = parse_name(name)
     kind = path_kind(base)
     if kind in LISTED:
-        return LISTED[kind](base.removeprefix(kind), **{option: int(value) for option, value in options.items()})
-    if name == "tiny-imagenet":
-        return list_tiny_imagenet(data_root(root))
+        return LISTED[kind](base.removeprefix(kind), **options)
+    if base == "tiny-imagenet":
+        return list_tiny_imagenet(data_root(root), **options)
     raise InputError(f"A pack is made of image files: give folder:PATH, parquet:PATH or tiny-imagenet, not {name!r}.")
 
 

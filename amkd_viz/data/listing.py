@@ -25,7 +25,8 @@ from amkd_viz.data.where import cache_folder
 
 __all__ = ["Files", "Listing"]
 
-LARGEST_DEFAULT = 64  # pixels
+SIZES = range(8, 1025)  # pixels
+LARGEST_DEFAULT = 64
 SAMPLED = 200  # images whose size is read for the default
 
 
@@ -56,13 +57,13 @@ class Files:
         Raises:
             InputError: a number is out of range, or the size of an image cannot be read.
         """
-        if size is not None and not 8 <= size <= 1024:
-            raise InputError(f"size must be 8 to 1024 pixels, got {size}.")
-        if not 0 <= background <= WHITE:
-            raise InputError(f"background must be a grey level from 0 to {WHITE}, got {background}.")
+        if size is not None and size not in SIZES:
+            raise InputError(f"size must be a whole number of 8 to 1024 pixels, got {size}.")
+        if background not in range(WHITE + 1):
+            raise InputError(f"background must be a grey level, a whole number from 0 to {WHITE}, got {background}.")
         if size is None:
             sampled = paths[:: -(-len(paths) // SAMPLED)]
-            size = max(8, min(LARGEST_DEFAULT, statistics.median_low([short_side(path) for path in sampled])))
+            size = max(SIZES[0], min(LARGEST_DEFAULT, statistics.median_low([short_side(path) for path in sampled])))
         return cls(paths, y, torch.arange(len(y)), size, background)
 
     def __len__(self) -> int:

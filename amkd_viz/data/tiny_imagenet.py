@@ -18,19 +18,22 @@ __all__ = ["list_tiny_imagenet", "load_tiny_imagenet"]
 SIZE = 64
 
 
-def load_tiny_imagenet(root: Path, download: bool = False, seed: int = 0) -> Dataset:
-    """Load uint8 images (N, 3, 64, 64); raises as ``list_tiny_imagenet`` and ``decode``."""
-    return list_tiny_imagenet(root, download).load(seed)
+def load_tiny_imagenet(root: Path, download: bool = False, seed: int = 0, *, size: int = SIZE) -> Dataset:
+    """Load uint8 images (N, 3, size, size); raises as ``list_tiny_imagenet`` and ``decode``."""
+    return list_tiny_imagenet(root, download, size).load(seed)
 
 
-def list_tiny_imagenet(root: Path, download: bool = False) -> Listing:
+def list_tiny_imagenet(root: Path, download: bool = False, size: int = SIZE) -> Listing:
     """List the images. The official validation images are the test split (the test set is unlabelled).
 
     ``wnids.txt`` gives the classes and their order, ``words.txt`` their names. A validation folder that was rearranged
     into one folder per class gives the same data set.
 
+    Args:
+        size: height and width in pixels to which the images of 64 x 64 are resized.
+
     Raises:
-        InputError: the data or a part of it is missing or unreadable.
+        InputError: the data or a part of it is missing or unreadable, or ``size`` is out of range.
     """
     folder = find("tiny-imagenet", root)
     if folder is None:
@@ -48,7 +51,8 @@ def list_tiny_imagenet(root: Path, download: bool = False) -> Listing:
 
     train = [(path, k) for k, wnid in enumerate(wnids) for path in _images(folder / "train" / wnid)]
     number = {wnid: k for k, wnid in enumerate(wnids)}
-    return Listing("tiny-imagenet", classes, _files(train), _files(_validation(folder / "val", number)))
+    test = _validation(folder / "val", number)
+    return Listing("tiny-imagenet", classes, _files(train, size), _files(test, size))
 
 
 def _validation(folder: Path, number: Mapping[str, int]) -> list[tuple[Path, int]]:
@@ -65,9 +69,9 @@ def _validation(folder: Path, number: Mapping[str, int]) -> list[tuple[Path, int
     return found
 
 
-def _files(samples: list[tuple[Path, int]]) -> Files:
+def _files(samples: list[tuple[Path, int]], size: int) -> Files:
     paths, labels = zip(*samples, strict=True)
-    return Files.labelled(paths, torch.tensor(labels), SIZE)
+    return Files.labelled(paths, torch.tensor(labels), size)
 
 
 def _images(folder: Path) -> list[Path]:
