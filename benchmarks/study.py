@@ -108,6 +108,7 @@ def regimes(full: bool) -> dict[str, Recipe]:
 
 
 MAPPED = (("bss", "kd"), ("amkd", "kd"), ("amkd", "bss"))
+STEPS_OF_CRD = (("crd", "bss"), ("kd-crd", "crd"), ("bss-crd", "kd-crd"), ("amkd-crd", "bss-crd"), ("amkd-crd", "crd"))
 CIFAR = cifar10_small("DATA", "resnet26_cifar10.safetensors", epochs=20)
 TINY = CIFAR.replace(dataset="tiny-imagenet:size=32", teacher="resnet26", fresh_subset=True)
 LEVELS = {
@@ -141,7 +142,15 @@ LEVELS = {
         ("bss", *OF_CRD, "amkd-crd"),
         seeds=32,
         leaders=1,
-        pairs=(("crd", "bss"), ("kd-crd", "crd"), ("bss-crd", "kd-crd"), ("amkd-crd", "bss-crd"), ("amkd-crd", "crd")),
+        pairs=STEPS_OF_CRD,
+    ),
+    "cifar-crd": Level(
+        {"cifar10-2000": CIFAR},
+        ("bss", *OF_CRD, "amkd-crd"),
+        seeds=8,
+        leaders=1,
+        pairs=STEPS_OF_CRD,
+        trials=len(FACTORS),
     ),
     "full": Level(regimes(full=True), tuple(CANDIDATES)[1 : -len(OF_CRD)], seeds=32, leaders=4),
 }
@@ -301,12 +310,12 @@ def main() -> None:
     parser.add_argument("--level", choices=LEVELS, default="small")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder of cells and analysis")
     parser.add_argument("--only", action="append", help="a regime; default: all, in the order of the plan")
-    parser.add_argument("--root", help="folder of the data, for the levels cifar and tiny")
-    parser.add_argument("--teacher", help="safetensors file of the ResNet-26, for the level cifar")
+    parser.add_argument("--root", help="folder of the data, for cifar, cifar-crd and tiny")
+    parser.add_argument("--teacher", help="safetensors file of the ResNet-26, for cifar and cifar-crd")
     args = parser.parse_args()
     torch.set_num_threads(1)
     own = {name: value for name in ("root", "teacher") if (value := getattr(args, name))}
-    needed = {"cifar": ["root", "teacher"], "tiny": ["root"]}.get(args.level, [])
+    needed = {"cifar": ["root", "teacher"], "cifar-crd": ["root", "teacher"], "tiny": ["root"]}.get(args.level, [])
     if not set(needed) <= set(own):
         parser.error(f"--level {args.level} needs {' and '.join(f'--{name}' for name in needed)}.")
     study = Study(LEVELS[args.level], args.out / f"study_{args.level}_cells.jsonl", own)
