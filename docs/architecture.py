@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "amkd_viz"
 OUT = ROOT / "docs/images/architecture.svg"
 ABOUT = {  # from the top of the house to the ground
+    "commands": "the command line",
     "playground": "one page that trains in a browser",
     "panels": "widgets in JupyterLab",
     "experiments": "runs and one view each",

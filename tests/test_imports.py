@@ -14,9 +14,11 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "amkd_viz"
 ORDER = ["core", "data", "models", "boundary", "objectives", "training", "runs", "views", "experiments", "panels"]
 ORDER += ["playground"]
-# Modules beside the packages: each may import what stands left of it, and the package named here with all before it.
+# Modules, and the commands, beside these packages: each may import what stands left of it, and the package named here
+# with all before it.
 TOP = {"tracking": "training", "progress": "runs", "export": "runs", "flags": "runs", "doctor": "views"}
-TOP |= {"demo": "playground", "cli": "playground", "__main__": "playground", "__init__": "playground"}
+TOP |= {"demo": "playground", "commands": "playground", "cli": "playground", "__main__": "playground"}
+TOP |= {"__init__": "playground"}
 BARE = ORDER[: ORDER.index("runs") + 1]  # a machine with only torch and numpy must run these
 HEAVY = ("plotly", "ipywidgets", "IPython", "sklearn.manifold", "umap")
 

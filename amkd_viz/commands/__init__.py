@@ -1,0 +1,1 @@
+"""The commands of ``amkd-viz``, by subject. Each imports what it needs when it runs: ``--help`` answers at once."""
