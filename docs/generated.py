@@ -71,7 +71,7 @@ PUBLISHED = """## Published recipes
 `amkd-viz distill --preset NAME --method METHOD` takes these settings, and of the weights those of the method's terms;
 other flags override them. Weights that are not listed are the defaults on the method's card."""
 HIDDEN = '<details markdown="1"><summary>Decide first, then open the result.</summary>'
-STUDY = re.compile(r"<!-- study (\w+) -->")  # a place for the results of one of its levels
+STUDY = re.compile(r"<!-- study ([\w-]+) -->")  # a place for the results of one of its levels
 LIVE = '!!! note ""\n    This panel is live in JupyterLab (`make lab`).\n'
 figures: dict[str, str] = {}
 

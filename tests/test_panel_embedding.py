@@ -530,7 +530,7 @@ def test_names_are_text_and_identities_unique() -> None:
 # Of the joint map: whether something is written in ink above the centre of each class.
 WRITTEN = f"""() => {{
     const {{ centres, dots }} = {SCATTER}.amkd, ratio = window.devicePixelRatio, pen = dots.getContext("2d");
-    return centres.map(([, i]) => {{
+    return (centres ?? []).map(([, i]) => {{
         const [x, y] = {SCATTER}.amkd.spot(i).map((v) => v * ratio);
         const {{ data }} = pen.getImageData(x - 4, y - 20 * ratio, 8, 10 * ratio);
         return data.some((v, n) => n % 4 === 0 && data[n + 3] === 255 && Math.max(v, data[n + 1], data[n + 2]) < 90);
@@ -550,7 +550,7 @@ def test_letters_stand_for_the_names_of_many_classes(page: Any, count: int) -> N
     try:
         drawn_names = [str(k) if count > 20 else names[k] for k in range(10)]  # the samples are of ten classes
         page.until(lambda: sorted(data(own, "letters").split(" | ")) == sorted(drawn_names))
-        assert all(own.evaluate(WRITTEN))
+        page.until(lambda: (written := own.evaluate(WRITTEN)) and all(written))  # they are made anew after a change
         legend = own.locator(".amkd-legend button").all_inner_texts()
         assert legend == [f"{k} {name}" if count > 20 else name for k, name in enumerate(names)]
     finally:
