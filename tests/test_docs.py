@@ -272,7 +272,7 @@ def test_the_results_of_the_study_are_told_in_plain_words() -> None:
     assert "| `bss` | 75.28 ± 2.20 |" in text
     assert made.view(found).notes["shown"] == 1
     assert made.view(found, "best - bss").arrays["points"].tolist() == [[0.2]]
-    for level in ("small", "full", "crd", "cifar"):  # those that are committed are of this form
+    for level in ("small", "full", "crd", "cifar", "cifar-crd", "tiny"):  # those that are committed are of this form
         kept = made.results(level)
         assert "our reading" in kept["what"]
         assert made.section(kept).count("###") == len(kept["regimes"]) > 0

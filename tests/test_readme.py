@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,52 +74,65 @@ def test_the_numbers_of_the_demo_are_those_of_its_results() -> None:
         assert " and ".join(told) in " ".join(readme.split()), pair
 
 
+def study(level: str) -> dict[str, Any]:
+    """The regimes of a level of the study."""
+    found: dict[str, Any] = json.loads((ROOT / f"benchmarks/results/study_{level}.json").read_text(encoding="utf-8"))
+    return found["regimes"]
+
+
+def interval(tested: dict[str, Any]) -> str:
+    return "{:+.2f} [{:.2f}, {:.2f}]".format(*tested["difference"])
+
+
+def row_of(regime: dict[str, Any], methods: tuple[str, ...], pairs: tuple[str, ...]) -> str:
+    means = [f"{mean:.2f} ± {sd:.2f}" for mean, sd in (regime["test"][method] for method in methods)]
+    return " | ".join([*means, *(interval(regime["points"][pair]) for pair in pairs)])
+
+
+NAMES = {
+    "cifar10-1000": "CIFAR-10, 1,000",
+    "cifar10-2000": "CIFAR-10, 2,000",
+    "tiny-imagenet-2000": "Tiny ImageNet, 2,000",
+}
+
+
 def test_the_numbers_of_the_study_are_those_of_its_results() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = json.loads((ROOT / "benchmarks/results/study_small.json").read_text(encoding="utf-8"))
-    for name, regime in found["regimes"].items():
-        data, labels = name.split("-")
-        row = next(line for line in readme.splitlines() if line.startswith(f"| {data}, {labels} |"))
-        means = [f"{mean:.2f} ± {sd:.2f}" for mean, sd in (regime["test"][m] for m in ("ce", "kd", "bss", "amkd"))]
-        pairs = [regime["points"][pair]["difference"] for pair in ("bss - kd", "amkd - bss", "bss - bss-leap")]
-        assert (
-            row
-            == " | ".join([f"| {data}, {labels}", *means, *(f"{p:+.2f} [{a:.2f}, {b:.2f}]" for p, a, b in pairs)])
-            + " |"
-        )
-        assert not any(own["shown"] for own in regime["points"].values())
+    found = {name: row for level in ("small", "cifar", "tiny") for name, row in study(level).items()}
+    assert len(found) == 6
+    for name, regime in found.items():
+        row = row_of(regime, ("ce", "kd", "bss", "amkd"), ("bss - kd", "amkd - bss"))
+        assert f"| {NAMES.get(name, name.replace('-', ', '))} | {row} |" in readme
+    assert not any(own["shown"] for regime in found.values() for own in regime["points"].values())
 
 
-def test_the_numbers_beside_crd_and_on_cifar10_are_those_of_their_results() -> None:
+def test_the_numbers_beside_crd_and_of_all_readings_are_those_of_their_results() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     where = (ROOT / "docs/pages/explanation/where.md").read_text(encoding="utf-8")
-    levels = {level: ROOT / f"benchmarks/results/study_{level}.json" for level in ("crd", "cifar", "full")}
-    found = {level: json.loads(path.read_text(encoding="utf-8"))["regimes"] for level, path in levels.items()}
-    steps = ("crd", "kd-crd", "bss-crd", "amkd-crd")
-    for name, row in found["crd"].items():
-        means = [f"{mean:.2f} ± {sd:.2f}" for mean, sd in (row["test"][step] for step in steps)]
-        pairs = [row["points"][pair] for pair in ("bss-crd - kd-crd", "amkd-crd - bss-crd")]
-        told = ["{:+.2f} [{:.2f}, {:.2f}]".format(*own["difference"]) for own in pairs]
-        assert f"| {name.replace('-', ', ')} | {' | '.join([*means, *told])} |" in readme
-        assert [own["shown"] for own in pairs] == [True, name == "digits-50"]
-        assert "{1:.2f}, {2:.2f}]".format(*pairs[0]["difference"]) in where
+    steps, shown = ("crd", "kd-crd", "bss-crd", "amkd-crd"), {}
+    pairs = ("bss-crd - kd-crd", "amkd-crd - bss-crd")
+    for name, regime in {**study("crd"), **study("cifar-crd")}.items():
+        assert f"| {NAMES.get(name, name.replace('-', ', '))} | {row_of(regime, steps, pairs)} |" in readme
+        shown[name] = [regime["points"][pair]["shown"] for pair in pairs]
+        assert interval(regime["points"][pairs[0]]).lstrip("+") in where
+    assert shown == {"spirals-100": [True, False], "digits-50": [True, True], "cifar10-2000": [False, False]}
     words, ahead = " ".join(readme.split()), {}
-    for name, row in found["full"].items():
+    beside = study("cifar-crd")["cifar10-2000"]
+    assert {pair for pair, own in beside["points"].items() if own["shown"]} == {
+        *("crd - bss", "kd-crd - crd", "amkd-crd - crd", "amkd-crd - bss"),
+    }
+    assert max(beside["test"], key=lambda method: beside["test"][method][0]) == "crd"
+    for pair in ("crd - bss", "kd-crd - crd"):
+        assert interval(beside["points"][pair]).lstrip("+") in words
+    for name, row in study("full").items():
         tested = {pair: own for pair, own in row["points"].items() if pair == "amkd - bss" or own["shown"]}
         ahead[name] = [pair for pair, own in tested.items() if own["shown"]]
-        for own in tested.values():
-            assert "{:+.2f} [{:.2f}, {:.2f}]".format(*own["difference"]) in words
+        assert all(interval(own) in words for own in tested.values())
     assert ahead == {"spirals-100": ["amkd-crd - bss"], "digits-50": ["amkd-scheduled - bss"]}
-    (row,) = found["cifar"].values()
-    for method, (mean, sd) in row["test"].items():
-        assert f"`{method}` {mean:.2f} ± {sd:.2f}" in readme
-    assert "{:+.2f} [{:.2f}, {:.2f}]".format(*row["points"]["amkd - bss"]["difference"]) in readme
-    assert not any(own["shown"] for own in row["points"].values())
-    assert max(row["test"], key=lambda method: row["test"][method][0]) == "ce"
 
 
 def test_the_map_of_the_study_shows_what_is_said() -> None:
-    found = json.loads((ROOT / "benchmarks/results/study_map.json").read_text(encoding="utf-8"))["regimes"]
+    found = study("map")
     tested = {(name, pair): own for name, row in found.items() for pair, own in row["points"].items()}
     shown = {place: own["difference"] for place, own in tested.items() if own["shown"]}
     assert (len(found), len(tested)) == (20, 120)
