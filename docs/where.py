@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,28 +61,34 @@ def mapped(found: Mapping[str, Any]) -> str:
 
 
 def section(found: Mapping[str, Any]) -> str:
-    """Return what the study found, as Markdown: per regime a table of means, and a sentence per difference."""
+    """Return what the study found, as Markdown: a table of means and one of differences, a column per regime."""
     first, last = found["seeds"]
-    about = found["versions"]
-    parts = [
-        f"`{found['command']}`: {found['cells']} cells, test accuracy over seeds {first} to {last}; "
-        f"torch {about['torch']}, Python {about['python']}, {about['device']}. Differences are paired by seed, with "
-        "95 % intervals; *shown*: Holm's procedure over the differences of a regime tells this one from 0."
-    ]
-    return "\n\n".join([*parts, *(part for name, own in found["regimes"].items() for part in _regime(name, own))])
-
-
-def _regime(name: str, own: Mapping[str, Any]) -> Iterator[str]:
-    yield f"### {name}"
-    yield (
-        f"{own['data']}, {own['labels']} labels ({own['labels_per_class']:.0f} per class), student {own['student']}. "
-        "Each candidate has the weights that its trials on the validation split chose:"
+    about, own = found["versions"], found["regimes"]
+    regimes = "; ".join(
+        f"{name}: {row['labels_per_class']:.0f} labels per class, student {row['student']}" for name, row in own.items()
     )
-    rows = [f"| `{c}` | {mean:.2f} ± {sd:.2f} |" for c, (mean, sd) in own["test"].items()]
-    yield "\n".join(["| candidate | test accuracy % |", "| --- | --- |", *rows])
-    lines = []
-    for pair, tested in own["points"].items():
-        points, low, high = tested["difference"]
-        verdict = "shown" if tested["shown"] else "no difference is visible"
-        lines.append(f"- {pair}: {points:+.2f} [{low:.2f}, {high:.2f}] points, {verdict}.")
-    yield "\n".join(lines)
+    text = (
+        f"`{found['command']}`: {found['cells']} cells, test accuracy in % over seeds {first} to {last}; "
+        f"torch {about['torch']}, Python {about['python']}, {about['device']}. {regimes}. "
+        "Each candidate has the weights that its trials on the validation split chose."
+    )
+    differences = (
+        "Differences in points, paired by seed, with 95 % intervals. **Bold: shown**, Holm's procedure over the "
+        "differences of a regime tells it from 0. Otherwise no difference is visible."
+    )
+    means = _table("candidate", {name: row["test"] for name, row in own.items()}, "{0[0]:.2f} ± {0[1]:.2f}".format)
+    apart = _table("difference", {name: row["points"] for name, row in own.items()}, _difference)
+    return "\n\n".join([text, means, differences, apart])
+
+
+def _difference(tested: Mapping[str, Any]) -> str:
+    words = "{:+.2f} [{:.2f}, {:.2f}]".format(*tested["difference"])
+    return f"**{words}**" if tested["shown"] else words
+
+
+def _table(title: str, columns: Mapping[str, Mapping[str, Any]], words: Callable[[Any], str]) -> str:
+    """Return a Markdown table with a row for each key of any column; a cell that a column lacks stays empty."""
+    keys = dict.fromkeys(key for column in columns.values() for key in column)
+    rows = [[title, *columns], ["---"] * (1 + len(columns))]
+    rows += [[key, *(words(c[key]) if key in c else "" for c in columns.values())] for key in keys]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -267,15 +267,22 @@ def test_the_results_of_the_study_are_told_in_plain_words() -> None:
         "regimes": {"digits-50": one},
     }
     text = made.section(found)
-    assert "- bss - kd: +2.43 [1.56, 3.30] points, shown." in text
-    assert "- amkd-pairs - bss: +0.20 [-0.60, 1.00] points, no difference is visible." in text
-    assert "| `bss` | 75.28 ± 2.20 |" in text
+    assert "| bss - kd | **+2.43 [1.56, 3.30]** |\n" in text  # shown
+    assert "| amkd-pairs - bss | +0.20 [-0.60, 1.00] |" in text
+    assert "| candidate | digits-50 |\n| --- | --- |\n| kd | 72.85 ± 2.50 |\n| bss | 75.28 ± 2.20 |" in text
+    assert "digits-50: 5 labels per class, student cnn-small." in text
+    other = one | {"points": {}, "test": {"ce": [60.0, 1.0]}}
+    both = made.section(found | {"regimes": {"digits-50": one, "other": other}})
+    assert "| kd | 72.85 ± 2.50 |  |" in both
+    assert "| ce |  | 60.00 ± 1.00 |" in both
     assert made.view(found).notes["shown"] == 1
     assert made.view(found, "best - bss").arrays["points"].tolist() == [[0.2]]
     for level in ("small", "full", "crd", "cifar", "cifar-crd", "tiny"):  # those that are committed are of this form
         kept = made.results(level)
         assert "our reading" in kept["what"]
-        assert made.section(kept).count("###") == len(kept["regimes"]) > 0
+        assert " | ".join(kept["regimes"]) in made.section(kept)
+        shown = [own["shown"] for row in kept["regimes"].values() for own in row["points"].values()]
+        assert made.section(kept).count("**") == 2 * (1 + sum(shown))
 
 
 def test_the_map_of_the_study_has_a_row_and_a_cell_for_each_regime() -> None:
