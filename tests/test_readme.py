@@ -135,7 +135,7 @@ def test_the_map_of_the_study_shows_what_is_said() -> None:
     found = study("map")
     tested = {(name, pair): own for name, row in found.items() for pair, own in row["points"].items()}
     shown = {place: own["difference"] for place, own in tested.items() if own["shown"]}
-    assert (len(found), len(tested)) == (20, 120)
+    assert (len(found), len(tested)) == (21, 126)
     assert shown == {
         ("blobs-300", "bss - kd"): [0.18, 0.08, 0.27],
         ("spirals-30", "amkd - bss"): [-5.42, -9.01, -1.84],
