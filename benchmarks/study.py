@@ -315,7 +315,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     own = {name: value for name in ("root", "teacher") if (value := getattr(args, name))}
-    needed = {"cifar": ["root", "teacher"], "cifar-crd": ["root", "teacher"], "tiny": ["root"]}.get(args.level, [])
+    recipe = next(iter(LEVELS[args.level].regimes.values()))
+    needed = ["root"] * bool(recipe.root) + ["teacher"] * recipe.teacher.endswith(".safetensors")
     if not set(needed) <= set(own):
         parser.error(f"--level {args.level} needs {' and '.join(f'--{name}' for name in needed)}.")
     study = Study(LEVELS[args.level], args.out / f"study_{args.level}_cells.jsonl", own)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,33 +43,28 @@ def view(found: Mapping[str, Any], pair: str = "bss - kd") -> View:
 
 def mapped(found: Mapping[str, Any]) -> str:
     """Return the map of the study as Markdown: a row per regime, with means and differences."""
-    first, last = found["seeds"]
     methods = ("ce", "kd", "bss", "amkd", "bss-leap", "amkd-leap")
     head = ["data", "labels per class", "student", *(f"`{method}`" for method in methods)]
     rows = [head, ["---"] * len(head)]
     for own in found["regimes"].values():
         means = [f"{mean:.1f} ± {sd:.1f}" for mean, sd in (own["test"][method] for method in methods)]
         rows.append([own["data"].partition(":")[0], f"{own['labels_per_class']:.3g}", own["student"], *means])
-    about, command = found["versions"], found["command"].partition(" --only")[0]
     return "\n\n".join(
         [
-            f"`{command}`: {found['cells']} cells, test accuracy in % over seeds {first} to {last}; torch "
-            f"{about['torch']}, Python {about['python']}, {about['device']}.",
-            "\n".join(f"| {' | '.join(row)} |" for row in rows),
+            _about(found, found["command"].partition(" --only")[0]),  # which would be a list of 21 names
+            _lines(rows),
         ]
     )
 
 
 def section(found: Mapping[str, Any]) -> str:
     """Return what the study found, as Markdown: a table of means and one of differences, a column per regime."""
-    first, last = found["seeds"]
-    about, own = found["versions"], found["regimes"]
+    own = found["regimes"]
     regimes = "; ".join(
         f"{name}: {row['labels_per_class']:.0f} labels per class, student {row['student']}" for name, row in own.items()
     )
     text = (
-        f"`{found['command']}`: {found['cells']} cells, test accuracy in % over seeds {first} to {last}; "
-        f"torch {about['torch']}, Python {about['python']}, {about['device']}. {regimes}. "
+        f"{_about(found, found['command'])} {regimes}. "
         "Each candidate has the weights that its trials on the validation split chose."
     )
     differences = (
@@ -91,4 +86,17 @@ def _table(title: str, columns: Mapping[str, Mapping[str, Any]], words: Callable
     keys = dict.fromkeys(key for column in columns.values() for key in column)
     rows = [[title, *columns], ["---"] * (1 + len(columns))]
     rows += [[key, *(words(c[key]) if key in c else "" for c in columns.values())] for key in keys]
+    return _lines(rows)
+
+
+def _about(found: Mapping[str, Any], command: str) -> str:
+    """Return the sentence that says how the numbers were made."""
+    (first, last), versions = found["seeds"], found["versions"]
+    return (
+        f"`{command}`: {found['cells']} cells, test accuracy in % over seeds {first} to {last}; "
+        f"torch {versions['torch']}, Python {versions['python']}, {versions['device']}."
+    )
+
+
+def _lines(rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -104,6 +104,11 @@ def test_the_numbers_of_the_study_are_those_of_its_results() -> None:
         row = row_of(regime, ("ce", "kd", "bss", "amkd"), ("bss - kd", "amkd - bss"))
         assert f"| {NAMES.get(name, name.replace('-', ', '))} | {row} |" in readme
     assert not any(own["shown"] for regime in found.values() for own in regime["points"].values())
+    gains = {
+        name: [row["test"][m][0] - row["test"]["ce"][0] for m in ("kd", "bss", "amkd")] for name, row in found.items()
+    }
+    assert all(abs(gain) < 2 for name in NAMES for gain in gains[name])  # on photographs, on either side
+    assert all(10.5 < gain[0] < 22 for name, gain in gains.items() if name not in NAMES)
 
 
 def test_the_numbers_beside_crd_and_of_all_readings_are_those_of_their_results() -> None:

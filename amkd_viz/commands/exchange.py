@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from amkd_viz.commands.parser import Parser, say
+from amkd_viz.commands.parser import Parser, floats, say
 from amkd_viz.core.errors import InputError
 from amkd_viz.core.files import claim, readable
 
@@ -24,8 +24,8 @@ def import_(parser: Parser, words: Sequence[str]) -> None:
     numbers = "of its training, per channel in [0, 1] units, separated by commas"
     parser.add_argument("file", type=Path, metavar="FILE", help=".pth, .pt, .th, .pth.tar, .ckpt, .bin or .safetensors")
     parser.add_argument("--architecture", help="name of the net (default: a CIFAR ResNet, inferred from its weights)")
-    parser.add_argument("--mean", type=_floats, help=f"mean {numbers}")
-    parser.add_argument("--std", type=_floats, help=f"standard deviation {numbers}")
+    parser.add_argument("--mean", type=floats, help=f"mean {numbers}")
+    parser.add_argument("--std", type=floats, help=f"standard deviation {numbers}")
     parser.add_argument("--shortcut", help="of a CIFAR ResNet: pad-end, pad-both or conv")
     parser.add_argument(
         "--size", type=int, help="height and width of its images in pixels (default: 32; torchvision and timm: 224)"
@@ -59,10 +59,6 @@ def import_(parser: Parser, words: Sequence[str]) -> None:
     facts: dict[str, Any] = {"classes": classes} if classes else {}
     save_classifier(net, out, **facts)
     say(f"The teacher is {out}: amkd-viz distill --teacher {out} ...")
-
-
-def _floats(text: str) -> list[float]:
-    return [float(part) for part in text.split(",")]
 
 
 def _lines_of(path: Path) -> list[str]:

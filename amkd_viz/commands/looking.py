@@ -15,7 +15,6 @@ from amkd_viz.core.files import check_writable, claim
 __all__ = ["measure", "methods", "playground", "record", "report"]
 
 LIVE_SECONDS = 2.0  # between two tables of 'report --live'
-# between two tables of 'report --live'
 
 
 def report(parser: Parser, words: Sequence[str]) -> None:

@@ -8,9 +8,13 @@ from typing import Any, NoReturn
 
 from amkd_viz.core.escape import for_terminal
 
-__all__ = ["Parser", "one_line", "say"]
+__all__ = ["Parser", "floats", "one_line", "say"]
 
-NUMBERS = {"int": "a whole number", "float": "a number", "_floats": "numbers separated by commas"}
+NUMBERS = {  # name of an argument's type -> what it takes
+    "int": "a whole number",
+    "float": "a number",
+    "floats": "numbers separated by commas",
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -23,6 +27,11 @@ class Parser(argparse.ArgumentParser):
         for kind, words in NUMBERS.items():
             message = re.sub(rf"argument (\S+): invalid {kind} value: ", rf"\1 takes {words}, not ", message)
         self.exit(2, one_line(f"{self.prog}: {message}; see '{self.prog} --help'."))
+
+
+def floats(text: str) -> list[float]:
+    """Return numbers that are separated by commas."""
+    return [float(part) for part in text.split(",")]
 
 
 def say(text: str) -> None:

@@ -26,7 +26,7 @@ from amkd_viz.data.where import cache_folder
 __all__ = ["Files", "Listing"]
 
 SIZES = range(8, 1025)  # pixels
-LARGEST_DEFAULT = 64
+LARGEST_DEFAULT = 64  # pixels
 SAMPLED = 200  # images whose size is read for the default
 
 
